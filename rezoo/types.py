@@ -1,0 +1,110 @@
+"""The nouns that everything else is written in.
+
+Shape letters, said once for the whole library: B batch, C candidates, T targets, L history,
+N items, D width. `*C` is nothing for (user, item) pairs, C for a slate of candidates, L for
+"the next item at each step of the history".
+
+Ids are dense int32. Id 0 is padding and "unknown" everywhere, real ids start at 1, so a table
+for n known users has n + 1 rows; `num_users` and `num_items` count the rows, id 0 included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+Scalars = dict[str, jax.Array]
+"""Named scalars that a step or an evaluation reports, for example `{"loss": …}`."""
+
+Variables = Mapping[str, Any]
+"""Linen variables by collection: `{"params": …}` and what is not trained, such as `"catalogue"`."""
+
+
+class Query(NamedTuple):
+    """Who asks; a model reads the fields that it needs."""
+
+    user: Int[Array, " B"]
+    """Dense user ids, 0 = unknown user."""
+    history: Int[Array, " B L"]
+    """Item ids of the past, oldest first, 0 = padding."""
+    features: dict[str, Array]
+    """User and context columns by name, each with leading axis B; `{}` if none."""
+
+
+class Batch(NamedTuple):
+    """Rows to learn from; a data set is just a long batch."""
+
+    query: Query
+    item: Int[Array, " B *C"]
+    label: Float[Array, " B *C"]
+    """Rating, relevance grade, or 1.0 for implicit feedback."""
+    where: Bool[Array, " B *C"]
+    """False = padding: counts for nothing."""
+
+
+class TrainState(NamedTuple):
+    """Everything a run is, as arrays: can be vmapped, donated, sharded and saved."""
+
+    params: Any
+    """What is trained."""
+    constants: dict[str, Any]
+    """The model's other variable collections, such as `catalogue` (item features)."""
+    opt_state: Any
+    key: Key[Array, ""]
+    """Never advanced: each step draws from `fold_in(key, step)`."""
+    step: Int[Array, ""]
+    halted: Bool[Array, ""]
+    """True once a loss or a parameter was not finite; the state is then left as it was found."""
+
+    @property
+    def variables(self) -> Variables:
+        """What `model.apply` takes."""
+        return {"params": self.params, **self.constants}
+
+
+class Aux(NamedTuple):
+    """What an objective tells besides its value."""
+
+    metrics: Scalars
+    sown: dict[str, Any]
+    """Collections that the model wrote: looked-up rows, batch statistics."""
+
+
+Loss = Callable[..., jax.Array]
+"""`(score, label, *, where) -> values`: one value per element (pointwise) or per list (listwise)."""
+
+Objective = Callable[[Variables, jax.Array, Batch], tuple[jax.Array, Aux]]
+"""`(variables, key, batch) -> (scalar to minimise, Aux)`."""
+
+Step = Callable[[TrainState, Batch], tuple[TrainState, Scalars]]
+"""One update."""
+
+Sampler = Callable[[jax.Array, Query, Int[Array, " B"], int], Int[Array, " B C"]]
+"""`(key, query, positive item, n) -> n negative item ids per row`."""
+
+
+class Scorer(Protocol):
+    """Every model. There is nothing to inherit: a Linen module with this `__call__` is one.
+
+    A model is training when it is given a `dropout` key and scoring when it is not
+    (`self.has_rng("dropout")`); there is no other flag.
+    """
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]: ...
+
+
+class Retriever(Scorer, Protocol):
+    """A model whose score is the inner product of a query vector and an item vector."""
+
+    def encode(self, query: Query) -> Float[Array, " B D"]: ...
+
+    def table(self) -> Float[Array, " N D"]: ...
+
+
+class SessionModel(Retriever, Protocol):
+    """A retriever that knows its state after every event of the history, in one pass."""
+
+    def prefixes(self, query: Query) -> Float[Array, " B L D"]: ...
