@@ -1,0 +1,131 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rezoo import training
+from rezoo.types import Aux, Batch, Query
+
+
+class Dot(nn.Module):
+    """The smallest model with a user and an item table."""
+
+    @nn.compact
+    def __call__(self, query, item):
+        user = self.param("user", nn.initializers.normal(1.0), (5, 2))
+        items = self.param("item", nn.initializers.normal(1.0), (7, 2))
+        return (user[query.user] * items[item]).sum(-1)
+
+
+def objective(variables, key, batch):
+    score = Dot().apply(variables, batch.query, batch.item)
+    value = jnp.where(batch.where, (score - batch.label) ** 2, 0).sum() / batch.where.sum()
+    return value, Aux({"loss": value, "rows": batch.where.sum() * 1.0}, {})
+
+
+def data(rows=23, seed=0):
+    rng = np.random.default_rng(seed)
+    user = jnp.array(rng.integers(1, 5, rows), jnp.int32)
+    query = Query(user, jnp.zeros((rows, 0), jnp.int32), {})
+    item = jnp.array(rng.integers(1, 7, rows), jnp.int32)
+    return Batch(query, item, jnp.array(rng.normal(size=rows), jnp.float32), jnp.ones(rows, bool))
+
+
+def start(optimizer, key=0, rows=23):
+    return training.init_state(jax.random.key(key), Dot(), optimizer, data(rows))
+
+
+def test_a_step_is_the_optimizers_step_on_the_objectives_gradient():
+    state = start(optax.sgd(0.1))
+    grads = jax.grad(lambda p: objective({"params": p}, None, data())[0])(state.params)
+    new, metrics = training.make_step(objective, optax.sgd(0.1))(state, data())
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, grads)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), new.params, expected)
+    assert int(new.step) == 1 and not bool(new.halted) and float(metrics["loss"]) > 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(1, 3000), seed=st.integers(0, 2**31))
+def test_shuffle_is_a_permutation(n, seed):
+    order = np.asarray(training.shuffle(jax.random.key(seed), n))
+    np.testing.assert_array_equal(np.sort(order), np.arange(n))
+
+
+def test_shuffle_sends_each_row_everywhere_and_neighbours_apart():
+    keys = jax.random.split(jax.random.key(0), 4000)
+    orders = np.asarray(jax.vmap(lambda key: training.shuffle(key, 13))(keys))
+    counts = np.stack([(orders == row).sum(0) for row in range(13)])
+    expected = 4000 / 13
+    chi2 = ((counts - expected) ** 2 / expected).sum()
+    assert chi2 < 144 + 6 * np.sqrt(2 * 144)
+    steps = np.diff(np.asarray(training.shuffle(jax.random.key(1), 100_000)))
+    assert abs(np.corrcoef(steps[:-1], steps[1:])[0, 1] + 0.5) < 0.02
+
+
+def test_an_epoch_sees_every_row_once():
+    seen = []
+
+    def step(state, batch):
+        jax.debug.callback(lambda *x: seen.append(x), batch.label, batch.where, ordered=True)
+        return state._replace(step=state.step + 1), {"loss": batch.where.sum() * 1.0}
+
+    rows = data()
+    state, metrics = jax.jit(lambda s: training.epoch(step, s, rows, 5))(start(optax.sgd(0.1)))
+    jax.effects_barrier()
+    labels = np.concatenate([label[where] for label, where in seen])
+    np.testing.assert_allclose(np.sort(labels), np.sort(np.asarray(rows.label)))
+    assert int(state.step) == 5
+    np.testing.assert_allclose(metrics["loss"], (4 * 5 * 5 + 3 * 3) / 23, rtol=1e-6)
+
+
+def test_vmapped_seeds_equal_single_runs():
+    def train(key, rate):
+        optimizer = optax.adam(rate)
+        step = training.make_step(objective, optimizer)
+        state = training.init_state(key, Dot(), optimizer, data())
+        return training.fit(step, state, data(), num_epochs=3, batch_size=4)
+
+    keys = jax.vmap(jax.random.key)(jnp.array([3, 4]))
+    rates = jnp.array([0.01, 0.1])
+    many, history = jax.jit(jax.vmap(jax.vmap(train, (0, None)), (None, 0)))(keys, rates)
+    assert history["loss"].shape == (2, 2, 3)
+    for r in range(2):
+        for k in range(2):
+            one, _ = jax.jit(train)(jax.random.key(3 + k), rates[r])
+            jax.tree.map(
+                lambda a, b, r=r, k=k: np.testing.assert_allclose(a[r, k], b, rtol=2e-5, atol=1e-6),
+                many.params,
+                one.params,
+            )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_run_halts_at_the_first_number_that_is_not_finite(bad):
+    rows = data()
+    rows = rows._replace(label=rows.label.at[7].set(bad))
+    step = training.make_step(objective, optax.sgd(0.1))
+    state, _ = training.epoch(step, start(optax.sgd(0.1)), rows, 1)
+    assert bool(state.halted)
+    order = list(np.asarray(training.shuffle(training.shuffle_key(start(optax.sgd(0.1))), 23)))
+    assert int(state.step) == order.index(7) + 1
+    again, _ = step(state, data())
+    jax.tree.map(np.testing.assert_array_equal, again.params, state.params)
+    assert int(again.step) == int(state.step)
+
+
+def test_a_halted_member_leaves_the_others_of_a_study_untouched():
+    def train(scale):
+        rows = data()
+        rows = rows._replace(label=rows.label * scale)
+        step = training.make_step(objective, optax.sgd(0.1))
+        return training.fit(step, start(optax.sgd(0.1)), rows, num_epochs=2, batch_size=4)
+
+    states, history = jax.vmap(train)(jnp.array([1.0, jnp.inf]))
+    alone, _ = train(jnp.float32(1.0))
+    np.testing.assert_array_equal(states.halted, [False, True])
+    np.testing.assert_allclose(states.params["user"][0], alone.params["user"], rtol=1e-5)
+    assert np.isfinite(history["loss"][0]).all()
