@@ -1,0 +1,158 @@
+"""The host's loop around a jitted epoch: progress, early stopping, checkpoints, resuming."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rezoo import checkpoint
+from rezoo.types import Scalars, TrainState, Variables
+
+Epoch = Callable[[TrainState], tuple[TrainState, Scalars]]
+"""A jitted epoch on data that it holds; under `vmap`, everything has a leading axis of members."""
+
+
+class Diverged(FloatingPointError):
+    """A run met a number that is not finite; says at which step and in which parameters."""
+
+
+class Run(NamedTuple):
+    """What a run leaves."""
+
+    state: TrainState
+    """The state after the last epoch."""
+    best: Variables
+    """The variables of each member's best epoch by `monitor`; the last ones without it."""
+    history: dict[str, np.ndarray]
+    """Every metric by epoch: `[epochs]`, or `[epochs, members]` of a vmapped run."""
+    best_epoch: np.ndarray
+    """Counted from 1; 0 if no epoch improved on nothing."""
+    seconds: float
+    """Spent in epochs and evaluations, compilation included, resumed parts too."""
+
+
+def run(
+    epoch: Epoch,
+    state: TrainState,
+    num_epochs: int,
+    *,
+    evaluate: Callable[[Variables], Scalars] | None = None,
+    monitor: Callable[[Mapping[str, Any]], Any] | None = None,
+    patience: int | None = None,
+    folder: str | Path | None = None,
+    save_every: float = 30.0,
+    progress: Progress | None = None,
+    description: str = "training",
+    rows: int | None = None,
+) -> Run:
+    """Train for `num_epochs` epochs, or until no member has improved for `patience` of them.
+
+    Args:
+      epoch: `jax.jit(lambda state: training.epoch(step, state, data, batch_size))`, or that under
+        `jax.vmap`; with `donate_argnums=0` it trains in place.
+      state: where to start; its buffers may be donated to `epoch`.
+      num_epochs: epochs in all, those before a resumption included.
+      evaluate: jitted scalars of the variables after each epoch.
+      monitor: the number to maximise, from one epoch's metrics: `lambda m: -m["rmse"]`.
+      patience: stop after so many epochs in a row without a better `monitor`.
+      folder: keep checkpoints here and go on from the newest one. A run killed at any moment and
+        started again ends bit for bit where it would have ended.
+      save_every: seconds between checkpoints; the end is always saved.
+      progress: a rich `Progress` to draw a line in; see `progress_bar`.
+      description: the name of that line.
+      rows: rows of one epoch, to show a speed.
+
+    Raises:
+      Diverged: if the loss or a parameter is not finite. Of a vmapped run, only if every member's
+        is; a member that diverges is left as it was, and its `state.halted` is True.
+    """
+    best = jax.tree.map(jnp.copy, state.variables) if monitor else {}
+    notes: dict[str, Any] = {"history": [], "seconds": 0.0}
+    score = np.full(np.shape(state.step), -np.inf)
+    best_epoch = np.zeros(np.shape(state.step), np.int64)
+    if folder and (found := checkpoint.restore(folder, (state, best))):
+        (state, best), notes = found
+        score, best_epoch = np.asarray(notes["score"], float), np.asarray(notes["best_epoch"])
+    task = progress.add_task(description, total=num_epochs, note="") if progress else None
+    saved_at = time.monotonic()
+
+    for done in range(len(notes["history"]), num_epochs + 1):
+        if progress and task is not None:
+            progress.update(task, completed=done, note=_note(notes, rows))
+        last = done == num_epochs or (
+            patience is not None and monitor is not None and done - best_epoch.max() >= patience
+        )
+        if folder and notes["history"] and (last or time.monotonic() - saved_at > save_every):
+            notes |= {"score": score.tolist(), "best_epoch": best_epoch.tolist()}
+            checkpoint.save(folder, done, (state, best), notes)
+            saved_at = time.monotonic()
+        if last:
+            break
+        start = time.monotonic()
+        state, metrics = epoch(state)
+        metrics = jax.device_get(metrics | (evaluate(state.variables) if evaluate else {}))
+        if np.all(state.halted):
+            raise Diverged(diagnosis(state, done + 1))
+        if monitor:
+            new = np.where(state.halted, -np.inf, monitor(metrics))
+            better = new > score
+            score, best_epoch = np.where(better, new, score), np.where(better, done + 1, best_epoch)
+            best = _keep(jnp.asarray(better), state.variables, best)
+        notes["history"].append({name: np.asarray(value).tolist() for name, value in metrics.items()})
+        notes["seconds"] += time.monotonic() - start
+
+    history = {name: np.array([m[name] for m in notes["history"]]) for name in (notes["history"] or [{}])[0]}
+    return Run(state, best if monitor else state.variables, history, best_epoch, notes["seconds"])
+
+
+def diagnosis(state: TrainState, epoch: int | None = None) -> str:
+    """Which step ended a halted run, and which parameters are not finite where."""
+    places = []
+    for path, leaf in jax.tree.leaves_with_path(state.params):
+        bad = ~np.isfinite(np.asarray(leaf))
+        if bad.any():
+            rows = np.unique(np.nonzero(bad)[0])[:5].tolist() if bad.ndim else []
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            places.append(f"{name}: {bad.sum()} of {bad.size} values, first in rows {rows}")
+    where = f" of epoch {epoch}" if epoch else ""
+    step = np.asarray(state.step).max()
+    return (
+        f"training met NaN or infinity in step {step}{where}. "
+        + (f"Parameters concerned: {'; '.join(places)}. " if places else "Only the loss is concerned. ")
+        + "Look for labels that are not finite, or lower the learning rate."
+    )
+
+
+def progress_bar() -> Progress:
+    """The bar that `run` draws in; use it as a context manager around any number of runs."""
+    return Progress(
+        TextColumn("{task.description:>28}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+    )
+
+
+@jax.jit
+def _keep(better: jax.Array, new: Variables, old: Variables) -> Variables:
+    def choose(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(better.reshape(better.shape + (1,) * (a.ndim - better.ndim)), a, b)
+
+    return jax.tree.map(choose, dict(new), dict(old))
+
+
+def _note(notes: Mapping[str, Any], rows: int | None) -> str:
+    if not notes["history"]:
+        return ""
+    parts = [f"{name} {np.nanmean(value):.4f}" for name, value in notes["history"][-1].items()]
+    if rows and notes["seconds"]:
+        members = np.size(next(iter(notes["history"][-1].values())))
+        speed = rows * members * len(notes["history"]) / notes["seconds"]
+        parts.append(f"{speed / 1e3:,.0f} thousand rows/s")
+    return "  ".join(parts)

@@ -1,0 +1,75 @@
+"""GRU4Rec: a recurrent network over the clicks of a session.
+
+Hidasi, Karatzoglou, Baltrunas, Tikk: Session-based Recommendations with Recurrent Neural
+Networks, ICLR 2016, https://arxiv.org/abs/1511.06939, section 3.
+
+Differs from the paper: inputs are embedded; every prefix of a padded session is trained at once
+instead of session-parallel mini-batches (the gradient is that of the whole session); the loss is
+the caller's choice.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from rezoo.nn.embedding import Embed
+
+from rezoo.nn.features import over
+from rezoo.nn.recurrent import GRU
+from rezoo.types import Query
+
+
+class GRU4Rec(nn.Module):
+    """Score = <h_t, v_i> + b_i, with h_t the state after the session's last click.
+
+    An empty session has the state 0 and is given each item's bias, its popularity.
+    """
+
+    num_items: int
+    dim: int = 64
+    num_layers: int = 1
+    cell: Callable[..., nn.Module] = GRU
+    """`nn.recurrent.GRU` or `nn.recurrent.LSTM`."""
+    tied: bool = False
+    """Whether the input embeddings are the output table too ("constrained embeddings")."""
+    dropout: float = 0.0
+
+    def setup(self) -> None:
+        self.item = Embed(self.num_items, self.dim)
+        self.layers = [self.cell(self.dim) for _ in range(self.num_layers)]
+        self.drop = nn.Dropout(self.dropout)
+        if not self.tied:
+            self.output = Embed(self.num_items, self.dim)
+        self.bias = Embed(self.num_items, 1, nn.initializers.zeros)
+
+    def prefixes(self, query: Query) -> Float[Array, " B L D+1"]:
+        """The state after each event, and a 1 for the bias."""
+        deterministic = not self.has_rng("dropout")
+        x = self.drop(self.item(query.history), deterministic=deterministic)
+        for layer in self.layers:
+            _, x = layer(x, layer.initial(x.shape[0]))
+            x = self.drop(x, deterministic=deterministic)
+        return jnp.concatenate([x, jnp.ones((*x.shape[:2], 1))], axis=-1)
+
+    def encode(self, query: Query) -> Float[Array, " B D+1"]:
+        """The state after the last event that is not padding."""
+        return last_state(self.prefixes(query), query.history)
+
+    def table(self) -> Float[Array, " N D+1"]:
+        """Item vectors, each followed by its bias."""
+        items = self.item if self.tied else self.output
+        return jnp.concatenate([items.table(), self.bias.table()], axis=-1)
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        items = self.item if self.tied else self.output
+        vector = jnp.concatenate([items(item), self.bias(item)], axis=-1)
+        return (over(self.encode(query), item) * vector).sum(-1)
+
+
+def last_state(states: Float[Array, " B L D"], history: Int[Array, " B L"]) -> Float[Array, " B D"]:
+    """The state after the last real event; for an empty history, zeros and a 1 for the bias."""
+    length = (history > 0).sum(axis=1)
+    first = jnp.zeros((states.shape[0], 1, states.shape[2])).at[:, :, -1].set(1.0)
+    states = jnp.concatenate([first, states], axis=1)
+    return jnp.take_along_axis(states, length[:, None, None], axis=1).squeeze(1)

@@ -1,0 +1,75 @@
+"""Recurrent layers over padded histories: the state after every event, in one pass.
+
+A cell's projection of its inputs does not depend on the state, so it is one matrix product for
+all events; only what needs the state is left inside the scan.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+KERNEL = nn.initializers.glorot_uniform()
+RECURRENT = nn.initializers.orthogonal()
+
+
+class GRU(nn.Module):
+    """Gated recurrent unit (Cho 2014, https://arxiv.org/abs/1406.1078, section 2.3).
+
+    z = σ(W_z x + U_z h), r = σ(W_r x + U_r h), h' = (1 - z) ∘ h + z ∘ tanh(W x + U (r ∘ h))
+    """
+
+    features: int
+
+    def initial(self, size: int) -> Array:
+        """The state before the first event, `[B D]`."""
+        return jnp.zeros((size, self.features))
+
+    @nn.compact
+    def __call__(self, x: Float[Array, " B L E"], carry: Array) -> tuple[Array, Float[Array, " B L D"]]:
+        """The last state and the output after each event."""
+        d = self.features
+        projected = nn.Dense(3 * d, kernel_init=KERNEL, name="input")(x)
+        gates = self.param("gates", RECURRENT, (d, 2 * d))
+        candidate = self.param("candidate", RECURRENT, (d, d))
+
+        def event(h: Array, x_gates: Array) -> tuple[Array, Array]:
+            zr = nn.sigmoid(x_gates[:, : 2 * d] + h @ gates)
+            z, r = jnp.split(zr, 2, axis=-1)
+            h = (1 - z) * h + z * jnp.tanh(x_gates[:, 2 * d :] + (r * h) @ candidate)
+            return h, h
+
+        carry, states = jax.lax.scan(event, carry, projected.swapaxes(0, 1))
+        return carry, states.swapaxes(0, 1)
+
+
+class LSTM(nn.Module):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997; forget gate: Gers 2000).
+
+    i, f, o = σ(W x + U h), g = tanh(W x + U h), c' = f ∘ c + i ∘ g, h' = o ∘ tanh(c')
+    """
+
+    features: int
+
+    def initial(self, size: int) -> tuple[Array, Array]:
+        """The state (h, c) before the first event, each `[B D]`."""
+        return jnp.zeros((size, self.features)), jnp.zeros((size, self.features))
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, " B L E"], carry: tuple[Array, Array]
+    ) -> tuple[tuple[Array, Array], Array]:
+        """The last state and the output after each event."""
+        d = self.features
+        projected = nn.Dense(4 * d, kernel_init=KERNEL, name="input")(x)
+        recurrent = self.param("recurrent", RECURRENT, (d, 4 * d))
+
+        def event(carry: tuple[Array, Array], x: Array) -> tuple[tuple[Array, Array], Array]:
+            h, c = carry
+            i, f, o, g = jnp.split(x + h @ recurrent, 4, axis=-1)
+            c = nn.sigmoid(f + 1.0) * c + nn.sigmoid(i) * jnp.tanh(g)
+            h = nn.sigmoid(o) * jnp.tanh(c)
+            return (h, c), h
+
+        carry, states = jax.lax.scan(event, carry, projected.swapaxes(0, 1))
+        return carry, states.swapaxes(0, 1)
