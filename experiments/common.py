@@ -1,0 +1,169 @@
+"""What every experiment shares: its flags, its result file, and the table it prints."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("rezoo", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Flags of every experiment."""
+
+    smoke: bool = False
+    """A few seconds on a small piece of the data, to see that everything runs."""
+    seeds: int = 5
+    """Independent runs of each model."""
+    data_dir: Path | None = Path(os.environ["REZOO_DATA"]) if "REZOO_DATA" in os.environ else None
+    """Folder of the real data sets; REZOO_DATA if not given."""
+    json: Path | None = None
+    """Where the finished result file goes; experiments/results/NAME.json, in --out for --smoke."""
+    out: Path | None = None
+    """Working folder: checkpoints, finished rows, pictures; runs/NAME. Run again to go on there."""
+
+
+def start(script: str, doc: str | None, flags: type = Flags) -> tuple[Any, "Results"]:
+    """Read the command line of the experiment `script` (its `__file__`) and open its results."""
+    name = Path(script).stem
+    given = tyro.cli(flags, prog=f"python experiments/{name}.py", description=doc)
+    out = given.out or Path("runs") / (f"{name}-smoke" if given.smoke else name)
+    json_file = given.json or (out if given.smoke else RESULTS) / f"{name}.json"
+    return given, Results(name, out, json_file)
+
+
+class Results:
+    """The rows of a result file, kept on disk as they come, so that a run can go on later."""
+
+    def __init__(self, name: str, out: Path, json_file: Path):
+        self.name, self.out, self.json = name, out, json_file
+        out.mkdir(parents=True, exist_ok=True)
+        self._file = out / "rows.json"
+        self.rows: list[dict[str, Any]] = json.loads(self._file.read_text()) if self._file.exists() else []
+        if self.rows:
+            print(f"{name}: going on with {len(self.rows)} rows in {out}; delete that folder to start anew")
+
+    def values(self, model: str, dataset: str, protocol: str, metric: str) -> list[float]:
+        """The values of a row so far."""
+        row = self._find(model, dataset, protocol, metric)
+        return row["values"] if row else []
+
+    def add(
+        self,
+        model: str,
+        dataset: str,
+        protocol: str,
+        metric: str,
+        values: float | Sequence[float],
+        *,
+        seconds: float,
+        published: float | None = None,
+        **notes: Any,
+    ) -> None:
+        """Append values (one a seed or a fold) to a row, and write it to disk.
+
+        Args:
+          model: the class's name.
+          dataset: its short name, such as `ml-1m`.
+          protocol: how it was split and measured, in words.
+          metric: its key, such as `ndcg@10`; a fraction, not per cent.
+          values: what was measured.
+          seconds: spent on these values.
+          published: the figure to compare with.
+          notes: anything more that the row should say.
+        """
+        row = self._find(model, dataset, protocol, metric)
+        if row is None:
+            row = {"model": model, "dataset": dataset, "protocol": protocol, "metric": metric}
+            row |= {"values": [], "published": published, "seconds": 0.0}
+            self.rows.append(row)
+        new = [values] if isinstance(values, int | float) else values
+        row["values"] = row["values"] + [float(value) for value in new]
+        row["mean"] = statistics.fmean(row["values"])
+        row["sem"] = standard_error(row["values"])
+        row["seconds"] = round(row["seconds"] + seconds, 3)
+        row |= notes
+        _write(self._file, self.rows)
+
+    def finish(self) -> None:
+        """Write the result file and print its table."""
+        versions = {"python": platform.python_version()}
+        versions |= {package: importlib.metadata.version(package) for package in PACKAGES}
+        whole = {
+            "experiment": self.name,
+            "command": command(self.name),
+            "device": device(),
+            "versions": versions,
+            "date": datetime.now(UTC).date().isoformat(),
+            "rows": self.rows,
+        }
+        _write(self.json, whole)
+        Console().print(self.table())
+        print(f"results: {self.json}")
+
+    def table(self) -> Table:
+        """The rows as a table."""
+        table = Table(title=self.name)
+        for column in ("model", "data", "protocol", "metric", "mean ± s.e.", "published", "runs", "seconds"):
+            right = column not in ("model", "data", "protocol", "metric")
+            table.add_column(column, justify="right" if right else "left", overflow="fold")
+        for row in self.rows:
+            spread = f" ± {row['sem']:.4f}" if row["sem"] is not None else ""
+            published = "" if row["published"] is None else f"{row['published']:.4g}"
+            cells = [row["model"], row["dataset"], row["protocol"], row["metric"]]
+            cells += [
+                f"{row['mean']:.4f}{spread}",
+                published,
+                str(len(row["values"])),
+                f"{row['seconds']:.1f}",
+            ]
+            table.add_row(*cells)
+        return table
+
+    def _find(self, *key: str) -> dict[str, Any] | None:
+        named = ("model", "dataset", "protocol", "metric")
+        return next((row for row in self.rows if tuple(row[name] for name in named) == key), None)
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Standard error of the mean; None for a single value."""
+    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+
+
+def device() -> str:
+    """What the run computes on, in words."""
+    kind = jax.devices()[0].device_kind
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} CPU cores" if jax.default_backend() == "cpu" else f"{len(jax.devices())} × {kind}"
+
+
+def command(name: str) -> str:
+    """The command that makes these results again; folders, which differ by machine, are left out."""
+    words, skip = [], False
+    for word in sys.argv[1:]:
+        is_folder = word.split("=")[0] in ("--data-dir", "--json", "--out", "--peer-python")
+        if not (skip or is_folder):
+            words.append(word)
+        skip = is_folder and "=" not in word
+    return " ".join(["python", f"experiments/{name}.py", *words])
+
+
+def _write(file: Path, content: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    partial.replace(file)
