@@ -60,8 +60,8 @@ def study(train: Callable[..., Any], seeds: jax.Array, grid: Mapping[str, jax.Ar
 def product(**axes: Sequence[float]) -> dict[str, jax.Array]:
     """Every combination of the axes' values, as a grid for `study`.
 
-    >>> {name: column.tolist() for name, column in product(rate=[1, 2], l2=[0, 5]).items()}
-    {'rate': [1, 1, 2, 2], 'l2': [0, 5, 0, 5]}
+    >>> {name: column.tolist() for name, column in product(rate=[1.0, 2.0], l2=[0.0, 5.0]).items()}
+    {'rate': [1.0, 1.0, 2.0, 2.0], 'l2': [0.0, 5.0, 0.0, 5.0]}
     """
     mesh = jnp.meshgrid(*(jnp.asarray(values) for values in axes.values()), indexing="ij")
     return {name: column.ravel() for name, column in zip(axes, mesh, strict=True)}
