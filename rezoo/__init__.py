@@ -1,0 +1,1 @@
+"""rezoo: a zoo of recommender models as pure functions in JAX."""

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int, Shaped
 from rezoo.nn.embedding import Embed
 
 from rezoo.types import Query
 
 
-def over(x: Float[Array, " B D"], item: Int[Array, " B *C"]) -> Float[Array, " B *C D"]:
+def over(x: Shaped[Array, " B D"], item: Int[Array, " B *C"]) -> Shaped[Array, " B *C D"]:
     """A vector per query, repeated for each of its items."""
     ones = (1,) * (item.ndim - 1)
     return jnp.broadcast_to(x.reshape(x.shape[0], *ones, x.shape[-1]), (*item.shape, x.shape[-1]))

@@ -43,7 +43,7 @@ class GRU4Rec(nn.Module):
             self.output = Embed(self.num_items, self.dim)
         self.bias = Embed(self.num_items, 1, nn.initializers.zeros)
 
-    def prefixes(self, query: Query) -> Float[Array, " B L D+1"]:
+    def prefixes(self, query: Query) -> Float[Array, " B L E"]:
         """The state after each event, and a 1 for the bias."""
         deterministic = not self.has_rng("dropout")
         x = self.drop(self.item(query.history), deterministic=deterministic)
@@ -52,11 +52,11 @@ class GRU4Rec(nn.Module):
             x = self.drop(x, deterministic=deterministic)
         return jnp.concatenate([x, jnp.ones((*x.shape[:2], 1))], axis=-1)
 
-    def encode(self, query: Query) -> Float[Array, " B D+1"]:
+    def encode(self, query: Query) -> Float[Array, " B E"]:
         """The state after the last event that is not padding."""
         return last_state(self.prefixes(query), query.history)
 
-    def table(self) -> Float[Array, " N D+1"]:
+    def table(self) -> Float[Array, " N E"]:
         """Item vectors, each followed by its bias."""
         items = self.item if self.tied else self.output
         return jnp.concatenate([items.table(), self.bias.table()], axis=-1)

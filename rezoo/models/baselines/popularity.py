@@ -1,0 +1,39 @@
+"""Popularity: every shopper is shown what sells most."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from rezoo.types import Query
+
+
+class Popularity(nn.Module):
+    """Score = how often the item occurs in the training data, whoever asks."""
+
+    num_items: int
+
+    def setup(self) -> None:
+        self.count = self.param("count", nn.initializers.zeros, (self.num_items,))
+
+    def encode(self, query: Query) -> Float[Array, " B 1"]:
+        return jnp.ones((query.user.shape[0], 1))
+
+    def table(self) -> Float[Array, " N 1"]:
+        return self.count[:, None]
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        return self.count.at[item].get(mode="fill", fill_value=0.0)
+
+
+def fit(item: np.ndarray, num_items: int) -> dict[str, Any]:
+    """The variables that score by the counts of `item`, whatever its shape; id 0 is not counted.
+
+    >>> fit(np.array([2, 2, 1, 0]), 4)["params"]["count"].tolist()
+    [0.0, 1.0, 2.0, 0.0]
+    """
+    count = np.bincount(np.ravel(item), minlength=num_items).astype(np.float32)
+    count[0] = 0
+    return {"params": {"count": jnp.asarray(count)}}

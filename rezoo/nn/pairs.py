@@ -1,0 +1,32 @@
+"""A sparse matrix as sorted pairs, searched on the device."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+
+def find(
+    offset: Int[Array, " S"], column: Int[Array, " M"], row: Int[Array, " *B"], wanted: Int[Array, " *B"]
+) -> Int[Array, " *B"]:
+    """Where the pair (row, wanted) stands in `column`, -1 if nowhere; binary search.
+
+    Row r of the S - 1 rows has the columns `column[offset[r]:offset[r + 1]]`, ascending.
+
+    >>> offset, column = jnp.array([0, 2, 2, 3]), jnp.array([4, 7, 5])
+    >>> find(offset, column, jnp.array([0, 1, 2]), jnp.array([7, 4, 5])).tolist()
+    [1, -1, 2]
+    """
+    size = column.shape[0]
+    if size == 0:
+        return jnp.full(row.shape, -1, jnp.int32)
+
+    def halve(_: Array, span: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = span
+        middle = (low + high) // 2
+        right = (column[middle] < wanted) & (low < high)
+        return jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
+
+    span = offset[row], offset[row + 1]
+    low, _ = jax.lax.fori_loop(0, size.bit_length(), halve, span)
+    found = (low < offset[row + 1]) & (column[jnp.minimum(low, size - 1)] == wanted)
+    return jnp.where(found, low, -1).astype(jnp.int32)

@@ -1,0 +1,71 @@
+"""Imports go one way, and the project has the shape that the README says."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = [
+    {"types"},
+    {"losses", "metrics", "sampling", "nn", "data", "checkpoint"},
+    {"models"},
+    {"objectives", "evaluation"},
+    {"training", "row_sparse"},
+    {"jagged", "loop", "sweep"},
+]
+LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
+FORBIDDEN = {("models", "losses"), ("losses", "models"), ("data", "nn"), ("data", "models")}
+FILES = sorted((ROOT / "rezoo").rglob("*.py"))
+
+
+def part(file: Path) -> str:
+    return file.relative_to(ROOT / "rezoo").with_suffix("").parts[0]
+
+
+def imported(file: Path) -> set[str]:
+    """The parts of rezoo that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "rezoo":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rezoo."):
+            names.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("rezoo.")}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            pytest.fail(f"{file}: relative import")
+    return names
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_go_one_way(file):
+    here = part(file)
+    if here == "__init__":
+        assert not imported(file)
+        return
+    assert here in LAYER, f"{file}: say in which layer {here!r} is"
+    for other in imported(file) - {here}:
+        assert LAYER[other] <= LAYER[here], f"{here} imports {other}, which is above it"
+        assert (here, other) not in FORBIDDEN, f"{here} must not import {other}"
+
+
+def test_nobody_imports_an_experiment():
+    for file in FILES:
+        assert not re.search(r"^\s*(from|import) experiments", file.read_text(), re.M), file
+
+
+def test_top_level_holds_what_it_should():
+    allowed = {"pyproject.toml", "rezoo", "experiments", "tests", "notebooks", "README.md"}
+    found = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    assert found - {"runs", "build", "dist"} <= allowed
+
+
+def test_every_model_is_in_the_contract_test():
+    import test_contract
+
+    import rezoo.models
+
+    covered = {type(case.model).__name__ for case in test_contract.CASES.values()}
+    assert set(rezoo.models.__all__) - {"Popularity", "CoOccurrence"} == covered
