@@ -13,7 +13,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, sampling, training
-from rezoo.models import MF, SVDpp, BiasedMF, GRU4Rec, NeuMF, WideDeep
+from rezoo.models import MF, BiasedMF, GRU4Rec, NeuMF, SVDpp, WideDeep
 from rezoo.nn.recurrent import LSTM
 from rezoo.types import Batch, Query
 

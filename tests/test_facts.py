@@ -1,5 +1,7 @@
 """One thing about each model that is true of it alone."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,7 +35,7 @@ def test_cooccurrence_counts_what_followed(memory):
     score = np.asarray(evaluation.score_all(model, variables, query(asked)))
     follows = np.zeros((6, 6))
     for session in sessions:
-        for a, b in zip(session, session[1:], strict=False):
+        for a, b in itertools.pairwise(session):
             follows[a, b] += (a > 0) * (b > 0)
     for row, history in enumerate(asked):
         events = [i for i in history if i > 0][::-1][:memory]

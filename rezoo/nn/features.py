@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Shaped
-from rezoo.nn.embedding import Embed
 
+from rezoo.nn.embedding import Embed
 from rezoo.types import Query
 
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
-from rezoo.nn.embedding import Embed
 
+from rezoo.nn.embedding import Embed
 from rezoo.nn.features import FieldEmbed, pair_columns
 from rezoo.nn.mlp import MLP
 from rezoo.types import Query

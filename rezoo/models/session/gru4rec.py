@@ -13,8 +13,8 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
-from rezoo.nn.embedding import Embed
 
+from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over
 from rezoo.nn.recurrent import GRU
 from rezoo.types import Query
