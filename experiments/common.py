@@ -86,10 +86,10 @@ class Results:
           published: the figure to compare with.
           notes: anything more that the row should say.
         """
-        row = self._find(model, dataset, protocol, metric)
+        row: dict[str, Any] | None = self._find(model, dataset, protocol, metric)
         if row is None:
-            row = {"model": model, "dataset": dataset, "protocol": protocol, "metric": metric}
-            row |= {"values": [], "published": published, "seconds": 0.0}
+            row = dict(model=model, dataset=dataset, protocol=protocol, metric=metric)
+            row |= dict(values=[], published=published, seconds=0.0)
             self.rows.append(row)
         new = [values] if isinstance(values, int | float) else values
         row["values"] = row["values"] + [float(value) for value in new]

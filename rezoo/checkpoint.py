@@ -45,9 +45,8 @@ def restore(folder: str | Path, template: Any) -> tuple[Any, dict[str, Any]] | N
 
 
 def _checkpointer(folder: str | Path) -> ocp.training.Checkpointer:
-    return ocp.training.Checkpointer(
-        Path(folder).absolute(), preservation_policy=ocp.training.preservation_policies.LatestN(2)
-    )
+    newest: Any = ocp.training.preservation_policies.LatestN(2)
+    return ocp.training.Checkpointer(str(Path(folder).absolute()), preservation_policy=newest)
 
 
 def _is_key(leaf: Any) -> bool:
