@@ -1,0 +1,107 @@
+"""User-major training, for models whose query costs more than a score (SVD++).
+
+Users have from a few to thousands of ratings. Padding all to the longest would waste most of the
+work, so users are sorted into length buckets, each an ordinary `Batch` of its own shape: one user
+per row, `history: [U L]`, `item: [U C]`. An epoch visits the batches of all buckets interleaved,
+each batch with as many users as make about the same number of ratings.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rezoo.training import shuffle, shuffle_key, take
+from rezoo.types import Batch, Query, Scalars, Step, TrainState
+
+Columns = tuple[ArrayLike, ArrayLike, ArrayLike]
+"""Parallel columns (user, item, rating), one row per rating."""
+
+
+def user_major(rows: Columns, history: Columns | None = None, *, growth: float = 1.3) -> tuple[Batch, ...]:
+    """One row per user of `rows`, in buckets by length.
+
+    Args:
+      rows: what is scored: the ratings to learn, or to predict.
+      history: what is known of each user, N(u); `rows` itself by default.
+      growth: a bucket's longest row over its shortest. Closer to 1 wastes less on padding and
+        compiles more shapes.
+    """
+    user, item, rating = (np.asarray(column) for column in rows)
+    known = np.asarray(history[0] if history else user), np.asarray(history[1] if history else item)
+    users, counts = np.unique(user, return_counts=True)
+    longest = np.maximum(counts, np.bincount(known[0], minlength=users.max() + 1)[users])
+    level = np.ceil(np.log(longest) / np.log(growth))
+
+    def bucket(members: np.ndarray) -> Batch:
+        items, where = padded(users[members], user, item)
+        ratings, _ = padded(users[members], user, rating)
+        seen = items if history is None else padded(users[members], *known)[0]
+        query = Query(jnp.asarray(users[members], jnp.int32), jnp.asarray(seen, jnp.int32), {})
+        label = jnp.asarray(ratings, jnp.float32)
+        return Batch(query, jnp.asarray(items, jnp.int32), label, jnp.asarray(where))
+
+    return tuple(bucket(level == value) for value in np.unique(level))
+
+
+def epoch(
+    step: Step, state: TrainState, buckets: Sequence[Batch], ratings_per_batch: int
+) -> tuple[TrainState, Scalars]:
+    """One pass over all buckets, as one `lax.scan`; jit it, like `training.epoch`.
+
+    Each bucket's users are shuffled anew. The order in which buckets take turns is fixed and even,
+    so that under `vmap` over seeds every member is at the same bucket at the same time.
+
+    Returns:
+      The state and each metric's mean over the ratings seen.
+    """
+    key = shuffle_key(state)
+    orders = [batches(jax.random.fold_in(key, n), b, ratings_per_batch) for n, b in enumerate(buckets)]
+
+    def visit(bucket: Batch, order: jax.Array):
+        def run(state: TrainState, turn: jax.Array) -> tuple[TrainState, tuple[Scalars, jax.Array]]:
+            batch = take(bucket, order[turn])
+            state, metrics = step(state, batch)
+            return state, (metrics, batch.where.sum(dtype=jnp.float32))
+
+        return run
+
+    branches = [visit(bucket, order) for bucket, order in zip(buckets, orders, strict=True)]
+
+    def body(state: TrainState, at: tuple[jax.Array, jax.Array]):
+        which, turn = at
+        return jax.lax.switch(which, branches, state, turn)
+
+    state, (metrics, weight) = jax.lax.scan(body, state, turns([len(order) for order in orders]))
+    return state, jax.tree.map(lambda x: jnp.vdot(x, weight) / jnp.maximum(weight.sum(), 1), metrics)
+
+
+def batches(key: jax.Array, bucket: Batch, ratings_per_batch: int) -> jax.Array:
+    """A bucket's users in random order, `[turns users]`, the last turn filled up with -1."""
+    users, longest = bucket.item.shape
+    size = min(max(ratings_per_batch // longest, 1), users)
+    return jnp.pad(shuffle(key, users), (0, -users % size), constant_values=-1).reshape(-1, size)
+
+
+def turns(lengths: Sequence[int]) -> tuple[jax.Array, jax.Array]:
+    """(bucket, its n-th batch) for every step of an epoch, each bucket's turns evenly spread."""
+    which = np.repeat(np.arange(len(lengths)), lengths)
+    turn = np.concatenate([np.arange(n) for n in lengths])
+    order = np.argsort((turn + 0.5) / np.asarray(lengths)[which], kind="stable")
+    return jnp.asarray(which[order], jnp.int32), jnp.asarray(turn[order], jnp.int32)
+
+
+def padded(users: np.ndarray, user: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of each of `users`, in the order of the rows, filled up with 0: `([U L], where)`."""
+    row = np.full(max(users.max(), user.max(initial=0)) + 1, -1)
+    row[users] = np.arange(len(users))
+    row_of, value = row[user][row[user] >= 0], value[row[user] >= 0]
+    order = np.argsort(row_of, kind="stable")
+    row_of, value = row_of[order], value[order]
+    counts = np.bincount(row_of, minlength=len(users))
+    column = np.arange(len(row_of)) - (np.cumsum(counts) - counts)[row_of]
+    out = np.zeros((len(users), max(counts.max(), 1)), value.dtype)
+    out[row_of, column] = value
+    return out, np.arange(out.shape[1]) < counts[:, None]

@@ -1,0 +1,89 @@
+"""Matrix factorization: a user and an item meet in one inner product.
+
+Koren, Bell and Volinsky 2009, "Matrix factorization techniques for recommender systems",
+https://doi.org/10.1109/MC.2009.263, equations 1 and 4; as a ranker trained by BPR, Rendle et al.
+2009, https://arxiv.org/abs/1205.2618, section 4.3.1.
+
+Both models fold their biases into the inner product by appending columns, so that
+`encode(query) · table()[item]` is the score itself and retrieval needs nothing else.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rezoo.nn.embedding import Embed
+from rezoo.types import Query
+
+
+class MF(nn.Module):
+    """score = b_i + ⟨p_u, q_i⟩, for implicit feedback.
+
+    A user bias would not change any ranking, and BPR gives it no gradient; the item bias is
+    popularity. Tables: `user` [num_users dim], `item` [num_items dim], `item_bias` [num_items 1].
+    """
+
+    num_users: int
+    num_items: int
+    dim: int = 64
+
+    def setup(self):
+        self.user = Embed(self.num_users, self.dim)
+        self.item = Embed(self.num_items, self.dim)
+        self.item_bias = Embed(self.num_items, 1)
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        p = self.user(query.user)
+        return inner(p, self.item(item)) + self.item_bias(item)[..., 0]
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        return with_columns(self.user(query.user), 1.0)
+
+    def table(self) -> Float[Array, " N D"]:
+        return with_columns(self.item.table(), self.item_bias.table())
+
+
+class BiasedMF(nn.Module):
+    """r̂_ui = μ + b_u + b_i + ⟨p_u, q_i⟩, for ratings (Koren 2009, equation 4).
+
+    `mean` is μ, the mean of the training ratings. Tables: `user`, `item` (dim wide), `user_bias`
+    and `item_bias`. An unknown user or item is one whose row nothing was learnt for: row 0.
+    """
+
+    num_users: int
+    num_items: int
+    dim: int = 64
+    mean: float | Array = 0.0
+
+    def setup(self):
+        self.user = Embed(self.num_users, self.dim)
+        self.item = Embed(self.num_items, self.dim)
+        self.user_bias = Embed(self.num_users, 1)
+        self.item_bias = Embed(self.num_items, 1)
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        p, b_u = self.user(query.user), self.user_bias(query.user)[:, 0]
+        b_i = self.item_bias(item)[..., 0]
+        return self.mean + per_row(b_u, b_i) + b_i + inner(p, self.item(item))
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        p, b_u = self.user(query.user), self.user_bias(query.user)
+        return with_columns(p, self.mean + b_u, 1.0)
+
+    def table(self) -> Float[Array, " N D"]:
+        return with_columns(self.item.table(), 1.0, self.item_bias.table())
+
+
+def inner(query: Float[Array, " B D"], item: Float[Array, " B *C D"]) -> Float[Array, " B *C"]:
+    """⟨query_b, item_bc⟩ for each row b and each of its items c."""
+    return jnp.einsum("bd,b...d->b...", query, item)
+
+
+def per_row(value: Float[Array, " B"], like: Float[Array, " B *C"]) -> Float[Array, " B *_"]:
+    """`value` with axes of length 1 after B, so that it goes along with an array `[B *C]`."""
+    return value.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def with_columns(x: Float[Array, " R D"], *columns: float | Float[Array, " R 1"]) -> Float[Array, " R E"]:
+    """`x` with further columns; a number is a constant column."""
+    return jnp.concatenate([x, *(jnp.broadcast_to(column, (len(x), 1)) for column in columns)], axis=1)
