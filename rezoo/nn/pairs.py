@@ -6,11 +6,17 @@ from jaxtyping import Array, Int
 
 
 def find(
-    offset: Int[Array, " S"], column: Int[Array, " M"], row: Int[Array, " *B"], wanted: Int[Array, " *B"]
+    offset: Int[Array, " S"],
+    column: Int[Array, " M"],
+    row: Int[Array, " *B"],
+    wanted: Int[Array, " *B"],
+    *,
+    longest: int | None = None,
 ) -> Int[Array, " *B"]:
     """Where the pair (row, wanted) stands in `column`, -1 if nowhere; binary search.
 
-    Row r of the S - 1 rows has the columns `column[offset[r]:offset[r + 1]]`, ascending.
+    Row r of the S - 1 rows has the columns `column[offset[r]:offset[r + 1]]`, ascending;
+    none has more than `longest`, if that is known.
 
     >>> offset, column = jnp.array([0, 2, 2, 3]), jnp.array([4, 7, 5])
     >>> find(offset, column, jnp.array([0, 1, 2]), jnp.array([7, 4, 5])).tolist()
@@ -27,6 +33,6 @@ def find(
         return jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
 
     span = offset[row], offset[row + 1]
-    low, _ = jax.lax.fori_loop(0, size.bit_length(), halve, span)
+    low, _ = jax.lax.fori_loop(0, (longest or size).bit_length(), halve, span)
     found = (low < offset[row + 1]) & (column[jnp.minimum(low, size - 1)] == wanted)
     return jnp.where(found, low, -1).astype(jnp.int32)

@@ -1,0 +1,140 @@
+"""Negative samplers: `(key, query, item [B], n) -> [B n]` item ids, never 0.
+
+Each function here returns a sampler; what a sampler knows of the data (counts, known positives) it
+holds as arrays, so it can stand inside `jit` and `vmap`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from rezoo.nn.pairs import find
+from rezoo.types import Query, Sampler
+
+
+def uniform(num_items: int) -> Sampler:
+    """Every item alike, positives too."""
+
+    def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
+        bits = jax.random.bits(key, (item.shape[0], n))
+        return (bits % jnp.uint32(num_items - 1) + 1).astype(jnp.int32)
+
+    return sample
+
+
+def popularity(count: Float[Array, " N"] | np.ndarray, alpha: float = 0.75) -> Sampler:
+    """In proportion to count^α (Mikolov 2013, https://arxiv.org/abs/1310.4546, section 2.2).
+
+    α = 1 is popularity, α = 0 uniform over the items that occur. `count[0]` is taken as 0.
+
+    Raises:
+      ValueError: if no item has a count.
+    """
+    weight = np.asarray(count, np.float64) ** alpha * (np.asarray(count) > 0)
+    weight[0] = 0
+    if not weight.sum() > 0:
+        raise ValueError("no item has a count: give the number of times each item occurs, by item id")
+    cumulative = jnp.asarray(np.cumsum(weight) / weight.sum(), jnp.float32)
+    last = int(np.flatnonzero(weight)[-1])
+
+    def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
+        draw = jax.random.uniform(key, (item.shape[0], n))
+        found = jnp.searchsorted(cumulative, draw.ravel(), side="right").reshape(draw.shape)
+        return jnp.minimum(found, last).astype(jnp.int32)
+
+    return sample
+
+
+def in_batch() -> Sampler:
+    """The positives of n other rows of the batch, each row the next ones in a random cycle."""
+
+    def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
+        order = jax.random.permutation(key, item.shape[0])
+        place = jnp.argsort(order)
+        ahead = (place[:, None] + jnp.arange(1, n + 1)[None]) % item.shape[0]
+        return item[order[ahead]]
+
+    return sample
+
+
+def fixed(negatives: Int[Array, " U n"]) -> Sampler:
+    """The first n of a given list per user, `negatives[user]`; NCF's test protocol."""
+
+    def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
+        return negatives[query.user, :n]
+
+    return sample
+
+
+class Known(NamedTuple):
+    """The positives of each user, to be looked up on the device."""
+
+    offset: Int[Array, " S"]
+    """User u's items are `item[offset[u]:offset[u + 1]]`."""
+    item: Int[Array, " M"]
+    """Ascending within each user."""
+    longest: int
+    """The most items of any user."""
+
+
+def known(user: np.ndarray, item: np.ndarray, num_users: int) -> Known:
+    """The distinct pairs of a log, by user.
+
+    >>> pairs = known(np.array([2, 1, 2, 2]), np.array([5, 4, 3, 5]), 3)
+    >>> pairs.offset.tolist(), pairs.item.tolist(), pairs.longest
+    ([0, 0, 1, 3], [4, 3, 5], 2)
+    """
+    width = int(np.max(item, initial=0)) + 1
+    code = np.unique(np.asarray(user, np.int64) * width + item)
+    offset = np.searchsorted(code, np.arange(num_users + 1) * width)
+    longest = int(np.diff(offset).max(initial=0))
+    return Known(jnp.asarray(offset, jnp.int32), jnp.asarray(code % width, jnp.int32), longest)
+
+
+def excluding(sampler: Sampler, positives: Known, num_items: int, *, redraws: int = 20) -> Sampler:
+    """The sampler's draws, with known positives of the row's user drawn again until none is left.
+
+    A draw that is still a positive after `redraws` rounds is replaced by the user's next item that
+    is not one, so the result is exact even for a user who knows all items but one. A user who
+    knows every item gets the padding id 0.
+
+    Args:
+      sampler: draws with this distribution.
+      positives: `known(user, item, num_users)`.
+      num_items: rows of the item table.
+      redraws: rounds before the replacement.
+    """
+
+    def is_known(user: Array, item: Array) -> Array:
+        row = jnp.broadcast_to(user[:, None], item.shape)
+        return find(positives.offset, positives.item, row, item, longest=positives.longest) >= 0
+
+    def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
+        user = jnp.where(query.user < positives.offset.shape[0] - 1, query.user, 0)
+
+        def again(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            round_, drawn, bad = state
+            fresh = sampler(jax.random.fold_in(key, round_), query, item, n)
+            drawn = jnp.where(bad, fresh, drawn)
+            return round_ + 1, drawn, is_known(user, drawn)
+
+        drawn = sampler(jax.random.fold_in(key, 0), query, item, n)
+        start = jnp.int32(1), drawn, is_known(user, drawn)
+        _, drawn, bad = jax.lax.while_loop(lambda s: (s[0] <= redraws) & s[2].any(), again, start)
+        return jax.lax.cond(bad.any(), lambda: jnp.where(bad, replacement(user, drawn), drawn), lambda: drawn)
+
+    def replacement(user: Array, drawn: Array) -> Array:
+        def move(state: tuple[Array, Array]) -> tuple[Array, Array]:
+            tried, item = state
+            item = jnp.where(is_known(user, item), item % (num_items - 1) + 1, item)
+            return tried + 1, item
+
+        _, moved = jax.lax.while_loop(
+            lambda s: (s[0] < num_items) & is_known(user, s[1]).any(), move, (jnp.int32(0), drawn)
+        )
+        return jnp.where(is_known(user, moved), 0, moved)
+
+    return sample
