@@ -71,10 +71,12 @@ def next_item(model: nn.Module, loss: Loss) -> Objective:
 
 
 def l2(objective: Objective, weight: float | Array | Mapping[str, float | Array]) -> Objective:
-    """`objective` plus `weight` × the squared rows that the batch looked up, per row of the batch.
+    """`objective` plus `weight` × the squared rows that the batch looked up, per observation.
 
     This is the regularisation of the matrix factorization papers: λ (|p_u|² + |q_i|² + …) for each
-    observed (u, i), so that popular rows are held as often as they are used.
+    observed (u, i), so that popular rows are held as often as they are used. It makes no difference
+    whether a user's ratings come as pairs or in one row: a user looked up once for a row of n
+    ratings counts n times. The rows of a history count once per query.
 
     Args:
       objective: any objective whose model looks its embeddings up with `nn.embedding.Embed`.
@@ -85,7 +87,7 @@ def l2(objective: Objective, weight: float | Array | Mapping[str, float | Array]
         value, aux = objective(variables, key, batch)
         size = jnp.maximum(batch.where.sum(), 1)
         penalty = sum(
-            (_weight_of(path, weight) * jnp.square(rows).sum() / size)
+            _weight_of(path, weight) * jnp.vdot(_served(rows, batch.where), jnp.square(rows).sum(-1)) / size
             for path, rows in jax.tree.leaves_with_path(aux.sown.get("rows", {}))
         )
         return value + penalty, aux
@@ -109,3 +111,13 @@ def _weight_of(path: tuple[Any, ...], weight: Any) -> Any:
         return weight
     names = [getattr(entry, "key", None) for entry in path]
     return sum(value for name, value in weight.items() if name in names)
+
+
+def _served(rows: Float[Array, " B *S D"], where: Bool[Array, " B *C"]) -> Float[Array, " B *S"]:
+    """How many observations each looked-up row serves: those of its batch row, or the one beside it."""
+    lookups = rows.shape[:-1]
+    if lookups == where.shape:
+        return where.astype(rows.dtype)
+    count = where.reshape(len(where), -1).sum(axis=1)
+    count = count if len(lookups) == 1 else jnp.minimum(count, 1)
+    return jnp.broadcast_to(count.reshape(-1, *[1] * (len(lookups) - 1)), lookups).astype(rows.dtype)

@@ -4,10 +4,9 @@ import numpy as np
 import optax
 import pytest
 
-from rezoo import jagged, training
-from rezoo.types import Aux
-
-DIM = 2
+from rezoo import jagged, losses, objectives, training
+from rezoo.models.factorization import BiasedMF
+from rezoo.types import Aux, Batch, Query
 
 
 def ratings(users=30, items=40, seed=0):
@@ -21,12 +20,9 @@ def ratings(users=30, items=40, seed=0):
 def triples(buckets):
     out = []
     for b in buckets:
-        for row, user in enumerate(np.asarray(b.query.user)):
-            keep = np.asarray(b.where[row])
-            out += [
-                (int(user), int(i), float(x))
-                for i, x in zip(b.item[row][keep], b.label[row][keep], strict=True)
-            ]
+        user, item, label, where = (np.asarray(x) for x in (b.query.user, b.item, b.label, b.where))
+        user = np.broadcast_to(user[:, None], item.shape)
+        out += list(zip(user[where].tolist(), item[where].tolist(), label[where].tolist(), strict=True))
     return out
 
 
@@ -105,7 +101,7 @@ def test_buckets_take_turns_evenly():
 
 
 def test_seeds_can_be_vmapped():
-    buckets = jagged.user_major(ratings(), growth=2.0)
+    buckets = jagged.user_major(ratings(), growth=5.0)
 
     def objective(variables, key, batch):
         score = variables["params"][batch.query.user][:, None] + 0 * batch.label
@@ -122,3 +118,22 @@ def test_seeds_can_be_vmapped():
 
     many = jax.jit(jax.vmap(train))(jax.vmap(jax.random.key)(jnp.arange(2)))
     np.testing.assert_allclose(many[1], jax.jit(train)(jax.random.key(1)), rtol=1e-5, atol=1e-6)
+
+
+def test_a_user_in_one_row_is_penalised_as_a_user_in_many_rows():
+    user, item, rating = ratings()
+    rows = Batch(
+        Query(jnp.array(user, jnp.int32), jnp.zeros((len(user), 0), jnp.int32), {}),
+        jnp.array(item, jnp.int32),
+        jnp.array(rating),
+        jnp.ones(len(user), bool),
+    )
+    model = BiasedMF(30, 40, 3)
+    variables = {"params": model.init(jax.random.key(0), rows.query, rows.item)["params"]}
+    weight = {"user": 0.5, "item": 0.25, "user_bias": 2.0, "item_bias": 4.0}
+    objective = objectives.l2(objectives.pointwise(model, losses.squared), weight)
+    value = jax.jit(lambda batch: objective(variables, jax.random.key(0), batch)[0])
+    expected = value(rows)
+    buckets = jagged.user_major((user, item, rating), growth=5.0)
+    parts = [float(value(bucket)) * np.asarray(bucket.where).sum() for bucket in buckets]
+    np.testing.assert_allclose(sum(parts) / len(user), expected, rtol=1e-5)
