@@ -244,13 +244,14 @@ def _in_blocks(function: Any, rows: Any, block: int) -> Any:
     """`function` on blocks of `block` rows, one after the other; the last block is filled up with 0."""
     total = jax.tree.leaves(rows)[0].shape[0]
     block = max(min(block, total), 1)
+    blocks = -(-total // block)
 
     def split(x: Array) -> Array:
         padded = jnp.pad(x, [(0, -total % block)] + [(0, 0)] * (x.ndim - 1))
-        return padded.reshape(-1, block, *x.shape[1:])
+        return padded.reshape(blocks, block, *x.shape[1:])
 
     out = jax.lax.map(function, jax.tree.map(split, rows))
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:total], out)
+    return jax.tree.map(lambda x: x.reshape(blocks * block, *x.shape[2:])[:total], out)
 
 
 def recommend_raw(ids: np.ndarray, items: Any) -> np.ndarray:
