@@ -57,12 +57,10 @@ class Shop(NamedTuple):
 def load(config: ShopConfig | None = None, seed: int = 0, *, data_dir: str | Path) -> Shop:
     """Prepare the shop under `data_dir`, unless it is there already, and read it.
 
-    >>> import tempfile
-    >>> small = ShopConfig(shoppers=50, products=40, ratings_per_shopper=5, impressions=100, sessions=30)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     made = load(small, data_dir=folder)
-    >>> len(made.ratings.train["stars"]) + len(made.ratings.test["stars"]) <= 250
-    True
+    Args:
+      config: sizes and switches; `ShopConfig()` by default.
+      seed: of everything that is drawn.
+      data_dir: folder of prepared shops.
     """
     config = config or ShopConfig()
     builder = ShopBuilder(
