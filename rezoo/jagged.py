@@ -6,7 +6,7 @@ per row, `history: [U L]`, `item: [U C]`. An epoch visits the batches of all buc
 each batch with as many users as make about the same number of ratings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rezoo.training import shuffle, shuffle_key, take
-from rezoo.types import Batch, Query, Scalars, Step, TrainState
+from rezoo.types import Batch, Query, Scalars, Step, TrainState, Variables
 
 Columns = tuple[ArrayLike, ArrayLike, ArrayLike]
 """Parallel columns (user, item, rating), one row per rating."""
@@ -78,10 +78,38 @@ def epoch(
     return state, jax.tree.map(lambda x: jnp.vdot(x, weight) / jnp.maximum(weight.sum(), 1), metrics)
 
 
+def fit(
+    step: Step,
+    state: TrainState,
+    buckets: Sequence[Batch],
+    evaluate: Callable[[Variables], Scalars] | None = None,
+    *,
+    num_epochs: int,
+    ratings_per_batch: int,
+) -> tuple[TrainState, Scalars]:
+    """`num_epochs` epochs, each followed by `evaluate(variables)`: `training.fit` for buckets."""
+
+    def body(state: TrainState, _: None) -> tuple[TrainState, Scalars]:
+        state, metrics = epoch(step, state, buckets, ratings_per_batch)
+        return state, metrics | (evaluate(state.variables) if evaluate else {})
+
+    return jax.lax.scan(body, state, length=num_epochs)
+
+
+def num_steps(buckets: Sequence[Batch], ratings_per_batch: int) -> int:
+    """Steps of one epoch, for schedules."""
+    return sum(-(-len(b.item) // users_per_batch(b, ratings_per_batch)) for b in buckets)
+
+
+def users_per_batch(bucket: Batch, ratings_per_batch: int) -> int:
+    """As many users as have about `ratings_per_batch` ratings, padding included; at least one."""
+    users, longest = bucket.item.shape
+    return min(max(ratings_per_batch // longest, 1), users)
+
+
 def batches(key: jax.Array, bucket: Batch, ratings_per_batch: int) -> jax.Array:
     """A bucket's users in random order, `[turns users]`, the last turn filled up with -1."""
-    users, longest = bucket.item.shape
-    size = min(max(ratings_per_batch // longest, 1), users)
+    users, size = len(bucket.item), users_per_batch(bucket, ratings_per_batch)
     return jnp.pad(shuffle(key, users), (0, -users % size), constant_values=-1).reshape(-1, size)
 
 

@@ -12,11 +12,12 @@
 A name that ends in .gz is decompressed; `archive.zip!member` names a file inside an archive.
 """
 
+import codecs
 import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from rezoo.data.interactions import Interactions, from_columns
 
 MOVIELENS = ("user_id", "item_id", "rating", "timestamp")
 Columns = dict[str, np.ndarray]
+HEAD = 2**20
+"""Bytes that are looked at to tell how a text file is written."""
 
 
 def read(
@@ -47,8 +50,11 @@ def read(
     ['ann', 'bob']
     """
     source = str(table) if isinstance(table, str | Path) else type(table).__name__
-    columns = read_table(table, names=names, delimiter=delimiter, encoding=encoding)
-    return from_columns(columns, source=Path(source).name, **roles)
+    return from_columns(
+        read_table(table, names=names, delimiter=delimiter, encoding=encoding),
+        source=Path(source).name,
+        **roles,
+    )
 
 
 def read_table(
@@ -101,12 +107,31 @@ def _read_path(
     kind = Path(member or archive.removesuffix(".gz")).suffix.lower()
     if kind in (".parquet", ".pq") and not member:
         return _read_parquet(file)
+    if encoding is None and file.suffix not in (".gz", ".zip") and _streams(file):
+        with file.open("rb") as stream:
+            head = stream.read(HEAD)
+        return _read_text(head, file, path, kind, names, delimiter)
     content = _content(file, member)
-    if not content.strip():
-        raise DataError(f"{path}: the file is empty")
     if kind in (".parquet", ".pq"):
         return _read_parquet(io.BytesIO(content), path)
-    return _read_text(content, path, kind, names, delimiter, encoding)
+    content = _utf8(content, encoding, path)
+    return _read_text(content[:HEAD], content, path, kind, names, delimiter)
+
+
+def _streams(file: Path) -> bool:
+    """Whether a file can be parsed from disk as it is: UTF-8 without `::` or a byte order mark."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with file.open("rb") as stream:
+        head = stream.read(HEAD)
+        if b"::" in head or b"\0" in head or head.startswith(codecs.BOM_UTF8) or not head.strip():
+            return False
+        try:
+            while head:
+                decoder.decode(head, final=len(head) < HEAD)
+                head = stream.read(HEAD)
+        except UnicodeDecodeError:
+            return False
+    return True
 
 
 def _content(file: Path, member: str) -> bytes:
@@ -139,20 +164,23 @@ def _read_parquet(file: Any, name: str | None = None) -> Columns:
 
 
 def _read_text(
-    content: bytes,
+    head: bytes,
+    content: bytes | Path,
     path: str,
     kind: str,
     names: Sequence[str] | None,
     delimiter: str | None,
-    encoding: str | None,
 ) -> Columns:
+    """Columns of UTF-8 text, in memory or on disk, that starts with `head`."""
     name = Path(path).name
-    content = _utf8(content, encoding, name)
+    if not head.strip():
+        raise DataError(f"{path}: the file is empty")
     if kind in (".inter", ".user", ".item") and delimiter is None:
         delimiter = "\t"
-    first = content[: content.find(b"\n") % (len(content) + 1)].decode("utf-8", "replace").strip("\r\n")
+    first = head.partition(b"\n")[0].decode("utf-8", "replace").strip("\r\n")
     delimiter = delimiter or _sniff(first, kind)
     if delimiter == "::":
+        content = content.read_bytes() if isinstance(content, Path) else content
         _require_no(content, b"\t", name)
         content, delimiter = content.replace(b"::", b"\t"), "\t"
         names = names or MOVIELENS
@@ -166,16 +194,18 @@ def _read_text(
                 f"{name}: the first line, {first[:60]!r}, looks like data. If the file has no header, give "
                 f"names=[…] for its {len(header)} columns."
             )
-    table = _parse(content, name, delimiter, names)
-    columns = _from_arrow(table, name)
+    columns = _parse(content, b'"' in head, name, delimiter, names)
+    if not len(next(iter(columns.values()), ())):
+        raise DataError(f"{name}: there is a header ({first[:60]!r}) and no rows")
     if kind in (".inter", ".user", ".item"):
         columns = {column.partition(":")[0]: values for column, values in columns.items()}
-    if not table.num_rows:
-        raise DataError(f"{name}: there is a header ({first[:60]!r}) and no rows")
     return columns
 
 
-def _parse(content: bytes, name: str, delimiter: str, names: Sequence[str] | None) -> pa.Table:
+def _parse(
+    content: bytes | Path, quoted: bool, name: str, delimiter: str, names: Sequence[str] | None
+) -> Columns:
+    """The columns of UTF-8 text, read block by block so that little more than the result is held."""
     bad: list[str] = []
 
     def ragged(row: pa.csv.InvalidRow) -> str:
@@ -185,25 +215,40 @@ def _parse(content: bytes, name: str, delimiter: str, names: Sequence[str] | Non
         )
         return "error"
 
-    quote: Any = '"' if delimiter != "\t" or b'"' in content[:4096] else False
+    options = dict(
+        read_options=pa.csv.ReadOptions(column_names=list(names) if names else None, block_size=2**24),
+        parse_options=pa.csv.ParseOptions(
+            delimiter=delimiter,
+            quote_char='"' if quoted or delimiter != "\t" else False,
+            newlines_in_values=quoted,
+            invalid_row_handler=ragged,
+        ),
+        convert_options=pa.csv.ConvertOptions(strings_can_be_null=False),
+    )
+
+    def source() -> Any:
+        return pa.BufferReader(content) if isinstance(content, bytes) else str(content)
+
     try:
-        return pyarrow.csv.read_csv(
-            pa.BufferReader(content),
-            read_options=pyarrow.csv.ReadOptions(
-                column_names=list(names) if names else None, use_threads=True
-            ),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=delimiter,
-                quote_char=quote,
-                newlines_in_values=quote is not False and b'"' in content,
-                invalid_row_handler=ragged,
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=False),
-        )
+        try:
+            return _joined(pa.csv.open_csv(source(), **options), name)
+        except pa.ArrowInvalid:  # a column's kind changes after its first block, or the row is bad
+            bad.clear()
+            return _from_arrow(pa.csv.read_csv(source(), **options), name)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise DataError(
-            bad[0] if bad else f"{name} cannot be read as text with delimiter {delimiter!r}: {error}"
-        ) from error
+        why = bad[0] if bad else f"{name} cannot be read as text with delimiter {delimiter!r}: {error}"
+        raise DataError(why) from error
+
+
+def _joined(blocks: Iterable[pa.RecordBatch], name: str) -> Columns:
+    """The columns of all blocks, whole numbers in 32 bits where they fit."""
+    parts: dict[str, list[np.ndarray]] = {}
+    for block in blocks:
+        for column, values in _from_arrow(pa.Table.from_batches([block]), name).items():
+            if values.dtype == np.int64 and np.abs(values).max(initial=0) < 2**31:
+                values = values.astype(np.int32)
+            parts.setdefault(column, []).append(values)
+    return {column: np.concatenate(parts.pop(column)) for column in list(parts)}
 
 
 def _sniff(first: str, kind: str) -> str:
@@ -241,7 +286,11 @@ def _from_arrow(table: pa.Table, name: str) -> Columns:
     doubled = sorted({column for column in names if names.count(column) > 1})
     if doubled:
         raise DataError(f"{name}: there are two columns {', '.join(map(repr, doubled))}; rename one")
-    return {column: _to_numpy(table.column(column)) for column in names}
+    columns = {}
+    for column in names:
+        columns[column] = _to_numpy(table.column(column))
+        table = table.drop_columns([column])
+    return columns
 
 
 def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:

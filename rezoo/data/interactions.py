@@ -162,38 +162,50 @@ def from_columns(
     given = dict(user=user, item=item, rating=rating, timestamp=timestamp, session=session)
     roles = _roles(columns, given, source)
     table = {name: _plain(column) for name, column in columns.items()}
+    del columns  # so that a table that nobody else holds is freed column by column
+    _check(table, roles, source)
+
+    def column(role: str) -> np.ndarray:
+        return table[roles[role]] if role == shared else table.pop(roles[role])
+
+    shared = None
+    if "user" not in roles:
+        roles["user"] = roles["session"]
+        shared = "session"
+    sessions = None
+    if "session" in roles:
+        raw = _ids(column("session"), roles["session"], source)
+        sessions = Ids.fit(raw).encode(raw)
+    maps, dense = {"user": users, "item": items}, {}
+    for role in ("user", "item"):
+        raw = _ids(column(role), roles[role], source)
+        maps[role] = known = maps[role] or Ids.fit(raw)
+        dense[role] = known.encode(raw)
+        del raw
+    numbers = _numbers(column("rating"), roles["rating"], source) if "rating" in roles else None
+    when = None
+    if "timestamp" in roles:
+        when = times.seconds(column("timestamp"), unit=unit, source=source, column=roles["timestamp"])
+    return Interactions(
+        dense["user"], dense["item"], numbers, when, sessions, table, maps["user"], maps["item"]
+    )  # type: ignore[arg-type]
+
+
+def _check(table: Mapping[str, np.ndarray], roles: Mapping[str, str], source: str) -> None:
+    """Columns of one length, some rows, and an item and a user or a session."""
     lengths = {name: len(column) for name, column in table.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{source}: the columns differ in length: {lengths}")
     if not next(iter(lengths.values()), 0):
         raise DataError(f"{source}: there are no rows. Is it the right file?")
-    if "user" not in roles and "session" in roles:
-        roles["user"] = roles["session"]
-    for role in ("user", "item"):
-        if role not in roles:
-            raise DataError(
-                f"{source}: no {role} column among {list(columns)}. Say which it is, for example "
-                f"{role}={next(iter(columns))!r}."
-            )
-    maps = {}
-    for role, fitted in (("user", users), ("item", items)):
-        raw = _ids(table[roles[role]], roles[role], source)
-        maps[role] = (fitted or Ids.fit(raw)), raw
-    sessions = _ids(table[roles["session"]], roles["session"], source) if "session" in roles else None
-    return Interactions(
-        user=maps["user"][0].encode(maps["user"][1]),
-        item=maps["item"][0].encode(maps["item"][1]),
-        rating=_numbers(table[roles["rating"]], roles["rating"], source) if "rating" in roles else None,
-        timestamp=times.seconds(
-            table[roles["timestamp"]], unit=unit, source=source, column=roles["timestamp"]
+    missing = [role for role in ("user", "item") if role not in roles]
+    if "session" in roles and "user" in missing:
+        missing.remove("user")
+    if missing:
+        raise DataError(
+            f"{source}: no {missing[0]} column among {list(table)}. Say which it is, for example "
+            f"{missing[0]}={next(iter(table))!r}."
         )
-        if "timestamp" in roles
-        else None,
-        session=None if sessions is None else Ids.fit(sessions).encode(sessions),
-        extra={name: column for name, column in table.items() if name not in roles.values()},
-        users=maps["user"][0],
-        items=maps["item"][0],
-    )
 
 
 def _roles(columns: Mapping[str, Any], given: Mapping[str, str | None], source: str) -> dict[str, str]:
