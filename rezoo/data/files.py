@@ -324,3 +324,18 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def text_lines(path: str | Path, *, encoding: str | None = None) -> list[str]:
+    """The lines of a text file, `.gz` or `archive.zip!member`, without blank ones at the end.
+
+    Raises:
+      DataError: if the file is missing, empty or damaged.
+    """
+    archive, _, member = str(path).partition("!")
+    if not Path(archive).is_file():
+        raise DataError(f"{path}: there is no such file. Looked in {Path(archive).absolute().parent}")
+    content = _utf8(_content(Path(archive), member), encoding, Path(archive).name)
+    if not content.strip():
+        raise DataError(f"{path}: the file is empty")
+    return content.decode("utf-8").rstrip().splitlines()
