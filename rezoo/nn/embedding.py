@@ -11,8 +11,12 @@ from jaxtyping import Array, Float, Int
 class Embed(nn.Module):
     """A table with a row per id. Row 0 belongs to the unknown, and so does an id beyond the table.
 
-    The looked-up rows are sown in the collection `rows`, so that an objective can regularise just
-    those; where nobody reads them, they cost nothing.
+    What each call looks up is sown: the rows in the collection `rows`, so that an objective can
+    regularise just those, and their ids in `row_ids`. Where nobody reads them, they cost nothing.
+
+    The collection `row_taps`, where it is given, holds for each call an array of zeros like its
+    rows: the rows' gradient arrives there, and none at the table. That is how `row_sparse` trains
+    a table without a gradient of its size.
     """
 
     num_embeddings: int
@@ -24,8 +28,14 @@ class Embed(nn.Module):
 
     def __call__(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
         """The row of each id."""
-        rows = self.embedding[jnp.where(ids < self.num_embeddings, ids, 0)]
-        self.sow("rows", "rows", rows)
+        ids = jnp.where(ids < self.num_embeddings, ids, 0)
+        rows = self.embedding[ids]
+        if self.has_variable("row_taps", "embedding"):
+            call = len(self.get_variable("row_ids", "embedding", ()))
+            rows = jax.lax.stop_gradient(rows) + self.get_variable("row_taps", "embedding")[call]
+        if not self.is_initializing():
+            self.sow("row_ids", "embedding", ids)
+            self.sow("rows", "rows", rows)
         return rows
 
     def table(self) -> Float[Array, " N D"]:
