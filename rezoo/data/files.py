@@ -41,6 +41,7 @@ def read(
     names: Sequence[str] | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    text: Sequence[str] = (),
     **roles: Any,
 ) -> Interactions:
     """A log from a file or a table; `roles` are those of `interactions.from_columns`.
@@ -51,7 +52,7 @@ def read(
     """
     source = str(table) if isinstance(table, str | Path) else type(table).__name__
     return from_columns(
-        read_table(table, names=names, delimiter=delimiter, encoding=encoding),
+        read_table(table, names=names, delimiter=delimiter, encoding=encoding, text=text),
         source=Path(source).name,
         **roles,
     )
@@ -63,6 +64,7 @@ def read_table(
     names: Sequence[str] | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    text: Sequence[str] = (),
 ) -> Columns:
     """The columns of a file or a table, by name.
 
@@ -70,13 +72,14 @@ def read_table(
       table: a path, or a pandas, polars, Arrow or dict table.
       names: of the columns, for a text file without a header.
       delimiter: between columns of a text file; found in its first lines if not given.
+      text: columns of a text file that stay text although they look like numbers ("007").
       encoding: of a text file; UTF-8 (a byte order mark is dropped), or Latin-1 where that fails.
 
     Raises:
       DataError: if the file is missing, empty, truncated, ragged or not of its kind.
     """
     if isinstance(table, str | Path):
-        return _read_path(str(table), names, delimiter, encoding)
+        return _read_path(str(table), names, delimiter, encoding, text)
     if isinstance(table, Mapping):
         return {str(name): np.asarray(column) for name, column in table.items()}
     if isinstance(table, pa.Table):
@@ -91,7 +94,11 @@ def read_table(
 
 
 def _read_path(
-    path: str, names: Sequence[str] | None, delimiter: str | None, encoding: str | None
+    path: str,
+    names: Sequence[str] | None,
+    delimiter: str | None,
+    encoding: str | None,
+    text: Sequence[str],
 ) -> Columns:
     archive, _, member = path.partition("!")
     file = Path(archive)
@@ -110,12 +117,12 @@ def _read_path(
     if encoding is None and file.suffix not in (".gz", ".zip") and _streams(file):
         with file.open("rb") as stream:
             head = stream.read(HEAD)
-        return _read_text(head, file, path, kind, names, delimiter)
+        return _read_text(head, file, path, kind, names, delimiter, text)
     content = _content(file, member)
     if kind in (".parquet", ".pq"):
         return _read_parquet(io.BytesIO(content), path)
     content = _utf8(content, encoding, path)
-    return _read_text(content[:HEAD], content, path, kind, names, delimiter)
+    return _read_text(content[:HEAD], content, path, kind, names, delimiter, text)
 
 
 def _streams(file: Path) -> bool:
@@ -170,6 +177,7 @@ def _read_text(
     kind: str,
     names: Sequence[str] | None,
     delimiter: str | None,
+    text: Sequence[str],
 ) -> Columns:
     """Columns of UTF-8 text, in memory or on disk, that starts with `head`."""
     name = Path(path).name
@@ -194,16 +202,21 @@ def _read_text(
                 f"{name}: the first line, {first[:60]!r}, looks like data. If the file has no header, give "
                 f"names=[…] for its {len(header)} columns."
             )
-    columns = _parse(content, b'"' in head, name, delimiter, names)
-    if not len(next(iter(columns.values()), ())):
+    if names is None and len(head) < HEAD and not head.partition(b"\n")[2].strip():
         raise DataError(f"{name}: there is a header ({first[:60]!r}) and no rows")
+    columns = _parse(content, b'"' in head, name, delimiter, names, text)
     if kind in (".inter", ".user", ".item"):
         columns = {column.partition(":")[0]: values for column, values in columns.items()}
     return columns
 
 
 def _parse(
-    content: bytes | Path, quoted: bool, name: str, delimiter: str, names: Sequence[str] | None
+    content: bytes | Path,
+    quoted: bool,
+    name: str,
+    delimiter: str,
+    names: Sequence[str] | None,
+    text: Sequence[str],
 ) -> Columns:
     """The columns of UTF-8 text, read block by block so that little more than the result is held."""
     bad: list[str] = []
@@ -223,7 +236,9 @@ def _parse(
             newlines_in_values=quoted,
             invalid_row_handler=ragged,
         ),
-        convert_options=pa.csv.ConvertOptions(strings_can_be_null=False),
+        convert_options=pa.csv.ConvertOptions(
+            strings_can_be_null=False, column_types={column: pa.string() for column in text}
+        ),
     )
 
     def source() -> Any:

@@ -253,9 +253,13 @@ def _ids(column: np.ndarray, name: str, source: str) -> np.ndarray:
         missing = ~np.isfinite(column)
         if not missing.any() and (column == np.floor(column)).all() and np.abs(column).max(initial=0) < 2**53:
             return column.astype(np.int64)
+        broken = column[column % 1 > 0]
+        if not missing.any() and len(broken):
+            raise DataError(f"{source}, column {name!r}: ids are fractions, such as {broken[0]}")
         if not missing.any():
             raise DataError(
-                f"{source}, column {name!r}: ids are fractions, such as {column[column % 1 > 0][0]}"
+                f"{source}, column {name!r}: ids such as {np.abs(column).max():.0f} are too large to be told "
+                f"apart as numbers. Give them as text; from a text file: text=[{name!r}]."
             )
     elif column.dtype.kind == "U":
         missing = np.char.str_len(np.char.strip(column)) == 0
