@@ -253,7 +253,7 @@ def _ids(column: np.ndarray, name: str, source: str) -> np.ndarray:
         missing = ~np.isfinite(column)
         if not missing.any() and (column == np.floor(column)).all() and np.abs(column).max(initial=0) < 2**53:
             return column.astype(np.int64)
-        broken = column[column % 1 > 0]
+        broken = column[~missing][column[~missing] % 1 > 0]
         if not missing.any() and len(broken):
             raise DataError(f"{source}, column {name!r}: ids are fractions, such as {broken[0]}")
         if not missing.any():
@@ -277,9 +277,13 @@ def _ids(column: np.ndarray, name: str, source: str) -> np.ndarray:
 
 
 def _numbers(column: np.ndarray, name: str, source: str) -> np.ndarray:
-    """float32; text that is no number is an error, an empty cell is NaN, which `clean` reports."""
+    """float32; text that is no number is an error.
+
+    An empty cell becomes NaN, a number beyond float32 infinity; `clean.drop_bad_ratings` reports them.
+    """
     if column.dtype.kind != "U":
-        return column.astype(np.float32)
+        with np.errstate(over="ignore"):
+            return column.astype(np.float32)
     filled = np.where(np.char.strip(column) == "", "nan", column)
     try:
         return filled.astype(np.float32)
