@@ -1,0 +1,208 @@
+"""Splits of a log into rows to train on, to choose by, and to test on.
+
+A split is three index arrays; `split.of(log)` takes the rows. Every row is in exactly one part,
+unless a function says otherwise. What is fitted (id maps, vocabularies, means, popularity) must be
+fitted on the training part alone: `refit_ids` does it for the ids.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rezoo.data.errors import DataError
+from rezoo.data.interactions import Ids, Interactions
+
+Seed = int | np.random.Generator
+
+
+class Split(NamedTuple):
+    """Row numbers, int64, in ascending order."""
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+
+    def of(self, log: Interactions) -> tuple[Interactions, Interactions, Interactions]:
+        """The rows of the three parts; ids stay as they are."""
+        return log.take(self.train), log.take(self.valid), log.take(self.test)
+
+
+def parts(part: np.ndarray) -> Split:
+    """The split in which row n is in part[n]: 0 train, 1 valid, 2 test; other rows are left out."""
+    return Split(*(np.flatnonzero(part == number) for number in range(3)))
+
+
+def ratio(log: Interactions, *, valid: float = 0.0, test: float = 0.2, seed: Seed = 0) -> Split:
+    """Random rows: a share `valid`, a share `test`, and the rest for training.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": np.arange(10), "item": np.arange(10)})
+    >>> [len(rows) for rows in ratio(log, valid=0.1, test=0.2)]
+    [7, 1, 2]
+    """
+    return _by_share(np.zeros(log.num_rows, np.int32), valid, test, seed)
+
+
+def ratio_per_user(log: Interactions, *, valid: float = 0.0, test: float = 0.2, seed: Seed = 0) -> Split:
+    """Random rows of each user, shares of n rows being rounded to the nearest count.
+
+    A user keeps at least one row for training.
+    """
+    return _by_share(log.user, valid, test, seed)
+
+
+def k_fold(log: Interactions, k: int = 5, seed: Seed = 0) -> list[Split]:
+    """`k` splits, whose test parts are a random partition of the rows, of equal size up to one row."""
+    if not 2 <= k <= log.num_rows:
+        raise DataError(f"k = {k} folds of {log.num_rows} rows: choose k from 2 to the number of rows")
+    return given(1 + np.random.default_rng(seed).permutation(np.arange(log.num_rows) % k))
+
+
+def given(fold: np.ndarray) -> list[Split]:
+    """A split for each number > 0 in `fold`, which tells in whose test part a row is; 0: in none."""
+    return [parts(np.where(fold == number, 2, 0)) for number in np.unique(fold[fold > 0])]
+
+
+def hold_out(split: Split, share: float, seed: Seed = 0) -> Split:
+    """Move a random share of the training rows to `valid`, from which the settings of a fold are chosen."""
+    moved = _by_share(np.zeros(len(split.train), np.int32), share, 0.0, seed)
+    valid = np.union1d(split.valid, split.train[moved.valid])
+    return split._replace(train=split.train[moved.train], valid=valid)
+
+
+def leave_one_out(log: Interactions, *, valid: bool = False) -> Split:
+    """Each user's last row for testing, and the last but one for validation if `valid`.
+
+    Last by time; of rows with one time, the later in the file. Without times the order of the
+    file counts. Users keep at least one row for training: one with too few rows gives no test
+    row, or no validation row. A user with id 0 is nobody: all such rows are for training.
+    """
+    order, nth_last = _from_the_end(log)
+    count = np.bincount(log.user, minlength=log.num_users)[log.user[order]]
+    held = (log.user[order] > 0) & (nth_last < np.minimum(1 + valid, count - 1))
+    part = np.zeros(log.num_rows, np.int32)
+    part[order] = np.where(held, 2 - nth_last, 0)
+    return parts(part)
+
+
+def by_time(log: Interactions, *, valid: float = 0.0, test: float = 0.2) -> Split:
+    """The latest rows for testing, those before for validation, the earliest for training.
+
+    Rows of one second stay together, in the later part, so that the shares are reached or exceeded
+    and every training row is older than every validation row, and that than every test row.
+
+    Raises:
+      DataError: if there are no times, or all are one, so that nothing remains for training.
+    """
+    time, n = _time(log), log.num_rows
+    _check_shares(valid, test)
+    ordered = np.append(np.sort(time), np.iinfo(np.int64).max)
+    split = at_time(
+        log, test=ordered[n - round(n * test)], valid=ordered[n - round(n * test) - round(n * valid)]
+    )
+    if not len(split.train):
+        raise DataError("no row is older than the test rows: the times are too much alike to split by them")
+    return split
+
+
+def at_time(log: Interactions, *, test: int, valid: int | None = None) -> Split:
+    """Rows from the second `test` on for testing, those before from `valid` on for validation."""
+    cuts = [test if valid is None else min(valid, test), test]
+    return parts(np.searchsorted(cuts, _time(log), side="right"))
+
+
+def rolling(log: Interactions, *, windows: int, width: int, history: int | None = None) -> list[Split]:
+    """Test parts are the last `windows` stretches of `width` seconds, oldest first.
+
+    Each is trained on all that came before it, or on the last `history` seconds before it; later
+    rows are in no part. The last stretch ends with the last row. A stretch without rows is empty.
+    """
+    time = _time(log)
+    starts = time.max() + 1 - width * np.arange(windows, 0, -1)
+
+    def window(start: int) -> Split:
+        train = (time < start) & (history is None or time >= start - history)
+        return parts(np.select([train, (time >= start) & (time < start + width)], [0, 2], -1))
+
+    return [window(start) for start in starts]
+
+
+def cold_users(log: Interactions, *, valid: float = 0.0, test: float = 0.2, seed: Seed = 0) -> Split:
+    """All rows of a random share of the users for testing: no other part knows them."""
+    return _cold(log.user, valid, test, seed)
+
+
+def cold_items(log: Interactions, *, valid: float = 0.0, test: float = 0.2, seed: Seed = 0) -> Split:
+    """All rows of a random share of the items for testing: no other part knows them."""
+    return _cold(log.item, valid, test, seed)
+
+
+def refit_ids(train: Interactions, *others: Interactions) -> tuple[Interactions, ...]:
+    """The logs with ids for what `train` knows alone; users and items that it has not become 0.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": ["a", "b", "a"], "item": [7, 8, 9]})
+    >>> train, test = refit_ids(log.take(np.array([0, 2])), log.take(np.array([1, 2])))
+    >>> test.item.tolist(), train.items.raw.tolist()
+    ([0, 2], [7, 9])
+    """
+    users, user_row = _known(train.user, train.users)
+    items, item_row = _known(train.item, train.items)
+    return tuple(
+        log._replace(user=user_row[log.user], item=item_row[log.item], users=users, items=items)
+        for log in (train, *others)
+    )
+
+
+def _known(dense: np.ndarray, ids: Ids) -> tuple[Ids, np.ndarray]:
+    """A map of the ids that occur, and for each old dense id the new one."""
+    old = np.unique(dense[dense > 0])
+    new = np.zeros(ids.size, np.int32)
+    new[old] = np.arange(1, len(old) + 1)
+    return Ids(ids.raw[old - 1]), new
+
+
+def _by_share(group: np.ndarray, valid: float, test: float, seed: Seed) -> Split:
+    """Random rows of each group, at least one of which stays for training."""
+    _check_shares(valid, test)
+    shuffled = np.random.default_rng(seed).permutation(len(group))
+    order = shuffled[np.argsort(group[shuffled], kind="stable")]
+    _, start, count = np.unique(group[order], return_index=True, return_counts=True)
+    nth = np.arange(len(group)) - np.repeat(start, count)
+    tests = np.minimum(np.round(count * test), count - 1)
+    valids = np.minimum(np.round(count * valid), count - 1 - tests)
+    part = np.zeros(len(group), np.int32)
+    tests, valids = np.repeat(tests, count), np.repeat(valids, count)
+    part[order] = np.select([nth < tests, nth < tests + valids], [2, 1], 0)
+    return parts(part)
+
+
+def _cold(ids: np.ndarray, valid: float, test: float, seed: Seed) -> Split:
+    _check_shares(valid, test)
+    known = np.unique(ids)
+    if len(known) < 2:
+        raise DataError("there is only one: nobody would be left for training")
+    chosen = _by_share(np.zeros(len(known), np.int32), valid, test, seed)
+    part = np.zeros(ids.max() + 1, np.int32)
+    part[known[chosen.valid]], part[known[chosen.test]] = 1, 2
+    return parts(part[ids])
+
+
+def _from_the_end(log: Interactions) -> tuple[np.ndarray, np.ndarray]:
+    """Rows by user, newest first, and for each how many newer ones its user has."""
+    time = np.zeros(log.num_rows, np.int64) if log.timestamp is None else log.timestamp
+    order = np.lexsort((time, log.user))[::-1]
+    user = log.user[order]
+    start = np.flatnonzero(np.r_[True, user[1:] != user[:-1]])
+    return order, np.arange(len(user)) - np.repeat(start, np.diff(np.r_[start, len(user)]))
+
+
+def _time(log: Interactions) -> np.ndarray:
+    if log.timestamp is None:
+        raise DataError("the log has no times: name its time column, or split in another way")
+    return log.timestamp
+
+
+def _check_shares(valid: float, test: float) -> None:
+    if not (valid >= 0 and test >= 0 and valid + test < 1):
+        raise DataError(f"shares valid={valid} and test={test} must be ≥ 0 and leave something for training")
