@@ -94,12 +94,11 @@ def by_time(log: Interactions, *, valid: float = 0.0, test: float = 0.2) -> Spli
     Raises:
       DataError: if there are no times, or all are one, so that nothing remains for training.
     """
-    time, n = _time(log), log.num_rows
     _check_shares(valid, test)
-    ordered = np.append(np.sort(time), np.iinfo(np.int64).max)
-    split = at_time(
-        log, test=ordered[n - round(n * test)], valid=ordered[n - round(n * test) - round(n * valid)]
-    )
+    time, n = np.sort(_time(log)), log.num_rows
+    tests, valids = round(n * test), round(n * valid)
+    time = np.append(time, time[-1] + 1)  # from which on nothing is tested
+    split = at_time(log, test=int(time[n - tests]), valid=int(time[n - tests - valids]))
     if not len(split.train):
         raise DataError("no row is older than the test rows: the times are too much alike to split by them")
     return split
@@ -119,12 +118,16 @@ def rolling(log: Interactions, *, windows: int, width: int, history: int | None 
     """
     time = _time(log)
     starts = time.max() + 1 - width * np.arange(windows, 0, -1)
+    if windows < 1 or width < 1 or starts[0] <= time.min():
+        raise DataError(
+            f"{windows} windows of {width} s leave nothing before them: the log spans {np.ptp(time)} s"
+        )
 
     def window(start: int) -> Split:
         train = (time < start) & (history is None or time >= start - history)
         return parts(np.select([train, (time >= start) & (time < start + width)], [0, 2], -1))
 
-    return [window(start) for start in starts]
+    return [window(start) for start in starts.tolist()]
 
 
 def cold_users(log: Interactions, *, valid: float = 0.0, test: float = 0.2, seed: Seed = 0) -> Split:
@@ -146,6 +149,8 @@ def refit_ids(train: Interactions, *others: Interactions) -> tuple[Interactions,
     >>> test.item.tolist(), train.items.raw.tolist()
     ([0, 2], [7, 9])
     """
+    if any(log.users != train.users or log.items != train.items for log in others):
+        raise DataError("the logs have different id maps: split one log, or read all with the maps of one")
     users, user_row = _known(train.user, train.users)
     items, item_row = _known(train.item, train.items)
     return tuple(
