@@ -1,0 +1,181 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rezoo.data import sessions
+from rezoo.data.errors import DataError
+from rezoo.data.interactions import from_columns
+from rezoo.data.packing import pack
+from rezoo.data.sessions import Sessions
+
+every = settings(max_examples=60, deadline=None)
+lists = st.lists(st.lists(st.integers(1, 9), max_size=8), min_size=1, max_size=12)
+
+
+def made(rows):
+    lengths = [len(row) for row in rows]
+    return Sessions(
+        np.array([item for row in rows for item in row], np.int32),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.arange(len(rows), dtype=np.int32),
+        np.arange(len(rows)) * 10,
+    )
+
+
+def split(these):
+    return [these.items[a:b].tolist() for a, b in zip(these.offsets, these.offsets[1:], strict=False)]
+
+
+def padded(row, length):
+    row = row[-length:]
+    return row + [0] * (length - len(row))
+
+
+@st.composite
+def logs(draw):
+    n = draw(st.integers(1, 40))
+    columns = {
+        name: draw(st.lists(st.integers(1, top), min_size=n, max_size=n))
+        for name, top in (("user", 4), ("item", 9), ("session", 6))
+    }
+    time = draw(st.lists(st.integers(0, 30), min_size=n, max_size=n))
+    return from_columns(columns | {"time": [10**9 + t for t in time]}, unit="s")
+
+
+@every
+@given(data=logs())
+def test_by_id(data):
+    found = sessions.by_id(data)
+    expected = []
+    for session in range(1, data.session.max() + 1):
+        rows = np.flatnonzero(data.session == session)
+        rows = sorted(rows, key=lambda row: (data.timestamp[row], row))
+        expected.append(data.item[rows].tolist())
+        assert found.start[session - 1] == data.timestamp[rows[0]]
+        assert found.user[session - 1] == data.user[rows[0]]
+    assert split(found) == expected
+
+
+@every
+@given(data=logs(), gap=st.integers(0, 10))
+def test_by_gap(data, gap):
+    found = sessions.by_gap(data, gap)
+    expected = []
+    for user in range(1, data.num_users):
+        rows = np.flatnonzero(data.user == user)
+        previous = None
+        for row in sorted(rows, key=lambda row: (data.timestamp[row], row)):
+            if previous is None or data.timestamp[row] - previous > gap:
+                expected.append([])
+            expected[-1].append(int(data.item[row]))
+            previous = data.timestamp[row]
+    assert split(found) == expected
+
+
+def test_the_unknown_is_left_out():
+    data = from_columns(
+        {"user": [1, 2, 2], "item": [1, 2, 3], "session": [1, 2, 3], "time": [5, 6, 7]}, unit="s"
+    )
+    data = data._replace(user=np.array([0, 1, 1], np.int32), item=np.array([1, 0, 3], np.int32))
+    assert split(sessions.by_gap(data)) == [[3]] and split(sessions.by_id(data)) == [[1], [3]]
+    assert sessions.histories(data, 2).tolist() == [[0, 0], [3, 0], [0, 0]]
+
+
+def test_what_the_log_must_have():
+    data = from_columns({"user": [1], "item": [1]})
+    with pytest.raises(DataError, match="names no sessions"):
+        sessions.by_id(data)
+    with pytest.raises(DataError, match="no times"):
+        sessions.by_gap(data)
+
+
+@every
+@given(rows=lists, length=st.integers(1, 6))
+def test_pad_newest_and_take(rows, length):
+    these = made(rows)
+    assert sessions.pad(these, length).tolist() == [padded(row, length) for row in rows]
+    assert split(these.newest(length)) == [row[-length:] for row in rows]
+    some = these.take(np.arange(len(rows))[::-2])
+    assert split(some) == rows[::-2] and some.user.tolist() == list(range(len(rows)))[::-2]
+    assert split(these.take(these.lengths > 2)) == [row for row in rows if len(row) > 2]
+
+
+@every
+@given(rows=lists, length=st.integers(1, 6))
+def test_next_items(rows, length):
+    batch = sessions.next_item_batch(made(rows), length)
+    for row, history, target in zip(rows, batch.history.tolist(), batch.target.tolist(), strict=True):
+        row = row[-(length + 1) :]
+        assert history == padded(row[:-1], length) and target == padded(row[1:], length)
+    np.testing.assert_array_equal(batch.where, batch.target > 0)
+
+
+@every
+@given(rows=lists, length=st.integers(1, 6))
+def test_prefixes(rows, length):
+    history, target = sessions.prefixes(made(rows), length)
+    expected = [(padded(row[:t], length), row[t]) for row in rows for t in range(1, len(row))]
+    assert list(zip(history.tolist(), target.tolist(), strict=True)) == expected
+    assert history.dtype == target.dtype == np.int32
+
+
+@every
+@given(data=logs(), length=st.integers(1, 6))
+def test_histories(data, length):
+    rows = sessions.histories(data, length)
+    assert rows.shape == (data.num_users, length) and not rows[0].any()
+    for user in range(1, data.num_users):
+        order = sorted(np.flatnonzero(data.user == user), key=lambda row: (data.timestamp[row], row))
+        assert rows[user].tolist() == padded(data.item[order].tolist(), length)
+
+
+@every
+@given(rows=lists, length=st.integers(1, 6))
+def test_pack_loses_and_mixes_nothing(rows, length):
+    packed = pack(made(rows), length)
+    found = []
+    for items, segment, position in zip(*packed, strict=True):
+        np.testing.assert_array_equal(segment == 0, items == 0)
+        for number in range(1, segment.max() + 1):
+            where = segment == number
+            assert where.any() and (np.diff(np.flatnonzero(where)) == 1).all()
+            assert position[where].tolist() == list(range(where.sum()))
+            found.append(items[where].tolist())
+    assert sorted(found) == sorted(row[-length:] for row in rows if row)
+
+
+def test_pack_wastes_little():
+    rng = np.random.default_rng(0)
+    lengths = np.minimum(1 + rng.geometric(0.25, 2000), 40)
+    these = Sessions(np.ones(lengths.sum(), np.int32), np.append(0, np.cumsum(lengths)))
+    for length in (10, 20, 50):
+        assert (pack(these, length).segment == 0).mean() < 0.1 < (sessions.pad(these, length) == 0).mean()
+
+
+def test_npz(tmp_path):
+    arrays = {"train_items": [5, 6, 7], "train_offsets": [0, 2, 3], "test_items": [9], "test_offsets": [0, 1]}
+    np.savez(tmp_path / "a.npz", **arrays, test_labels=[8])
+    read = sessions.load_npz(tmp_path / "a.npz")
+    assert split(read.train) == [[5, 6], [7]] and split(read.test) == [[9]]
+    assert read.target.tolist() == [8] and read.num_items == 10
+    np.savez(tmp_path / "b.npz", **arrays)
+    np.savez(tmp_path / "c.npz", **arrays | {"train_offsets": [0, 2]}, test_labels=[8])
+    (tmp_path / "d.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:200])
+    (tmp_path / "e.npz").write_bytes(b"")
+    np.save(tmp_path / "f.npy", np.arange(3))
+    (tmp_path / "f.npy").rename(tmp_path / "f.npz")
+    for bad in ("b", "c", "d", "e", "f", "missing"):
+        with pytest.raises(DataError, match=rf"{bad}\.npz: "):
+            sessions.load_npz(tmp_path / f"{bad}.npz")
+
+
+@pytest.mark.parametrize(
+    "name, trained, instances, tested, num_items",
+    [("diginetica", 186_670, 719_470, 60_858, 43_098), ("yoochoose1_64", 116_167, 369_859, 55_898, 37_484)],
+)
+def test_real_sets_have_the_published_sizes(data_folder, name, trained, instances, tested, num_items):
+    read = sessions.load_npz(data_folder / name / f"{name}.npz")
+    assert (read.train.num_sessions, read.test.num_sessions, read.num_items) == (trained, tested, num_items)
+    assert len(sessions.prefixes(read.train, 20)[1]) == instances
+    assert (pack(read.train, 20).segment == 0).mean() < 0.01
