@@ -100,10 +100,11 @@ def target_ranks(
       where: candidates that compete; a target that does not is ranked as if it did.
     """
     competes = jnp.ones(score.shape, bool) if where is None else where
+    place = jax.lax.broadcasted_iota(jnp.int32, score.shape, score.ndim - 1)
 
     def one(index: Int[Array, " *B"]) -> Float[Array, " *B"]:
         mine = jnp.take_along_axis(score, index[..., None], axis=-1)
-        other = competes & (jnp.arange(score.shape[-1]) != index[..., None])
+        other = competes & (place != index[..., None])
         better = ((score > mine) & other).sum(-1)
         return 1.0 + better + 0.5 * ((score == mine) & other).sum(-1)
 

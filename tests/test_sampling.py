@@ -1,0 +1,99 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from rezoo import sampling
+from rezoo.types import Query
+
+
+def ask(user):
+    user = jnp.asarray(user, jnp.int32)
+    return Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
+
+
+def draw(sampler, rows=400, n=50, key=0, user=None):
+    user = np.ones(rows) if user is None else user
+    item = jnp.ones(len(user), jnp.int32)
+    return np.asarray(jax.jit(sampler, static_argnums=3)(jax.random.key(key), ask(user), item, n))
+
+
+def chi_square(drawn, share):
+    """Whether counts of ids fit their shares; id 0 has share 0 and must not occur."""
+    count = np.bincount(drawn.ravel(), minlength=len(share))
+    assert len(count) == len(share) and (count[share == 0] == 0).all()
+    expected = share[share > 0] * drawn.size
+    return stats.chisquare(count[share > 0], expected).pvalue
+
+
+def test_uniform_draws_every_item_alike_and_never_padding():
+    share = np.full(12, 1 / 11)
+    share[0] = 0
+    assert chi_square(draw(sampling.uniform(12)), share) > 1e-3
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.75, 1.0])
+def test_popularity_draws_in_proportion(alpha):
+    count = np.array([9, 1, 4, 0, 16, 25])
+    share = np.where(count > 0, count.astype(float) ** alpha, 0)
+    share[0] = 0
+    assert chi_square(draw(sampling.popularity(count, alpha)), share / share.sum()) > 1e-3
+
+
+def test_popularity_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="no item has a count"):
+        sampling.popularity(np.array([5, 0, 0]))
+
+
+def test_in_batch_gives_other_rows_positives():
+    item = jnp.arange(1, 9, dtype=jnp.int32)
+    drawn = np.asarray(sampling.in_batch()(jax.random.key(0), ask(np.ones(8)), item, 7))
+    for row in range(8):
+        assert sorted([int(item[row]), *drawn[row]]) == list(range(1, 9))
+
+
+def test_fixed_gives_each_users_list():
+    lists = jnp.array([[0, 0], [5, 6], [7, 8]], jnp.int32)
+    np.testing.assert_array_equal(draw(sampling.fixed(lists), n=1, user=np.array([2, 1])), [[7], [5]])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(1, 7)), max_size=30),
+    seed=st.integers(0, 1000),
+    redraws=st.integers(0, 3),
+)
+def test_excluding_never_draws_a_known_positive(pairs, seed, redraws):
+    user, item = (np.array([p[axis] for p in pairs], np.int64) for axis in (0, 1))
+    known = sampling.known(user, item, 5)
+    sampler = sampling.excluding(sampling.uniform(8), known, 8, redraws=redraws)
+    asked = np.arange(5).repeat(3)
+    drawn = draw(sampler, n=4, key=seed, user=asked)
+    for u, row in zip(asked, drawn, strict=True):
+        positives = {i for v, i in pairs if v == u}
+        expected = set(range(1, 8)) - positives
+        assert set(row.tolist()) <= (expected or {0})
+
+
+def test_excluding_keeps_the_distribution_over_the_rest():
+    known = sampling.known(np.array([1, 1, 1]), np.array([2, 3, 7]), 2)
+    share = np.array([0, 1, 0, 0, 1, 1, 1, 0, 1, 1, 1.0])
+    drawn = draw(sampling.excluding(sampling.uniform(11), known, 11))
+    assert chi_square(drawn, share / share.sum()) > 1e-3
+
+
+def test_an_unknown_user_has_no_positives():
+    known = sampling.known(np.array([1]), np.array([2]), 2)
+    assert (draw(sampling.excluding(sampling.uniform(4), known, 4), user=np.array([9, 0])) > 0).all()
+
+
+def test_samplers_vmap_over_keys():
+    known = sampling.known(np.array([1, 1]), np.array([2, 3]), 2)
+    sampler = sampling.excluding(sampling.uniform(6), known, 6)
+    item = jnp.ones(3, jnp.int32)
+    keys = jax.vmap(jax.random.key)(jnp.arange(4))
+    many = jax.vmap(lambda key: sampler(key, ask(np.ones(3)), item, 2))(keys)
+    np.testing.assert_array_equal(many[2], sampler(jax.random.key(2), ask(np.ones(3)), item, 2))
