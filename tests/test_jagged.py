@@ -137,3 +137,22 @@ def test_a_user_in_one_row_is_penalised_as_a_user_in_many_rows():
     buckets = jagged.user_major((user, item, rating), growth=5.0)
     parts = [float(value(bucket)) * np.asarray(bucket.where).sum() for bucket in buckets]
     np.testing.assert_allclose(sum(parts) / len(user), expected, rtol=1e-5)
+
+
+def test_fit_is_epoch_after_epoch():
+    buckets = jagged.user_major(ratings(), growth=3.0)
+    state = start(jnp.zeros((30, 40)))
+    fitted, history = jagged.fit(
+        counting_step,
+        state,
+        buckets,
+        lambda variables: {"seen": variables["params"].sum()},
+        num_epochs=2,
+        ratings_per_batch=40,
+    )
+    for _ in range(2):
+        state, metrics = jagged.epoch(counting_step, state, buckets, 40)
+    np.testing.assert_array_equal(fitted.params, state.params)
+    assert int(fitted.step) == int(state.step) == 2 * jagged.num_steps(buckets, 40)
+    np.testing.assert_allclose(history["loss"][-1], metrics["loss"], rtol=1e-6)
+    np.testing.assert_allclose(history["seen"], len(ratings()[0]) * np.array([1, 2]))

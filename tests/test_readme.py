@@ -13,7 +13,9 @@ def test_the_example_runs():
     names = {}
     exec(compile(example, "README.md", "exec"), names)
     assert names["history"]["loss"].shape == (2, 3, 20)
-    assert float(names["history"]["loss"][1, :, -1].max()) < 0.5 * float(names["history"]["loss"][1, :, 0].min())
+    assert float(names["history"]["loss"][1, :, -1].max()) < 0.5 * float(
+        names["history"]["loss"][1, :, 0].min()
+    )
     assert names["ids"].shape == (1, 10) and (names["ids"] > 0).all()
     assert len(example.strip().splitlines()) <= 25
 

@@ -35,9 +35,7 @@ def read_libfm(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
                 index, _, number = word.partition(":")
                 feature[row, column], value[row, column] = int(index), float(number)
         except (ValueError, OverflowError):
-            raise DataError(
-                f"{name}, row {row + 1}: {line[:60]!r} is not `label feature:value …`"
-            ) from None
+            raise DataError(f"{name}, row {row + 1}: {line[:60]!r} is not `label feature:value …`") from None
     return label, feature, value
 
 
