@@ -1,0 +1,200 @@
+"""Features of users, items and contexts: fitted on training rows, applied to any.
+
+    specs = {"genres": MultiValued(), "year": Numeric(), "title": Text()}
+    fitted = features.fit(specs, ml.items, rows=np.unique(train.item))
+    catalogue = fitted.transform(ml.items)         # genres: int32 [N M], year: float32 [N] …
+    model = WideDeep(sizes=fitted.sizes | {"user": num_users, "item": num_items})
+    fitted.save("features.json")
+
+Integers are categories, 0 being missing, unknown, and padding; floats are numbers. A specification
+says what to make of a column: it has `fit(column)`, and what it returns has `transform(column)`.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from rezoo.data import columns as reading
+from rezoo.data.errors import DataError
+from rezoo.data.fitted import KINDS, Buckets, Fitted, Grams, Scale, Vocabularies, Vocabulary
+
+
+@runtime_checkable
+class Spec(Protocol):
+    """What to make of a column."""
+
+    def fit(self, column: Any) -> Fitted: ...
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """A number for each value; values that occur less than `min_count` times are unknown."""
+
+    min_count: int = 1
+
+    def fit(self, column: Any) -> Vocabulary:
+        values, missing = reading.read(column)
+        return Vocabulary(_frequent(values[~missing], self.min_count), int(missing.sum()))
+
+
+@dataclass(frozen=True)
+class MultiValued:
+    """Lists of values, or texts of values between separators, such as "Comedy|Drama"."""
+
+    separator: str = "|"
+    min_count: int = 1
+
+    def fit(self, column: Any) -> Vocabularies:
+        rows = reading.lists(column, self.separator)
+        values, _ = reading.read([value for row in rows for value in row])
+        width, missing = max(map(len, rows), default=0), sum(not row for row in rows)
+        return Vocabularies(_frequent(values, self.min_count), width, self.separator, missing)
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """Numbers brought to mean 0 and deviation 1, the missing ones to the mean."""
+
+    log: bool = False
+    """Of log(1 + x), for prices and counts."""
+
+    def fit(self, column: Any) -> Scale:
+        known, missing = _known(reading.numbers(column, log=self.log))
+        return Scale(float(known.mean()), float(known.std()) or 1.0, self.log, missing)
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """Numbers as categories of equally many training rows; equal numbers stay together."""
+
+    buckets: int = 10
+
+    def fit(self, column: Any) -> Buckets:
+        known, missing = _known(reading.numbers(column))
+        return Buckets(np.unique(np.quantile(known, np.arange(1, self.buckets) / self.buckets)), missing)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Raw text as hashed n-grams of words and characters; see `rezoo.data.text`."""
+
+    buckets: int = 2**15
+    words: int = 2
+    """Longest sequence of words."""
+    characters: tuple[int, int] = (3, 4)
+    """Shortest and longest n-gram of characters; (0, 0) for none."""
+    width: int = 64
+    """The most n-grams of a text; the last ones of a longer text are left out."""
+
+    def fit(self, column: Any) -> Grams:
+        texts = reading.texts(column)
+        fitted = Grams(self.buckets, self.words, *self.characters, self.width, texts.count(""))
+        longest = max((len(fitted.numbers(value)) for value in texts), default=0)
+        if not longest:
+            raise DataError("there is no word in it: leave it out")
+        return fitted._replace(width=min(self.width, longest))
+
+
+class FeatureSet(NamedTuple):
+    """Fitted features by the name of their column."""
+
+    fitted: dict[str, Fitted]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Rows of the embedding table of each categorical feature."""
+        return {name: one.size for name, one in self.fitted.items() if one.size is not None}
+
+    def transform(self, columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The features of any rows, each with leading axis n; other columns are passed over.
+
+        Raises:
+          DataError: if a column is missing or of another type than in training.
+        """
+        return {name: _of(columns, name, one.transform) for name, one in self.fitted.items()}
+
+    def describe(self) -> str:
+        """A line for each feature: its kind, the rows of its table, the training rows without a value."""
+        lines = []
+        for name, one in self.fitted.items():
+            size = "a number" if one.size is None else f"{one.size} rows"
+            lines.append(f"{name}: {type(one).__name__}, {size}, {one.missing} without a value")
+        return "\n".join(lines)
+
+    def save(self, path: str | Path) -> None:
+        """Write a JSON file, from which `load` makes the same features."""
+        table = {name: {"kind": type(one).__name__, **_fields(one)} for name, one in self.fitted.items()}
+        Path(path).write_text(json.dumps(table, ensure_ascii=False), "utf-8")
+
+
+def fit(specs: Mapping[str, Spec], columns: Mapping[str, Any], rows: np.ndarray | None = None) -> FeatureSet:
+    """Fit each specification to the column of its name.
+
+    Args:
+      specs: by column.
+      columns: one value per row; a missing one is None, NaN or "".
+      rows: index or mask of the training rows; all by default.
+
+    Raises:
+      DataError: if a column is missing, has no value at all, or is of the wrong type.
+
+    >>> fitted = fit({"age": Numeric(), "job": Categorical()}, {"age": [20, 40], "job": ["cook", ""]})
+    >>> new = fitted.transform({"age": [30, None], "job": ["cook", "king"]})
+    >>> new["age"].tolist(), new["job"].tolist(), fitted.sizes
+    ([0.0, 0.0], [1, 0], {'job': 2})
+    """
+
+    def one(name: str, spec: Spec) -> Fitted:
+        return _of(columns, name, lambda c: spec.fit(c if rows is None else reading.objects(c)[rows]))
+
+    return FeatureSet({name: one(name, spec) for name, spec in specs.items()})
+
+
+def load(path: str | Path) -> FeatureSet:
+    """Read what `FeatureSet.save` wrote.
+
+    Raises:
+      DataError: if it is not such a file.
+    """
+    try:
+        table = json.loads(Path(path).read_text("utf-8"))
+        return FeatureSet({name: _from_fields(**fields) for name, fields in table.items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not a file of saved features ({error})") from error
+
+
+def _fields(one: Any) -> dict[str, Any]:
+    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in one._asdict().items()}
+
+
+def _from_fields(kind: str, **fields: Any) -> Fitted:
+    return KINDS[kind](**{k: np.array(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
+def _of(columns: Mapping[str, Any], name: str, function: Callable[[Any], Any]) -> Any:
+    """`function` of a column; its errors name the column."""
+    if name not in columns:
+        raise DataError(f"there is no column {name!r}; there are {', '.join(columns) or 'none'}")
+    try:
+        return function(columns[name])
+    except DataError as error:
+        raise DataError(f"column {name!r}: {error}") from error
+
+
+def _frequent(values: np.ndarray, min_count: int) -> np.ndarray:
+    found, count = np.unique(values, return_counts=True)
+    if not (count >= min_count).any():
+        raise DataError(f"no value occurs {min_count} times: leave the column out")
+    return found[count >= min_count]
+
+
+def _known(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """The numbers that are there, and how many are missing."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        raise DataError("all its values are missing: leave it out")
+    return known, len(values) - len(known)

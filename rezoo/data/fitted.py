@@ -1,0 +1,128 @@
+"""Features that know their training column; `rezoo.data.features` makes them."""
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from rezoo.data import columns, text
+from rezoo.data.errors import DataError
+from rezoo.data.interactions import Ids
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A feature that is ready for any rows."""
+
+    @property
+    def size(self) -> int | None:
+        """Rows of an embedding table for it, 0 included; None if it is a number."""
+        ...
+
+    @property
+    def missing(self) -> int:
+        """Training rows without a value."""
+        ...
+
+    def transform(self, column: Any) -> np.ndarray: ...
+
+
+class Vocabulary(NamedTuple):
+    """A category: int32 `[n]`, 0 where the value is missing or was not in training."""
+
+    values: np.ndarray
+    """In ascending order; `values[k]` has the number k + 1."""
+    missing: int
+
+    @property
+    def size(self) -> int:
+        return len(self.values) + 1
+
+    def transform(self, column: Any) -> np.ndarray:
+        return encode(self.values, column)
+
+
+class Vocabularies(NamedTuple):
+    """Several categories: int32 `[n M]`, 0 after the last; unknown ones are left out."""
+
+    values: np.ndarray
+    width: int
+    """M, the most that a training row has; a longer row loses its last ones."""
+    separator: str
+    missing: int
+
+    @property
+    def size(self) -> int:
+        return len(self.values) + 1
+
+    def transform(self, column: Any) -> np.ndarray:
+        rows = columns.lists(column, self.separator)
+        numbers = iter(encode(self.values, [value for row in rows for value in row]).tolist())
+        known = [[number for number in [next(numbers) for _ in row] if number] for row in rows]
+        return columns.padded(known, self.width)
+
+
+class Scale(NamedTuple):
+    """A number: float32 `[n]`, (x - mean) / deviation, of log(1 + x) if `log`; 0 where it is missing."""
+
+    mean: float
+    deviation: float
+    log: bool
+    missing: int
+
+    @property
+    def size(self) -> None:
+        return None
+
+    def transform(self, column: Any) -> np.ndarray:
+        values = columns.numbers(column, log=self.log)
+        return np.nan_to_num((values - self.mean) / self.deviation).astype(np.float32)
+
+
+class Buckets(NamedTuple):
+    """A number by its quantile: int32 `[n]`, 1 for the lowest; 0 where it is missing."""
+
+    edges: np.ndarray
+    """The least value of each bucket but the first."""
+    missing: int
+
+    @property
+    def size(self) -> int:
+        return len(self.edges) + 2
+
+    def transform(self, column: Any) -> np.ndarray:
+        values = columns.numbers(column)
+        bucket = 1 + np.searchsorted(self.edges, values, side="right")
+        return np.where(np.isnan(values), 0, bucket).astype(np.int32)
+
+
+class Grams(NamedTuple):
+    """Text as hashed n-grams: int32 `[n M]`, words first, 0 after the last."""
+
+    size: int
+    words: int
+    shortest: int
+    longest: int
+    width: int
+    missing: int
+
+    def transform(self, column: Any) -> np.ndarray:
+        return columns.padded([self.numbers(value) for value in columns.texts(column)], self.width)
+
+    def numbers(self, value: str) -> list[int]:
+        return text.hashed(value, self.size, self.words, (self.shortest, self.longest))
+
+
+KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Vocabulary, Vocabularies, Scale, Buckets, Grams)}
+
+
+def encode(vocabulary: np.ndarray, column: Any) -> np.ndarray:
+    """int32 numbers from 1, 0 where the value is missing or unknown.
+
+    Raises:
+      DataError: if one is numbers and the other text.
+    """
+    values, missing = columns.read(column)
+    was, now = ("text" if array.dtype.kind == "U" else "numbers" for array in (vocabulary, values))
+    if was != now and not missing.all():
+        raise DataError(f"it was {was} in training and is {now} now, such as {values[~missing][0]!r}")
+    return np.where(missing, 0, Ids(vocabulary).encode(values)).astype(np.int32)
