@@ -6,7 +6,6 @@ import numpy as np
 
 from rezoo.data import columns, text
 from rezoo.data.errors import DataError
-from rezoo.data.interactions import Ids
 
 
 @runtime_checkable
@@ -116,13 +115,16 @@ KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Vocabulary, Vocabulari
 
 
 def encode(vocabulary: np.ndarray, column: Any) -> np.ndarray:
-    """int32 numbers from 1, 0 where the value is missing or unknown.
+    """int32: from 1 for the values of a sorted vocabulary, 0 where one is missing or unknown.
 
     Raises:
       DataError: if one is numbers and the other text.
     """
     values, missing = columns.read(column)
+    if missing.all():
+        return np.zeros(len(values), np.int32)
     was, now = ("text" if array.dtype.kind == "U" else "numbers" for array in (vocabulary, values))
-    if was != now and not missing.all():
+    if was != now:
         raise DataError(f"it was {was} in training and is {now} now, such as {values[~missing][0]!r}")
-    return np.where(missing, 0, Ids(vocabulary).encode(values)).astype(np.int32)
+    place = np.minimum(np.searchsorted(vocabulary, values), len(vocabulary) - 1)
+    return np.where(~missing & (vocabulary[place] == values), place + 1, 0).astype(np.int32)

@@ -40,6 +40,19 @@ def test_categories(train, new):
     assert fitted.missing == sum(map(missing, train))
 
 
+def test_numbers_of_another_type_are_the_same_categories():
+    fitted = Categorical().fit([20, 7, 7])
+    assert fitted.transform([7.0, 7.5, None, 20]).tolist() == [1, 0, 0, 2]
+    assert fitted.transform(np.array([], np.float32)).tolist() == fitted.transform([]).tolist() == []
+    assert Categorical().fit(np.array([b"a"])).transform(["a", "b"]).tolist() == [1, 0]
+    assert Categorical().fit([True, None]).transform([True, False]).tolist() == [1, 0]
+    assert MultiValued().fit([[1, 2], []]).transform([[2, 9, 1], [120, 2], []]).tolist() == [
+        [2, 1],
+        [2, 0],
+        [0, 0],
+    ]
+
+
 def test_rare_categories_are_unknown():
     fitted = Categorical(min_count=2).fit([7, 7, 5, 9, 9])
     assert fitted.transform([5, 7, 9, 11]).tolist() == [0, 1, 2, 0] and fitted.size == 3

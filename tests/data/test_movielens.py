@@ -200,6 +200,15 @@ def test_ncf(tmp_path, monkeypatch):
     assert data.train.item.tolist() == [1, 2, 3] and data.train.num_items == 6
     assert data.user.tolist() == [1, 2] and data.item.tolist() == [3, 4]
     assert data.negatives.tolist() == [[5, 4], [1, 0]] and data.negatives.dtype == np.int32
+    zipped = tmp_path / "zipped" / "ncf-ml-1m"
+    zipped.mkdir(parents=True)
+    with zipfile.ZipFile(zipped / "ncf-ml-1m.zip", "w") as archive:
+        for part, text in NCF.items():
+            archive.writestr(f"ml-1m.{part}", text)
+    np.testing.assert_array_equal(movielens.ncf(zipped.parent).negatives, data.negatives)
+    (zipped / "ncf-ml-1m.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"ncf-ml-1m\.zip: damaged"):
+        movielens.ncf(zipped.parent)
     (tmp_path / "ml-1m.test.negative").write_text("(0,2)\t4\n(1,1)\t0\n")
     with pytest.raises(DataError, match="same"):
         movielens.ncf(tmp_path)

@@ -188,6 +188,10 @@ def test_what_is_fitted_on_training_does_not_know_the_test_rows(data, seed, shif
 
 def test_bad_requests():
     timeless = log([1, 1, 2])
+    with pytest.raises(DataError, match="4 folds of 3 rows"):
+        split.k_fold(timeless, 4)
+    with pytest.raises(DataError, match="leave nothing before"):
+        split.rolling(log([1, 2], time=[5, 7]), windows=2, width=2)
     for bad in (dict(test=1.0), dict(test=-0.1), dict(valid=0.5, test=0.5), dict(test=float("nan"))):
         with pytest.raises(DataError, match="leave something for training"):
             split.ratio(timeless, **bad)
