@@ -96,7 +96,7 @@ def svdpp(fold: Fold, at: Settings, seeds: int) -> tuple[float, float]:
 
 def main() -> None:
     flags, results = common.start(__file__, __doc__)
-    real = [("ml-100k", RANDOM), ("ml-100k", GIVEN), ("ml-1m", RANDOM)]
+    real = [("ml-100k", RANDOM), ("ml-1m", RANDOM), ("ml-100k", GIVEN)]
     for dataset, protocol in [("synthetic", RANDOM)] if flags.smoke else real:
         at = SETTINGS[dataset]
         published = at.published if protocol == RANDOM else None
