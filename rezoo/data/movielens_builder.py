@@ -94,18 +94,17 @@ def find(name: str, dl_manager: tfds.download.DownloadManager) -> Archive:
     with contextlib.suppress(AssertionError):  # TFDS raises it if the folder is not there
         folders.insert(0, Path(dl_manager.manual_dir))
     places = [folder / part / f"{name}.zip" for folder in folders for part in ("", name)]
-    for file in filter(Path.is_file, places):
-        check(Archive(file, name))
-        return Archive(file, name)
     url = URL.format(name)
     try:
-        return Archive(Path(dl_manager.download(url)), name)
+        file = next(filter(Path.is_file, places), None) or Path(dl_manager.download(url))
     except (OSError, tfds.download.DownloadError, NonMatchingChecksumError) as error:
         raise DataError(
             f"{name}.zip could not be downloaded from {url} ({type(error).__name__}: {error}) and is not in "
             f"{' or '.join(map(str, folders)) or 'any folder, as none was named'}. Fetch it by other means, "
             "do not unzip it, and name the folder that it is in as manual_dir or in REZOO_DATA"
         ) from error
+    check(Archive(file, name))
+    return Archive(file, name)
 
 
 def _rows(table: Columns) -> int:
