@@ -77,9 +77,10 @@ def leave_one_out(log: Interactions, *, valid: bool = False) -> Split:
     file counts. Users keep at least one row for training: one with too few rows gives no test
     row, or no validation row. A user with id 0 is nobody: all such rows are for training.
     """
-    order, nth_last = _from_the_end(log)
-    count = np.bincount(log.user, minlength=log.num_users)[log.user[order]]
-    held = (log.user[order] > 0) & (nth_last < np.minimum(1 + valid, count - 1))
+    order = np.lexsort((log.user,) if log.timestamp is None else (log.timestamp, log.user))
+    user, count = log.user[order], np.bincount(log.user, minlength=log.num_users)
+    nth_last = np.cumsum(count)[user] - 1 - np.arange(len(user))
+    held = (user > 0) & (nth_last < np.minimum(1 + valid, count[user] - 1))
     part = np.zeros(log.num_rows, np.int32)
     part[order] = np.where(held, 2 - nth_last, 0)
     return parts(part)
@@ -172,34 +173,25 @@ def _by_share(group: np.ndarray, valid: float, test: float, seed: Seed) -> Split
     _check_shares(valid, test)
     shuffled = np.random.default_rng(seed).permutation(len(group))
     order = shuffled[np.argsort(group[shuffled], kind="stable")]
-    _, start, count = np.unique(group[order], return_index=True, return_counts=True)
-    nth = np.arange(len(group)) - np.repeat(start, count)
-    tests = np.minimum(np.round(count * test), count - 1)
-    valids = np.minimum(np.round(count * valid), count - 1 - tests)
+    _, start, size = np.unique(group[order], return_index=True, return_counts=True)
+    start, size = np.repeat(start, size), np.repeat(size, size)
+    nth = np.arange(len(group)) - start
+    tests = np.minimum(np.round(size * test), size - 1)
+    valids = np.minimum(np.round(size * valid), size - 1 - tests)
     part = np.zeros(len(group), np.int32)
-    tests, valids = np.repeat(tests, count), np.repeat(valids, count)
     part[order] = np.select([nth < tests, nth < tests + valids], [2, 1], 0)
     return parts(part)
 
 
 def _cold(ids: np.ndarray, valid: float, test: float, seed: Seed) -> Split:
     _check_shares(valid, test)
-    known = np.unique(ids)
+    known = np.unique(ids[ids > 0])
     if len(known) < 2:
         raise DataError("there is only one: nobody would be left for training")
     chosen = _by_share(np.zeros(len(known), np.int32), valid, test, seed)
     part = np.zeros(ids.max() + 1, np.int32)
     part[known[chosen.valid]], part[known[chosen.test]] = 1, 2
     return parts(part[ids])
-
-
-def _from_the_end(log: Interactions) -> tuple[np.ndarray, np.ndarray]:
-    """Rows by user, newest first, and for each how many newer ones its user has."""
-    time = np.zeros(log.num_rows, np.int64) if log.timestamp is None else log.timestamp
-    order = np.lexsort((time, log.user))[::-1]
-    user = log.user[order]
-    start = np.flatnonzero(np.r_[True, user[1:] != user[:-1]])
-    return order, np.arange(len(user)) - np.repeat(start, np.diff(np.r_[start, len(user)]))
 
 
 def _time(log: Interactions) -> np.ndarray:

@@ -186,6 +186,12 @@ def test_what_is_fitted_on_training_does_not_know_the_test_rows(data, seed, shif
     np.testing.assert_array_equal(test.items.decode(test.item[known]), decoded)
 
 
+def test_nobody_is_not_a_cold_user():
+    data = log([1, 2, 3, 4])
+    data = data._replace(user=np.array([0, 0, 1, 2], np.int32))
+    assert {0, 1} <= set(split.cold_users(data, test=0.5).train.tolist())
+
+
 def test_bad_requests():
     timeless = log([1, 1, 2])
     with pytest.raises(DataError, match="4 folds of 3 rows"):
