@@ -112,7 +112,7 @@ class Results:
             "rows": self.rows,
         }
         _write(self.json, whole)
-        Console().print(self.table())
+        Console(width=None if sys.stdout.isatty() else 150).print(self.table())
         print(f"results: {self.json}")
 
     def table(self) -> Table:

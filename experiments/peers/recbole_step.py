@@ -1,0 +1,74 @@
+"""RecBole's own training loop on a data set in its format, one model.
+
+recbole_step.py FOLDER DATASET MODEL BATCH DIM STEPS THREADS
+"""
+
+import logging
+import sys
+import warnings
+
+warnings.filterwarnings("ignore")
+
+import torch  # noqa: E402
+from recbole.config import Config  # noqa: E402
+from recbole.data import create_dataset, data_preparation  # noqa: E402
+from recbole.utils import get_model, get_trainer, init_seed  # noqa: E402
+from rounds import serve  # noqa: E402
+
+folder, dataset_name, model_name = sys.argv[1:4]
+batch, dim, steps, threads = map(int, sys.argv[4:8])
+sys.argv = sys.argv[:1]  # RecBole reads the command line too
+torch.set_num_threads(threads)
+logging.disable(logging.WARNING)
+settings = dict(
+    data_path=folder,
+    use_gpu=False,
+    show_progress=False,
+    state="ERROR",
+    train_batch_size=batch,
+    learning_rate=1e-3,
+    learner="adam",
+    embedding_size=dim,
+    mf_embedding_size=dim,
+    mlp_embedding_size=dim,
+)
+if model_name == "WideDeep":
+    columns = {
+        "inter": ["user_id", "item_id", "rating"],
+        "user": ["user_id", "age", "gender", "occupation"],
+        "item": ["item_id", "release_year", "class"],
+    }
+    settings |= dict(load_col=columns, threshold={"rating": 4}, train_neg_sample_args=None)
+    settings |= dict(metrics=["AUC"], valid_metric="AUC")
+    settings["eval_args"] = dict(split={"RS": [0.98, 0.01, 0.01]}, order="RO", group_by=None, mode="labeled")
+else:
+    settings["load_col"] = {"inter": ["user_id", "item_id"]}
+    settings["eval_args"] = dict(split={"RS": [0.98, 0.01, 0.01]}, order="RO", group_by=None, mode="full")
+config = Config(model=model_name, dataset=dataset_name, config_dict=settings)
+init_seed(config["seed"], config["reproducibility"])
+dataset = create_dataset(config)
+train, _, _ = data_preparation(config, dataset)
+model = get_model(config["model"])(config, train._dataset).to(config["device"])
+trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+model.train()
+interactions_per_batch = len(train._dataset) / len(train)
+
+
+def forever():
+    """Batch after batch, sampling included."""
+    while True:
+        yield from train
+
+
+batches = forever()
+
+
+def step() -> None:
+    """What RecBole's trainer does with a batch."""
+    trainer.optimizer.zero_grad()
+    loss = model.calculate_loss(next(batches).to(config["device"]))
+    loss.backward()
+    trainer.optimizer.step()
+
+
+serve(step, steps, interactions_per_batch, library="RecBole", version="1.2.1", torch=torch.__version__)
