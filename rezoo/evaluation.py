@@ -83,20 +83,32 @@ def evaluate(
     Returns:
       Means over the users with a target, with `users` and `users_without_target`.
     """
+    rank = ranks(model, variables, query, target, exclude=exclude, block=block)
+    return _ranking(rank, target > 0, k)
+
+
+def ranks(
+    model: nn.Module,
+    variables: Variables,
+    query: Query,
+    target: Int[Array, " U T"],
+    *,
+    exclude: Int[Array, " U S"] | None = None,
+    block: int = 256,
+) -> Float[Array, " U T"]:
+    """The rank of each target in the whole catalogue, for metrics of one's own; as in `evaluate`."""
     if exclude is None:
         exclude = jnp.zeros((target.shape[0], 0), target.dtype)
 
-    def of_block(rows: tuple[Query, Array, Array]) -> tuple[Array, Array]:
+    def of_block(rows: tuple[Query, Array, Array]) -> Array:
         query, target, exclude = rows
         score = score_all(model, variables, query)
         row = jnp.arange(score.shape[0])[:, None]
         allowed = jnp.ones(score.shape, bool).at[row, exclude].set(False, mode="drop")
         allowed = allowed.at[row, target].set(True, mode="drop").at[:, 0].set(False)
-        rank = metrics.target_ranks(score, target, where=allowed)
-        return rank, target > 0
+        return metrics.target_ranks(score, target, where=allowed)
 
-    rank, where = _in_blocks(of_block, (query, target, exclude), block)
-    return _ranking(rank, where, k)
+    return _in_blocks(of_block, (query, target, exclude), block)
 
 
 def evaluate_sampled(
