@@ -6,6 +6,7 @@ VENV is a virtual environment with `pip install scikit-surprise`; without it tha
 Both go once over all 1,000,209 ratings. Surprise takes Koren's stochastic step after each rating,
 in Cython on one core, with its faster setting `cache_ratings=True`; ours takes one Adam step for
 each batch of users, of the size that movielens_svdpp takes: what the epochs are worth is there.
+On 2 CPU cores: 0.10 s beside 12.0 s.
 """
 
 import resource

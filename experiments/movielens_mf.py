@@ -5,7 +5,12 @@
 Koren 2009, https://doi.org/10.1109/MC.2009.263. In each fold λ is chosen on a tenth of the training
 fold, all candidates in one program; then every seed is fitted to the whole training fold, again in
 one program, and the test fold is looked at once. The other settings were chosen on a tenth of the
-first training fold. A value is the mean over the seeds of a fold. "Published" is Surprise's.
+first training fold. A value is the mean over the seeds of a fold.
+
+RMSE, 5 seeds × 5 folds, on 2 busy CPU cores:
+
+    ml-100k   BiasedMF 0.908 (Surprise 0.934)    biases alone 0.944    2 minutes
+    ml-1m     BiasedMF 0.850 (Surprise 0.873)    biases alone 0.909    8 minutes
 """
 
 import time
