@@ -23,6 +23,7 @@ def logs(draw, min_size=2):
 
 
 shares = st.sampled_from([0.0, 0.1, 0.25, 0.4])
+test_shares = st.sampled_from([0.0, 0.1, 0.25, 0.55])
 seeds = st.integers(0, 5)
 every = settings(max_examples=60, deadline=None)
 
@@ -34,7 +35,7 @@ def is_partition(parts, n):
 
 
 @every
-@given_data(data=logs(), valid=shares, test=shares, seed=seeds)
+@given_data(data=logs(), valid=shares, test=test_shares, seed=seeds)
 def test_ratio(data, valid, test, seed):
     parts = split.ratio(data, valid=valid, test=test, seed=seed)
     is_partition(parts, data.num_rows)
@@ -44,7 +45,7 @@ def test_ratio(data, valid, test, seed):
 
 
 @every
-@given_data(data=logs(), valid=shares, test=shares, seed=seeds)
+@given_data(data=logs(), valid=shares, test=test_shares, seed=seeds)
 def test_ratio_per_user(data, valid, test, seed):
     parts = split.ratio_per_user(data, valid=valid, test=test, seed=seed)
     is_partition(parts, data.num_rows)
@@ -114,7 +115,7 @@ def test_leave_one_out_ignores_nobody():
 
 
 @every
-@given_data(data=logs(), valid=shares, test=shares)
+@given_data(data=logs(), valid=shares, test=test_shares)
 def test_by_time_has_no_future_in_training(data, valid, test):
     try:
         parts = split.by_time(data, valid=valid, test=test)
@@ -157,7 +158,7 @@ def test_rolling(data, windows, width, history):
 
 
 @every
-@given_data(data=logs(), valid=shares, test=shares, seed=seeds, column=st.sampled_from(["user", "item"]))
+@given_data(data=logs(), valid=shares, test=test_shares, seed=seeds, column=st.sampled_from(["user", "item"]))
 def test_cold_is_cold(data, valid, test, seed, column):
     ids = getattr(data, column)
     assume(len(np.unique(ids)) > 1)
