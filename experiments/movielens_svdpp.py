@@ -8,6 +8,11 @@ is fitted to the whole training fold, and the test fold is looked at once. The o
 chosen on a tenth of the first training fold. A value is the mean over the seeds of a fold. One
 program is compiled and run for each seed in turn: on a CPU, scattering into tables that `vmap` has
 stacked takes several times as long. "Published" is Surprise's.
+
+RMSE, 5 seeds × 5 folds, on 2 busy CPU cores:
+
+    ml-100k   SVDpp 0.902 (Surprise 0.919)    5 minutes
+    ml-1m     SVDpp 0.847 (Surprise 0.862)    9 minutes
 """
 
 import statistics
