@@ -15,6 +15,7 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,46 +65,50 @@ def main(flags: BenchFlags, results: Results) -> None:
     """Time every contender in turn, then the study."""
     log = read(flags)
     export(log, results.out)
-    pairs = results.out / "pairs.npz"
+    out = results.out.absolute()
     data = "ml-1m" if flags.data_dir else "random pairs"
     steps, rounds = (3, 2) if flags.smoke else (60, flags.rounds)
 
-    def torch(batch: int) -> Round | None:
-        return peer(flags.torch_python, "torch_bpr.py", pairs, batch, DIM, steps, THREADS)
+    def torch(batch: int) -> Peer:
+        return Peer(flags.torch_python, out, "torch_bpr.py", out / "pairs.npz", batch, DIM, steps, THREADS)
 
-    def recbole(model: str) -> Round | None:
-        folder = results.out.absolute()
-        return peer(flags.recbole_python, "recbole_step.py", folder, "ml", model, 2048, DIM, steps, THREADS)
+    def recbole(model: str) -> Peer:
+        return Peer(flags.recbole_python, out, "recbole_step.py", out, "ml", model, 2048, DIM, steps, THREADS)
 
-    contests = {
-        ("MF", 2048): {"rezoo": ours_bpr(log, 2048), "torch": torch(2048), "RecBole": recbole("BPR")},
-        ("MF", 16384): {"rezoo": ours_bpr(log, 16384), "torch": torch(16384)},
-        ("NeuMF", 2048): {"rezoo": ours_neumf(log, 2048), "RecBole": recbole("NeuMF")},
-        ("WideDeep", 2048): {"rezoo": ours_wide_deep(log, 2048), "RecBole": recbole("WideDeep")},
-    }
-    for (model, batch), contenders in contests.items():
-        if not results.values(model, data, f"batch {batch:,}, rezoo", "interactions_per_s"):
+    contests: list[tuple[str, int, Callable[..., Round], dict[str, Peer]]] = [
+        ("MF", 2048, ours_bpr, {"torch": torch(2048), "RecBole": recbole("BPR")}),
+        ("MF", 16384, ours_bpr, {"torch": torch(16384)}),
+        ("NeuMF", 2048, ours_neumf, {"RecBole": recbole("NeuMF")}),
+        ("WideDeep", 2048, ours_wide_deep, {"RecBole": recbole("WideDeep")}),
+    ]
+    for model, batch, ours, peers in contests:
+        if results.values(model, data, f"batch {batch:,}, rezoo", "interactions_per_s"):
+            continue
+        with ExitStack() as stack:
+            contenders: dict[str, Round] = {"rezoo": ours(log, batch)}
+            for name, peer in peers.items():
+                if peer.python is None:
+                    print(f"{model}, batch {batch:,}: {name} is left out, as no Python with it is given")
+                else:
+                    contenders[name] = stack.enter_context(peer)
             contest(results, model, data, batch, contenders, rounds)
     study(results, log, data, flags.smoke)
     results.finish()
 
 
 def contest(
-    results: Results, model: str, data: str, batch: int, contenders: dict[str, Any], rounds: int
+    results: Results, model: str, data: str, batch: int, contenders: dict[str, Round], rounds: int
 ) -> None:
     """Let the contenders take turns, and write a row each and their ratios to ours."""
-    present = {name: turn for name, turn in contenders.items() if turn is not None}
-    for name in contenders.keys() - present.keys():
-        print(f"{model}, batch {batch}: {name} is not installed here (see the flags); left out")
     compile_seconds = {}
-    for name, turn in present.items():
+    for name, turn in contenders.items():
         start_time = time.perf_counter()
         turn()
         compile_seconds[name] = time.perf_counter() - start_time
-    speeds: dict[str, list[float]] = {name: [] for name in present}
+    speeds: dict[str, list[float]] = {name: [] for name in contenders}
     start_time = time.perf_counter()
     for _ in range(rounds):
-        for name, turn in present.items():
+        for name, turn in contenders.items():
             speeds[name].append(turn())
     seconds = time.perf_counter() - start_time
     ours = float(np.median(speeds["rezoo"]))
@@ -126,7 +131,7 @@ def contest(
             results.add(model, data, f"batch {batch:,}, rezoo over {name}", "ratio", ratio, seconds=0.0)
 
 
-def ours(model: Any, objective: Any, data: Batch, batch: int, constants: Any = None) -> Round:
+def epochs(model: Any, objective: Any, data: Batch, batch: int, constants: Any = None) -> Round:
     """A turn is an epoch."""
     optimizer = optax.adam(1e-3)
     step = training.make_step(objective, optimizer)
@@ -148,7 +153,7 @@ def ours_bpr(log: Log, batch: int) -> Round:
     num_users, num_items = int(log.user.max()) + 1, int(log.item.max()) + 1
     model = MF(num_users, num_items, DIM)
     objective = objectives.sampled(model, losses.bpr, sampling.uniform(num_items), 1)
-    return ours(model, objective, positives(log), batch)
+    return epochs(model, objective, positives(log), batch)
 
 
 def ours_neumf(log: Log, batch: int) -> Round:
@@ -157,9 +162,7 @@ def ours_neumf(log: Log, batch: int) -> Round:
     model = NeuMF(num_users, num_items, DIM, (128, 64), dropout=0.1)
     known = sampling.known(log.user, log.item, num_users)
     sampler = sampling.excluding(sampling.uniform(num_items), known, num_items)
-    return ours(
-        model, objectives.sampled(model, losses.logistic, sampler, 1), positives(log), batch // 2, steps
-    )
+    return epochs(model, objectives.sampled(model, losses.logistic, sampler, 1), positives(log), batch // 2)
 
 
 def ours_wide_deep(log: Log, batch: int) -> Round:
@@ -173,7 +176,7 @@ def ours_wide_deep(log: Log, batch: int) -> Round:
     data = data._replace(query=data.query._replace(features=features), label=label)
     catalogue = {name: jnp.asarray(column) for name, column in log.items.items()}
     objective = objectives.pointwise(model, losses.logistic)
-    return ours(model, objective, data, batch, {"catalogue": catalogue})
+    return epochs(model, objective, data, batch, {"catalogue": catalogue})
 
 
 def positives(log: Log) -> Batch:
@@ -235,31 +238,43 @@ def study(results: Results, log: Log, data: str, smoke: bool) -> None:
     results.add("MF", data, f"{protocol}, one by one over vmapped", "ratio", ratio, seconds=0.0)
 
 
-def peer(python: Path | None, script: str, *arguments: Any) -> Round | None:
-    """A turn of a peer's process, which waits for a line and answers with its speed."""
-    if python is None:
-        return None
-    command = [str(python), str(PEERS / script), *map(str, arguments)]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+class Peer:
+    """A peer's process, which answers every line with its speed; a context manager that gives a turn."""
 
-    def answer() -> dict[str, Any]:
-        assert process.stdout is not None
-        for line in process.stdout:
+    def __init__(self, python: Path | None, folder: Path, script: str, *arguments: Any):
+        """`folder` is where the peer may leave its logs."""
+        self.python, self.folder = python, folder
+        self._command = [str(python), str(PEERS / script), *map(str, arguments)]
+
+    def __enter__(self) -> Round:
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=self.folder,
+        )
+        self._process.__enter__()
+        print("in turns with", self._answer())
+        return self._turn
+
+    def __exit__(self, *error: Any) -> None:
+        self._process.kill()
+        self._process.__exit__(*error)
+
+    def _turn(self) -> float:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._answer()["rows_per_s"]
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
             if line.startswith("{"):
                 return json.loads(line)
-        raise SystemExit(f"{' '.join(command)} ended without an answer: run it by hand to see why")
-
-    print("peer ready:", answer())
-
-    def turn() -> float:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-        return answer()["rows_per_s"]
-
-    return turn
+        raise SystemExit(f"{' '.join(self._command)} ended without an answer: run it by hand to see why")
 
 
 def read(flags: BenchFlags) -> Log:
@@ -273,6 +288,7 @@ def read(flags: BenchFlags) -> Log:
             found = np.searchsorted(genre, names.split("|")) + 1
             genres[row, : len(found)] = found
         items = {"year": codes(ml.items["year"]), "genres": genres}
+        assert ml.ratings.rating is not None
         return Log(ml.ratings.user, ml.ratings.item, ml.ratings.rating, users, items)
     rng = np.random.default_rng(0)
     num_users, num_items, rows = (100, 80, 3000) if flags.smoke else (6040, 3706, 1_000_209)

@@ -129,15 +129,16 @@ def stars(made: shop_builder.Shop, train: Trainer) -> Outcome:
     @jax.jit
     @jax.vmap
     def rmse(variables: Any) -> jax.Array:
-        error = [
-            jnp.where(batch.where, model.apply(variables, batch.query, batch.item) - batch.label, 0)
-            for batch in test
+        guesses = [evaluation.predict(model, variables, batch) for batch in test]
+        errors = [
+            jnp.where(batch.where, guess - batch.label, 0) for batch, guess in zip(test, guesses, strict=True)
         ]
-        return jnp.sqrt(sum(jnp.square(e).sum() for e in error) / len(user))
+        return jnp.sqrt(sum(jnp.square(error).sum() for error in errors) / len(user))
 
     fitted = biases.fit(pairs(known["user"], known["item"], known["stars"]), *sizes(made))
     easy = biases.score(fitted, pairs(user, asked["item"]).query, jnp.asarray(asked["item"]))
-    truth = shop.mean_stars(made.world, made.config.noise, asked["user"], asked["item"])
+    rows_asked = jnp.asarray(asked["user"]), jnp.asarray(asked["item"])
+    truth = shop.mean_stars(made.world, made.config.noise, *rows_asked)
     label = jnp.asarray(asked["stars"])
     error = [float(metrics.rmse(guess, label)) for guess in (easy, truth)]
     return Outcome("stars", "SVDpp", "Biases", "rmse", error[0], rmse(run.best), error[1], run, model)
@@ -327,7 +328,8 @@ def show_lists(made: shop_builder.Shop, outcomes: list[Outcome]) -> None:
     context = query._replace(
         features={name: jnp.array([value], jnp.int32) for name, value in features.items()}
     )
-    score = wide_deep.model.apply(first["WideDeep"], context, near)
+    asked = Batch(context, near, jnp.ones(near.shape), jnp.ones(near.shape, bool))
+    score = evaluation.predict(wide_deep.model, first["WideDeep"], asked)
     ids = jnp.take_along_axis(near, jnp.argsort(-score, axis=1), axis=1)[:, :10]
     who = f"{shop.GENDERS[gender]}, {shop.AGES[age]}"
     console.print(f"\n[bold]A stranger[/bold], {who}, who clicked {', '.join(named(clicked))}")

@@ -115,7 +115,7 @@ def read(file: str, flags: LogFlags) -> tuple[Interactions, np.ndarray | None]:
     """The cleaned log, and each dense item's name where the file has one."""
     columns = files.read_table(file)
     lower = {name.lower(): name for name in columns}
-    roles = {"user": flags.user, "item": flags.item, "timestamp": flags.timestamp}
+    roles: dict[str, Any] = {"user": flags.user, "item": flags.item, "timestamp": flags.timestamp}
     whole = len(next(iter(columns.values())))
     ids = [name for name in columns if is_id(name, roles)]
     columns, report = clean.drop_missing(columns, ids)

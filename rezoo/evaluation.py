@@ -37,11 +37,11 @@ def score_all(
     given; give it to score a longer catalogue.
     """
     if hasattr(model, "encode") and hasattr(model, "table"):
-        states = model.apply(variables, query, method="encode")
-        return jnp.einsum("bd,nd->bn", states, model.apply(variables, method="table"))
+        states = _apply(model, variables, query, method="encode")
+        return jnp.einsum("bd,nd->bn", states, _apply(model, variables, method="table"))
     count = catalogue_size(model) if num_items is None else num_items
     item = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32)[None], (query.user.shape[0], count))
-    return model.apply(variables, query, item)
+    return _apply(model, variables, query, item)
 
 
 def catalogue_size(model: Any) -> int:
@@ -130,7 +130,7 @@ def evaluate_sampled(
     def of_block(rows: tuple[Query, Array, Array]) -> tuple[Array, Array]:
         query, target, negatives = rows
         slate = jnp.concatenate([target[:, None], negatives], axis=1)
-        score = model.apply(variables, query, slate)
+        score = _apply(model, variables, query, slate)
         place = jnp.zeros((slate.shape[0], 1), jnp.int32)
         rank = metrics.target_ranks(score, place, where=(slate > 0).at[:, 0].set(True))
         return rank, target[:, None] > 0
@@ -144,7 +144,7 @@ def predict(
 ) -> Float[Array, " B *C"]:
     """The model's score of every element of the batch, computed in blocks of rows."""
     rows = (batch.query, batch.item)
-    return _in_blocks(lambda rows: (model.apply(variables, *rows),), rows, block)[0]
+    return _in_blocks(lambda rows: (_apply(model, variables, *rows),), rows, block)[0]
 
 
 def evaluate_ratings(
@@ -204,7 +204,7 @@ def recommend(
     if exclude is None:
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
     retriever = hasattr(model, "encode") and hasattr(model, "table")
-    table = model.apply(variables, method="table") if retriever else None
+    table = _apply(model, variables, method="table") if retriever else None
     total = (num_items or catalogue_size(model)) if table is None else table.shape[0]
     item_block = min(item_block, max(total, k))
     starts = jnp.arange(0, total, item_block, dtype=jnp.int32)
@@ -212,12 +212,12 @@ def recommend(
     def of_block(rows: tuple[Query, Array]) -> tuple[Array, Array]:
         query, exclude = rows
         size = query.user.shape[0]
-        state = model.apply(variables, query, method="encode") if retriever else None
+        state = _apply(model, variables, query, method="encode") if retriever else None
 
         def merge(best: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], None]:
             item = start + jnp.arange(item_block, dtype=jnp.int32)
             if table is None:
-                score = model.apply(variables, query, jnp.broadcast_to(item[None], (size, item_block)))
+                score = _apply(model, variables, query, jnp.broadcast_to(item[None], (size, item_block)))
             else:
                 score = jnp.einsum("bd,nd->bn", state, table.at[item].get(mode="fill", fill_value=0.0))
             real = (item > 0) & (item < total)
@@ -269,3 +269,8 @@ def _in_blocks(function: Any, rows: Any, block: int) -> Any:
 def recommend_raw(ids: np.ndarray, items: Any) -> np.ndarray:
     """Raw item ids of a recommendation list; `items` maps dense ids back with `decode`."""
     return items.decode(np.asarray(ids).ravel()).reshape(np.shape(ids))
+
+
+def _apply(model: nn.Module, variables: Variables, *inputs: Any, method: str | None = None) -> Any:
+    """`model.apply`, which without mutable collections gives the output alone."""
+    return model.apply(variables, *inputs, method=method)

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
+from pyarrow import csv
 
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions, from_columns
@@ -113,7 +113,7 @@ def _read_path(
         )
     kind = Path(member or archive.removesuffix(".gz")).suffix.lower()
     if kind in (".parquet", ".pq") and not member:
-        return _read_parquet(file)
+        return _read_parquet(file, file.name)
     if encoding is None and file.suffix not in (".gz", ".zip") and _streams(file):
         with file.open("rb") as stream:
             head = stream.read(HEAD)
@@ -162,8 +162,7 @@ def _content(file: Path, member: str) -> bytes:
         raise DataError(f"{file.name} is damaged or cut short ({error}): fetch it again") from error
 
 
-def _read_parquet(file: Any, name: str | None = None) -> Columns:
-    name = name or file.name
+def _read_parquet(file: Any, name: str) -> Columns:
     try:
         return _from_arrow(pyarrow.parquet.read_table(file), name)
     except (pa.ArrowInvalid, OSError) as error:
@@ -221,7 +220,7 @@ def _parse(
     """The columns of UTF-8 text, read block by block so that little more than the result is held."""
     bad: list[str] = []
 
-    def ragged(row: pa.csv.InvalidRow) -> str:
+    def ragged(row: csv.InvalidRow) -> str:
         bad.append(
             f"{name}, row {row.number or '?'}: {row.actual_columns} columns where {row.expected_columns} are "
             f"expected: {row.text[:80]!r}. Correct the row, or give the right delimiter (now {delimiter!r})."
@@ -229,14 +228,14 @@ def _parse(
         return "error"
 
     options = dict(
-        read_options=pa.csv.ReadOptions(column_names=list(names) if names else None, block_size=2**24),
-        parse_options=pa.csv.ParseOptions(
+        read_options=csv.ReadOptions(column_names=list(names) if names else None, block_size=2**24),
+        parse_options=csv.ParseOptions(
             delimiter=delimiter,
             quote_char='"' if quoted or delimiter != "\t" else False,
             newlines_in_values=quoted,
             invalid_row_handler=ragged,
         ),
-        convert_options=pa.csv.ConvertOptions(
+        convert_options=csv.ConvertOptions(
             strings_can_be_null=False, column_types={column: pa.string() for column in text}
         ),
     )
@@ -246,10 +245,10 @@ def _parse(
 
     try:
         try:
-            return _joined(pa.csv.open_csv(source(), **options), name)
+            return _joined(csv.open_csv(source(), **options), name)
         except pa.ArrowInvalid:  # a column's kind changes after its first block, or the row is bad
             bad.clear()
-            return _from_arrow(pa.csv.read_csv(source(), **options), name)
+            return _from_arrow(csv.read_csv(source(), **options), name)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         why = bad[0] if bad else f"{name} cannot be read as text with delimiter {delimiter!r}: {error}"
         raise DataError(why) from error
@@ -324,7 +323,7 @@ def _read_tfds(folder: Path) -> Columns:
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(str(folder))
-    chunks = [chunk for split in builder.info.splits for chunk in builder.as_data_source(split)]
+    chunks = [chunk for split in builder.info.splits for chunk in builder.as_data_source(split)]  # pyright: ignore[reportCallIssue]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 

@@ -42,7 +42,7 @@ class Ids:
     def fit(cls, raw: ArrayLike) -> "Ids":
         """Number the distinct ids in the order in which they first come."""
         values = _plain(raw)
-        return cls(pc.unique(pa.array(values)).to_numpy(zero_copy_only=False).astype(values.dtype))
+        return cls(pa.array(values).unique().to_numpy(zero_copy_only=False).astype(values.dtype))
 
     @property
     def size(self) -> int:
@@ -54,8 +54,15 @@ class Ids:
         values = _plain(raw)
         if (values.dtype.kind == "U") != (self.raw.dtype.kind == "U"):
             return Ids(self.raw.astype(str)).encode(values.astype(str))
+        if values.dtype.kind == "f":
+            whole = values == np.floor(values)
+            return np.where(whole, self.encode(np.where(whole, values, 0).astype(np.int64)), 0).astype(
+                np.int32
+            )
         known = pa.array(self.raw)
-        place = pc.index_in(pa.array(values.ravel()).cast(known.type), value_set=known)
+        place = pc.index_in(  # pyright: ignore[reportAttributeAccessIssue]
+            pa.array(values.ravel()).cast(known.type), value_set=known
+        )
         return (place.fill_null(-1).to_numpy() + 1).astype(np.int32).reshape(values.shape)
 
     def decode(self, dense: ArrayLike) -> np.ndarray:
@@ -176,11 +183,11 @@ def from_columns(
     if "session" in roles:
         raw = _ids(column("session"), roles["session"], source)
         sessions = Ids.fit(raw).encode(raw)
-    maps, dense = {"user": users, "item": items}, {}
-    for role in ("user", "item"):
+    maps, dense = {}, {}
+    for role, fitted in (("user", users), ("item", items)):
         raw = _ids(column(role), roles[role], source)
-        maps[role] = known = maps[role] or Ids.fit(raw)
-        dense[role] = known.encode(raw)
+        maps[role] = fitted or Ids.fit(raw)
+        dense[role] = maps[role].encode(raw)
         del raw
     numbers = _numbers(column("rating"), roles["rating"], source) if "rating" in roles else None
     when = None

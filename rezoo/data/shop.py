@@ -137,7 +137,8 @@ def opinion(world: World, user: Array, item: Array) -> Array:
 def mean_stars(world: World, noise: float, user: Array, item: Array) -> Array:
     """The oracle of star ratings: their mean, Σ_s P(rating > s), after noise, rounding and cutting."""
     value = opinion(world, user, item)
-    return 1.0 + sum(norm.cdf((value - (s + 0.5)) / noise) for s in range(1, 5))
+    cuts = jnp.arange(1.5, 5.0).reshape(-1, *(1,) * value.ndim)
+    return 1.0 + norm.cdf((value[None] - cuts) / noise).sum(0)
 
 
 def click_logit(world: World, user: Array, item: Array, hour: Array) -> Array:

@@ -23,6 +23,8 @@ from rezoo.data.shop import ShopConfig, World
 
 Columns = dict[str, np.ndarray]
 TEST_SHARE = 0.2
+KINDS = dict.fromkeys(("user", "item", "hour", "click", "purchase", "items"), np.int32)
+KINDS |= dict.fromkeys(("stars", "logit"), np.float32)
 CHUNK_NUMBERS = 2**24
 """Largest number of scores that one chunk may take."""
 
@@ -70,7 +72,7 @@ def load(config: ShopConfig | None = None, seed: int = 0, *, data_dir: str | Pat
     world = shop.world(jax.random.key(seed), config)
 
     def columns(name: str) -> Columns:
-        chunks = list(builder.as_data_source(name))
+        chunks = list(builder.as_data_source(name))  # pyright: ignore[reportCallIssue]
         whole = {field: np.concatenate([chunk[field] for chunk in chunks]) for field in chunks[0]}
         if len(whole["items"]):
             whole["items"] = whole["items"].reshape(-1, config.session_length)
@@ -97,16 +99,12 @@ class ShopBuilder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        integer = tfds.features.Tensor(shape=(None,), dtype=np.int32)
-        number = tfds.features.Tensor(shape=(None,), dtype=np.float32)
+        columns = {name: tfds.features.Tensor(shape=(None,), dtype=kind) for name, kind in KINDS.items()}
         return tfds.core.DatasetInfo(
             builder=self,
             description=shop.__doc__,
             disable_shuffling=True,
-            features=tfds.features.FeaturesDict(
-                {"user": integer, "item": integer, "stars": number, "hour": integer, "click": integer}
-                | {"purchase": integer, "logit": number, "items": integer}
-            ),
+            features=tfds.features.FeaturesDict(columns),
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
@@ -117,9 +115,9 @@ class ShopBuilder(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, task: str, part: str) -> Iterator[tuple[int, Columns]]:
-        config, seed = self.builder_config.shop, self.builder_config.seed
-        empty = {name: np.zeros(0, feature.np_dtype) for name, feature in self.info.features.items()}
-        for number, chunk in enumerate(chunks(config, seed, task, part)):
+        made: Any = self.builder_config
+        empty = {name: np.zeros(0, kind) for name, kind in KINDS.items()}
+        for number, chunk in enumerate(chunks(made.shop, made.seed, task, part)):
             yield number, empty | {name: column.ravel() for name, column in chunk.items()}
 
 

@@ -116,6 +116,7 @@ def test_ids_of_any_type_and_both_ways():
     ids = Ids.fit(np.array([2**40, -3, 2**40]))
     assert ids.encode(np.array([-3, 2**40, 8])).tolist() == [2, 1, 0] and ids.size == 3
     assert ids.encode(np.array(["-3", "x"])).tolist() == [2, 0]
+    assert ids.encode(np.array([-3.0, np.nan, 0.5])).tolist() == [2, 0, 0]
     with pytest.raises(DataError, match="id 3 has no raw id: dense ids here are 1 … 2"):
         ids.decode(np.array([1, 3]))
 

@@ -1,0 +1,55 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rezoo.nn.embedding import Embed
+
+TABLE = jnp.arange(12, dtype=jnp.float32).reshape(4, 3)
+VARIABLES = {"params": {"embedding": TABLE}}
+
+
+def test_an_id_reads_its_row_and_an_id_beyond_the_table_reads_that_of_the_unknown():
+    rows = Embed(4, 3).apply(VARIABLES, jnp.array([[0, 3], [4, 1_000_000]]))
+    np.testing.assert_array_equal(rows, np.array(TABLE)[[[0, 3], [0, 0]]])
+
+
+def test_each_call_sows_its_rows_and_ids_when_asked():
+    def twice(embed, ids):
+        return embed(ids), embed(ids[:1])
+
+    ids = jnp.array([2, 9])
+    _, sown = Embed(4, 3).apply(VARIABLES, ids, method=twice, mutable=["rows", "row_ids"])
+    assert [x.tolist() for x in sown["row_ids"]["embedding"]] == [[2, 0], [2]]
+    assert [x.shape for x in sown["rows"]["rows"]] == [(2, 3), (1, 3)]
+
+
+def test_sowing_costs_nothing_where_nobody_reads_it():
+    ids = jnp.array([1, 2])
+
+    def plain(table):
+        return table[jnp.where(ids < 4, ids, 0)]
+
+    def sowing(table):
+        return Embed(4, 3).apply({"params": {"embedding": table}}, ids, mutable=["rows", "row_ids"])[0]
+
+    flops = [jax.jit(f).lower(TABLE).compile().cost_analysis()["bytes accessed"] for f in (plain, sowing)]
+    assert flops[0] == flops[1]
+
+
+def test_init_makes_the_table_and_nothing_else():
+    variables = Embed(4, 3).init(jax.random.key(0), jnp.array([1]))
+    assert jax.tree.map(jnp.shape, variables) == {"params": {"embedding": (4, 3)}}
+
+
+def test_the_gradient_goes_to_the_taps_and_not_to_the_table():
+    ids = jnp.array([1, 1, 3])
+    weight = jnp.array([[1.0], [10.0], [100.0]])
+
+    def value(params, taps):
+        variables = {"params": params, "row_taps": {"embedding": (taps,)}}
+        rows, _ = Embed(4, 3).apply(variables, ids, mutable=["row_ids"])
+        return (jnp.broadcast_to(weight, rows.shape) * rows).sum()
+
+    table, taps = jax.grad(value, (0, 1))(VARIABLES["params"], jnp.zeros((3, 3)))
+    assert not table["embedding"].any()
+    np.testing.assert_array_equal(taps, np.repeat(weight, 3, axis=1))

@@ -1,0 +1,257 @@
+import functools
+import operator
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rezoo import losses, objectives, row_sparse, training
+from rezoo.nn.embedding import Embed
+from rezoo.types import Batch, Query
+
+USERS, ITEMS, ROWS = 9, 13, 40
+PAIRS = {
+    "sgd": (optax.sgd, row_sparse.sgd),
+    "adagrad": (optax.adagrad, row_sparse.adagrad),
+}
+
+
+class Model(nn.Module):
+    """Two tables, one of them looked up twice in a pass, beside a dense layer."""
+
+    num_users: int = USERS
+    num_items: int = ITEMS
+    tied: bool = False
+
+    def setup(self):
+        self.user = Embed(self.num_users, 4)
+        self.item = Embed(self.num_items, 4)
+        self.mix = nn.Dense(4)
+
+    def __call__(self, query, item):
+        state = self.mix(self.user(query.user)) + self.item(query.history).sum(axis=1)
+        score = (state * self.item(item)).sum(axis=-1)
+        return score + (state @ self.item.table().T).mean(axis=-1) if self.tied else score
+
+
+def data(rows=ROWS, users=USERS, items=ITEMS, seed=0):
+    """Rows with id 0, an id beyond the table, and many an id more than once."""
+    rng = np.random.default_rng(seed)
+    user, item, history = (
+        jnp.asarray(rng.integers(0, high + 1, shape), jnp.int32)
+        for high, shape in ((users, rows), (items, rows), (items, (rows, 3)))
+    )
+    label = jnp.asarray(rng.normal(size=rows), jnp.float32)
+    return Batch(Query(user, history, {}), item, label, jnp.asarray(rng.random(rows) < 0.9))
+
+
+def objective(model, weight=0.01):
+    return objectives.l2(objectives.pointwise(model, losses.squared), weight)
+
+
+def sparse(rows, model=None, batch=None, dense=None, key=0):
+    model, dense = model or Model(), dense or optax.sgd(0.1)
+    state = row_sparse.init_state(jax.random.key(key), model, dense, rows, data() if batch is None else batch)
+    return row_sparse.make_step(objective(model), dense, rows), state
+
+
+def close(a, b, rtol=1e-5, atol=1e-7):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
+
+
+def run(step, state, steps):
+    batches = jax.tree.map(lambda *x: jnp.stack(x), *(data(seed=seed) for seed in range(steps)))
+    return jax.jit(lambda state: jax.lax.scan(step, state, batches))(state)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("steps", [1, 7])
+def test_sgd_and_adagrad_are_those_of_optax(name, steps):
+    optimizer, rows = (make(0.1) for make in PAIRS[name])
+    ours, state = sparse(rows, dense=optimizer)
+    start = training.init_state(jax.random.key(0), Model(), optimizer, data())
+    close(state.params, start.params, 0, 0)
+    new, metrics = run(ours, state, steps)
+    expected, expected_metrics = run(training.make_step(objective(Model()), optimizer), start, steps)
+    close(new.params, expected.params)
+    close(metrics, expected_metrics)
+    assert int(new.step) == steps and not bool(new.halted)
+
+
+def test_sums_of_duplicates_are_exact():
+    """With numbers that need no rounding, dense and row-sparse SGD agree to the last bit."""
+
+    class Sum(nn.Module):
+        @nn.compact
+        def __call__(self, query, item):
+            return Embed(ITEMS, 4, nn.initializers.ones, name="item")(item).sum(axis=-1)
+
+    def loss(score, label, *, where):
+        return jnp.where(where, score * jnp.round(4 * label), 0)
+
+    batch = data()._replace(where=jnp.ones(ROWS, bool).at[32:].set(False))
+    value = objectives.pointwise(Sum(), loss)
+    state = row_sparse.init_state(jax.random.key(0), Sum(), optax.sgd(0.5), row_sparse.sgd(0.5), batch)
+    start = training.init_state(jax.random.key(0), Sum(), optax.sgd(0.5), batch)
+    new, _ = row_sparse.make_step(value, optax.sgd(0.5), row_sparse.sgd(0.5))(state, batch)
+    expected, _ = training.make_step(value, optax.sgd(0.5))(start, batch)
+    np.testing.assert_array_equal(new.params["item"]["embedding"], expected.params["item"]["embedding"])
+
+
+def test_sum_by_id():
+    ids, first, total = row_sparse.sum_by_id(jnp.array([5, 0, 5, 7, 0, 5]), jnp.eye(6))
+    assert ids.tolist() == [0, 0, 5, 5, 5, 7]
+    assert first.tolist() == [True, False, True, False, False, True]
+    expected = [[0, 1, 0, 0, 1, 0], [0] * 6, [1, 0, 1, 0, 0, 1], [0] * 6, [0] * 6, [0, 0, 0, 1, 0, 0]]
+    np.testing.assert_array_equal(total, expected)
+
+
+def test_row_wise_adagrad_by_hand():
+    table, grad = np.ones((5, 2), np.float32), np.array([[3.0, 4.0]], np.float32)
+    rule = row_sparse.row_wise_adagrad(0.1)
+    state = rule.init(jnp.array(table))
+    assert state.shape == (5,)
+    move, total = rule.update(jnp.array(grad), state[:1] + 1.0, jnp.int32(1))
+    np.testing.assert_allclose(total, [13.5])
+    np.testing.assert_allclose(move, -0.1 * grad / np.sqrt(13.5), rtol=1e-6)
+
+
+def test_lazy_adam_is_adam_where_every_row_is_seen_and_lets_absent_rows_rest():
+    every = data(rows=ITEMS)._replace(item=jnp.arange(ITEMS))
+    every = every._replace(query=every.query._replace(user=jnp.arange(ITEMS) % USERS))
+    step, state = sparse(row_sparse.lazy_adam(0.1), dense=optax.adam(0.1))
+    dense_step = training.make_step(objective(Model()), optax.adam(0.1))
+    dense_state = training.init_state(jax.random.key(0), Model(), optax.adam(0.1), data())
+    for _ in range(3):
+        state, _ = jax.jit(step)(state, every)
+        dense_state, _ = jax.jit(dense_step)(dense_state, every)
+    close(state.params, dense_state.params, rtol=1e-4, atol=1e-5)
+
+    one = jax.tree.map(lambda x: jnp.full_like(x, 2), every)._replace(where=every.where, label=every.label)
+    new, _ = jax.jit(step)(state, one)
+    for name in ("user", "item"):
+        for a, b in zip(
+            jax.tree.leaves((state.params[name], state.opt_state.rows[f"{name}/embedding"])),
+            jax.tree.leaves((new.params[name], new.opt_state.rows[f"{name}/embedding"])),
+            strict=True,
+        ):
+            moved = np.any(np.asarray(a != b).reshape(len(a), -1), axis=1)
+            assert np.flatnonzero(moved).tolist() == [2]
+
+
+def test_a_table_used_as_a_whole_is_refused_by_name():
+    step, state = sparse(row_sparse.sgd(0.1), Model(tied=True))
+    with pytest.raises(ValueError, match=r"whole table 'item/embedding'.*dense=\['item'\]"):
+        jax.jit(step)(state, data())
+
+
+def test_a_table_left_to_the_dense_optimizer_is_trained_as_ever():
+    model, optimizer = Model(tied=True), optax.sgd(0.1)
+    rows = row_sparse.sgd(0.1)
+    state = row_sparse.init_state(jax.random.key(0), model, optimizer, rows, data(), dense=["item"])
+    assert list(state.opt_state.rows) == ["user/embedding"]
+    new, _ = row_sparse.make_step(objective(model), optimizer, rows)(state, data())
+    start = training.init_state(jax.random.key(0), model, optimizer, data())
+    expected, _ = training.make_step(objective(model), optimizer)(start, data())
+    close(new.params, expected.params)
+
+
+def test_an_unknown_table_is_refused():
+    with pytest.raises(ValueError, match=r"no table.*'itme'.*user/embedding"):
+        row_sparse.init_state(
+            jax.random.key(0), Model(), optax.sgd(0.1), row_sparse.sgd(0.1), data(), dense=["itme"]
+        )
+
+
+def test_an_objective_that_does_not_tell_its_rows_is_refused():
+    def silent(variables, key, batch):
+        value, aux = objective(Model())(variables, key, batch)
+        return value, aux._replace(sown={})
+
+    _, state = sparse(row_sparse.sgd(0.1))
+    with pytest.raises(ValueError, match="row_ids"):
+        row_sparse.make_step(silent, optax.sgd(0.1), row_sparse.sgd(0.1))(state, data())
+
+
+def test_a_loss_that_is_not_finite_writes_no_row_and_halts():
+    step, state = sparse(row_sparse.lazy_adam(0.1))
+    state, _ = step(state, data())
+    bad, _ = jax.jit(step)(state, data()._replace(label=jnp.full(ROWS, jnp.nan), where=jnp.ones(ROWS, bool)))
+    assert bool(bad.halted)
+    for name in ("user", "item"):
+        close(bad.params[name], state.params[name], 0, 0)
+    close(bad.opt_state.rows, state.opt_state.rows, 0, 0)
+    after, _ = jax.jit(step)(bad, data(seed=1))
+    close(after._replace(key=None), bad._replace(key=None), 0, 0)
+
+
+def test_an_update_that_is_not_finite_halts():
+    step, state = sparse(row_sparse.sgd(jnp.inf))
+    new, _ = jax.jit(step)(state, data())
+    assert bool(new.halted)
+
+
+def test_rates_and_seeds_are_vmapped():
+    def train(key, rate):
+        rows, dense = row_sparse.lazy_adam(rate), optax.adam(rate)
+        state = row_sparse.init_state(key, Model(), dense, rows, data())
+        return training.epoch(row_sparse.make_step(objective(Model()), dense, rows), state, data(), 16)
+
+    keys, rates = jax.random.split(jax.random.key(3), 2), jnp.array([0.1, 0.01, jnp.nan])
+    grid = jax.jit(jax.vmap(jax.vmap(train, (0, None)), (None, 0)))
+    states, metrics = grid(keys, rates)
+    assert states.halted.tolist() == [[False, False], [False, False], [True, True]]
+    for member in np.ndindex(2, 2):
+        single, single_metrics = jax.jit(train)(keys[member[1]], rates[member[0]])
+        among = jax.tree.map(operator.itemgetter(member), (states.params, metrics))
+        close(among, (single.params, single_metrics), atol=1e-6)
+
+
+@functools.cache
+def memory(rows, scanned):
+    model, optimizer = Model(rows, rows), row_sparse.lazy_adam(0.1)
+    batch = data(256, rows, rows)
+    step, _ = sparse(optimizer, model, batch)
+    state = jax.eval_shape(lambda: sparse(optimizer, model, batch)[1])
+    if scanned:
+        many = jax.tree.map(lambda x: jnp.stack([x] * 3), batch)
+        compiled = jax.jit(lambda s, b: jax.lax.scan(step, s, b), donate_argnums=0).lower(state, many)
+    else:
+        compiled = jax.jit(step, donate_argnums=0).lower(state, batch)
+    return compiled.compile().memory_analysis()
+
+
+@pytest.mark.parametrize("scanned", [False, True])
+def test_tables_are_updated_in_place_whatever_their_size(scanned):
+    few, many = memory(10_000, scanned), memory(1_000_000, scanned)
+    tables = 2 * 1_000_000 * 4 * 4 * 3
+    assert many.alias_size_in_bytes >= tables
+    assert many.temp_size_in_bytes <= few.temp_size_in_bytes + 4096
+
+
+def test_a_mesh_of_eight_devices_gives_the_single_devices_result():
+    step, state = sparse(row_sparse.lazy_adam(0.1))
+    expected, _ = jax.jit(step)(state, data())
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    new, _ = jax.jit(step, out_shardings=whole)(jax.device_put(state, whole), jax.device_put(data(), spread))
+    close(new.params, expected.params, atol=1e-6)
+    close(new.opt_state.rows, expected.opt_state.rows, atol=1e-6)
+
+
+def test_the_step_lowers_for_every_platform():
+    step, state = sparse(row_sparse.lazy_adam(0.1))
+    raw = jax.random.key_data(state.key)
+
+    def on_raw_key(state, key, batch):
+        new, metrics = step(state._replace(key=jax.random.wrap_key_data(key)), batch)
+        return new._replace(key=None), metrics
+
+    exported = jax.export.export(jax.jit(on_raw_key), platforms=("cpu", "cuda", "tpu"))(
+        state._replace(key=None), raw, data()
+    )
+    assert set(exported.platforms) == {"cpu", "cuda", "tpu"}
