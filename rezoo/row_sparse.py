@@ -11,7 +11,7 @@ Sparse is the optimizer's choice, not the model's. Below some 10⁴ rows a dense
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 import flax.linen as nn
 import jax
@@ -84,16 +84,13 @@ def lazy_adam(
     """
 
     def update(grad: Array, moments: Array, step: Array) -> tuple[Array, Array]:
-        m, v = moments[:, 0], moments[:, 1]
+        m, v = jnp.split(moments, 2, axis=1)
         m = b1 * m + (1 - b1) * grad
         v = b2 * v + (1 - b2) * jnp.square(grad)
         m_hat, v_hat = m / (1 - b1**step), v / (1 - b2**step)
-        return -learning_rate * m_hat / (jnp.sqrt(v_hat) + eps), jnp.stack([m, v], axis=1)
+        return -learning_rate * m_hat / (jnp.sqrt(v_hat) + eps), jnp.concatenate([m, v], axis=1)
 
-    def init(table: Array) -> Array:
-        return jnp.zeros((table.shape[0], 2, table.shape[1]), table.dtype)
-
-    return RowOptimizer(init, update)
+    return RowOptimizer(lambda table: jnp.zeros_like(table, shape=(len(table), 2 * table.shape[1])), update)
 
 
 def init_state(
@@ -126,11 +123,11 @@ def init_state(
     _, sown = jax.eval_shape(
         lambda: model.apply(state.variables, row.query, row.item, mutable=["row_ids", "batch_stats"])
     )
-    params = flatten_dict(state.params, sep="/")
+    params = _flat(state.params)
     tables = [path for path in _ids(Aux({}, sown), params) if params[path].ndim == 2]
     modules = {path: set(path.split("/")[:-1]) for path in tables}
     if unknown := set(dense).difference(*modules.values()):
-        raise ValueError(f"dense names {sorted(unknown)}, but the tables are {tables}")
+        raise ValueError(f"no table has a name in {sorted(unknown)}; the tables are {tables}")
     rows = {path: row_optimizer.init(params[path]) for path in tables if not modules[path] & set(dense)}
     _, rest = _split(state.params, rows)
     return state._replace(opt_state=OptState(dense_optimizer.init(rest), rows))
@@ -227,7 +224,10 @@ def _gradients(
         return objective({"params": _join(dense, held), **constants, "row_taps": taps}, key, batch)
 
     plain = {"params": _join(dense, tables), **constants}
-    calls = _ids(jax.eval_shape(objective, plain, key, batch)[1], tables)
+    shapes = jax.eval_shape(objective, plain, key, batch)[1]
+    if "row_ids" not in shapes.sown:
+        raise ValueError("the objective must return the model's collection 'row_ids' in Aux.sown")
+    calls = _ids(shapes, tables)
     taps = {
         path: tuple(jnp.zeros((*ids.shape, tables[path].shape[1]), tables[path].dtype) for ids in looked_up)
         for path, looked_up in calls.items()
@@ -245,25 +245,29 @@ def _gradients(
     return loss, aux, grads, flat
 
 
-def _ids(aux: Aux, tables: Mapping[str, Array]) -> dict[str, tuple[Array, ...]]:
+def _ids(aux: Aux, tables: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """What each call of each of the tables looked up."""
-    calls = flatten_dict(dict(aux.sown.get("row_ids", {})), sep="/")
+    calls = _flat(aux.sown.get("row_ids", {}))
     return {path: looked_up for path, looked_up in calls.items() if path in tables}
 
 
 def _split(params: Any, tables: Collection[str]) -> tuple[dict[str, Array], Any]:
     """(tables by path, the other parameters)."""
-    flat = flatten_dict(params, sep="/")
+    flat = _flat(params)
     rest = {path: leaf for path, leaf in flat.items() if path not in tables}
     return {path: flat[path] for path in tables}, unflatten_dict(rest, sep="/")
 
 
-def _join(params: Any, tables: Mapping[str, Array]) -> Any:
-    return unflatten_dict(flatten_dict(params, sep="/") | dict(tables), sep="/")
+def _join(params: Any, tables: Mapping[str, Any]) -> Any:
+    return unflatten_dict(_flat(params) | dict(tables), sep="/")
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    return cast(dict[str, Any], flatten_dict(tree, sep="/"))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _only_looked_up(path: str, table: Array, anchor: Array) -> Array:
+def _only_looked_up(path: str, table: Array, anchor: Array) -> Any:
     """`table`, refusing to be differentiated; through the anchor it counts as a variable."""
     return table
 

@@ -195,17 +195,17 @@ def test_an_update_that_is_not_finite_halts():
 
 
 def test_rates_and_seeds_are_vmapped():
-    def train(key, rate):
+    def train(seed, rate):
         rows, dense = row_sparse.lazy_adam(rate), optax.adam(rate)
-        state = row_sparse.init_state(key, Model(), dense, rows, data())
+        state = row_sparse.init_state(jax.random.key(seed), Model(), dense, rows, data())
         return training.epoch(row_sparse.make_step(objective(Model()), dense, rows), state, data(), 16)
 
-    keys, rates = jax.random.split(jax.random.key(3), 2), jnp.array([0.1, 0.01, jnp.nan])
+    seeds, rates = jnp.arange(2), jnp.array([0.1, 0.01, jnp.nan])
     grid = jax.jit(jax.vmap(jax.vmap(train, (0, None)), (None, 0)))
-    states, metrics = grid(keys, rates)
+    states, metrics = grid(seeds, rates)
     assert states.halted.tolist() == [[False, False], [False, False], [True, True]]
     for member in np.ndindex(2, 2):
-        single, single_metrics = jax.jit(train)(keys[member[1]], rates[member[0]])
+        single, single_metrics = jax.jit(train)(seeds[member[1]], rates[member[0]])
         among = jax.tree.map(operator.itemgetter(member), (states.params, metrics))
         close(among, (single.params, single_metrics), atol=1e-6)
 
