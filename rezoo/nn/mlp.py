@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
+from rezoo.nn.dropout import Dropout
+
 
 class MLP(nn.Module):
     """Dense layers, each followed by an activation and by dropout while training.
@@ -21,5 +23,5 @@ class MLP(nn.Module):
     def __call__(self, x: Float[Array, " *B D"]) -> Float[Array, " *B E"]:
         for width in self.widths:
             x = self.activation(nn.Dense(width)(x))
-            x = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x)
+            x = Dropout(self.dropout)(x)
         return x

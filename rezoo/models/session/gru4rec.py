@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over
 from rezoo.nn.recurrent import GRU
@@ -38,18 +39,17 @@ class GRU4Rec(nn.Module):
     def setup(self) -> None:
         self.item = Embed(self.num_items, self.dim)
         self.layers = [self.cell(self.dim) for _ in range(self.num_layers)]
-        self.drop = nn.Dropout(self.dropout)
+        self.drop = Dropout(self.dropout)
         if not self.tied:
             self.output = Embed(self.num_items, self.dim)
         self.bias = Embed(self.num_items, 1, nn.initializers.zeros)
 
     def prefixes(self, query: Query) -> Float[Array, " B L E"]:
         """The state after each event, and a 1 for the bias."""
-        deterministic = not self.has_rng("dropout")
-        x = self.drop(self.item(query.history), deterministic=deterministic)
+        x = self.drop(self.item(query.history))
         for layer in self.layers:
             _, x = layer(x, layer.initial(x.shape[0]))
-            x = self.drop(x, deterministic=deterministic)
+            x = self.drop(x)
         return jnp.concatenate([x, jnp.ones((*x.shape[:2], 1))], axis=-1)
 
     def encode(self, query: Query) -> Float[Array, " B E"]:
