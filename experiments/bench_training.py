@@ -92,7 +92,8 @@ def main(flags: BenchFlags, results: Results) -> None:
                 else:
                     contenders[name] = stack.enter_context(peer)
             contest(results, model, data, batch, contenders, rounds)
-    study(results, log, data, flags.smoke)
+    for dim in (16, 64):
+        study(results, log, data, dim, flags.smoke)
     results.finish()
 
 
@@ -186,13 +187,13 @@ def positives(log: Log) -> Batch:
     return Batch(query, jnp.asarray(log.item), jnp.ones(count), jnp.ones(count, bool))
 
 
-def study(results: Results, log: Log, data: str, smoke: bool) -> None:
+def study(results: Results, log: Log, data: str, dim: int, smoke: bool) -> None:
     """16 learning rates of MF with BPR: one vmapped program, and 16 runs after one another."""
     members, rows = 16, slice(None, 2000 if smoke else 100_000)
     part = Log(log.user[rows], log.item[rows], log.rating[rows], log.users, log.items)
     num_users, num_items = int(part.user.max()) + 1, int(part.item.max()) + 1
     batch = positives(part)
-    model = MF(num_users, num_items, 32)
+    model = MF(num_users, num_items, dim)
     sampler = sampling.uniform(num_items)
     traces = []
 
@@ -201,7 +202,7 @@ def study(results: Results, log: Log, data: str, smoke: bool) -> None:
         optimizer = optax.adam(rate)
         step = training.make_step(objectives.sampled(model, losses.bpr, sampler, 1), optimizer)
         state = training.init_state(jax.random.key(0), model, optimizer, batch)
-        return training.fit(step, state, num_epochs=2, batch_size=4096, data=batch)[1]["loss"]
+        return training.fit(step, state, num_epochs=2, batch_size=1024, data=batch)[1]["loss"]
 
     rates = jnp.geomspace(1e-4, 1e-1, members)
 
@@ -221,7 +222,7 @@ def study(results: Results, log: Log, data: str, smoke: bool) -> None:
     for _ in range(1 if smoke else 5):
         times["vmapped"].append(timed(lambda: together(rates)))
         times["one by one"].append(timed(lambda: [run() for run in alone]))
-    protocol = f"study of {members} learning rates, {len(part.user):,} interactions, 2 epochs"
+    protocol = f"study of {members} learning rates, {dim} wide, {len(part.user):,} interactions"
     for name, values in times.items():
         results.add(
             "MF",
