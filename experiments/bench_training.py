@@ -189,7 +189,11 @@ def positives(log: Log) -> Batch:
 
 def study(results: Results, log: Log, data: str, dim: int, smoke: bool) -> None:
     """16 learning rates of MF with BPR: one vmapped program, and 16 runs after one another."""
-    members, rows = 16, slice(None, 2000 if smoke else 100_000)
+    part_rows = 2000 if smoke else 100_000
+    protocol = f"study of 16 learning rates, {dim} wide, {part_rows:,} interactions"
+    if results.values("MF", data, f"{protocol}, vmapped", "run_seconds"):
+        return
+    members, rows = 16, slice(None, part_rows)
     part = Log(log.user[rows], log.item[rows], log.rating[rows], log.users, log.items)
     num_users, num_items = int(part.user.max()) + 1, int(part.item.max()) + 1
     batch = positives(part)
@@ -222,7 +226,6 @@ def study(results: Results, log: Log, data: str, dim: int, smoke: bool) -> None:
     for _ in range(1 if smoke else 5):
         times["vmapped"].append(timed(lambda: together(rates)))
         times["one by one"].append(timed(lambda: [run() for run in alone]))
-    protocol = f"study of {members} learning rates, {dim} wide, {len(part.user):,} interactions"
     for name, values in times.items():
         results.add(
             "MF",
