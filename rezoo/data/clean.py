@@ -38,7 +38,8 @@ class Report(NamedTuple):
         lines = [f"{self.before:,} rows, {self.before - self.after:,} dropped, {self.after:,} left"]
         for reason in self.reasons:
             examples = f" (such as {'; '.join(reason.examples)})" if reason.examples else ""
-            lines.append(f"  {reason.rows:,} {reason.why}{examples}")
+            count = f"{reason.rows:,} " if reason.rows else ""
+            lines.append(f"  {count}{reason.why}{examples}")
         return "\n".join(lines)
 
 
@@ -159,7 +160,7 @@ def reindex(data: Interactions) -> tuple[Interactions, Report]:
     for name, old, new in (("users", data.users, users), ("items", data.items, items)):
         gone = old.raw[~np.isin(old.raw, new.raw)]
         if len(gone):
-            why = f"rows dropped here: {len(gone):,} {name} have no rows left and lose their id"
+            why = f"{len(gone):,} {name} have no rows left and lose their id"
             reasons.append(Reason(why, 0, [str(raw) for raw in gone[:3]]))
     return left, Report(data.num_rows, data.num_rows, reasons)
 
