@@ -6,9 +6,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 
-import your_log  # noqa: E402
+import your_log
 
-from rezoo.data.errors import DataError  # noqa: E402
+from rezoo.data.errors import DataError
 
 
 def read(tmp_path, text, **flags):
