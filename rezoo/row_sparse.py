@@ -33,13 +33,22 @@ class RowOptimizer(NamedTuple):
     """(gradients of some rows, these rows' state, number of the step from 1) -> (what to add, state)."""
 
 
+class RowState(NamedTuple):
+    """What is kept for a table that is trained by row."""
+
+    optimizer: Any
+    """The row optimizer's state: arrays with leading axis N."""
+    slot: Int[Array, " N"]
+    """Scratch of `sum_by_id`; its content means nothing between steps."""
+
+
 class OptState(NamedTuple):
     """Both optimizers' states."""
 
     dense: Any
     """The optax optimizer's, for whatever is not in `rows`."""
-    rows: dict[str, Any]
-    """The row optimizer's, by path of the table; the tables that stand here are trained by row."""
+    rows: dict[str, RowState]
+    """By path of the table; the tables that stand here are trained by row."""
 
 
 def sgd(learning_rate: float | Array) -> RowOptimizer:
@@ -128,7 +137,11 @@ def init_state(
     modules = {path: set(path.split("/")[:-1]) for path in tables}
     if unknown := set(dense).difference(*modules.values()):
         raise ValueError(f"no table has a name in {sorted(unknown)}; the tables are {tables}")
-    rows = {path: row_optimizer.init(params[path]) for path in tables if not modules[path] & set(dense)}
+    rows = {
+        path: RowState(row_optimizer.init(params[path]), jnp.zeros(len(params[path]), jnp.int32))
+        for path in tables
+        if not modules[path] & set(dense)
+    }
     _, rest = _split(state.params, rows)
     return state._replace(opt_state=OptState(dense_optimizer.init(rest), rows))
 
@@ -179,38 +192,48 @@ def make_step(
 
 
 def sum_by_id(
-    ids: Int[Array, " M"], values: Float[Array, " M D"]
-) -> tuple[Int[Array, " M"], Bool[Array, " M"], Float[Array, " M D"]]:
-    """The values summed over equal ids.
+    ids: Int[Array, " M"], values: Float[Array, " M D"], slot: Int[Array, " N"]
+) -> tuple[Float[Array, " M D"], Bool[Array, " M"], Int[Array, " N"]]:
+    """The values summed over equal ids, without sorting them.
+
+    Each id writes its place into `slot`, and the place that is left there stands for them all.
+    Which of them that is, the device may choose; on CPU it is the last.
+
+    Args:
+      ids: row numbers, 0..N-1.
+      values: what to sum.
+      slot: scratch; its content does not matter.
 
     Returns:
-      The ids in ascending order; where an id stands for the first time; there, its sum, and 0 at
-      its repetitions.
+      At one place of each id its sum, at the others 0; whether it is that place; the scratch, to
+      be written in again by the next call.
     """
-    ordered = jnp.sort(ids)
-    slot = jnp.searchsorted(ordered, ids)
-    first = jnp.diff(ordered, prepend=-1) != 0
-    return ordered, first, jnp.zeros_like(values).at[slot].add(values)
+    place = jnp.arange(len(ids), dtype=slot.dtype)
+    slot = slot.at[ids].set(place)
+    at = slot[ids]
+    return jnp.zeros_like(values).at[at].add(values), at == place, slot
 
 
 def _update_rows(
     optimizer: RowOptimizer,
     table: Float[Array, " N D"],
-    state: Any,
+    state: RowState,
     ids: Int[Array, " M"],
     grad: Float[Array, " M D"],
     step: Int[Array, ""],
     frozen: Bool[Array, ""],
-) -> tuple[Float[Array, " N D"], Any, Bool[Array, ""]]:
+) -> tuple[Float[Array, " N D"], RowState, Bool[Array, ""]]:
     """The table and its state after one update of the rows `ids`, and whether it was finite."""
-    ids, first, grad = sum_by_id(ids, grad)
-    update, new = optimizer.update(grad, jax.tree.map(operator.itemgetter(ids), state), step)
+    grad, here, slot = sum_by_id(ids, grad, state.slot)
+    old = jax.tree.map(operator.itemgetter(ids), state.optimizer)
+    # Without the barrier XLA computes the update once for the table and once more for `isfinite`.
+    update, new = jax.lax.optimization_barrier(optimizer.update(grad, old, step))
     beyond = table.shape[0] + jnp.arange(len(ids), dtype=ids.dtype)
-    target = jnp.where(first & ~frozen, ids, beyond)
+    target = jnp.where(here & ~frozen, ids, beyond)
     write = {"mode": "drop", "unique_indices": True}
     table = table.at[target].add(update, **write)
-    state = jax.tree.map(lambda leaf, rows: leaf.at[target].set(rows, **write), state, new)
-    return table, state, jnp.isfinite(update).all()
+    new = jax.tree.map(lambda leaf, rows: leaf.at[target].set(rows, **write), state.optimizer, new)
+    return table, RowState(new, slot), jnp.isfinite(update).all()
 
 
 def _gradients(

@@ -8,9 +8,13 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
+from hypothesis import settings
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
+# The first example of a test pays for compilation.
+settings.register_profile("rezoo", deadline=None)
+settings.load_profile("rezoo")
 
 
 @pytest.fixture(scope="session")

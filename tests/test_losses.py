@@ -85,7 +85,7 @@ def test_pointwise_losses_are_0_where_masked_and_alone_elsewhere(loss):
 
 
 @every_listwise
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_the_order_of_the_list_does_not_matter(loss, seed):
     score, label, where = lists(1, 6, seed)

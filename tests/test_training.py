@@ -48,7 +48,7 @@ def test_a_step_is_the_optimizers_step_on_the_objectives_gradient():
     assert int(new.step) == 1 and not bool(new.halted) and float(metrics["loss"]) > 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(n=st.integers(1, 3000), seed=st.integers(0, 2**31))
 def test_shuffle_is_a_permutation(n, seed):
     order = np.asarray(training.shuffle(jax.random.key(seed), n))

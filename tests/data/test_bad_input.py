@@ -207,7 +207,7 @@ def sound(log: Interactions) -> None:
     assert log.item.min() >= 1 and log.item.max() < log.num_items
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.binary(max_size=200),
     st.sampled_from(["a.csv", "a.tsv", "a.dat", "a.inter", "a.parquet", "a.zip", "a.csv.gz"]),
@@ -221,7 +221,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content, name):
         assert len(str(error)) > 20
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(*[st.text(st.sampled_from('aé小 7.-,"\n\t;:|'), max_size=5)] * 3), min_size=1, max_size=6
@@ -241,7 +241,7 @@ def test_any_text_is_read_or_refused(tmp_path_factory, rows, delimiter):
 ANY_ID = st.one_of(st.integers(), st.text(max_size=4), st.floats(), st.none(), st.uuids(), st.booleans())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(ANY_ID, ANY_ID, st.floats() | st.none()), min_size=1, max_size=8))
 def test_any_table_is_read_or_refused(rows):
     user, item, rating = (list(column) for column in zip(*rows, strict=True))

@@ -30,7 +30,7 @@ def test_bad_ratings_go_with_their_reason():
     assert "item 7, 9" in str(report) and "NaN or infinite" in str(report)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     pairs=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8)), min_size=1, max_size=60),
     users=st.integers(1, 4),

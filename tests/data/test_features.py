@@ -15,7 +15,7 @@ from rezoo.data import features, movielens, text
 from rezoo.data.errors import DataError
 from rezoo.data.features import Categorical, MultiValued, Numeric, Quantile, Text
 
-every = settings(max_examples=80, deadline=None)
+every = settings(max_examples=80)
 names = st.sampled_from(["ann", "bob", "Zoë", "王", "", "  ", None])
 numbers = st.none() | st.floats(-1e6, 1e6, width=32) | st.integers(-1000, 1000)
 

@@ -9,7 +9,7 @@ from rezoo.data.interactions import from_columns
 from rezoo.data.packing import pack
 from rezoo.data.sessions import Sessions
 
-every = settings(max_examples=60, deadline=None)
+every = settings(max_examples=60)
 lists = st.lists(st.lists(st.integers(1, 9), max_size=8), min_size=1, max_size=12)
 
 

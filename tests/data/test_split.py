@@ -25,7 +25,7 @@ def logs(draw, min_size=2):
 shares = st.sampled_from([0.0, 0.1, 0.25, 0.4])
 test_shares = st.sampled_from([0.0, 0.1, 0.25, 0.55])
 seeds = st.integers(0, 5)
-every = settings(max_examples=60, deadline=None)
+every = settings(max_examples=60)
 
 
 def is_partition(parts, n):
