@@ -1,26 +1,26 @@
-"""A training step on ever larger embedding tables: by row, dense, and PyTorch's, in turns, in one run.
+r"""A training step on ever larger embedding tables: by row, dense, and PyTorch's, in turns, in one run.
 
-    taskset -c 0,1 python experiments/bench_embeddings.py --peer-python VENV/bin/python
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 taskset -c 0,1 \
+        python experiments/bench_embeddings.py --seeds 15 --peer-python VENV/bin/python
 
 VENV is a virtual environment with `pip install torch==2.13.0 numpy`; without it those rows are left
 out. A user and an item table of ROWS rows each, 64 wide; batches of 8,192 uniformly random pairs,
 the same for all; score = inner product, squared error. All have 2 threads: `row_sparse` with lazy
 Adam, our dense Adam (up to 10⁶ rows), PyTorch's SparseAdam (up to 4·10⁶) and its fused dense Adam
 (up to 10⁶). A turn is 32 steps, for us one scan as in `training.epoch`, or 4 of a dense optimizer on
-10⁵ rows or more; a value is the mean step of a turn.
+10⁵ rows or more; a value is the mean step of a turn. The first line gives huge pages to all of
+them, where the C library is glibc ≥ 2.35: large tables are read at random, and with small pages
+each row costs a walk through the page table, about a third of the step at 10⁶ rows and more.
 
 At 10⁷ rows the two tables and their moments take 15 GB. Where that much memory is not free, row-wise
 Adagrad runs in its place, which has one number a row for state, and the row says so.
 """
 
 import gc
-import json
 import operator
 import statistics
-import subprocess
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
+from turns import Peer, Turn, take_turns
 
 from rezoo import losses, objectives, row_sparse, training
 from rezoo.nn.embedding import Embed
@@ -39,9 +40,6 @@ from rezoo.types import Batch, Query
 
 DIM, BATCH, THREADS, STEPS = 64, 8192, 2, 32
 DENSE_UP_TO, PEER_UP_TO = 1_000_000, 4_000_000
-
-Turn = Callable[[], float]
-"""32 steps or so: milliseconds per step."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +92,19 @@ def contest(flags: Flags, results: common.Results, rows: int) -> None:
 
         def peer(name: str, steps: int, kind: str) -> None:
             if flags.peer_python:
-                arguments = [file.absolute(), rows, DIM, steps, THREADS, kind]
-                turns[name] = stack.enter_context(
-                    torch(flags.peer_python, arguments, about.setdefault(name, {}))
+                other = Peer(
+                    flags.peer_python,
+                    results.out,
+                    "torch_embeddings.py",
+                    file.absolute(),
+                    rows,
+                    DIM,
+                    steps,
+                    THREADS,
+                    kind,
                 )
+                rows_per_s = stack.enter_context(other)
+                turns[name], about[name] = lambda: 1e3 * BATCH / rows_per_s(), other.about
 
         optimizer = "lazy_adam" if room_for_moments(rows) else "row_wise_adagrad"
         ours = f"row_sparse {optimizer}"
@@ -108,12 +115,7 @@ def contest(flags: Flags, results: common.Results, rows: int) -> None:
             peer("torch Adam (fused)", steps, "dense")
         if rows <= PEER_UP_TO:
             peer("torch SparseAdam", STEPS, "sparse")
-        values: dict[str, list[float]] = {name: [] for name in turns}
-        for turn in turns.values():
-            turn()
-        for _ in range(2 if flags.smoke else flags.seeds):
-            for name, turn in turns.items():
-                values[name].append(turn())
+        values = take_turns(turns, 2 if flags.smoke else flags.seeds)
     for name, found in values.items():
         median = statistics.median(found)
         results.add(
@@ -174,28 +176,6 @@ def our_turn(file: Path, step: Any, init: Any, steps: int) -> tuple[Turn, dict[s
         "temporary_mib": round(memory.temp_size_in_bytes / 2**20, 1),
         "updated_in_place": memory.alias_size_in_bytes > 0.99 * memory.output_size_in_bytes,
     }
-
-
-@contextmanager
-def torch(python: Path, arguments: list[Any], about: dict[str, Any]):
-    """A turn of PyTorch, in a process that waits between turns."""
-    script = Path(__file__).parent / "peers" / "torch_embeddings.py"
-    command = [str(python), str(script), *map(str, arguments)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin and process.stdout
-        answers, questions = process.stdout, process.stdin
-        if not (hello := answers.readline()):
-            raise SystemExit(f"{python} could not run {script.name}: it needs torch and numpy")
-        about |= json.loads(hello)
-
-        def turn() -> float:
-            questions.write("go\n")
-            questions.flush()
-            answer = json.loads(answers.readline())
-            about["peak_rss_mib"] = round(answer["peak_rss_mb"])
-            return 1e3 * BATCH / answer["rows_per_s"]
-
-        yield turn
 
 
 def compare(results: common.Results, sizes: tuple[int, ...]) -> None:

@@ -10,9 +10,7 @@ and numpy, `RECBOLE` recbole 1.2.1; a peer that is not given is left out. Withou
 pairs are drawn at random in ML-1M's size.
 """
 
-import json
 import resource
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,13 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from common import Flags, Results, start
+from turns import Peer, Turn, take_turns
 
 from rezoo import losses, objectives, sampling, training
 from rezoo.data import movielens
 from rezoo.models import MF, NeuMF, WideDeep
 from rezoo.types import Batch, Query
 
-PEERS = Path(__file__).parent / "peers"
 DIM, THREADS = 64, 2
 
 
@@ -57,10 +55,6 @@ class Log(NamedTuple):
     items: dict[str, np.ndarray]
 
 
-Round = Callable[[], float]
-"""One turn: interactions per second."""
-
-
 def main(flags: BenchFlags, results: Results) -> None:
     """Time every contender in turn, then the study."""
     log = read(flags)
@@ -75,7 +69,7 @@ def main(flags: BenchFlags, results: Results) -> None:
     def recbole(model: str) -> Peer:
         return Peer(flags.recbole_python, out, "recbole_step.py", out, "ml", model, 2048, DIM, steps, THREADS)
 
-    contests: list[tuple[str, int, Callable[..., Round], dict[str, Peer]]] = [
+    contests: list[tuple[str, int, Callable[..., Turn], dict[str, Peer]]] = [
         ("MF", 2048, ours_bpr, {"torch": torch(2048), "RecBole": recbole("BPR")}),
         ("MF", 16384, ours_bpr, {"torch": torch(16384)}),
         ("NeuMF", 2048, ours_neumf, {"RecBole": recbole("NeuMF")}),
@@ -85,35 +79,37 @@ def main(flags: BenchFlags, results: Results) -> None:
         if results.values(model, data, f"batch {batch:,}, rezoo", "interactions_per_s"):
             continue
         with ExitStack() as stack:
-            contenders: dict[str, Round] = {"rezoo": ours(log, batch)}
+            contenders: dict[str, Turn] = {"rezoo": ours(log, batch)}
             for name, peer in peers.items():
                 if peer.python is None:
                     print(f"{model}, batch {batch:,}: {name} is left out, as no Python with it is given")
                 else:
                     contenders[name] = stack.enter_context(peer)
-            contest(results, model, data, batch, contenders, rounds)
+            contest(results, model, data, batch, contenders, peers, rounds)
     for dim in (16, 64):
         study(results, log, data, dim, flags.smoke)
     results.finish()
 
 
 def contest(
-    results: Results, model: str, data: str, batch: int, contenders: dict[str, Round], rounds: int
+    results: Results,
+    model: str,
+    data: str,
+    batch: int,
+    contenders: dict[str, Turn],
+    peers: dict[str, Peer],
+    rounds: int,
 ) -> None:
     """Let the contenders take turns, and write a row each and their ratios to ours."""
-    compile_seconds = {}
-    for name, turn in contenders.items():
-        start_time = time.perf_counter()
-        turn()
-        compile_seconds[name] = time.perf_counter() - start_time
-    speeds: dict[str, list[float]] = {name: [] for name in contenders}
     start_time = time.perf_counter()
-    for _ in range(rounds):
-        for name, turn in contenders.items():
-            speeds[name].append(turn())
+    contenders["rezoo"]()
+    first = time.perf_counter() - start_time
+    speeds = take_turns(contenders, rounds)
     seconds = time.perf_counter() - start_time
     ours = float(np.median(speeds["rezoo"]))
     for name, values in speeds.items():
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        about = peers[name].about if name in peers else {"first_epoch_with_compilation": round(first, 2)}
         results.add(
             model,
             data,
@@ -122,17 +118,14 @@ def contest(
             float(np.median(values)),
             seconds=seconds,
             rounds=values,
-            first_round_seconds=round(compile_seconds[name], 2),
-            peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            if name == "rezoo"
-            else None,
+            **({"peak_rss_mib": round(peak)} | about),
         )
         if name != "rezoo":
             ratio = ours / float(np.median(values))
             results.add(model, data, f"batch {batch:,}, rezoo over {name}", "ratio", ratio, seconds=0.0)
 
 
-def epochs(model: Any, objective: Any, data: Batch, batch: int, constants: Any = None) -> Round:
+def epochs(model: Any, objective: Any, data: Batch, batch: int, constants: Any = None) -> Turn:
     """A turn is an epoch."""
     optimizer = optax.adam(1e-3)
     step = training.make_step(objective, optimizer)
@@ -149,7 +142,7 @@ def epochs(model: Any, objective: Any, data: Batch, batch: int, constants: Any =
     return turn
 
 
-def ours_bpr(log: Log, batch: int) -> Round:
+def ours_bpr(log: Log, batch: int) -> Turn:
     """MF with BPR; a negative is uniform over the items, as plain torch draws it."""
     num_users, num_items = int(log.user.max()) + 1, int(log.item.max()) + 1
     model = MF(num_users, num_items, DIM)
@@ -157,7 +150,7 @@ def ours_bpr(log: Log, batch: int) -> Round:
     return epochs(model, objective, positives(log), batch)
 
 
-def ours_neumf(log: Log, batch: int) -> Round:
+def ours_neumf(log: Log, batch: int) -> Turn:
     """RecBole's NeuMF: half of a batch's rows are its negatives, layers 128 and 64."""
     num_users, num_items = int(log.user.max()) + 1, int(log.item.max()) + 1
     model = NeuMF(num_users, num_items, DIM, (128, 64), dropout=0.1)
@@ -166,7 +159,7 @@ def ours_neumf(log: Log, batch: int) -> Round:
     return epochs(model, objectives.sampled(model, losses.logistic, sampler, 1), positives(log), batch // 2)
 
 
-def ours_wide_deep(log: Log, batch: int) -> Round:
+def ours_wide_deep(log: Log, batch: int) -> Turn:
     """Wide & Deep on age, gender, occupation, year and genres; layers 32, 16 and 8, as RecBole's."""
     sizes = {name: int(column.max()) + 1 for name, column in (log.users | log.items).items()}
     sizes |= {"user": int(log.user.max()) + 1, "item": int(log.item.max()) + 1}
@@ -240,45 +233,6 @@ def study(results: Results, log: Log, data: str, dim: int, smoke: bool) -> None:
         )
     ratio = float(np.median(times["one by one"]) / np.median(times["vmapped"]))
     results.add("MF", data, f"{protocol}, one by one over vmapped", "ratio", ratio, seconds=0.0)
-
-
-class Peer:
-    """A peer's process, which answers every line with its speed; a context manager that gives a turn."""
-
-    def __init__(self, python: Path | None, folder: Path, script: str, *arguments: Any):
-        """`folder` is where the peer may leave its logs."""
-        self.python, self.folder = python, folder
-        self._command = [str(python), str(PEERS / script), *map(str, arguments)]
-
-    def __enter__(self) -> Round:
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            cwd=self.folder,
-        )
-        self._process.__enter__()
-        print("in turns with", self._answer())
-        return self._turn
-
-    def __exit__(self, *error: Any) -> None:
-        self._process.kill()
-        self._process.__exit__(*error)
-
-    def _turn(self) -> float:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return self._answer()["rows_per_s"]
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("{"):
-                return json.loads(line)
-        raise SystemExit(f"{' '.join(self._command)} ended without an answer: run it by hand to see why")
 
 
 def read(flags: BenchFlags) -> Log:

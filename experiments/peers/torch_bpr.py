@@ -31,7 +31,7 @@ def step() -> None:
     rows = order[at : at + batch]
     at += batch
     user, positive = users[rows], items[rows]
-    negative = torch.randint(1, num_items, (batch,))
+    negative = torch.randint(1, num_items, rows.shape)
     u = user_table(user)
     up = (u * item_table(positive)).sum(1) + bias(positive).squeeze(1)
     down = (u * item_table(negative)).sum(1) + bias(negative).squeeze(1)
