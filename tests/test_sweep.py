@@ -21,19 +21,37 @@ def test_a_study_is_every_point_with_every_seed():
             np.testing.assert_allclose(result[g, s], alone, rtol=1e-6)
 
 
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+@pytest.mark.parametrize("grid", [None, {"rate": jnp.array([1.0, 2.0]), "l2": jnp.array([0.0, 5.0])}])
+def test_members_after_one_another_are_the_members_side_by_side(at_once, grid):
+    def one(key, rate=1.0, l2=0.0):
+        return {"key": key, **train(key, rate, l2)}
+
+    expected = sweep.study(one, sweep.keys(4), grid)
+    result = sweep.study(one, sweep.keys(4), grid, at_once=at_once)
+    np.testing.assert_allclose(result["score"], expected["score"], rtol=1e-6)
+    assert bool((result["key"] == expected["key"]).all())
+
+
+def test_fewer_than_one_at_once_are_refused():
+    with pytest.raises(ValueError, match="at_once must be 1 or more"):
+        sweep.study(train, sweep.keys(1), {"rate": jnp.ones(2)}, at_once=0)
+
+
 def test_a_study_of_seeds_alone():
     result = sweep.study(lambda key: train(key, 1.0), sweep.keys([7, 8]))["score"]
     np.testing.assert_allclose(result[1], jax.random.normal(jax.random.key(8)), rtol=1e-6)
 
 
-def test_a_study_compiles_once():
+@pytest.mark.parametrize("at_once", [None, 2])
+def test_a_study_compiles_once(at_once):
     traces = []
 
     def counted(key, rate):
         traces.append(0)
         return train(key, rate)
 
-    sweep.study(counted, sweep.keys(3), {"rate": jnp.arange(16.0)})
+    sweep.study(counted, sweep.keys(3), {"rate": jnp.arange(16.0)}, at_once=at_once)
     assert len(traces) == 1
 
 
