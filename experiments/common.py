@@ -155,10 +155,11 @@ def command(name: str) -> str:
     """The command that makes these results again; folders, which differ by machine, are left out."""
     words, skip = [], False
     for word in sys.argv[1:]:
-        is_folder = word.split("=")[0] in ("--data-dir", "--json", "--out", "--peer-python")
-        if not (skip or is_folder):
+        flag = word.split("=")[0]
+        is_place = flag in ("--data-dir", "--json", "--out") or flag.endswith("-python")
+        if not (skip or is_place):
             words.append(word)
-        skip = is_folder and "=" not in word
+        skip = is_place and "=" not in word
     return " ".join(["python", f"experiments/{name}.py", *words])
 
 

@@ -69,12 +69,10 @@ def study(
 
     shape = (*list(lengths.values())[:1], len(seeds))
     place = np.indices(shape).reshape(len(shape), -1)
-    # As raw bits: two slices of one array of keys count as the reuse of a key.
-    raw = jax.random.key_data(seeds)[place[-1]]
-    members = raw, {name: column[place[0]] for name, column in columns.items()}
+    members = seeds[place[-1]], {name: column[place[0]] for name, column in columns.items()}
 
     def one(member: tuple[jax.Array, dict[str, jax.Array]]) -> Any:
-        return train(jax.random.wrap_key_data(member[0], impl=jax.random.key_impl(seeds)), **member[1])
+        return train(member[0], **member[1])
 
     results = jax.jit(lambda members: jax.lax.map(one, members, batch_size=at_once))(members)
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)

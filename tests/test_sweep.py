@@ -25,7 +25,7 @@ def test_a_study_is_every_point_with_every_seed():
 @pytest.mark.parametrize("grid", [None, {"rate": jnp.array([1.0, 2.0]), "l2": jnp.array([0.0, 5.0])}])
 def test_members_after_one_another_are_the_members_side_by_side(at_once, grid):
     def one(key, rate=1.0, l2=0.0):
-        return {"key": key, **train(key, rate, l2)}
+        return {"key": jax.random.fold_in(key, 1), **train(jax.random.fold_in(key, 2), rate, l2)}
 
     expected = sweep.study(one, sweep.keys(4), grid)
     result = sweep.study(one, sweep.keys(4), grid, at_once=at_once)
