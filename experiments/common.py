@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
+PLACES = ("--data-dir", "--json", "--out", "--recommendations")
 PACKAGES = ("rezoo", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -152,13 +153,13 @@ def device() -> str:
 
 
 def command(name: str) -> str:
-    """The command that makes these results again; folders, which differ by machine, are left out."""
+    """The command that makes these results again; places, which differ by machine, are left out."""
     words, skip = [], False
     for word in sys.argv[1:]:
         flag = word.split("=")[0]
-        is_place = flag in ("--data-dir", "--json", "--out") or flag.endswith("-python")
+        is_place = flag in PLACES or flag.endswith("-python")
         if not (skip or is_place):
-            words.append(word)
+            words.append(Path(word).name)
         skip = is_place and "=" not in word
     return " ".join(["python", f"experiments/{name}.py", *words])
 
