@@ -30,6 +30,7 @@ from rich.table import Table
 
 from rezoo import evaluation, jagged, loop, losses, metrics, objectives, sampling, sweep, training
 from rezoo.data import shop, shop_builder
+from rezoo.data.packing import padded
 from rezoo.models import CoOccurrence, GRU4Rec, NeuMF, Popularity, SVDpp, WideDeep
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.factorization import biases
@@ -255,7 +256,7 @@ def pairs(user: np.ndarray, item: np.ndarray, label: np.ndarray | None = None) -
 def by_user(users: np.ndarray, user: np.ndarray, item: np.ndarray) -> jax.Array:
     """The items of each of `users`, one row each, filled up with 0."""
     rows = np.isin(user, users)
-    return jnp.asarray(jagged.padded(users, user[rows], item[rows])[0], jnp.int32)
+    return jnp.asarray(padded(users, user[rows], item[rows])[0], jnp.int32)
 
 
 def impressions(made: shop_builder.Shop, columns: Mapping[str, np.ndarray], user: np.ndarray) -> Batch:

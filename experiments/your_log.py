@@ -28,10 +28,11 @@ import pyarrow.parquet
 import tyro
 from common import Flags, Results, start
 
-from rezoo import evaluation, jagged, loop, losses, metrics, objectives, sampling, sweep, training
+from rezoo import evaluation, loop, losses, metrics, objectives, sampling, sweep, training
 from rezoo.data import clean, files
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import KNOWN, Interactions, from_columns
+from rezoo.data.packing import padded
 from rezoo.models import MF, CoOccurrence, GRU4Rec, Popularity
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.types import Batch, Query
@@ -64,9 +65,7 @@ def main(flags: LogFlags, results: Results) -> None:
     log, names = read(file, flags)
     train, test = by_time(log)
     users, query, target = targets(train, test)
-    seen = (
-        jagged.padded(users, train.user, train.item)[0] if flags.hide_seen else np.zeros((len(users), 0), int)
-    )
+    seen = padded(users, train.user, train.item)[0] if flags.hide_seen else np.zeros((len(users), 0), int)
     exclude = jnp.asarray(seen, jnp.int32)
     products = int((target > 0).sum())
     print(f"{train.num_rows:,} rows to learn from; {products:,} products of {len(users):,} users to foretell")
@@ -161,7 +160,7 @@ def targets(train: Interactions, test: Interactions) -> tuple[np.ndarray, Query,
         raise DataError("no user of the last fifth of the log is in the rest of it: nothing can be foretold")
     pairs = np.unique(np.stack([test.user[known], test.item[known]], 1), axis=0)
     users = np.unique(pairs[:, 0]).astype(np.int32)
-    target = jagged.padded(users, pairs[:, 0], pairs[:, 1])[0]
+    target = padded(users, pairs[:, 0], pairs[:, 1])[0]
     query = Query(jnp.asarray(users), jnp.asarray(latest(train, users)), {})
     return users, query, jnp.asarray(target, jnp.int32)
 
@@ -169,7 +168,7 @@ def targets(train: Interactions, test: Interactions) -> tuple[np.ndarray, Query,
 def latest(log: Interactions, users: np.ndarray) -> np.ndarray:
     """The last items of each user, oldest first, padded at the end: `[U HISTORY]`."""
     mine = np.isin(log.user, users)
-    items, where = jagged.padded(users, log.user[mine], log.item[mine])
+    items, where = padded(users, log.user[mine], log.item[mine])
     length = where.sum(1)
     column = np.arange(HISTORY)[None] + np.maximum(length - HISTORY, 0)[:, None]
     shown = np.take_along_axis(items, np.minimum(column, items.shape[1] - 1), axis=1)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rezoo.data.packing import padded
 from rezoo.training import shuffle, shuffle_key, take
 from rezoo.types import Batch, Query, Scalars, Step, TrainState, Variables
 
@@ -119,17 +120,3 @@ def turns(lengths: Sequence[int]) -> tuple[jax.Array, jax.Array]:
     turn = np.concatenate([np.arange(n) for n in lengths])
     order = np.argsort((turn + 0.5) / np.asarray(lengths)[which], kind="stable")
     return jnp.asarray(which[order], jnp.int32), jnp.asarray(turn[order], jnp.int32)
-
-
-def padded(users: np.ndarray, user: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values of each of `users`, in the order of the rows, filled up with 0: `([U L], where)`."""
-    row = np.full(max(users.max(), user.max(initial=0)) + 1, -1)
-    row[users] = np.arange(len(users))
-    row_of, value = row[user][row[user] >= 0], value[row[user] >= 0]
-    order = np.argsort(row_of, kind="stable")
-    row_of, value = row_of[order], value[order]
-    counts = np.bincount(row_of, minlength=len(users))
-    column = np.arange(len(row_of)) - (np.cumsum(counts) - counts)[row_of]
-    out = np.zeros((len(users), max(counts.max(), 1)), value.dtype)
-    out[row_of, column] = value
-    return out, np.arange(out.shape[1]) < counts[:, None]

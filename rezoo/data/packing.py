@@ -1,4 +1,4 @@
-"""Packing: several sessions in a row, so that little of a batch is padding."""
+"""Rows of different lengths as rectangles: padded, or several in a row so that little is padding."""
 
 from typing import NamedTuple
 
@@ -49,3 +49,17 @@ def pack(sessions: Sessions, length: int) -> Packed:
     at = np.repeat(row, size), np.repeat(column, size) + position
     out.items[at], out.segment[at], out.position[at] = short.items, np.repeat(segment, size), position
     return out
+
+
+def padded(users: np.ndarray, user: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of each of `users`, in the order of the rows, filled up with 0: `([U L], where)`."""
+    row = np.full(max(users.max(), user.max(initial=0)) + 1, -1)
+    row[users] = np.arange(len(users))
+    row_of, value = row[user][row[user] >= 0], value[row[user] >= 0]
+    order = np.argsort(row_of, kind="stable")
+    row_of, value = row_of[order], value[order]
+    counts = np.bincount(row_of, minlength=len(users))
+    column = np.arange(len(row_of)) - (np.cumsum(counts) - counts)[row_of]
+    out = np.zeros((len(users), max(counts.max(), 1)), value.dtype)
+    out[row_of, column] = value
+    return out, np.arange(out.shape[1]) < counts[:, None]
