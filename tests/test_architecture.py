@@ -17,6 +17,7 @@ LAYERS = [
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
 FORBIDDEN = {("models", "losses"), ("losses", "models"), ("data", "nn"), ("data", "models")}
+FORBIDDEN |= {("metrics", "losses")}  # losses are made of metrics
 FILES = sorted((ROOT / "rezoo").rglob("*.py"))
 
 
