@@ -13,7 +13,7 @@ LAYERS = [
     {"models"},
     {"objectives", "evaluation"},
     {"training", "row_sparse"},
-    {"jagged", "loop", "sweep"},
+    {"adversarial", "jagged", "loop", "sweep"},
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
 FORBIDDEN = {("models", "losses"), ("losses", "models"), ("data", "nn"), ("data", "models")}

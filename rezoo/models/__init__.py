@@ -3,7 +3,21 @@
 from rezoo.models.baselines import CoOccurrence, Popularity
 from rezoo.models.factorization import MF, BiasedMF, SVDpp
 from rezoo.models.ranking import WideDeep
-from rezoo.models.rating import NeuMF
+from rezoo.models.rating import CFGAN, IAutoRec, MultDAE, MultVAE, NeuMF, UAutoRec
 from rezoo.models.session import GRU4Rec
 
-__all__ = ["MF", "BiasedMF", "CoOccurrence", "GRU4Rec", "NeuMF", "Popularity", "SVDpp", "WideDeep"]
+__all__ = [
+    "CFGAN",
+    "MF",
+    "BiasedMF",
+    "CoOccurrence",
+    "GRU4Rec",
+    "IAutoRec",
+    "MultDAE",
+    "MultVAE",
+    "NeuMF",
+    "Popularity",
+    "SVDpp",
+    "UAutoRec",
+    "WideDeep",
+]
