@@ -40,7 +40,7 @@ class CFGAN(nn.Module):
         self.discriminator = Discriminator(self.num_items, self.discriminator_widths)
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        if self.is_initializing():
+        if self.is_mutable_collection("params"):  # the discriminator's parameters are made here too
             self.judge(query, jnp.zeros((len(query.history), self.num_items)))
         return self.generator(query, item)
 
