@@ -1,4 +1,7 @@
-"""What every model must do. A new model is one more line in CASES."""
+"""What every model must do. A new model is one more line in CASES.
+
+Models in closed form bring the variables that their `fit` made, and are asked all but the training.
+"""
 
 import functools
 from typing import Any, NamedTuple
@@ -15,17 +18,26 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from rezoo import evaluation, losses, objectives, sampling, training
 from rezoo.models import (
     CFGAN,
+    EASE,
+    GMF,
+    IALS,
     MF,
+    MLP,
     BiasedMF,
+    CoOccurrence,
     GRU4Rec,
     IAutoRec,
+    ItemKNN,
     MultDAE,
     MultVAE,
     NeuMF,
+    Popularity,
     SVDpp,
     UAutoRec,
     WideDeep,
 )
+from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.models.factorization import ease, ials, item_knn
 from rezoo.nn.recurrent import LSTM
 from rezoo.types import Batch, Query
 
@@ -38,19 +50,29 @@ RATERS = {
     "rater": (jnp.arange(2 * ITEMS, dtype=jnp.int32).reshape(ITEMS, 2) % USERS).at[0].set(0),
     "rating": jnp.linspace(1.0, 5.0, 2 * ITEMS).reshape(ITEMS, 2).at[0].set(0.0),
 }
+PLATFORMS = ("cpu", "cuda", "tpu")
 SIZES = {"user": USERS, "item": ITEMS, "age": 4, "genres": 5, "category": 4}
+
+
+LOG = np.array(
+    [[1, 2, 3, 4, 5], [2, 3, 0, 0, 0], [5, 2, 3, 1, 0], [6, 7, 8, 9, 10], [1, 6, 6, 0, 0], [4, 0, 0, 0, 0]]
+)
 
 
 class Case(NamedTuple):
     model: nn.Module
     objective: str = "pointwise"
     constants: Any = {}
+    fitted: Any = None
+    """The variables of a model in closed form, by its `fit` to LOG."""
 
 
 CASES = {
     "MF": Case(MF(USERS, ITEMS, 4), "pairwise"),
     "BiasedMF": Case(BiasedMF(USERS, ITEMS, 4, mean=3.0)),
     "SVDpp": Case(SVDpp(USERS, ITEMS, 4, mean=3.0)),
+    "GMF": Case(GMF(USERS, ITEMS, 4), "pairwise"),
+    "MLP": Case(MLP(USERS, ITEMS, (8, 4), dropout=0.3), "pairwise"),
     "NeuMF": Case(NeuMF(USERS, ITEMS, 4, (8, 4), dropout=0.3), "pairwise"),
     "WideDeep": Case(
         WideDeep(SIZES, (("age", "category"),), 13, 4, (8,), dropout=0.3), constants={"catalogue": CATALOGUE}
@@ -63,7 +85,19 @@ CASES = {
     "GRU4Rec": Case(GRU4Rec(ITEMS, 4, dropout=0.3), "next_item"),
     "GRU4Rec-2-LSTM-tied": Case(GRU4Rec(ITEMS, 4, 2, LSTM, tied=True), "next_item"),
 }
-every_model = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+FOLLOWED = cooccurrence.fit(LOG, ITEMS, window=2)
+CASES |= {
+    "Popularity": Case(Popularity(ITEMS), fitted=popularity.fit(LOG, ITEMS)),
+    "CoOccurrence": Case(CoOccurrence(ITEMS, len(FOLLOWED["params"]["follower"]), memory=2), fitted=FOLLOWED),
+    "EASE": Case(EASE(ITEMS), fitted=ease.fit(LOG, ITEMS, l2=2.0)),
+    "ItemKNN": Case(ItemKNN(ITEMS), fitted=item_knn.fit(LOG, ITEMS, neighbours=3)),
+    "IALS": Case(
+        IALS(USERS, ITEMS, 4),
+        fitted=ials.fit(jax.random.key(0), np.repeat(np.arange(1, USERS), L), LOG.ravel(), USERS, ITEMS, 4),
+    ),
+}
+TRAINED = {name: case for name, case in CASES.items() if case.fitted is None}
+every_model = pytest.mark.parametrize("case", TRAINED.values(), ids=TRAINED)
 
 
 def queries(rows: int, seed: int = 0) -> Query:
@@ -114,7 +148,9 @@ def state_for(case: Case, optimizer: optax.GradientTransformation, seed: Any = 0
 
 @functools.cache
 def variables_of(name: str):
-    """Variables with no zeros left in them, so that biases and tables all speak."""
+    """What was fitted, or variables with no zeros left in them, so that biases and tables all speak."""
+    if CASES[name].fitted is not None:
+        return CASES[name].fitted
     state = state_for(CASES[name], optax.sgd(0.1))
     leaves, tree = jax.tree.flatten(state.params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
@@ -254,8 +290,7 @@ def test_a_mesh_of_devices_gives_the_single_devices_step(case):
 
 
 @every_model
-def test_training_and_scoring_lower_for_every_platform(case):
-    platforms = ("cpu", "cuda", "tpu")
+def test_training_lowers_for_every_platform(case):
     optimizer = optax.adam(0.01)
     state, batch = state_for(case, optimizer), batch_for(case)
     step = training.make_step(objective_for(case), optimizer)
@@ -265,9 +300,25 @@ def test_training_and_scoring_lower_for_every_platform(case):
         return state.params, metrics
 
     plain_state = state._replace(key=jax.random.key_data(state.key))
-    assert jax.export.export(jax.jit(plain), platforms=platforms)(plain_state, batch).platforms == platforms
-    score = functools.partial(evaluation.score_all, case.model)
-    assert jax.export.export(jax.jit(score), platforms=platforms)(state.variables, batch.query)
+    assert jax.export.export(jax.jit(plain), platforms=PLATFORMS)(plain_state, batch).platforms == PLATFORMS
+
+
+@every_scorer
+def test_scoring_lowers_for_every_platform(name):
+    score = jax.jit(functools.partial(evaluation.score_all, CASES[name].model))
+    assert (
+        jax.export.export(score, platforms=PLATFORMS)(variables_of(name), queries(6)).platforms == PLATFORMS
+    )
+
+
+@every_scorer
+def test_a_list_longer_than_the_catalogue_ends_with_nothing(name):
+    case, query = CASES[name], queries(6)
+    ids, score = evaluation.recommend(case.model, variables_of(name), query, ITEMS + 5, exclude=query.history)
+    assert not np.isnan(score).any()
+    for row, (listed, seen) in enumerate(zip(np.asarray(ids), np.asarray(query.history), strict=True)):
+        left = sorted(set(range(1, ITEMS)) - set(seen.tolist()))
+        assert sorted(listed[listed > 0].tolist()) == left and (listed[len(left) :] == 0).all(), row
 
 
 def test_a_longer_catalogue_scores_new_products_from_their_features():

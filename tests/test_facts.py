@@ -10,6 +10,8 @@ import pytest
 from rezoo import evaluation
 from rezoo.models import (
     CFGAN,
+    GMF,
+    MLP,
     CoOccurrence,
     GRU4Rec,
     MultDAE,
@@ -20,6 +22,7 @@ from rezoo.models import (
     WideDeep,
 )
 from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.models.rating import neumf
 from rezoo.nn.recurrent import GRU, LSTM
 from rezoo.types import Query
 
@@ -61,6 +64,21 @@ def test_neumf_without_its_mlp_is_a_weighted_inner_product():
     params = {**params, "output": {**params["output"], "kernel": kernel}}
     gmf = params["gmf_user"]["embedding"][asked.user] * params["gmf_item"]["embedding"][item]
     np.testing.assert_allclose(model.apply({"params": params}, asked, item), gmf @ kernel[:3, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_pretrained_neumf_scores_alpha_gmf_plus_the_rest_mlp(alpha):
+    parts, whole = (GMF(4, 5, 3), MLP(4, 5, (4, 2))), NeuMF(4, 5, 3, (4, 2))
+    asked, item = query([[0], [0], [0]], [1, 2, 0]), jnp.array([[1, 4], [3, 2], [0, 1]], jnp.int32)
+    variables = [m.init(jax.random.key(k), asked, item) for k, m in enumerate(parts)]
+    noise = jax.random.key(9)
+    variables = [jax.tree.map(lambda x: x + jax.random.normal(noise, x.shape), v) for v in variables]
+    gmf, mlp = (m.apply(v, asked, item) for m, v in zip(parts, variables, strict=True))
+    params = neumf.pretrained(*(v["params"] for v in variables), alpha)
+    shapes = jax.tree.map(jnp.shape, whole.init(jax.random.key(0), asked, item)["params"])
+    assert jax.tree.map(jnp.shape, params) == shapes
+    score = whole.apply({"params": params}, asked, item)
+    np.testing.assert_allclose(score, alpha * gmf + (1 - alpha) * mlp, rtol=1e-5, atol=1e-6)
 
 
 def test_wide_deep_memorises_a_cross_that_no_column_shows_alone():

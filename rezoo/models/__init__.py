@@ -1,18 +1,23 @@
 """The models, one file each, in families: baselines, factorization, rating, ranking, session."""
 
 from rezoo.models.baselines import CoOccurrence, Popularity
-from rezoo.models.factorization import MF, BiasedMF, SVDpp
+from rezoo.models.factorization import EASE, IALS, MF, BiasedMF, ItemKNN, SVDpp
 from rezoo.models.ranking import WideDeep
-from rezoo.models.rating import CFGAN, IAutoRec, MultDAE, MultVAE, NeuMF, UAutoRec
+from rezoo.models.rating import CFGAN, GMF, MLP, IAutoRec, MultDAE, MultVAE, NeuMF, UAutoRec
 from rezoo.models.session import GRU4Rec
 
 __all__ = [
     "CFGAN",
+    "EASE",
+    "GMF",
+    "IALS",
     "MF",
+    "MLP",
     "BiasedMF",
     "CoOccurrence",
     "GRU4Rec",
     "IAutoRec",
+    "ItemKNN",
     "MultDAE",
     "MultVAE",
     "NeuMF",
