@@ -77,9 +77,8 @@ def fit(key: jax.Array, train: tuple[np.ndarray, ...], shape: tuple[int, int], a
 
 def weights(params: dict) -> dict:
     """What the penalty is on: W and V, not the biases."""
-    return {
-        name: jax.tree.map(lambda _: not name.endswith("bias"), branch) for name, branch in params.items()
-    }
+    tables = {"encoder", "decoder"}
+    return {name: jax.tree.map(lambda _, on=name in tables: on, branch) for name, branch in params.items()}
 
 
 def rmse(name: str, train: Interactions, test: Interactions, at: Settings) -> float:
