@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float
 
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Variables
 
-WRITABLE = ("batch_stats", "rows", "row_ids")
+WRITABLE = ("batch_stats", "rows", "row_ids", "penalty")
 """Collections that a model may write while it trains."""
 
 
@@ -124,6 +124,46 @@ def next_item(model: nn.Module, loss: Loss) -> Objective:
         return value, Aux({"loss": value}, sown)
 
     return objective
+
+
+def every_item(model: nn.Module, loss: Loss) -> Objective:
+    """The whole catalogue as one list for each row: `item` `[B T]` with its labels, all others with 0.
+
+    With `losses.softmax_cross_entropy` this is the multinomial log-likelihood (Liang 2018,
+    https://arxiv.org/abs/1802.05814, equation 2): a sum over the row's items, a mean over the rows.
+    `model` is a `Retriever`. Item 0 is in no list; an item that comes twice has both its labels.
+    """
+
+    def scores(module: Any, query: Query) -> Array:
+        return module.encode(query) @ module.table().T
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        score, sown = forward(model, variables, key, batch.query, method=scores)
+        size, num_items = score.shape
+        item, given, where = (x.reshape(size, -1) for x in (batch.item, batch.label, batch.where))
+        label = jnp.zeros(score.shape).at[jnp.arange(size)[:, None], item].add(jnp.where(where, given, 0.0))
+        counted = where.any(axis=1)
+        value = loss(score, label, where=counted[:, None] & (jnp.arange(num_items) > 0)[None])
+        value = mean(value, counted if value.ndim == 1 else counted[:, None] & (label >= 0))
+        return value, Aux({"loss": value}, sown)
+
+    return objective
+
+
+def penalised(objective: Objective, weight: float | Array) -> Objective:
+    """`objective` plus `weight` × what the model sowed in `penalty`, such as Mult-VAE's KL.
+
+    The model sows a value per row of the batch, `[B]`; rows that do not count are left out of the mean.
+    """
+
+    def whole(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        value, aux = objective(variables, key, batch)
+        counted = batch.where.reshape(len(batch.where), -1).any(axis=1)
+        sown = jax.tree.leaves(aux.sown.get("penalty", {}))
+        penalty = sum((mean(jnp.where(counted, rows, 0.0), counted) for rows in sown), jnp.zeros(()))
+        return value + weight * penalty, aux._replace(metrics=aux.metrics | {"penalty": penalty})
+
+    return whole
 
 
 def l2(objective: Objective, weight: float | Array | Mapping[str, float | Array]) -> Objective:

@@ -14,6 +14,7 @@ LAYERS = [
     {"objectives", "evaluation"},
     {"training", "row_sparse"},
     {"jagged", "loop", "chunks", "sweep", "halving", "shapes", "significance", "report"},
+    {"adversarial", "jagged", "loop", "sweep"},
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
 FORBIDDEN = {("models", "losses"), ("losses", "models"), ("data", "nn"), ("data", "models")}

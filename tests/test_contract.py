@@ -17,6 +17,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, sampling, training
 from rezoo.models import (
+    CFGAN,
     EASE,
     GMF,
     IALS,
@@ -25,10 +26,14 @@ from rezoo.models import (
     BiasedMF,
     CoOccurrence,
     GRU4Rec,
+    IAutoRec,
     ItemKNN,
+    MultDAE,
+    MultVAE,
     NeuMF,
     Popularity,
     SVDpp,
+    UAutoRec,
     WideDeep,
 )
 from rezoo.models.baselines import cooccurrence, popularity
@@ -40,6 +45,10 @@ USERS, ITEMS, L = 7, 11, 5
 CATALOGUE = {
     "category": jnp.arange(ITEMS, dtype=jnp.int32) % 4,
     "price": jnp.linspace(0.0, 1.0, ITEMS),
+}
+RATERS = {
+    "rater": (jnp.arange(2 * ITEMS, dtype=jnp.int32).reshape(ITEMS, 2) % USERS).at[0].set(0),
+    "rating": jnp.linspace(1.0, 5.0, 2 * ITEMS).reshape(ITEMS, 2).at[0].set(0.0),
 }
 PLATFORMS = ("cpu", "cuda", "tpu")
 SIZES = {"user": USERS, "item": ITEMS, "age": 4, "genres": 5, "category": 4}
@@ -68,6 +77,11 @@ CASES = {
     "WideDeep": Case(
         WideDeep(SIZES, (("age", "category"),), 13, 4, (8,), dropout=0.3), constants={"catalogue": CATALOGUE}
     ),
+    "UAutoRec": Case(UAutoRec(ITEMS, 4, mean=3.0)),
+    "IAutoRec": Case(IAutoRec(USERS, 4, mean=3.0), constants={"catalogue": RATERS}),
+    "MultDAE": Case(MultDAE(ITEMS, 6, dropout=0.3), "every_item"),
+    "MultVAE": Case(MultVAE(ITEMS, 6, 3, dropout=0.3), "every_item"),
+    "CFGAN": Case(CFGAN(ITEMS, (6, 5), (4,)), "pairwise"),
     "GRU4Rec": Case(GRU4Rec(ITEMS, 4, dropout=0.3), "next_item"),
     "GRU4Rec-2-LSTM-tied": Case(GRU4Rec(ITEMS, 4, 2, LSTM, tied=True), "next_item"),
 }
@@ -107,6 +121,9 @@ def batch_for(case: Case, rows: int = 16, seed: int = 0) -> Batch:
     if case.objective == "next_item":
         following = jnp.roll(query.history, -1, axis=1).at[:, -1].set(0)
         return Batch(query, following, (following > 0).astype(jnp.float32), following > 0)
+    if case.objective == "every_item":
+        real = query.history > 0
+        return Batch(query, query.history, real.astype(jnp.float32), real)
     item = jnp.asarray(rng.integers(1, ITEMS, rows), jnp.int32)
     label = jnp.asarray(rng.integers(0, 2, rows), jnp.float32)
     return Batch(query, item, label, jnp.ones(rows, bool))
@@ -116,6 +133,9 @@ def objective_for(case: Case):
     return {
         "pointwise": lambda: objectives.pointwise(case.model, losses.logistic),
         "pairwise": lambda: objectives.sampled(case.model, losses.bpr, sampling.uniform(ITEMS), 2),
+        "every_item": lambda: objectives.penalised(
+            objectives.every_item(case.model, losses.softmax_cross_entropy), 0.1
+        ),
         "next_item": lambda: objectives.next_item(case.model, losses.softmax_cross_entropy),
     }[case.objective]()
 

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 
 from rezoo import evaluation
-from rezoo.models import GMF, MLP, CoOccurrence, GRU4Rec, NeuMF, Popularity, WideDeep
+from rezoo.models import (
+    CFGAN,
+    GMF,
+    MLP,
+    CoOccurrence,
+    GRU4Rec,
+    MultDAE,
+    MultVAE,
+    NeuMF,
+    Popularity,
+    UAutoRec,
+    WideDeep,
+)
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.rating import neumf
 from rezoo.nn.recurrent import GRU, LSTM
@@ -79,6 +91,52 @@ def test_wide_deep_memorises_a_cross_that_no_column_shows_alone():
     table = params["user_x_item"]["embedding"]
     bumped = {**params, "user_x_item": {"embedding": table.at[1 * 3 + 2].add(5.0)}}
     np.testing.assert_allclose(model.apply({"params": bumped}, asked, item) - before, [0, 5, 0, 0], atol=1e-5)
+
+
+def test_autorec_equals_its_equation_in_numpy_and_does_not_see_what_was_not_rated():
+    model = UAutoRec(5, 3, mean=3.0)
+    asked = query([[1, 4, 0]])._replace(features={"history_rating": jnp.array([[5.0, 2.0, 9.0]])})
+    params = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))["params"]
+    params = jax.tree.map(lambda leaf: leaf + 0.1, params)
+    v, w = params["encoder"]["rows"]["embedding"], params["decoder"]["embedding"]
+    hidden = 1 / (1 + np.exp(-(5.0 * v[1] + 2.0 * v[4] + params["encoder_bias"])))
+    oracle = 3.0 + np.asarray(w) @ hidden + params["decoder_bias"]["embedding"][:, 0]
+    np.testing.assert_allclose(evaluation.score_all(model, {"params": params}, asked)[0], oracle, rtol=1e-5)
+
+
+def test_mult_vae_draws_z_while_it_trains_and_takes_its_mean_to_score():
+    model = MultVAE(6, 4, 3, dropout=0.0)
+    asked, item = query([[1, 2]]), jnp.array([3], jnp.int32)
+    variables = model.init(jax.random.key(0), asked, item)
+    draw = jax.jit(jax.vmap(lambda key: model.apply(variables, asked, item, rngs={"dropout": key})[0]))
+    draws = np.asarray(draw(jax.random.split(jax.random.key(1), 400)))
+    scored = float(model.apply(variables, asked, item)[0])
+    assert np.std(draws) > 0.01 and abs(np.mean(draws) - scored) < 5 * np.std(draws) / 20 + 0.05
+
+
+def test_mult_dae_knows_no_order_and_only_the_direction_of_a_history():
+    model = MultDAE(6, 4)
+    item = jnp.array([3], jnp.int32)
+    variables = model.init(jax.random.key(0), query([[1, 2]]), item)
+    one = model.apply(variables, query([[1, 2, 0, 0]]), item)
+    for same in ([[2, 1, 0, 0]], [[1, 2, 1, 2]]):
+        weight = 1 / np.sqrt(2) if same[0][2] else 1.0  # every event twice: x grows by 2, its norm by √2
+        table = variables["params"]["input"]["Bag_0"]["rows"]["embedding"]
+        scaled = {**variables["params"]["input"], "Bag_0": {"rows": {"embedding": table * weight}}}
+        params = {**variables["params"], "input": scaled}
+        np.testing.assert_allclose(model.apply({"params": params}, query(same), item), one, rtol=1e-5)
+
+
+def test_cfgan_judges_a_purchase_vector_given_who_it_is_said_to_be_of():
+    model = CFGAN(5, (4,), (3,))
+    asked = query([[1, 2], [3, 0]])
+    variables = model.init(jax.random.key(0), asked, jnp.array([1, 1], jnp.int32))
+    r = jnp.array([[0.0, 1, 1, 0, 0]] * 2)
+    logit = np.asarray(model.apply(variables, asked, r, method="judge"))
+    assert logit.shape == (2,) and abs(logit[0] - logit[1]) > 1e-4
+    made = model.apply(variables, asked, method="purchases")
+    score = evaluation.score_all(model, variables, asked)
+    np.testing.assert_allclose(made, 1 / (1 + np.exp(-np.asarray(score))), rtol=1e-5)
 
 
 def test_gru4rec_forgets_nothing_before_and_sees_nothing_after_an_event():

@@ -3,10 +3,11 @@
 from rezoo.models.baselines import CoOccurrence, Popularity
 from rezoo.models.factorization import EASE, IALS, MF, BiasedMF, ItemKNN, SVDpp
 from rezoo.models.ranking import WideDeep
-from rezoo.models.rating import GMF, MLP, NeuMF
+from rezoo.models.rating import CFGAN, GMF, MLP, IAutoRec, MultDAE, MultVAE, NeuMF, UAutoRec
 from rezoo.models.session import GRU4Rec
 
 __all__ = [
+    "CFGAN",
     "EASE",
     "GMF",
     "IALS",
@@ -15,9 +16,13 @@ __all__ = [
     "BiasedMF",
     "CoOccurrence",
     "GRU4Rec",
+    "IAutoRec",
     "ItemKNN",
+    "MultDAE",
+    "MultVAE",
     "NeuMF",
     "Popularity",
     "SVDpp",
+    "UAutoRec",
     "WideDeep",
 ]

@@ -1,7 +1,10 @@
 """Networks over a (user, item) pair."""
 
+from rezoo.models.rating.autorec import IAutoRec, UAutoRec
+from rezoo.models.rating.cfgan import CFGAN
 from rezoo.models.rating.gmf import GMF
 from rezoo.models.rating.mlp import MLP
+from rezoo.models.rating.mult_vae import MultDAE, MultVAE
 from rezoo.models.rating.neumf import NeuMF
 
-__all__ = ["GMF", "MLP", "NeuMF"]
+__all__ = ["CFGAN", "GMF", "MLP", "IAutoRec", "MultDAE", "MultVAE", "NeuMF", "UAutoRec"]
