@@ -43,6 +43,19 @@ def logistic(score: Scores, label: Scores, *, where: Mask | None = None) -> Scor
     return _masked(jax.nn.softplus(score) - label * score, where)
 
 
+def weighted_logistic(score: Scores, label: Scores, *, where: Mask | None = None) -> Scores:
+    """-y ln σ(s) for an amount y > 0, -ln σ(-s) for y = 0, pointwise: e^s is the expected amount.
+
+    Covington 2016, https://doi.org/10.1145/2959100.2959190, section 4.2: with N examples, k of them
+    positive, the odds learnt are Σ y / (N - k), which is about the mean of y if k is small.
+
+    >>> print(weighted_logistic(jnp.array([0.0, 0.0]), jnp.array([3.0, 0.0])).round(4))
+    [2.0794 0.6931]
+    """
+    value = jnp.where(label > 0, label * jax.nn.softplus(-score), jax.nn.softplus(score))
+    return _masked(value, where)
+
+
 def softmax_cross_entropy(score: Scores, label: Scores, *, where: Mask | None = None) -> Float[Array, " ..."]:
     """-Σ_i y_i ln softmax(s)_i over each list; with one relevant item, the log-likelihood of it.
 

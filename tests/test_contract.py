@@ -13,15 +13,32 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, sampling, training
-from rezoo.models import MF, BiasedMF, GRU4Rec, NeuMF, SVDpp, WideDeep
+from rezoo.models import (
+    DIN,
+    ESMM,
+    MF,
+    PLE,
+    BiasedMF,
+    GRU4Rec,
+    MMoE,
+    NeuMF,
+    SharedBottom,
+    SVDpp,
+    TwoTower,
+    WideDeep,
+    YouTubeDNN,
+    YouTubeRanker,
+)
+from rezoo.models.ranking import din
 from rezoo.nn.recurrent import LSTM
-from rezoo.types import Batch, Query
+from rezoo.types import Batch, Query, Target
 
 USERS, ITEMS, L = 7, 11, 5
 CATALOGUE = {
     "category": jnp.arange(ITEMS, dtype=jnp.int32) % 4,
     "price": jnp.linspace(0.0, 1.0, ITEMS),
 }
+TASKS = ("purchase", "click")
 SIZES = {"user": USERS, "item": ITEMS, "age": 4, "genres": 5, "category": 4}
 
 
@@ -39,6 +56,19 @@ CASES = {
     "WideDeep": Case(
         WideDeep(SIZES, (("age", "category"),), 13, 4, (8,), dropout=0.3), constants={"catalogue": CATALOGUE}
     ),
+    "SharedBottom": Case(
+        SharedBottom(SIZES, TASKS, 4, (8,), (4,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}
+    ),
+    "MMoE": Case(MMoE(SIZES, TASKS, 4, 3, (8,), (4,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}),
+    "PLE": Case(
+        PLE(SIZES, TASKS, 4, 2, 2, 1, (8,), (4,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}
+    ),
+    "ESMM": Case(ESMM(SIZES, 4, (8,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}),
+    "DIN": Case(DIN(SIZES, 4, (8, 6), dropout=0.3), constants={"catalogue": CATALOGUE}),
+    "DIN-mean": Case(DIN(SIZES, 4, (8,), din.Mean), constants={"catalogue": CATALOGUE}),
+    "YouTubeDNN": Case(YouTubeDNN(ITEMS, SIZES, 4, (8,), dropout=0.3), "pairwise"),
+    "YouTubeRanker": Case(YouTubeRanker(SIZES, 4, (8,), dropout=0.3), constants={"catalogue": CATALOGUE}),
+    "TwoTower": Case(TwoTower(SIZES, 4, (8, 6), dropout=0.3), "pairwise", {"catalogue": CATALOGUE}),
     "GRU4Rec": Case(GRU4Rec(ITEMS, 4, dropout=0.3), "next_item"),
     "GRU4Rec-2-LSTM-tied": Case(GRU4Rec(ITEMS, 4, 2, LSTM, tied=True), "next_item"),
 }
@@ -68,13 +98,17 @@ def batch_for(case: Case, rows: int = 16, seed: int = 0) -> Batch:
         return Batch(query, following, (following > 0).astype(jnp.float32), following > 0)
     item = jnp.asarray(rng.integers(1, ITEMS, rows), jnp.int32)
     label = jnp.asarray(rng.integers(0, 2, rows), jnp.float32)
-    return Batch(query, item, label, jnp.ones(rows, bool))
+    known = jnp.asarray(rng.random(rows) < 0.7)
+    second = Target(jnp.asarray(rng.integers(0, 2, rows), jnp.float32), known)
+    tasks = {"purchase": Target(label, jnp.ones(rows, bool)), "click": second}
+    return Batch(query, item, label, jnp.ones(rows, bool), tasks if case.objective == "multi_task" else {})
 
 
 def objective_for(case: Case):
     return {
         "pointwise": lambda: objectives.pointwise(case.model, losses.logistic),
         "pairwise": lambda: objectives.sampled(case.model, losses.bpr, sampling.uniform(ITEMS), 2),
+        "multi_task": lambda: objectives.multi_task(case.model, dict.fromkeys(TASKS, losses.logistic)),
         "next_item": lambda: objectives.next_item(case.model, losses.softmax_cross_entropy),
     }[case.objective]()
 

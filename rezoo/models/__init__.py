@@ -2,8 +2,35 @@
 
 from rezoo.models.baselines import CoOccurrence, Popularity
 from rezoo.models.factorization import MF, BiasedMF, SVDpp
-from rezoo.models.ranking import WideDeep
+from rezoo.models.ranking import (
+    DIN,
+    ESMM,
+    PLE,
+    MMoE,
+    SharedBottom,
+    TwoTower,
+    WideDeep,
+    YouTubeDNN,
+    YouTubeRanker,
+)
 from rezoo.models.rating import NeuMF
 from rezoo.models.session import GRU4Rec
 
-__all__ = ["MF", "BiasedMF", "CoOccurrence", "GRU4Rec", "NeuMF", "Popularity", "SVDpp", "WideDeep"]
+__all__ = [
+    "DIN",
+    "ESMM",
+    "MF",
+    "PLE",
+    "BiasedMF",
+    "CoOccurrence",
+    "GRU4Rec",
+    "MMoE",
+    "NeuMF",
+    "Popularity",
+    "SVDpp",
+    "SharedBottom",
+    "TwoTower",
+    "WideDeep",
+    "YouTubeDNN",
+    "YouTubeRanker",
+]
