@@ -147,6 +147,14 @@ def predict(
     return _in_blocks(lambda rows: (_apply(model, variables, *rows),), rows, block)[0]
 
 
+def predict_tasks(
+    model: nn.Module, variables: Variables, batch: Batch, *, block: int = 4096
+) -> dict[str, Float[Array, " B *C"]]:
+    """A multi-task model's score by task of every element of the batch, computed in blocks of rows."""
+    rows = (batch.query, batch.item)
+    return _in_blocks(lambda rows: _apply(model, variables, *rows, method="tasks"), rows, block)
+
+
 def evaluate_ratings(
     model: nn.Module,
     variables: Variables,

@@ -4,7 +4,7 @@ An objective is `(variables, key, batch) -> (scalar, Aux)`. It knows nothing of 
 the functions here know nothing of any one model: model × loss × sampler × data all combine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Variables
+from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Scalars, Target, Variables, Weighting
 
 WRITABLE = ("batch_stats", "rows", "row_ids", "penalty")
 """Collections that a model may write while it trains."""
@@ -23,7 +23,7 @@ def pointwise(model: nn.Module, loss: Loss) -> Objective:
     """Scores against labels: ratings, clicks, or a slate with graded relevance."""
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
-        score, sown = forward(model, variables, key, batch.query, batch.item)
+        score, sown = forward(model, variables, key, batch.query, batch.item, where=batch.where)
         value = mean(loss(score, batch.label, where=batch.where), batch.where)
         return value, Aux({"loss": value}, sown)
 
@@ -166,6 +166,74 @@ def penalised(objective: Objective, weight: float | Array) -> Objective:
     return whole
 
 
+def multi_task(
+    model: nn.Module,
+    losses: Mapping[str, Loss],
+    weights: Mapping[str, float | Array] | Weighting | None = None,
+) -> Objective:
+    """Several tasks at once: a loss for each, added up by their weights.
+
+    Takes batches whose `tasks` hold a label, and where it is known, for each task of `losses`. A
+    task without a single label in a batch adds 0 to it. A task that has no loss here is not trained.
+
+    Args:
+      model: a `MultiTask`.
+      losses: by task; any head goes with any loss.
+      weights: by task, 1 for tasks left out; or a function of `rezoo.weighting`.
+
+    Raises:
+      ValueError: if the model or the batch knows nothing of a task, or a weight is of no task.
+    """
+    if isinstance(weights, Mapping) and (unknown := set(weights) - set(losses)):
+        raise ValueError(f"weights for {sorted(unknown)}, which have no loss; there are {sorted(losses)}")
+    each = task_losses(model, losses)
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        values, sown = each(variables, key, batch)
+        if weights is None or isinstance(weights, Mapping):
+            total = sum((weights or {}).get(task, 1.0) * value for task, value in values.items())
+        else:
+            gradients = lambda: task_gradients(model, losses, variables, jax.random.clone(key), batch)  # noqa: E731
+            total = weights(values, batch, variables, gradients)
+        return jnp.asarray(total), Aux({"loss": jnp.asarray(total), **values}, sown)
+
+    return objective
+
+
+def task_losses(
+    model: nn.Module, losses: Mapping[str, Loss]
+) -> Callable[[Variables, jax.Array, Batch], tuple[Scalars, dict[str, Any]]]:
+    """`(variables, key, batch) -> (mean loss by task, what the model wrote)`."""
+
+    def each(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Scalars, dict[str, Any]]:
+        inputs = batch.query, batch.item
+        scores, sown = forward(model, variables, key, *inputs, where=batch.where, method="tasks")
+        for task in losses:
+            for known, where in ((scores, "the model"), (batch.tasks, "batch.tasks")):
+                if task not in known:
+                    raise ValueError(f"a loss for {task!r}, but {where} has only {sorted(known)}")
+        return {
+            t: _task_loss(loss, scores[t], batch.tasks[t], batch.where) for t, loss in losses.items()
+        }, sown
+
+    return each
+
+
+def task_gradients(
+    model: nn.Module, losses: Mapping[str, Loss], variables: Variables, key: jax.Array, batch: Batch
+) -> dict[str, Any]:
+    """Each task's gradient by all parameters, every one with the same dropout."""
+    each = task_losses(model, losses)
+
+    def one(task: str) -> Any:
+        def value(params: Any) -> Array:
+            return each({**variables, "params": params}, jax.random.clone(key), batch)[0][task]
+
+        return jax.grad(value)(variables["params"])
+
+    return {task: one(task) for task in losses}
+
+
 def l2(objective: Objective, weight: float | Array | Mapping[str, float | Array]) -> Objective:
     """`objective` plus `weight` × the squared rows that the batch looked up, per observation.
 
@@ -191,8 +259,20 @@ def l2(objective: Objective, weight: float | Array | Mapping[str, float | Array]
     return regularised
 
 
-def forward(model: nn.Module, variables: Variables, key: jax.Array, *inputs: Any, method: Any = None) -> Any:
-    """The model in training: with a key for dropout, and what it wrote beside its output."""
+def forward(
+    model: nn.Module,
+    variables: Variables,
+    key: jax.Array,
+    *inputs: Any,
+    method: Any = None,
+    where: Bool[Array, " B *C"] | None = None,
+) -> Any:
+    """The model in training: with a key for dropout, and what it wrote beside its output.
+
+    What counts of the batch stands in the collection `batch` as `where`, for models that take
+    statistics of a batch.
+    """
+    variables = variables if where is None else {**variables, "batch": {"where": where}}
     return model.apply(variables, *inputs, rngs={"dropout": key}, mutable=WRITABLE, method=method)
 
 
@@ -200,6 +280,12 @@ def mean(value: Float[Array, " *B"], where: Bool[Array, " B *C"]) -> Float[Array
     """Mean of a loss over what counts: elements if it is pointwise, lists if it is listwise."""
     count = where if value.shape == where.shape else where.any(axis=-1)
     return value.sum() / jnp.maximum(count.sum(), 1)
+
+
+def _task_loss(loss: Loss, score: Array, target: Target, where: Array) -> Array:
+    """Mean loss over the labels that are known; 0 if none is. A missing label may be NaN."""
+    where = where & target.where
+    return mean(loss(score, jnp.where(where, target.label, 0.0), where=where), where)
 
 
 def _weight_of(path: tuple[Any, ...], weight: Any) -> Any:

@@ -11,7 +11,7 @@ LAYERS = [
     {"types"},
     {"losses", "metrics", "sampling", "nn", "data", "checkpoint"},
     {"models"},
-    {"objectives", "evaluation"},
+    {"objectives", "evaluation", "weighting"},
     {"training", "row_sparse"},
     {"jagged", "loop", "chunks", "sweep", "halving", "shapes", "significance", "report"},
     {"adversarial", "jagged", "loop", "sweep"},

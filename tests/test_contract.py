@@ -38,8 +38,24 @@ from rezoo.models import (
 )
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.factorization import ease, ials, item_knn
+    DIN,
+    ESMM,
+    MF,
+    PLE,
+    BiasedMF,
+    GRU4Rec,
+    MMoE,
+    NeuMF,
+    SharedBottom,
+    SVDpp,
+    TwoTower,
+    WideDeep,
+    YouTubeDNN,
+    YouTubeRanker,
+)
+from rezoo.models.ranking import din
 from rezoo.nn.recurrent import LSTM
-from rezoo.types import Batch, Query
+from rezoo.types import Batch, Query, Target
 
 USERS, ITEMS, L = 7, 11, 5
 CATALOGUE = {
@@ -51,6 +67,7 @@ RATERS = {
     "rating": jnp.linspace(1.0, 5.0, 2 * ITEMS).reshape(ITEMS, 2).at[0].set(0.0),
 }
 PLATFORMS = ("cpu", "cuda", "tpu")
+TASKS = ("purchase", "click")
 SIZES = {"user": USERS, "item": ITEMS, "age": 4, "genres": 5, "category": 4}
 
 
@@ -82,6 +99,19 @@ CASES = {
     "MultDAE": Case(MultDAE(ITEMS, 6, dropout=0.3), "every_item"),
     "MultVAE": Case(MultVAE(ITEMS, 6, 3, dropout=0.3), "every_item"),
     "CFGAN": Case(CFGAN(ITEMS, (6, 5), (4,)), "pairwise"),
+    "SharedBottom": Case(
+        SharedBottom(SIZES, TASKS, 4, (8,), (4,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}
+    ),
+    "MMoE": Case(MMoE(SIZES, TASKS, 4, 3, (8,), (4,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}),
+    "PLE": Case(
+        PLE(SIZES, TASKS, 4, 2, 2, 1, (8,), (4,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}
+    ),
+    "ESMM": Case(ESMM(SIZES, 4, (8,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}),
+    "DIN": Case(DIN(SIZES, 4, (8, 6), dropout=0.3), constants={"catalogue": CATALOGUE}),
+    "DIN-mean": Case(DIN(SIZES, 4, (8,), din.Mean), constants={"catalogue": CATALOGUE}),
+    "YouTubeDNN": Case(YouTubeDNN(ITEMS, SIZES, 4, (8,), dropout=0.3), "pairwise"),
+    "YouTubeRanker": Case(YouTubeRanker(SIZES, 4, (8,), dropout=0.3), constants={"catalogue": CATALOGUE}),
+    "TwoTower": Case(TwoTower(SIZES, 4, (8, 6), dropout=0.3), "pairwise", {"catalogue": CATALOGUE}),
     "GRU4Rec": Case(GRU4Rec(ITEMS, 4, dropout=0.3), "next_item"),
     "GRU4Rec-2-LSTM-tied": Case(GRU4Rec(ITEMS, 4, 2, LSTM, tied=True), "next_item"),
 }
@@ -126,7 +156,10 @@ def batch_for(case: Case, rows: int = 16, seed: int = 0) -> Batch:
         return Batch(query, query.history, real.astype(jnp.float32), real)
     item = jnp.asarray(rng.integers(1, ITEMS, rows), jnp.int32)
     label = jnp.asarray(rng.integers(0, 2, rows), jnp.float32)
-    return Batch(query, item, label, jnp.ones(rows, bool))
+    known = jnp.asarray(rng.random(rows) < 0.7)
+    second = Target(jnp.asarray(rng.integers(0, 2, rows), jnp.float32), known)
+    tasks = {"purchase": Target(label, jnp.ones(rows, bool)), "click": second}
+    return Batch(query, item, label, jnp.ones(rows, bool), tasks if case.objective == "multi_task" else {})
 
 
 def objective_for(case: Case):
@@ -136,6 +169,7 @@ def objective_for(case: Case):
         "every_item": lambda: objectives.penalised(
             objectives.every_item(case.model, losses.softmax_cross_entropy), 0.1
         ),
+        "multi_task": lambda: objectives.multi_task(case.model, dict.fromkeys(TASKS, losses.logistic)),
         "next_item": lambda: objectives.next_item(case.model, losses.softmax_cross_entropy),
     }[case.objective]()
 

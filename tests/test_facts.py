@@ -7,21 +7,30 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rezoo import evaluation
+from rezoo import evaluation, losses
 from rezoo.models import (
     CFGAN,
+    DIN,
+    ESMM,
     GMF,
     MLP,
+    PLE,
     CoOccurrence,
     GRU4Rec,
+    MMoE,
     MultDAE,
     MultVAE,
     NeuMF,
     Popularity,
+    SharedBottom,
+    TwoTower,
     UAutoRec,
     WideDeep,
+    YouTubeDNN,
+    YouTubeRanker,
 )
 from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
 from rezoo.nn.recurrent import GRU, LSTM
 from rezoo.types import Query
@@ -173,3 +182,150 @@ def test_recurrent_cells_equal_their_equations_in_numpy(cell):
         outputs.append(h)
     _, states = ours.apply({"params": params}, x, ours.initial(2))
     np.testing.assert_allclose(states, np.stack(outputs, 1), rtol=1e-4, atol=1e-6)
+
+
+SIZES, PAIR = {"user": 4, "item": 6}, jnp.array([2, 5], jnp.int32)
+
+
+def noisy(model, asked, item, method=None, seed=0):
+    """Variables without zeros in them, so that biases speak too."""
+    params = model.init(jax.random.key(seed), asked, item, method=method)["params"]
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
+    return jax.tree.unflatten(
+        tree, [leaf + 0.4 * jax.random.normal(k, leaf.shape) for leaf, k in zip(leaves, keys, strict=True)]
+    )
+
+
+def test_a_shared_bottom_is_moved_by_a_task_whose_tower_alone_is_its_own():
+    model, asked = SharedBottom(SIZES, ("a", "b"), 3, (5,), (4,)), query([[0], [0]], [1, 3])
+    params = noisy(model, asked, PAIR)
+    grad = jax.grad(lambda p: model.apply({"params": p}, asked, PAIR, method="tasks")["a"].sum())(params)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(grad["b_tower"]))
+    assert np.any(grad["bottom"]["Dense_0"]["kernel"]) and np.any(grad["a_tower"]["output"]["kernel"])
+
+
+def test_mmoe_with_one_expert_is_a_shared_bottom():
+    tasks, asked = ("a", "b"), query([[0], [0]], [1, 3])
+    mmoe, bottom = MMoE(SIZES, tasks, 3, 1, (5,), (4,)), SharedBottom(SIZES, tasks, 3, (5,), (4,))
+    params = noisy(mmoe, asked, PAIR)
+    alike = {name: params[name] for name in ("inputs", "a_tower", "b_tower")}
+    alike["bottom"] = jax.tree.map(lambda leaf: leaf[0], params["experts"]["experts"])
+    ours = mmoe.apply({"params": params}, asked, PAIR, method="tasks")
+    theirs = bottom.apply({"params": alike}, asked, PAIR, method="tasks")
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5), ours, theirs)
+
+
+@pytest.mark.parametrize(("levels", "meets"), [(1, False), (2, True)])
+def test_ple_lets_a_task_hear_of_anothers_experts_from_the_second_level_on(levels, meets):
+    model, asked = PLE(SIZES, ("a", "b"), 3, levels, 2, 1, (5,), (4,)), query([[0], [0]], [1, 3])
+    params = noisy(model, asked, PAIR)
+    grad = jax.grad(lambda p: model.apply({"params": p}, asked, PAIR, method="tasks")["a"].sum())(params)
+    assert np.any(jax.tree.leaves(grad["shared_experts_0"])[1])
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(grad["b_experts_0"])) == meets
+
+
+def test_esmm_multiplies_probabilities_at_any_size():
+    model, asked = ESMM(SIZES, 3, (5,)), query([[0], [0]], [1, 3])
+    params = noisy(model, asked, PAIR)
+    for scale in (1.0, 30.0):
+        params["click_tower"]["output"]["kernel"] = scale * params["click_tower"]["output"]["kernel"]
+        score = model.apply({"params": params}, asked, PAIR, method="tasks")
+        p = {name: 1 / (1 + np.exp(-np.asarray(x, np.float64))) for name, x in score.items()}
+        np.testing.assert_allclose(p["purchase"], p["click"] * p["conversion"], rtol=1e-4)
+    low = losses.logistic(score["purchase"], jnp.ones(2))
+    assert np.isfinite(low).all()
+
+
+def test_din_weighs_the_history_by_the_product_at_hand_and_its_twin_does_not():
+    asked, item = query([[3, 1, 4, 0], [2, 2, 5, 1]]), jnp.array([[2, 5], [2, 5]], jnp.int32)
+    model, twin = DIN({"item": 6}, 3, (5,)), DIN({"item": 6}, 3, (5,), din.Mean)
+    variables = {"params": noisy(model, asked, item)}
+    variables["batch_stats"] = model.init(jax.random.key(0), asked, item)["batch_stats"]
+    weight = model.apply(variables, asked, item, method="attention")
+    assert weight.shape == (2, 2, 4) and not np.any(weight[0, :, 3])
+    assert np.abs(weight[:, 0] - weight[:, 1]).max() > 1e-3
+    assert np.abs(weight.sum(-1) - 1).min() > 1e-3  # not normalised
+    np.testing.assert_allclose(weight[1, :, 0], weight[1, :, 1], rtol=1e-5)
+    turned = query([[4, 3, 1, 0], [1, 5, 2, 2]])
+    np.testing.assert_allclose(
+        model.apply(variables, turned, item), model.apply(variables, asked, item), rtol=1e-5
+    )
+    mean = twin.apply(variables, asked, item, method="attention")
+    np.testing.assert_allclose(mean[0, 1], [1 / 3, 1 / 3, 1 / 3, 0], rtol=1e-6)
+    # The unit in NumPy, with the paper's concatenation.
+    p = jax.tree.map(np.asarray, variables["params"])
+    table, unit = p["items"]["item"]["embedding"], p["unit"]
+    h, t = table[3], table[5]
+    kernel = np.concatenate([unit[name]["kernel"] for name in ("event", "target", "product")])
+    hidden = np.concatenate([h, t, h * t]) @ kernel + unit["event"]["bias"]
+    hidden = np.where(hidden > 0, hidden, unit["activation"]["negative_slope"] * hidden)
+    expected = hidden @ unit["output"]["kernel"] + unit["output"]["bias"]
+    np.testing.assert_allclose(weight[0, 1, 0], expected[0], rtol=1e-4)
+
+
+def test_dice_takes_its_step_where_the_batch_is_and_passes_over_padding():
+    dice, counted = din.Dice(momentum=0.5), jnp.array([True, True, True, False])
+    x = jnp.array([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0], [1e6, 1e6]])
+    variables = dice.init(jax.random.key(0), x, counted)
+    variables = {**variables, "params": {"alpha": jnp.array([0.25, -0.5])}}
+    rngs = {"dropout": jax.random.key(0)}
+    y, new = dice.apply(variables, x, counted, rngs=rngs, mutable=["batch_stats"])
+    z = np.asarray(x, np.float64)[:3]
+    p = 1 / (1 + np.exp(-(z - z.mean(0)) / np.sqrt(z.var(0) + 1e-8)))
+    np.testing.assert_allclose(y[:3], p * z + (1 - p) * np.array([0.25, -0.5]) * z, rtol=1e-5)
+    np.testing.assert_allclose(new["batch_stats"]["mean"], z.mean(0) / 2, rtol=1e-5)
+    np.testing.assert_allclose(new["batch_stats"]["var"], 0.5 + z.var(0) / 2, rtol=1e-5)
+    _, kept = dice.apply(variables, x, jnp.zeros(4, bool), rngs=rngs, mutable=["batch_stats"])
+    np.testing.assert_array_equal(kept["batch_stats"]["var"], variables["batch_stats"]["var"])
+
+
+def test_youtube_dnn_knows_what_was_watched_and_not_in_which_order():
+    asked = query([[3, 1, 0], [0, 0, 0]])._replace(features={"example_age": jnp.array([0.5, 0.0])})
+    model = YouTubeDNN(6, {}, 3, (5,))
+    params = noisy(model, asked, PAIR)
+    p = jax.tree.map(np.asarray, params)
+    watched = np.stack([p["watched"]["embedding"][[3, 1]].mean(0), np.zeros(3)])
+    x = np.concatenate([watched, np.outer([0.5, 0.0], p["context"]["example_age_scale"])], axis=1)
+    hidden = np.maximum(x @ p["mlp"]["Dense_0"]["kernel"] + p["mlp"]["Dense_0"]["bias"], 0)
+    user = hidden @ p["last"]["kernel"] + p["last"]["bias"]
+    expected = user @ p["item"]["embedding"].T + p["item_bias"]["embedding"][:, 0]
+    np.testing.assert_allclose(
+        evaluation.score_all(model, {"params": params}, asked), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_youtube_rankers_odds_are_the_expected_amount():
+    spent = jnp.array([0.0, 0, 0, 0, 0, 0, 0, 12, 0, 30])
+    score = 0.0
+    for _ in range(60):  # Newton's method on one shared score
+        slope, bend = (
+            jax.grad(lambda s: losses.weighted_logistic(jnp.full(10, s), spent).mean()),
+            jax.grad(jax.grad(lambda s: losses.weighted_logistic(jnp.full(10, s), spent).mean())),
+        )
+        score -= float(slope(score) / bend(score))
+    np.testing.assert_allclose(np.exp(score), 42 / 8, rtol=1e-4)
+    asked = query([[1], [2]], [1, 3])._replace(features={"price": jnp.array([0.0, -4.0])})
+    model = YouTubeRanker(SIZES, 2, (4,))
+    params = noisy(model, asked, PAIR)
+    grad = jax.grad(lambda p: model.apply({"params": p}, asked, PAIR).sum())(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grad))
+    assert {"price_scale", "price_squared_scale", "price_root_scale"} <= set(params["fields"])
+
+
+def test_two_towers_meet_in_one_weighted_product():
+    asked, model = query([[0], [0]], [1, 3]), TwoTower(SIZES, 2, (4, 3))
+    params = noisy(model, asked, PAIR)
+    p = jax.tree.map(np.asarray, params)
+
+    def tower(x, which):
+        hidden = np.maximum(
+            x @ p[f"{which}_tower"]["Dense_0"]["kernel"] + p[f"{which}_tower"]["Dense_0"]["bias"], 0
+        )
+        return hidden @ p[f"{which}_output"]["kernel"] + p[f"{which}_output"]["bias"]
+
+    user = tower(np.concatenate([np.zeros((2, 2)), p["users"]["user"]["embedding"][[1, 3]]], axis=1), "user")
+    item = tower(p["items"]["item"]["embedding"][[2, 5]], "item")
+    np.testing.assert_allclose(
+        model.apply({"params": params}, asked, PAIR), (user * item) @ p["weight"], rtol=1e-4, atol=1e-5
+    )

@@ -11,6 +11,7 @@ with label 0 is irrelevant. Nothing is reduced over the batch here.
 | ratings | `squared`, `absolute`, `huber` | distance from the label, pointwise | Huber 1964 |
 | cross entropy | `logistic` | each element a yes or no; with many negatives, NCF's | He 2017 |
 | | `gbce` | the same, calibrated for sampled negatives | Petrov and Macdonald 2023 |
+| | `weighted_logistic` | the same, a positive weighing its amount (watch time, spend) | Covington 2016 |
 | | `softmax_cross_entropy` | one choice among the list; also in-batch | McFadden 1974 |
 | | `listnet` | the same towards the softmax of graded labels | Cao 2007 |
 | | `sampled_softmax` | one choice among a sample, corrected by log Q | Bengio and Senécal 2008 |
@@ -48,7 +49,7 @@ from rezoo.losses.pairs import (
     top1_max,
     warp,
 )
-from rezoo.losses.pointwise import absolute, gbce, huber, logistic, squared
+from rezoo.losses.pointwise import absolute, gbce, huber, logistic, squared, weighted_logistic
 from rezoo.losses.relevance import (
     approx_mrr,
     approx_ndcg,
@@ -88,4 +89,5 @@ __all__ = [
     "top1",
     "top1_max",
     "warp",
+    "weighted_logistic",
 ]

@@ -55,3 +55,16 @@ def gbce(score: Scores, label: Scores, *, where: Mask | None = None, rate: float
     """
     beta = t * (rate - 1) + 1
     return masked(label * beta * jax.nn.softplus(-score) + (1 - label) * jax.nn.softplus(score), where)
+
+
+def weighted_logistic(score: Scores, label: Scores, *, where: Mask | None = None) -> Scores:
+    """-y ln σ(s) for an amount y > 0, -ln σ(-s) for y = 0, pointwise: e^s is the expected amount.
+
+    Covington 2016, https://doi.org/10.1145/2959100.2959190, section 4.2: with N examples, k of them
+    positive, the odds learnt are Σ y / (N - k), which is about the mean of y if k is small.
+
+    >>> print(weighted_logistic(jnp.array([0.0, 0.0]), jnp.array([3.0, 0.0])).round(4))
+    [2.0794 0.6931]
+    """
+    value = jnp.where(label > 0, label * jax.nn.softplus(-score), jax.nn.softplus(score))
+    return masked(value, where)

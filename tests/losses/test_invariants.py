@@ -23,6 +23,7 @@ POINTWISE = {
     "huber": losses.huber,
     "logistic": losses.logistic,
     "gbce": partial(losses.gbce, rate=0.1),
+    "weighted_logistic": losses.weighted_logistic,
 }
 CHOICE = {
     "softmax_cross_entropy": losses.softmax_cross_entropy,

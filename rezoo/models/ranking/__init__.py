@@ -1,5 +1,22 @@
 """Rankers over rich features of a (query, item) pair."""
 
+from rezoo.models.ranking.din import DIN
+from rezoo.models.ranking.esmm import ESMM
+from rezoo.models.ranking.mmoe import MMoE
+from rezoo.models.ranking.ple import PLE
+from rezoo.models.ranking.shared_bottom import SharedBottom
+from rezoo.models.ranking.two_tower import TwoTower
 from rezoo.models.ranking.wide_deep import WideDeep
+from rezoo.models.ranking.youtube_dnn import YouTubeDNN, YouTubeRanker
 
-__all__ = ["WideDeep"]
+__all__ = [
+    "DIN",
+    "ESMM",
+    "PLE",
+    "MMoE",
+    "SharedBottom",
+    "TwoTower",
+    "WideDeep",
+    "YouTubeDNN",
+    "YouTubeRanker",
+]
