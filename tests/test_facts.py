@@ -124,7 +124,7 @@ def feature_params(model, asked, item):
     """Parameters with no zeros left in them."""
     rngs = {"params": jax.random.key(0)}
     _, made = model.apply({"catalogue": CATALOGUE}, asked, item, rngs=rngs, mutable=["params"])
-    return jax.tree.map(lambda x: np.asarray(x) + 0.1, made["params"])
+    return jax.tree.map(lambda x: x + 0.1, made["params"])
 
 
 @pytest.mark.parametrize("name", ["FeatureMF", "FeatureNeuMF"])

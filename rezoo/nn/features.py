@@ -90,7 +90,7 @@ class Entity(nn.Module):
     While training the id is now and then taken to be 0, the unknown, with probability `drop`
     (DropoutNet, Volkovs 2017, https://papers.nips.cc/paper/7081, drops a preference vector in the
     same way). So row 0 and the features learn to do without the ids, and what came after training
-    is placed by its features alone.
+    is placed by its features alone. An id that has no features is never dropped.
     """
 
     size: int
@@ -107,7 +107,7 @@ class Entity(nn.Module):
         Raises:
           ValueError: if a feature has no column, or a column of the other type.
         """
-        if self.has_rng("dropout"):
+        if self.features and self.has_rng("dropout"):
             dropped = jax.random.bernoulli(self.make_rng("dropout"), self.drop, ids.shape)
             ids = jnp.where(dropped, 0, ids)
         vector = Embed(self.size, self.dim, name="id")(ids)
