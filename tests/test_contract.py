@@ -54,6 +54,7 @@ from rezoo.models.factorization import ease, ials, item_knn
     YouTubeRanker,
 )
 from rezoo.models.ranking import din
+from rezoo.models import MF, BiasedMF, FeatureMF, FeatureNeuMF, GRU4Rec, NeuMF, SVDpp, WideDeep
 from rezoo.nn.recurrent import LSTM
 from rezoo.types import Batch, Query, Target
 
@@ -68,6 +69,8 @@ RATERS = {
 }
 PLATFORMS = ("cpu", "cuda", "tpu")
 TASKS = ("purchase", "click")
+USER_FEATURES = {"age": 4, "genres": 5, "hour": None}
+ITEM_FEATURES = {"category": 4, "price": None}
 SIZES = {"user": USERS, "item": ITEMS, "age": 4, "genres": 5, "category": 4}
 
 
@@ -91,6 +94,16 @@ CASES = {
     "GMF": Case(GMF(USERS, ITEMS, 4), "pairwise"),
     "MLP": Case(MLP(USERS, ITEMS, (8, 4), dropout=0.3), "pairwise"),
     "NeuMF": Case(NeuMF(USERS, ITEMS, 4, (8, 4), dropout=0.3), "pairwise"),
+    "FeatureMF": Case(
+        FeatureMF(USERS, ITEMS, USER_FEATURES, ITEM_FEATURES, 4),
+        "pairwise",
+        {"catalogue": CATALOGUE},
+    ),
+    "FeatureNeuMF": Case(
+        FeatureNeuMF(USERS, ITEMS, USER_FEATURES, ITEM_FEATURES, 4, (8, 4), dropout=0.3),
+        "pairwise",
+        {"catalogue": CATALOGUE},
+    ),
     "WideDeep": Case(
         WideDeep(SIZES, (("age", "category"),), 13, 4, (8,), dropout=0.3), constants={"catalogue": CATALOGUE}
     ),
@@ -355,12 +368,22 @@ def test_a_list_longer_than_the_catalogue_ends_with_nothing(name):
         assert sorted(listed[listed > 0].tolist()) == left and (listed[len(left) :] == 0).all(), row
 
 
-def test_a_longer_catalogue_scores_new_products_from_their_features():
-    case, variables = CASES["WideDeep"], variables_of("WideDeep")
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if "catalogue" in case.constants])
+def test_a_longer_catalogue_scores_new_products_from_their_features(name):
+    model, variables, query = CASES[name].model, variables_of(name), queries(4)
     longer = {
         "category": jnp.append(CATALOGUE["category"], jnp.array([1, 2], jnp.int32)),
         "price": jnp.append(CATALOGUE["price"], jnp.array([0.2, 0.9])),
     }
+    longer = {**variables, "catalogue": longer}
+    whole = evaluation.score_all(model, longer, query)
+    assert whole.shape == (4, ITEMS + 2) and np.isfinite(whole).all()
+    assert (np.abs(whole[:, -2] - whole[:, -1]) > 1e-4).all()
+    old = evaluation.score_all(model, variables, query)
+    np.testing.assert_allclose(whole[:, :ITEMS], old, rtol=1e-5, atol=1e-6)
     new = jnp.tile(jnp.array([ITEMS, ITEMS + 1], jnp.int32), (4, 1))
-    score = case.model.apply({**variables, "catalogue": longer}, queries(4), new)
-    assert np.isfinite(score).all() and (np.abs(score[:, 0] - score[:, 1]) > 1e-4).all()
+    np.testing.assert_allclose(model.apply(longer, query, new), whole[:, ITEMS:], rtol=1e-5, atol=1e-6)
+    ids, _ = evaluation.recommend(model, longer, query, ITEMS + 1)
+    assert (np.sort(ids, axis=1) == np.arange(1, ITEMS + 2)).all()
+    rank = evaluation.ranks(model, longer, query, jnp.full((4, 1), ITEMS + 1))
+    np.testing.assert_array_equal(rank[:, 0], 1 + (whole[:, 1:] > whole[:, -1:]).sum(1))

@@ -32,6 +32,18 @@ from rezoo.models import (
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
+from rezoo import evaluation
+from rezoo.models import (
+    CoOccurrence,
+    FeatureKNN,
+    FeatureMF,
+    FeatureNeuMF,
+    GRU4Rec,
+    NeuMF,
+    Popularity,
+    WideDeep,
+)
+from rezoo.models.baselines import cooccurrence, feature_knn, popularity
 from rezoo.nn.recurrent import GRU, LSTM
 from rezoo.types import Query
 
@@ -329,3 +341,90 @@ def test_two_towers_meet_in_one_weighted_product():
     np.testing.assert_allclose(
         model.apply({"params": params}, asked, PAIR), (user * item) @ p["weight"], rtol=1e-4, atol=1e-5
     )
+def feature_model(name, drop):
+    user, item = {"age": 4, "income": None}, {"words": 6, "price": None}
+    widths = {"dim": 3} if name == "FeatureMF" else {"dim": 3, "widths": (4, 2)}
+    model = {"FeatureMF": FeatureMF, "FeatureNeuMF": FeatureNeuMF}[name]
+    return model(5, 7, user, item, **widths, id_dropout=drop)
+
+
+FEATURES = {"age": jnp.array([1, 2]), "income": jnp.array([0.3, -1.0])}
+CATALOGUE = {"words": jnp.array([[0, 0], [1, 2], [3, 0], *[[4, 5]] * 6]), "price": jnp.linspace(-1, 1, 9)}
+
+
+def feature_params(model, asked, item):
+    """Parameters with no zeros left in them."""
+    rngs = {"params": jax.random.key(0)}
+    _, made = model.apply({"catalogue": CATALOGUE}, asked, item, rngs=rngs, mutable=["params"])
+    return jax.tree.map(lambda x: x + 0.1, made["params"])
+
+
+@pytest.mark.parametrize("name", ["FeatureMF", "FeatureNeuMF"])
+def test_without_ids_a_feature_model_knows_all_by_their_features(name):
+    catalogue = {**CATALOGUE, "price": CATALOGUE["price"].at[8].set(CATALOGUE["price"][4])}
+    asked = query([[0], [0]], [1, 2])._replace(features=FEATURES)
+    seen, new = jnp.array([4, 4], jnp.int32), jnp.array([8, 8], jnp.int32)
+    model = feature_model(name, 1.0)
+    variables = {"params": feature_params(model, asked, seen), "catalogue": catalogue}
+    known = model.apply(variables, asked, seen)
+    dropped = model.apply(variables, asked, seen, rngs={"dropout": jax.random.key(1)})
+    nobody = asked._replace(user=jnp.array([0, 99], jnp.int32))
+    np.testing.assert_allclose(dropped, model.apply(variables, nobody, new), rtol=1e-6)
+    assert (np.abs(dropped - known) > 1e-4).all()
+
+
+def test_feature_mf_is_mf_on_sums_of_embeddings():
+    model = feature_model("FeatureMF", 0.5)
+    asked = query([[0], [0]], [1, 9])._replace(features=FEATURES)
+    item = jnp.array([1, 8], jnp.int32)
+    params = feature_params(model, asked, item)
+    user, items = params["user"], params["item"]
+    p = user["id"]["embedding"][[1, 0]] + user["feature"]["age"]["embedding"][[1, 2]]
+    p = p + np.array([[0.3], [-1.0]]) * user["feature"]["income_scale"]
+    words = items["feature"]["words"]["embedding"]
+    q = items["id"]["embedding"][[1, 0]] + np.stack([words[[1, 2]].mean(0), words[[4, 5]].mean(0)])
+    q = q + np.array([[-0.75], [1.0]]) * items["feature"]["price_scale"]
+    expected = (p * q[:, :-1]).sum(1) + q[:, -1]
+    score = model.apply({"params": params, "catalogue": CATALOGUE}, asked, item)
+    np.testing.assert_allclose(score, expected, rtol=1e-5)
+
+
+def test_a_feature_model_says_which_column_it_misses():
+    model = feature_model("FeatureMF", 0.5)
+    asked, item = query([[0]], [1]), jnp.array([1], jnp.int32)
+    with pytest.raises(ValueError, match="no column of the feature 'age'; there are none"):
+        model.init(jax.random.key(0), asked, item)
+    wrong = asked._replace(features={"age": jnp.ones(1), "income": jnp.ones(1)})
+    with pytest.raises(ValueError, match="'age' is float32; the model takes integers below 4"):
+        model.init(jax.random.key(0), wrong, item)
+
+
+def test_feature_knn_equals_its_equations_in_numpy():
+    rng = np.random.default_rng(0)
+    user_vectors, item_vectors = rng.random((6, 4)), rng.random((8, 5))
+    user_vectors[0] = item_vectors[0] = 0
+    user, item = rng.integers(1, 5, 20), rng.integers(1, 7, 20)  # user 5 and item 7 are new
+    variables = feature_knn.fit(user, item, user_vectors, item_vectors, k=2, weight=0.5)
+    score = evaluation.score_all(FeatureKNN(6, 8), variables, query(np.zeros((6, 1)), np.arange(6)))
+    known = {(u, i) for u, i in zip(user.tolist(), item.tolist(), strict=True)}
+
+    def nearest(vectors, n, known):
+        cosine = {m: v @ vectors[n] / np.linalg.norm(v) for m, v in enumerate(vectors) if m in known - {n}}
+        best = sorted(cosine, key=cosine.get)[-2:]
+        return {m: cosine[m] / sum(cosine[b] for b in best) for b in [0] for m in best}
+
+    def profile(u, i):
+        mine = {u: 1.0} if u < 5 else nearest(user_vectors, u, {u for u, _ in known})
+        return sum(w * ((v, i) in known) for v, w in mine.items())
+
+    for u in range(1, 6):
+        for i in range(1, 8):
+            close = nearest(item_vectors, i, {i for _, i in known})
+            expected = profile(u, i) + 0.5 * sum(w * profile(u, j) for j, w in close.items())
+            np.testing.assert_allclose(score[u, i], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_tf_idf_weighs_rare_terms_and_leaves_padding_out():
+    vector = feature_knn.tf_idf(np.array([[1, 2, 0], [1, 0, 0], [1, 2, 2]]), 3)
+    rare = np.log(3 / 2)
+    np.testing.assert_allclose(vector, [[0, 0, rare], [0, 0, 0], [0, 0, (1 + np.log(2)) * rare]], atol=1e-6)

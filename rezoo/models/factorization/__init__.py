@@ -7,3 +7,8 @@ from rezoo.models.factorization.mf import MF, BiasedMF
 from rezoo.models.factorization.svdpp import SVDpp
 
 __all__ = ["EASE", "IALS", "MF", "BiasedMF", "ItemKNN", "SVDpp"]
+from rezoo.models.factorization.feature_mf import FeatureMF
+from rezoo.models.factorization.mf import MF, BiasedMF
+from rezoo.models.factorization.svdpp import SVDpp
+
+__all__ = ["MF", "BiasedMF", "FeatureMF", "SVDpp"]

@@ -8,3 +8,7 @@ from rezoo.models.rating.mult_vae import MultDAE, MultVAE
 from rezoo.models.rating.neumf import NeuMF
 
 __all__ = ["CFGAN", "GMF", "MLP", "IAutoRec", "MultDAE", "MultVAE", "NeuMF", "UAutoRec"]
+from rezoo.models.rating.feature_neumf import FeatureNeuMF
+from rezoo.models.rating.neumf import NeuMF
+
+__all__ = ["FeatureNeuMF", "NeuMF"]
