@@ -13,9 +13,18 @@ LAYERS = [
     {"models"},
     {"objectives", "evaluation", "weighting"},
     {"training", "row_sparse"},
-    {"jagged", "loop", "chunks", "sweep", "halving", "shapes", "significance", "report"},
-    {"adversarial", "jagged", "loop", "sweep"},
-    {"jagged", "loop", "sweep", "serving"},
+    {
+        "jagged",
+        "adversarial",
+        "loop",
+        "chunks",
+        "sweep",
+        "halving",
+        "shapes",
+        "significance",
+        "report",
+        "serving",
+    },
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
 FORBIDDEN = {("models", "losses"), ("losses", "models"), ("data", "nn"), ("data", "models")}

@@ -18,43 +18,37 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from rezoo import evaluation, losses, objectives, sampling, training
 from rezoo.models import (
     CFGAN,
+    DIN,
     EASE,
+    ESMM,
     GMF,
     IALS,
     MF,
     MLP,
+    PLE,
     BiasedMF,
     CoOccurrence,
+    FeatureMF,
+    FeatureNeuMF,
     GRU4Rec,
     IAutoRec,
     ItemKNN,
+    MMoE,
     MultDAE,
     MultVAE,
     NeuMF,
     Popularity,
-    SVDpp,
-    UAutoRec,
-    WideDeep,
-)
-from rezoo.models.baselines import cooccurrence, popularity
-from rezoo.models.factorization import ease, ials, item_knn
-    DIN,
-    ESMM,
-    MF,
-    PLE,
-    BiasedMF,
-    GRU4Rec,
-    MMoE,
-    NeuMF,
     SharedBottom,
     SVDpp,
     TwoTower,
+    UAutoRec,
     WideDeep,
     YouTubeDNN,
     YouTubeRanker,
 )
+from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.models.factorization import ease, ials, item_knn
 from rezoo.models.ranking import din
-from rezoo.models import MF, BiasedMF, FeatureMF, FeatureNeuMF, GRU4Rec, NeuMF, SVDpp, WideDeep
 from rezoo.nn.recurrent import LSTM
 from rezoo.types import Batch, Query, Target
 

@@ -16,6 +16,9 @@ from rezoo.models import (
     MLP,
     PLE,
     CoOccurrence,
+    FeatureKNN,
+    FeatureMF,
+    FeatureNeuMF,
     GRU4Rec,
     MMoE,
     MultDAE,
@@ -29,21 +32,9 @@ from rezoo.models import (
     YouTubeDNN,
     YouTubeRanker,
 )
-from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.models.baselines import cooccurrence, feature_knn, popularity
 from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
-from rezoo import evaluation
-from rezoo.models import (
-    CoOccurrence,
-    FeatureKNN,
-    FeatureMF,
-    FeatureNeuMF,
-    GRU4Rec,
-    NeuMF,
-    Popularity,
-    WideDeep,
-)
-from rezoo.models.baselines import cooccurrence, feature_knn, popularity
 from rezoo.nn.recurrent import GRU, LSTM
 from rezoo.types import Query
 
@@ -341,6 +332,8 @@ def test_two_towers_meet_in_one_weighted_product():
     np.testing.assert_allclose(
         model.apply({"params": params}, asked, PAIR), (user * item) @ p["weight"], rtol=1e-4, atol=1e-5
     )
+
+
 def feature_model(name, drop):
     user, item = {"age": 4, "income": None}, {"words": 6, "price": None}
     widths = {"dim": 3} if name == "FeatureMF" else {"dim": 3, "widths": (4, 2)}

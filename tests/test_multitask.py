@@ -136,7 +136,7 @@ def test_what_is_misspelt_is_named():
         objectives.multi_task(MODEL, LOSSES, {"star": 1.0})
     with pytest.raises(ValueError, match="'star', but the model has only"):
         objectives.multi_task(MODEL, {"star": losses.squared})(state.variables, jax.random.key(0), batch)
-    with pytest.raises(ValueError, match="'stars', but batch.tasks has only"):
+    with pytest.raises(ValueError, match=r"'stars', but batch\.tasks has only"):
         without = batch._replace(tasks={"buys": batch.tasks["buys"]})
         objectives.multi_task(MODEL, LOSSES)(state.variables, jax.random.key(0), without)
     with pytest.raises(ValueError, match="with_log_variances"):

@@ -2,13 +2,10 @@
 
 from rezoo.models.rating.autorec import IAutoRec, UAutoRec
 from rezoo.models.rating.cfgan import CFGAN
+from rezoo.models.rating.feature_neumf import FeatureNeuMF
 from rezoo.models.rating.gmf import GMF
 from rezoo.models.rating.mlp import MLP
 from rezoo.models.rating.mult_vae import MultDAE, MultVAE
 from rezoo.models.rating.neumf import NeuMF
 
-__all__ = ["CFGAN", "GMF", "MLP", "IAutoRec", "MultDAE", "MultVAE", "NeuMF", "UAutoRec"]
-from rezoo.models.rating.feature_neumf import FeatureNeuMF
-from rezoo.models.rating.neumf import NeuMF
-
-__all__ = ["FeatureNeuMF", "NeuMF"]
+__all__ = ["CFGAN", "GMF", "MLP", "FeatureNeuMF", "IAutoRec", "MultDAE", "MultVAE", "NeuMF", "UAutoRec"]
