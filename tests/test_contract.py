@@ -28,6 +28,7 @@ from rezoo.models import (
     PLE,
     BiasedMF,
     CoOccurrence,
+    FeatureKNN,
     FeatureMF,
     FeatureNeuMF,
     GRU4Rec,
@@ -46,7 +47,7 @@ from rezoo.models import (
     YouTubeDNN,
     YouTubeRanker,
 )
-from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.models.baselines import cooccurrence, feature_knn, popularity
 from rezoo.models.factorization import ease, ials, item_knn
 from rezoo.models.ranking import din
 from rezoo.nn.recurrent import LSTM
@@ -126,6 +127,16 @@ FOLLOWED = cooccurrence.fit(LOG, ITEMS, window=2)
 CASES |= {
     "Popularity": Case(Popularity(ITEMS), fitted=popularity.fit(LOG, ITEMS)),
     "CoOccurrence": Case(CoOccurrence(ITEMS, len(FOLLOWED["params"]["follower"]), memory=2), fitted=FOLLOWED),
+    "FeatureKNN": Case(
+        FeatureKNN(USERS, ITEMS),
+        fitted=feature_knn.fit(
+            np.repeat(np.arange(1, USERS), L),
+            LOG.ravel(),
+            np.random.default_rng(0).random((USERS, 3)),
+            np.random.default_rng(1).random((ITEMS, 4)),
+            k=2,
+        ),
+    ),
     "EASE": Case(EASE(ITEMS), fitted=ease.fit(LOG, ITEMS, l2=2.0)),
     "ItemKNN": Case(ItemKNN(ITEMS), fitted=item_knn.fit(LOG, ITEMS, neighbours=3)),
     "IALS": Case(
