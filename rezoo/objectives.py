@@ -19,10 +19,14 @@ WRITABLE = ("batch_stats", "rows", "row_ids")
 
 
 def pointwise(model: nn.Module, loss: Loss) -> Objective:
-    """Scores against labels: ratings, clicks, or a slate with graded relevance."""
+    """Scores against labels: ratings, clicks, or a slate with graded relevance.
+
+    The model is told which elements count, in the collection `batch`: `nn.norm.BatchNorm` reads it.
+    """
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
-        score, sown = forward(model, variables, key, batch.query, batch.item)
+        told = {**variables, "batch": {"where": batch.where}}
+        score, sown = forward(model, told, key, batch.query, batch.item)
         value = mean(loss(score, batch.label, where=batch.where), batch.where)
         return value, Aux({"loss": value}, sown)
 
