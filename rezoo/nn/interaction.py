@@ -20,13 +20,16 @@ def field_vectors(
 ) -> Float[Array, " B *C F D"]:
     """The vectors of a pair's columns in the order of `field_names`.
 
-    Columns of the query are embedded once per query and then repeated for its items.
+    Columns of the query are embedded once per query and then repeated for its items. The ids `user`
+    and `item` are read only if `embed.sizes` has a table for them.
     """
-    asked = embed({"user": query.user, **query.features}, 1)
-    about_item = {n: c for n, c in pair_columns(query, item, catalogue).items() if n not in asked}
+    names = field_names(embed.sizes, query, catalogue)
+    columns = pair_columns(query, item, catalogue)
+    of_query = {"user": query.user, **query.features}
+    asked = embed({name: of_query[name] for name in names if name in of_query}, 1)
     vectors = {name: over(vector, item) for name, vector in asked.items()}
-    vectors |= embed(about_item, item.ndim)
-    return jnp.stack([vectors[name] for name in sorted(vectors)], axis=-2)
+    vectors |= embed({name: columns[name] for name in names if name not in of_query}, item.ndim)
+    return jnp.stack([vectors[name] for name in names], axis=-2)
 
 
 def joined(v: Float[Array, " *B F D"]) -> Float[Array, " *B E"]:
@@ -34,9 +37,9 @@ def joined(v: Float[Array, " *B F D"]) -> Float[Array, " *B E"]:
     return v.reshape(*v.shape[:-2], v.shape[-2] * v.shape[-1])
 
 
-def field_names(query: Query, catalogue: Mapping[str, Array]) -> list[str]:
+def field_names(sizes: Mapping[str, int], query: Query, catalogue: Mapping[str, Array]) -> list[str]:
     """The columns of a pair in the order of their vectors."""
-    return sorted(["user", "item", *query.features, *catalogue])
+    return sorted([*{"user", "item"} & set(sizes), *query.features, *catalogue])
 
 
 class Linear(nn.Module):

@@ -49,5 +49,5 @@ def attention(
 ) -> tuple[list[tuple[str, str]], Float[Array, " B *C P"]]:
     """The P pairs of columns, and how much of the score's sum each makes up: weights that add to 1."""
     _, sown = model.apply(variables, query, item, mutable=["intermediates"])
-    names = field_names(query, variables.get("catalogue", {}))
+    names = field_names(model.sizes, query, variables.get("catalogue", {}))
     return list(itertools.combinations(names, 2)), sown["intermediates"]["attention"][0]
