@@ -20,6 +20,7 @@ difference, which the authors' code adds, is linear in them. One logit instead o
 from collections.abc import Callable, Mapping, Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
