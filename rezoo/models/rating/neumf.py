@@ -1,27 +1,27 @@
 """NeuMF: neural matrix factorization.
 
 He, Liao, Zhang, Nie, Hu, Chua: Neural Collaborative Filtering, WWW 2017,
-https://arxiv.org/abs/1708.05031, equations 8-12.
+https://arxiv.org/abs/1708.05031, equations 8-13.
 
 Differs from the paper: scores are logits (the loss applies σ); weights start from normal(0.05)
 for embeddings and Lecun's scheme for dense layers instead of normal(0.01) throughout, which
 lets it learn without pre-training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo.models.rating import gmf, mlp
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import over
-from rezoo.nn.mlp import MLP
 from rezoo.types import Query
 
 
 class NeuMF(nn.Module):
-    """Score = hᵀ [p_G ∘ q_G ; MLP([p_M ; q_M])], the GMF part beside the MLP part."""
+    """Score = hᵀ [p_G ∘ q_G ; MLP([p_M ; q_M])] + b, the GMF part beside the MLP part."""
 
     num_users: int
     num_items: int
@@ -33,12 +33,20 @@ class NeuMF(nn.Module):
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        half = self.widths[0] // 2
-        gmf_user = Embed(self.num_users, self.dim, name="gmf_user")(query.user)
-        gmf_item = Embed(self.num_items, self.dim, name="gmf_item")(item)
-        mlp_user = Embed(self.num_users, half, name="mlp_user")(query.user)
-        mlp_item = Embed(self.num_items, half, name="mlp_item")(item)
-        pair = jnp.concatenate([over(mlp_user, item), mlp_item], axis=-1)
-        hidden = MLP(self.widths, dropout=self.dropout, name="mlp")(pair)
-        both = jnp.concatenate([over(gmf_user, item) * gmf_item, hidden], axis=-1)
-        return nn.Dense(1, name="output")(both).squeeze(-1)
+        user = Embed(self.num_users, self.dim, name="gmf_user")
+        product = gmf.product(user, Embed(self.num_items, self.dim, name="gmf_item"), query, item)
+        hidden = mlp.hidden(self.num_users, self.num_items, self.widths, self.dropout, query, item)
+        return nn.Dense(1, name="output")(jnp.concatenate([product, hidden], axis=-1)).squeeze(-1)
+
+
+def pretrained(
+    gmf_params: Mapping[str, Any], mlp_params: Mapping[str, Any], alpha: float | Array = 0.5
+) -> dict[str, Any]:
+    """NeuMF's parameters from those of a trained `GMF` and `MLP`: equation 13, h = [α h_G ; (1 - α) h_M].
+
+    Its score is then α times the GMF's plus 1 - α times the MLP's.
+    """
+    output, other = gmf_params["output"], mlp_params["output"]
+    kernel = jnp.concatenate([alpha * output["kernel"], (1 - alpha) * other["kernel"]])
+    bias = alpha * output["bias"] + (1 - alpha) * other["bias"]
+    return {**mlp_params, **gmf_params, "output": {"kernel": kernel, "bias": bias}}

@@ -1,0 +1,139 @@
+"""Networks trained against each other: a step for each part of a model, in turn.
+
+Everything is a `Step` of `rezoo.types`, so `training.epoch` and `training.fit` scan over it, the two
+networks alternating inside one `lax.scan`:
+
+    optimizer = parts({"generator": optax.adam(1e-4), "discriminator": optax.adam(1e-4)})
+    state = training.init_state(key, model, optimizer, data)
+    step = in_turn(
+        only("discriminator", discriminator(model, zero_mask(0.7)), optax.adam(1e-4)),
+        only("generator", generator(model, zero_mask(0.7), zero_mask(0.7), 0.1), optax.adam(1e-4)),
+    )
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from rezoo.nn.bag import scattered
+from rezoo.objectives import forward, mean
+from rezoo.training import make_step
+from rezoo.types import Aux, Batch, Objective, Query, Scalars, Step, TrainState, Variables
+
+Mask = Callable[[jax.Array, Float[Array, " B N"]], Float[Array, " B N"]]
+"""`(key, purchases) -> 1 where an item that was not bought is taken, else 0`."""
+
+
+def zero_mask(share: float | Array) -> Mask:
+    """Each item that was not bought is taken with probability `share`, drawn anew in each step."""
+
+    def draw(key: jax.Array, bought: Float[Array, " B N"]) -> Float[Array, " B N"]:
+        taken = jax.random.bits(key, bought.shape, jnp.uint8) < jnp.round(share * 256)
+        return taken * (1 - bought) * (jnp.arange(bought.shape[1]) > 0)[None]
+
+    return draw
+
+
+def discriminator(model: nn.Module, partial: Mask) -> Objective:
+    """-ln D(r | c) - ln (1 - D(r̂ ∘ (e + k) | c)), CFGAN's equation for D, with k from `partial`.
+
+    e is 1 where the user bought; `zero_mask(0)` gives k = 0, which is CFGAN without partial masking.
+    Takes batches whose rows have a history; `where` tells which rows count. `model` has
+    `purchases(query)` and `judge(query, r)`.
+    """
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        mask_key, model_key = jax.random.split(key)
+        real = bought(model, batch.query)
+        fake = model.apply(variables, batch.query, method="purchases") * (real + partial(mask_key, real))
+
+        def judge(module: Any, query: Query) -> tuple[Array, Array]:
+            return module.judge(query, real), module.judge(query, jax.lax.stop_gradient(fake))
+
+        (of_real, of_fake), sown = forward(model, variables, model_key, batch.query, method=judge)
+        counted = batch.where.reshape(len(of_real), -1).any(axis=1)
+        value = jnp.where(counted, jax.nn.softplus(-of_real) + jax.nn.softplus(of_fake), 0.0)
+        value = mean(value, counted)
+        return value, Aux({"discriminator_loss": value}, sown)
+
+    return objective
+
+
+def generator(model: nn.Module, partial: Mask, zeros: Mask, alpha: float | Array) -> Objective:
+    """-ln D(r̂ ∘ (e + k) | c) + α Σ_{j ∈ zeros} r̂_j², k from `partial` (CFGAN's PM), zeros its ZR.
+
+    ZR is `partial = zero_mask(0)`, PM is α = 0, ZP has both. Instead of the paper's ln (1 - D) it
+    minimises -ln D, which has a gradient also where D is sure (Goodfellow 2014,
+    https://arxiv.org/abs/1406.2661, section 3). α weighs the mean over the drawn zeros of a row
+    times the number of items bought, so it means the same for any catalogue.
+    """
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        mask_key, zero_key, model_key = jax.random.split(key, 3)
+        real = bought(model, batch.query)
+        taken, unbought = partial(mask_key, real), zeros(zero_key, real)
+
+        def both(module: Any, query: Query) -> tuple[Array, Array]:
+            r = module.purchases(query)
+            return r, module.judge(query, r * (real + taken))
+
+        (r, logit), sown = forward(model, variables, model_key, batch.query, method=both)
+        counted = batch.where.reshape(len(logit), -1).any(axis=1)
+        square = (jnp.square(r) * unbought).sum(axis=1) / jnp.maximum(unbought.sum(axis=1), 1)
+        value = jax.nn.softplus(-logit) + alpha * real.sum(axis=1) * square
+        value = mean(jnp.where(counted, value, 0.0), counted)
+        return value, Aux({"generator_loss": value}, sown)
+
+    return objective
+
+
+def bought(model: Any, query: Query) -> Float[Array, " B N"]:
+    """1 where an item is in the history."""
+    real = ((query.history > 0) & (query.history < model.num_items)).astype(jnp.float32)
+    return jnp.minimum(scattered(query.history, real, model.num_items), 1.0)
+
+
+def parts(optimizers: Mapping[str, optax.GradientTransformation]) -> optax.GradientTransformation:
+    """An optimizer for each submodule, whose states are kept apart; for `init_state` and `only`."""
+
+    def init(params: Any) -> dict[str, Any]:
+        return {name: optimizer.init(params[name]) for name, optimizer in optimizers.items()}
+
+    def update(grads: Any, states: Any, params: Any = None) -> tuple[Any, Any]:
+        raise ValueError("the parts of this model are trained in turn: take `only` and `in_turn`")
+
+    return optax.GradientTransformation(init, update)
+
+
+def only(name: str, objective: Objective, optimizer: optax.GradientTransformation) -> Step:
+    """One update of the submodule `name`; the others stay as they are, and so do their optimizers."""
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
+        def of_part(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+            whole = {**state.params, name: variables["params"]}
+            return objective({**variables, "params": whole}, key, batch)
+
+        part = state._replace(params=state.params[name], opt_state=state.opt_state[name])
+        part, metrics = make_step(of_part, optimizer)(part, batch)
+        params = {**state.params, name: part.params}
+        return part._replace(params=params, opt_state={**state.opt_state, name: part.opt_state}), metrics
+
+    return step
+
+
+def in_turn(*steps: Step) -> Step:
+    """All steps on the same batch, one after the other, as one step."""
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
+        metrics: Scalars = {}
+        for one in steps:
+            state, told = one(state, batch)
+            metrics |= told
+        return state, metrics
+
+    return step

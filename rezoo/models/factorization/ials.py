@@ -1,0 +1,261 @@
+"""iALS: matrix factorization of implicit feedback, all unobserved pairs included, in closed form.
+
+Hu, Koren, Volinsky 2008, https://doi.org/10.1109/ICDM.2008.22, as Rendle, Krichene, Zhang, Koren
+2021 showed it to work, https://arxiv.org/abs/2110.14037, equations 1-5:
+
+    min Σ_{(u,i) ∈ S} (⟨p_u, q_i⟩ - 1)² + α Σ_{u,i} ⟨p_u, q_i⟩² + Σ_u λ_u |p_u|² + Σ_i λ_i |q_i|²
+    λ_u = λ (|I_u| + α N)^ν,   λ_i = λ (|U_i| + α M)^ν
+
+For fixed q, every p_u solves a linear system of its own; the sum over all pairs is one Gramian
+QᵀQ for all of them, so no users × items matrix is ever made.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from numpy.typing import ArrayLike
+
+from rezoo.data.sessions import ranges
+from rezoo.models.factorization.mf import inner
+from rezoo.nn.embedding import Embed
+from rezoo.types import Query, Variables
+
+CHUNK = 32
+"""A row's interactions come in pieces of so many, the last one filled up."""
+NUMBERS = 2**19
+"""Numbers (interactions × width) gathered at once: 2 MiB, which stay in a core's cache."""
+
+
+class IALS(nn.Module):
+    """Score = ⟨p_u, q_i⟩. Who has no interactions has the vector 0, and so has a user beyond the table.
+
+    `with_users` makes vectors for users known by their history alone.
+    """
+
+    num_users: int
+    num_items: int
+    dim: int = 64
+
+    def setup(self) -> None:
+        self.user = Embed(self.num_users, self.dim)
+        self.item = Embed(self.num_items, self.dim)
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        return inner(self.user(query.user), self.item(item))
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        return self.user(query.user)
+
+    def table(self) -> Float[Array, " N D"]:
+        return self.item.table()
+
+
+class Weights(NamedTuple):
+    """The objective's constants."""
+
+    unobserved: float | Array = 0.1
+    """α, the weight of a pair that was not observed."""
+    l2: float | Array = 0.003
+    """λ."""
+    exponent: float | Array = 1.0
+    """ν: 0 is one λ for all rows, 1 is λ in proportion to how much a row is used."""
+
+
+class Systems(NamedTuple):
+    """R linear systems A x = b: A = Σ_l s_l s_lᵀ + every + penalty · I, b = Σ_l s_l.
+
+    A row's vectors s stand in one or more pieces of L.
+    """
+
+    seen: Float[Array, " P L D"]
+    """s, 0 where padded."""
+    row: Int[Array, " P"]
+    """Whose piece it is, 0 … R - 1, ascending."""
+    every: Float[Array, " D D"]
+    """α times the Gramian of the other side."""
+    penalty: Float[Array, " R"]
+
+    def total(self, pieces: Float[Array, " P *S"]) -> Float[Array, " R *S"]:
+        """Sum over the pieces of each row."""
+        return jax.ops.segment_sum(pieces, self.row, len(self.penalty), indices_are_sorted=True)
+
+
+Solver = Callable[[Systems, Float[Array, " R D"]], Float[Array, " R D"]]
+"""`(systems, start) -> x`."""
+
+
+def cholesky(systems: Systems, start: Float[Array, " R D"]) -> Float[Array, " R D"]:
+    """Exact; D³ per row and D² per interaction."""
+    a = systems.total(jnp.einsum("pld,ple->pde", systems.seen, systems.seen)) + systems.every[None]
+    a += systems.penalty[:, None, None] * jnp.eye(a.shape[-1])[None]
+    factor = jax.lax.linalg.cholesky(a)
+    b = systems.total(systems.seen.sum(1))[..., None]
+    y = jax.lax.linalg.triangular_solve(factor, b, left_side=True, lower=True)
+    return jax.lax.linalg.triangular_solve(factor, y, left_side=True, lower=True, transpose_a=True)[..., 0]
+
+
+def conjugate_gradient(steps: int = 3) -> Solver:
+    """`steps` steps from where the row was; D² per row and D per interaction each.
+
+    Takács, Pilászy, Tikk 2011, https://doi.org/10.1145/2043932.2043987. The objective never rises,
+    and as the alternations go on from where they were, few steps are enough.
+    """
+
+    def solve(systems: Systems, start: Array) -> Array:
+        def times_a(x: Array) -> Array:
+            fit = jnp.einsum("pld,pd->pl", systems.seen, x[systems.row])
+            fit = systems.total(jnp.einsum("pld,pl->pd", systems.seen, fit))
+            return fit + x @ systems.every + systems.penalty[:, None] * x
+
+        def step(_: Any, state: tuple[Array, ...]) -> tuple[Array, ...]:
+            x, r, direction, square = state
+            a = times_a(direction)
+            rate = _ratio(square, (direction * a).sum(1))
+            x, r = x + rate * direction, r - rate * a
+            new = (r * r).sum(1)
+            return x, r, r + _ratio(new, square) * direction, new
+
+        r = systems.total(systems.seen.sum(1)) - times_a(start)
+        return jax.lax.fori_loop(0, steps, step, (start, r, r, (r * r).sum(1)))[0]
+
+    return solve
+
+
+CG3 = conjugate_gradient(3)
+
+
+def fit(
+    key: jax.Array,
+    user: Int[ArrayLike, " n"],
+    item: Int[ArrayLike, " n"],
+    num_users: int,
+    num_items: int,
+    dim: int = 64,
+    *,
+    weights: Weights | None = None,
+    num_epochs: int = 16,
+    stddev: float = 0.1,
+    solve: Solver = CG3,
+) -> dict[str, Any]:
+    """The variables of `IALS(num_users, num_items, dim)`, from parallel columns of interactions.
+
+    Pairs that come twice count once, pairs with id 0 not at all. An epoch solves for all users, then
+    for all items; its cost grows linearly with the interactions.
+
+    Args:
+      key: of the start, q ~ normal(0, stddev² / dim).
+      user: dense ids.
+      item: dense ids.
+      num_users: rows of the table, 0 included.
+      num_items: rows of the table, 0 included.
+      dim: width of the vectors.
+      weights: α, λ, ν.
+      num_epochs: alternations.
+      stddev: of the start.
+      solve: `cholesky`, or what `conjugate_gradient` gives.
+
+    Raises:
+      ValueError: if there is no interaction, an id is beyond its table, or a weight out of range.
+    """
+    weights = weights or Weights()
+    if not (weights.l2 > 0 and weights.unobserved >= 0):
+        raise ValueError(f"l2 must be > 0 and unobserved ≥ 0, but they are {weights}")
+    pair = np.stack([np.asarray(user), np.asarray(item)], axis=1).astype(np.int64)
+    pair = pair[(pair > 0).all(axis=1)]
+    if not len(pair):
+        raise ValueError("there is no interaction with a user and an item above 0")
+    for name, column, rows in (("user", pair[:, 0], num_users), ("item", pair[:, 1], num_items)):
+        if column.max() >= rows:
+            raise ValueError(f"{name} {column.max()} is beyond the table of {rows} rows")
+    code = np.unique(pair[:, 0] * num_items + pair[:, 1])
+    user, item = code // num_items, code % num_items
+    p = jnp.zeros((num_users, dim))
+    q = (jax.random.normal(key, (num_items, dim)) * stddev / dim**0.5).at[0].set(0.0)
+    at_once = NUMBERS // (CHUNK * dim)
+    of_users, of_items = _blocks(user, item, at_once), _blocks(item, user, at_once)
+    for _ in range(num_epochs):
+        p = _half(q, p, of_users, weights, solve)
+        q = _half(p, q, of_items, weights, solve)
+    return {"params": {"user": {"embedding": p}, "item": {"embedding": q}}}
+
+
+def with_users(
+    variables: Variables, history: Int[Array, " B L"], *, weights: Weights | None = None
+) -> dict[str, Any]:
+    """Variables whose user table holds the given users, row b + 1 for `history[b]`; row 0 is nobody.
+
+    Users known by their history alone (distinct items, 0 = padding) are solved for exactly.
+    """
+    q = variables["params"]["item"]["embedding"].at[0].set(0.0)
+    weights = weights or Weights()
+    row = jnp.arange(len(history))
+    others = jnp.where(history < len(q), history, 0)
+    systems = Systems(q[others], row, weights.unobserved * q.T @ q, _penalty((others > 0).sum(1), q, weights))
+    p = jnp.pad(cholesky(systems, jnp.zeros((len(row), q.shape[1]))), ((1, 0), (0, 0)))
+    return {"params": {**variables["params"], "user": {"embedding": p}}}
+
+
+class _Blocks(NamedTuple):
+    """What is solved at once: all pieces of some rows."""
+
+    others: Int[Array, " K P L"]
+    """What the rows interacted with, 0 = padding."""
+    row: Int[Array, " K P"]
+    """Whose piece it is, as a place in `ids`."""
+    ids: Int[Array, " K P"]
+    """The rows of the block, 0 = none."""
+
+
+def _blocks(row: np.ndarray, other: np.ndarray, at_once: int) -> _Blocks:
+    """The interactions in blocks of `at_once` pieces, or of as many as the longest row needs."""
+    ids, counts = np.unique(row, return_counts=True)
+    pieces = -(-counts // CHUNK)
+    at_once = max(at_once, pieces.max())
+    end = np.cumsum(pieces)
+    first = [0]  # row of each block
+    while first[-1] < len(ids):
+        before = end[first[-1]] - pieces[first[-1]]
+        first.append(int(np.searchsorted(end, before + at_once, side="right")))
+    sizes = np.diff(first)
+    block = np.repeat(np.arange(len(sizes)), sizes)
+    start = (end - pieces) - (end - pieces)[np.asarray(first[:-1])][block]  # first piece, in its block
+    others = np.zeros((len(sizes), at_once * CHUNK), np.int32)
+    row_of = np.full((len(sizes), at_once), at_once - 1, np.int32)
+    id_of = np.zeros((len(sizes), at_once), np.int32)
+    place = ranges(np.zeros_like(sizes), sizes)
+    id_of[block, place] = ids
+    row_of[np.repeat(block, pieces), ranges(start, pieces)] = np.repeat(place, pieces)
+    order = np.argsort(row, kind="stable")
+    others[np.repeat(block, counts), ranges(start * CHUNK, counts)] = other[order]
+    others = others.reshape(len(sizes), at_once, CHUNK)
+    return _Blocks(jnp.asarray(others), jnp.asarray(row_of), jnp.asarray(id_of))
+
+
+@partial(jax.jit, static_argnums=4)
+def _half(fixed: Array, start: Array, blocks: _Blocks, weights: Weights, solve: Solver) -> Array:
+    """The vectors of all rows while the other side's are fixed; `fixed[0]` = 0."""
+    every = weights.unobserved * fixed.T @ fixed
+
+    def solved(block: _Blocks) -> Array:
+        count = jax.ops.segment_sum((block.others > 0).sum(1), block.row, len(block.ids))
+        systems = Systems(fixed[block.others], block.row, every, _penalty(count, fixed, weights))
+        return solve(systems, start[block.ids])
+
+    vectors = jax.lax.map(solved, blocks).reshape(-1, fixed.shape[1])
+    return jnp.zeros_like(start).at[blocks.ids.ravel()].set(vectors).at[0].set(0.0)
+
+
+def _penalty(count: Int[Array, " R"], fixed: Array, weights: Weights) -> Float[Array, " R"]:
+    """λ (interactions + α (rows of the other side))^ν."""
+    return weights.l2 * (count + weights.unobserved * (len(fixed) - 1)) ** weights.exponent
+
+
+def _ratio(a: Float[Array, " R"], b: Float[Array, " R"]) -> Float[Array, " R 1"]:
+    """The quotient a / b, and 0 where a row is solved."""
+    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1.0), 0.0)[:, None]

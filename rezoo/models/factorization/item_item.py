@@ -1,0 +1,113 @@
+"""What the linear item-item models share: every item of the history votes for every item."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from rezoo.types import Query
+
+GIB = 2**30
+MATRICES = 3
+"""How many N × N matrices of float32 a fit holds at once: the Gramian, its factor, the weights."""
+BLOCK = 512
+"""Users, or rows of a matrix, at a time."""
+
+
+class ItemItem(nn.Module):
+    """Score = Σ_{j in the history} W[item, j].
+
+    W is dense, N × N; a history with an event twice counts it once. A user is known by their
+    history alone, so new users need no training; without a history every score is 0.
+    """
+
+    num_items: int
+
+    def setup(self) -> None:
+        self.weight = self.param("weight", nn.initializers.zeros, (self.num_items, self.num_items))
+
+    def encode(self, query: Query) -> Float[Array, " B N"]:
+        return multi_hot(query.history, self.num_items)
+
+    def table(self) -> Float[Array, " N N"]:
+        return self.weight
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        score = jnp.einsum("bd,nd->bn", self.encode(query), self.weight)
+        known = jnp.where(item < self.num_items, item, 0).reshape(len(item), -1)
+        return jnp.take_along_axis(score, known, axis=1).reshape(item.shape)
+
+
+def multi_hot(items: Int[Array, " B L"], num_items: int) -> Float[Array, " B N"]:
+    """1 where an item is in the row; padding, and an item beyond the catalogue, is nowhere."""
+    row = jnp.arange(items.shape[0])[:, None]
+    return jnp.zeros((items.shape[0], num_items)).at[row, items].set(1.0, mode="drop").at[:, 0].set(0.0)
+
+
+def check(history: Any, num_items: int, memory: float) -> np.ndarray:
+    """The history as an array, once it is known that a fit to it can be done.
+
+    Raises:
+      ValueError: if there is no event in it, an item beyond the catalogue, or if `MATRICES`
+        matrices of items × items take more than `memory` GiB.
+    """
+    history = np.asarray(history)
+    if history.ndim != 2 or not (history > 0).any():
+        raise ValueError(f"history must be [users, events] with at least one event; it is {history.shape}")
+    if history.max() >= num_items:
+        raise ValueError(f"history has item {history.max()}, but num_items is {num_items}")
+    needed, most = MATRICES * 4 * num_items**2 / GIB, int((memory * GIB / 4 / MATRICES) ** 0.5)
+    if num_items > most:
+        raise ValueError(
+            f"{num_items:,} items need {needed:,.1f} GiB for {MATRICES} matrices of that square, more than "
+            f"memory={memory:g} GiB, which is enough for {most:,} items: keep the most frequent (k-core), "
+            "or take a model that learns a vector per item (IALS, MF)"
+        )
+    return history.astype(np.int32)
+
+
+@jax.jit(static_argnums=1)
+def gram(
+    history: Int[Array, " U L"], num_items: int, user_weight: Float[Array, " U"]
+) -> Float[Array, " N N"]:
+    """Σ_u w_u² x_u x_uᵀ of the binary interactions X `[U N]`, whose rows are given as `history`.
+
+    Users are taken `BLOCK` at a time, so X is never whole.
+    """
+    rows = -len(history) % BLOCK
+    blocks = (
+        jnp.pad(history, ((0, rows), (0, 0))).reshape(-1, BLOCK, history.shape[1]),
+        jnp.pad(user_weight, (0, rows)).reshape(-1, BLOCK),
+    )
+
+    def add(total: Array, part: tuple[Array, Array]) -> tuple[Array, None]:
+        x = multi_hot(part[0], num_items) * part[1][:, None]
+        return total + x.T @ x, None
+
+    return jax.lax.scan(add, jnp.zeros((num_items, num_items)), blocks)[0]
+
+
+def by_rows(rows_of: Callable[[Int[Array, " R"]], Float[Array, " R N"]], n: int) -> Float[Array, " n N"]:
+    """A square matrix made `BLOCK` rows at a time, so that what a row takes is never there n times."""
+    size = min(BLOCK, n)
+
+    def add(i: Array, out: Array) -> Array:
+        start = jnp.minimum(i * size, n - size)  # the last block overlaps the one before
+        return jax.lax.dynamic_update_slice(out, rows_of(start + jnp.arange(size)), (start, 0))
+
+    return jax.lax.fori_loop(0, -(-n // size), add, jnp.zeros((n, n)))
+
+
+def variables(weight: Float[Array, " N N"]) -> dict[str, Any]:
+    """The variables of an `ItemItem`.
+
+    Raises:
+      ValueError: if a weight is not finite.
+    """
+    if not bool(jnp.isfinite(weight).all()):
+        raise ValueError("the item weights are not finite: regularise more (a larger l2 or shrink)")
+    return {"params": {"weight": weight}}

@@ -1,0 +1,128 @@
+"""AutoRec: a user's or an item's ratings through a bottleneck and out again.
+
+Sedhain, Menon, Sanner, Xie: AutoRec: Autoencoders Meet Collaborative Filtering, WWW 2015,
+https://doi.org/10.1145/2740908.2742726, equations 1-3:
+
+    h(r; θ) = f(W · g(V r + μ) + b),    min Σ_r |r - h(r; θ)|²_observed + λ/2 (|W|² + |V|²)
+
+f is the identity and g the sigmoid. What is not observed is 0 in r and does not count in the loss.
+
+Differs from the paper: `mean`, the mean of the training ratings, is added to the output, so that
+what nothing was learnt for gets the mean instead of the paper's default of 3. Where the penalty is
+`optax.add_decayed_weights` before an optimizer, it goes with the mean over a batch's ratings.
+`objectives.l2` is not for these models, which multiply with whole tables.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from rezoo.models.factorization.mf import inner, with_columns
+from rezoo.nn.bag import Bag, inner_with_rows
+from rezoo.nn.embedding import Embed
+from rezoo.types import Query
+
+XAVIER = nn.initializers.xavier_uniform()
+
+
+class UAutoRec(nn.Module):
+    """U-AutoRec: r is a user's ratings, `query.features["history_rating"]` `[B L]` of `query.history`.
+
+    Without that feature every event of the history counts 1 (implicit feedback). A user without
+    history has g(μ), and is given what users have on average. Train on user-major batches, in which
+    `item` `[B C]` and `label` are the history and its ratings again.
+    """
+
+    num_items: int
+    dim: int = 500
+    mean: float | Array = 0.0
+
+    def setup(self) -> None:
+        self.encoder = Bag(self.num_items, self.dim)
+        self.encoder_bias = self.param("encoder_bias", nn.initializers.zeros, (self.dim,))
+        self.decoder = Embed(self.num_items, self.dim, XAVIER)
+        self.decoder_bias = Embed(self.num_items, 1, nn.initializers.zeros)
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        output = inner_with_rows(self.hidden(query), self.decoder, item)
+        return self.mean + output + self.decoder_bias(item)[..., 0]
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        return with_columns(self.hidden(query), 1.0)
+
+    def table(self) -> Float[Array, " N D"]:
+        return with_columns(self.decoder.table(), self.mean + self.decoder_bias.table())
+
+    def hidden(self, query: Query) -> Float[Array, " B D"]:
+        """g(V r + μ)."""
+        rating = query.features.get("history_rating", jnp.ones(query.history.shape))
+        return nn.sigmoid(self.encoder(query.history, rating) + self.encoder_bias[None])
+
+
+class IAutoRec(nn.Module):
+    """I-AutoRec: r is an item's ratings, which are item data: collection `catalogue`, see `ratings_of`.
+
+    It is U-AutoRec of the transposed matrix, and has the same parameters. To train, take
+    `UAutoRec(num_users)` on item-major batches (items as `query.user`, who rated them as
+    `query.history` and `item`), and give its parameters to this model, which turns them round. It can be
+    trained as it is too, like any model, but then every step encodes all the items of its batch.
+
+    An item without ratings has g(μ), and is given what items have on average; items that came after
+    training are scored from their ratings by known users. An unknown user is row 0.
+    """
+
+    num_users: int
+    dim: int = 500
+    mean: float | Array = 0.0
+
+    def setup(self) -> None:
+        self.encoder = Bag(self.num_users, self.dim)
+        self.encoder_bias = self.param("encoder_bias", nn.initializers.zeros, (self.dim,))
+        self.decoder = Embed(self.num_users, self.dim, XAVIER)
+        self.decoder_bias = Embed(self.num_users, 1, nn.initializers.zeros)
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        raters = self.get_variable("catalogue", "rater")
+        if item.size < len(raters):
+            hidden = self.hidden(item.ravel()).reshape(*item.shape, -1)
+        else:
+            known = jnp.where(item < len(raters), item, 0)
+            hidden = self.hidden(jnp.arange(len(raters)))[known]
+        state = self.encode(query)
+        return inner(state[:, :-1], hidden) + state[:, -1].reshape(-1, *[1] * (item.ndim - 1))
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        return with_columns(self.decoder(query.user), self.mean + self.decoder_bias(query.user))
+
+    def table(self) -> Float[Array, " N D"]:
+        items = jnp.arange(len(self.get_variable("catalogue", "rater")))
+        return with_columns(self.hidden(items), 1.0)
+
+    def hidden(self, item: Int[Array, " R"]) -> Float[Array, " R D"]:
+        """g(V r + μ) of each item; an item beyond the catalogue has no ratings."""
+        rater, rating = (self.get_variable("catalogue", name) for name in ("rater", "rating"))
+        rater = rater.at[item].get(mode="fill", fill_value=0)
+        rating = rating.at[item].get(mode="fill", fill_value=0.0)
+        return nn.sigmoid(self.encoder(rater, rating) + self.encoder_bias[None])
+
+
+def ratings_of(
+    row: np.ndarray, column: np.ndarray, rating: np.ndarray, num_rows: int
+) -> tuple[Int[Array, " R L"], Float[Array, " R L"]]:
+    """Each row's columns and their ratings, padded with 0, from parallel columns of ratings.
+
+    For U-AutoRec of (user, item, rating): the `history` and `history_rating` of every user, 0
+    included. For I-AutoRec of (item, user, rating): `rater` and `rating` of the catalogue.
+
+    >>> rater, rating = ratings_of(np.array([2, 1, 2]), np.array([5, 6, 7]), np.array([3.0, 4.0, 1.0]), 3)
+    >>> rater.tolist(), rating[2].tolist()
+    ([[0, 0], [6, 0], [5, 7]], [3.0, 1.0])
+    """
+    order = np.argsort(row, kind="stable")
+    counts = np.bincount(row, minlength=num_rows)
+    at = row[order], np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    columns = np.zeros((num_rows, max(counts.max(), 1)), np.int32)
+    ratings = np.zeros(columns.shape, np.float32)
+    columns[at], ratings[at] = column[order], rating[order]
+    return jnp.asarray(columns), jnp.asarray(ratings)

@@ -1,0 +1,64 @@
+"""A row of ids as one vector, and one vector against a row of ids: the two ends of an autoencoder.
+
+Either end can gather the rows of its table that are asked for, or take one matrix product with the
+whole table. Gathering touches less and is slower for each row it touches: on CPU cores, forward and
+backward at ML-1M's size (3,707 rows, 600 wide, 500 users), a product takes 45 ms however many ids
+a user has, gathering 11 ms for 25 ids, 43 ms for 57, and 138 ms for 194. So the number of ids
+beside the number of rows, both known before anything runs, decides.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rezoo.nn.embedding import Embed
+
+ROWS_PER_ID = 64
+"""Rows of the table for each id of a row from which on gathering is faster than a product."""
+
+
+class Bag(nn.Module):
+    """A weighted sum of a table's rows: a dense layer whose sparse input is given as ids.
+
+    Ids that are 0 or beyond the table add nothing; an id that comes twice is added twice.
+    """
+
+    num_embeddings: int
+    features: int
+    embedding_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()
+
+    def setup(self) -> None:
+        self.rows = Embed(self.num_embeddings, self.features, self.embedding_init)
+
+    def __call__(self, ids: Int[Array, " B L"], weight: Float[Array, " B L"]) -> Float[Array, " B D"]:
+        """Σ_l weight_bl · row(ids_bl)."""
+        weight = jnp.where((ids > 0) & (ids < self.num_embeddings), weight, 0.0)
+        if gathers(ids.shape[1], self.num_embeddings):
+            return jnp.einsum("bl,bld->bd", weight, self.rows(ids))
+        return scattered(ids, weight, self.num_embeddings) @ self.rows.table()
+
+    def dense(self, x: Float[Array, " B N"]) -> Float[Array, " B D"]:
+        """The same layer, of an input that is not sparse."""
+        return x @ self.rows.table()
+
+
+def inner_with_rows(
+    state: Float[Array, " B D"], rows: Embed, ids: Int[Array, " B *C"]
+) -> Float[Array, " B *C"]:
+    """⟨state_b, row(ids_bc)⟩; an id beyond the table is row 0."""
+    count = ids.size // max(len(ids), 1)
+    if gathers(count, rows.num_embeddings):
+        return jnp.einsum("bd,b...d->b...", state, rows(ids))
+    known = jnp.where(ids < rows.num_embeddings, ids, 0).reshape(len(ids), count)
+    return jnp.take_along_axis(state @ rows.table().T, known, axis=1).reshape(ids.shape)
+
+
+def scattered(ids: Int[Array, " B L"], weight: Float[Array, " B L"], size: int) -> Float[Array, " B N"]:
+    """The dense row that the ids stand for; what belongs to id 0 or beyond `size` must weigh 0."""
+    row = jnp.arange(ids.shape[0])[:, None]
+    return jnp.zeros((ids.shape[0], size)).at[row, ids].add(weight, mode="drop")
+
+
+def gathers(ids: int, rows: int) -> bool:
+    """Whether `ids` rows are better gathered from a table of `rows` than multiplied with all of it."""
+    return ids * ROWS_PER_ID <= rows

@@ -1,0 +1,122 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rezoo import evaluation
+from rezoo.models import IALS
+from rezoo.models.factorization import ials
+from rezoo.types import Query
+
+USERS, ITEMS, DIM = 20, 15, 5
+WEIGHTS = ials.Weights(0.2, 0.05, 0.7)
+
+
+def log(seed=0, rows=90):
+    """Interactions, some of them twice; user 4 and item 6 have none. And the matrix that they are."""
+    rng = np.random.default_rng(seed)
+    user, item = rng.integers(1, USERS, rows), rng.integers(1, ITEMS, rows)
+    keep = (user != 4) & (item != 6)
+    user, item = np.append(user[keep], user[keep][:9]), np.append(item[keep], item[keep][:9])
+    x = np.zeros((USERS, ITEMS))
+    x[user, item] = 1
+    return user, item, x
+
+
+def fit(epochs, solve=ials.cholesky, dim=DIM, weights=WEIGHTS):
+    user, item, _ = log()
+    variables = ials.fit(
+        jax.random.key(0), user, item, USERS, ITEMS, dim, weights=weights, num_epochs=epochs, solve=solve
+    )
+    return tuple(np.asarray(variables["params"][name]["embedding"], np.float64) for name in ("user", "item"))
+
+
+def dense_half(fixed, x):
+    """Weighted least squares over all pairs of each row, rows and columns 0 left out."""
+    out = np.zeros((len(x), fixed.shape[1]))
+    for row in range(1, len(x)):
+        if not x[row].any():
+            continue
+        count, columns = x[row].sum(), x.shape[1] - 1
+        penalty = WEIGHTS.l2 * (count + WEIGHTS.unobserved * columns) ** WEIGHTS.exponent
+        weight = x[row, 1:] + WEIGHTS.unobserved
+        target = x[row, 1:] / weight  # (⟨p,q⟩ - 1)² + α ⟨p,q⟩² up to a constant
+        a = fixed[1:].T @ (weight[:, None] * fixed[1:]) + penalty * np.eye(fixed.shape[1])
+        out[row] = np.linalg.solve(a, fixed[1:].T @ (weight * target))
+    return out
+
+
+def objective(p, q, x):
+    score = p[1:] @ q[1:].T
+    seen = x[1:, 1:]
+    value = (seen * (score - 1) ** 2).sum() + WEIGHTS.unobserved * (score**2).sum()
+    users = WEIGHTS.l2 * (seen.sum(1) + WEIGHTS.unobserved * (ITEMS - 1)) ** WEIGHTS.exponent
+    items = WEIGHTS.l2 * (seen.sum(0) + WEIGHTS.unobserved * (USERS - 1)) ** WEIGHTS.exponent
+    return value + users @ (p[1:] ** 2).sum(1) + items @ (q[1:] ** 2).sum(1)
+
+
+@pytest.mark.parametrize("solve", [ials.cholesky, ials.conjugate_gradient(3 * DIM)])
+def test_a_half_step_is_dense_weighted_least_squares(solve):
+    _, _, x = log()
+    p, q = fit(3, solve)
+    np.testing.assert_allclose(q, dense_half(p, x.T), rtol=1e-3, atol=1e-4)
+    start = np.asarray(jax.random.normal(jax.random.key(0), (ITEMS, DIM))) * 0.1 / DIM**0.5
+    start[0] = 0
+    p, q = fit(1, solve)
+    np.testing.assert_allclose(p, dense_half(start, x), rtol=1e-3, atol=1e-4)
+    assert np.abs(q).max() > 0.1
+
+
+@pytest.mark.parametrize("solve", [ials.cholesky, ials.conjugate_gradient(1), ials.conjugate_gradient(3)])
+def test_the_objective_never_rises(solve):
+    _, _, x = log()
+    values = [objective(*fit(epochs, solve), x) for epochs in (0, 1, 2, 3, 5, 8, 16)]
+    assert (np.diff(values) <= 1e-4).all() and values[-1] < 0.9 * values[0]
+
+
+@pytest.mark.parametrize("solve", [ials.cholesky, ials.conjugate_gradient(3)])
+def test_more_factors_than_items_and_rows_without_interactions_are_finite(solve):
+    p, q = fit(4, solve, dim=2 * ITEMS)
+    assert np.isfinite(p).all() and np.isfinite(q).all() and p.any()
+    assert not p[[0, 4]].any() and not q[[0, 6]].any()
+
+
+def test_a_user_known_by_history_alone_gets_the_vector_of_training():
+    user, item, x = log()
+    variables = ials.fit(jax.random.key(0), user, item, USERS, ITEMS, DIM, weights=WEIGHTS)
+    seen = [np.flatnonzero(x[3]), np.array([], int)]
+    history = jnp.asarray([[*row, *[0] * (ITEMS - len(row)), ITEMS + 4] for row in seen], jnp.int32)
+    known = ials.with_users(variables, history, weights=WEIGHTS)
+    q = np.asarray(variables["params"]["item"]["embedding"], np.float64)
+    expected = dense_half(q, x)[3]
+    np.testing.assert_allclose(known["params"]["user"]["embedding"][1], expected, rtol=1e-3, atol=1e-4)
+    assert not np.asarray(known["params"]["user"]["embedding"][jnp.array([0, 2])]).any()
+    ask = Query(jnp.array([1], jnp.int32), jnp.zeros((1, 0), jnp.int32), {})
+    score = evaluation.score_all(IALS(3, ITEMS, DIM), known, ask)[0]
+    np.testing.assert_allclose(score, q @ expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 1000])
+def test_blocks_hold_every_interaction_once_and_little_else(at_once):
+    for rows in (1_000, 20_000):
+        rng = np.random.default_rng(0)
+        code = np.unique(rng.zipf(1.3, rows) % 100 * 500 + rng.integers(1, 500, rows))
+        row, other = code // 500 + 1, code % 500
+        blocks = jax.tree.map(np.asarray, ials._blocks(row, other, at_once))
+        k, p, c = np.nonzero(blocks.others)
+        found = blocks.ids[k, blocks.row[k, p]] * 500 + blocks.others[k, p, c]
+        np.testing.assert_array_equal(np.sort(found), np.sort(row * 500 + other))
+        assert (np.diff(blocks.row, axis=1) >= 0).all()
+        longest = -(-np.bincount(row).max() // ials.CHUNK)
+        needed = len(row) + ials.CHUNK * len(np.unique(row))
+        assert blocks.others.size <= 2 * needed + ials.CHUNK * max(at_once, longest)
+
+
+def test_bad_input_is_named():
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match="no interaction with a user and an item above 0"):
+        ials.fit(key, np.array([0, 1]), np.array([1, 0]), 3, 3)
+    with pytest.raises(ValueError, match="item 5 is beyond the table of 3 rows"):
+        ials.fit(key, np.array([1]), np.array([5]), 3, 3)
+    with pytest.raises(ValueError, match="l2 must be > 0"):
+        ials.fit(key, np.array([1]), np.array([1]), 3, 3, weights=ials.Weights(l2=0.0))

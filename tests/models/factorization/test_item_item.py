@@ -1,0 +1,113 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rezoo import evaluation
+from rezoo.models import EASE, ItemKNN
+from rezoo.models.factorization import ease, item_item, item_knn
+from rezoo.types import Query
+
+USERS, ITEMS = 30, 13
+
+
+def log(seed=0):
+    """Histories with repeats, and one without anything; and the binary matrix that they are."""
+    rng = np.random.default_rng(seed)
+    history = rng.integers(1, ITEMS - 1, (USERS, 6))
+    history[np.arange(6) >= rng.integers(1, 7, USERS)[:, None]] = 0
+    history[3] = 0
+    x = np.zeros((USERS, ITEMS))
+    for user, row in enumerate(history):
+        x[user, row[row > 0]] = 1
+    return history, x
+
+
+def ask(history):
+    return Query(jnp.zeros(len(history), jnp.int32), jnp.asarray(history, jnp.int32), {})
+
+
+@pytest.mark.parametrize("block", [512, 5])
+def test_ease_is_the_constrained_least_squares_solution(block, monkeypatch):
+    monkeypatch.setattr(item_item, "BLOCK", block)
+    jax.clear_caches()
+    history, x = log()
+    l2 = 3.0
+    b = np.zeros((ITEMS, ITEMS))
+    for j in range(1, ITEMS):  # column j is a ridge regression on the other columns
+        others = [i for i in range(ITEMS) if i != j]
+        a = x[:, others]
+        b[others, j] = np.linalg.solve(a.T @ a + l2 * np.eye(len(others)), a.T @ x[:, j])
+    score = evaluation.score_all(EASE(ITEMS), ease.fit(history, ITEMS, l2=l2), ask(history))
+    np.testing.assert_allclose(score, x @ b, atol=2e-5)
+    assert np.abs(x @ b).max() > 0.1
+    jax.clear_caches()
+
+
+@pytest.mark.parametrize("weighting", [item_knn.equal, item_knn.tf_idf])
+@pytest.mark.parametrize("k", [2, 100])
+def test_item_knn_is_a_double_loop(weighting, k):
+    history, x = log()
+    shrink = 0.5
+    size = x.sum(1)
+    weighted = (
+        x * (np.log((ITEMS - 1) / (1 + size)) if weighting is item_knn.tf_idf else np.ones(USERS))[:, None]
+    )
+    similarity = np.zeros((ITEMS, ITEMS))
+    for i in range(ITEMS):
+        for j in range(ITEMS):
+            a, b = weighted[:, i], weighted[:, j]
+            if i != j and a.any() and b.any():
+                similarity[i, j] = a @ b / (np.sqrt(a @ a) * np.sqrt(b @ b) + shrink)
+    expected = np.zeros((USERS, ITEMS))
+    for i in range(ITEMS):
+        least = np.sort(similarity[i])[::-1][min(k, ITEMS) - 1]
+        near = [j for j in range(ITEMS) if similarity[i, j] >= least - 1e-9]
+        expected[:, i] = x[:, near] @ similarity[i, near]
+    variables = item_knn.fit(history, ITEMS, neighbours=k, shrink=shrink, weighting=weighting)
+    score = evaluation.score_all(ItemKNN(ITEMS), variables, ask(history))
+    np.testing.assert_allclose(score, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("fit", [lambda h: ease.fit(h, ITEMS, l2=2.0), lambda h: item_knn.fit(h, ITEMS)])
+def test_an_item_that_comes_twice_counts_once_and_who_took_nothing_scores_nothing(fit):
+    history, _ = log()
+    once = [list(dict.fromkeys(row[row > 0].tolist())) for row in history]
+    once = np.array([row + [0] * (6 - len(row)) for row in once])
+    assert (once != history).any()
+    twice, single = fit(history)["params"]["weight"], fit(once)["params"]["weight"]
+    np.testing.assert_allclose(twice, single, atol=1e-6)
+    assert not np.asarray(twice[0]).any() and not np.asarray(twice[:, 0]).any() and np.asarray(twice).any()
+    empty = evaluation.score_all(EASE(ITEMS), {"params": {"weight": twice}}, ask(np.zeros((2, 3))))
+    assert not np.asarray(empty).any()
+
+
+def test_more_items_than_memory_are_refused_with_the_number_that_fits():
+    for fit in (ease.fit, item_knn.fit):
+        with pytest.raises(ValueError, match=r"50,000 items need 27.9 GiB .* enough for 46,340 items"):
+            fit(np.ones((1, 1), int), 50_000)
+        with pytest.raises(ValueError, match="memory=1e-06 GiB, which is enough for 9 items"):
+            fit(np.ones((1, 1), int), 10, memory=1e-6)
+
+
+@pytest.mark.parametrize("solve", [ease._solve, item_knn._nearest])
+def test_a_fit_holds_the_matrices_that_the_refusal_counts(solve):
+    n = 3000
+    matrix, number = jax.ShapeDtypeStruct((n, n), jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
+    more = (50,) if solve is item_knn._nearest else ()
+    memory = solve.lower(matrix, number, *more).compile().memory_analysis()
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    block = 4 * item_item.BLOCK * n * 4
+    assert held - memory.alias_size_in_bytes < item_item.MATRICES * 4 * n**2 + block
+
+
+def test_bad_input_is_named():
+    for fit in (ease.fit, item_knn.fit):
+        with pytest.raises(ValueError, match="at least one event"):
+            fit(np.zeros((2, 3), int), 5)
+        with pytest.raises(ValueError, match="history has item 7, but num_items is 5"):
+            fit(np.array([[7]]), 5)
+    with pytest.raises(ValueError, match="l2 must be greater than 0"):
+        ease.fit(np.array([[1]]), 5, l2=0.0)
+    with pytest.raises(ValueError, match="neighbours must be"):
+        item_knn.fit(np.array([[1]]), 5, neighbours=0)
