@@ -9,7 +9,10 @@ is then trained on the whole training part, every seed, and the test part is loo
 with the biases alone and with the settings of movielens_mf.py, by user and by seed. A search that was
 killed goes on when started again.
 
-RESULTS
+RMSE on the test part, 5 seeds: tuned 0.923, by hand 0.922, biases alone 0.960; the search and the last
+fits take 3 minutes on 2 busy CPU cores. Over users the tuned model is far ahead of the biases
+(p < 0.001) and as good as the one set by hand (p = 0.4): the search found with 600 epochs what had
+been found by hand.
 """
 
 import math
@@ -127,7 +130,7 @@ def main() -> None:
     console.print(
         report.table(grid, found.score, metric="validation RMSE", sign=-1, units=found.units, top=8)
     )
-    tried = {f"{name} (λ)" if name != "rate" else "learning rate": column for name, column in grid.items()}
+    tried = {f"λ of {name}" if name != "rate" else "learning rate": column for name, column in grid.items()}
     picture = report.slices(tried, found.score, metric="validation RMSE", sign=-1, units=found.units)
     picture.savefig(results.json.with_name("tuning.png"))
     curves = {label(found, row): found.history[row] for row in examples(found)}
