@@ -425,20 +425,15 @@ def picture(results: Results, file: Path) -> None:
         for row in rows:
             if row["kind"] == "no loss":
                 line = "--" if row["model"] == "Oracle" else ":"
-                axis.axvline(row["mean"], color="0.5", linestyle=line, label=row["model"])
+                axis.axvline(row["mean"], color="0.5", linestyle=line)
         axis.set_yticks(range(len(names)), names if c == 0 else [""] * len(names))
         axis.set(title=f"{datasets[r]}: {METRICS[c]}", ylim=(len(names) - 0.5, -0.5))
         axis.grid(axis="y", color="0.9")
-        axis.legend(loc="upper left", fontsize=8)
-    marks = {"o": "cross entropy", "s": "order", "^": "relevance"}
-    handles = [
-        plt.Line2D([], [], color="black", marker=m, linestyle="", mfc="white", label=k)
-        for m, k in marks.items()
-    ]
-    handles.append(
-        plt.Line2D([], [], color="black", marker="o", linestyle="", label="filled: no worse than the best")
-    )
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    drawn = [(kind, dict(marker=mark, linestyle="", mfc="white")) for kind, mark in MARKS.items()]
+    drawn += [("filled: no worse than the best", dict(marker="o", linestyle=""))]
+    drawn += [("Popularity", dict(linestyle=":")), ("Oracle", dict(linestyle="--"))]
+    handles = [plt.Line2D([], [], color="black", label=label, **style) for label, style in drawn]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6)
     figure.savefig(file, dpi=110)
     plt.close(figure)
     print(f"picture: {file}")
