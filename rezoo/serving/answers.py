@@ -140,8 +140,10 @@ def _added(
     ids: Ids, raw: Any, fitted: FeatureSet, columns: Mapping[str, Any], whole: bool
 ) -> tuple[Ids, dict[str, np.ndarray]] | None:
     """The longer id map and the new rows of features; None if nobody is new or nothing is known of them."""
-    there = all(name in columns for name in fitted.fitted)
-    if not fitted.fitted or not (there or whole):
+    missing = [name for name in fitted.fitted if name not in columns]
+    if missing and whole:
+        raise DataError(f"there is no column {missing[0]!r}; there are {', '.join(columns) or 'none'}")
+    if missing or not fitted.fitted:
         return None
     raw = np.asarray(raw)
     _, first = np.unique(raw, return_index=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import rezoo.models
@@ -64,7 +65,7 @@ def encode(value: Any, place: str) -> Any:
         return value
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         array = np.asarray(value)
-        return {"array": array.tolist(), "dtype": array.dtype.name}
+        return {"array": array.tolist(), "dtype": array.dtype.name} if array.ndim else array.item()
     if isinstance(value, list | tuple):
         return [encode(one, place) for one in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
@@ -78,13 +79,13 @@ def encode(value: Any, place: str) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """What `encode` encoded; lists become tuples."""
+    """What `encode` encoded; lists become tuples, arrays of one number numbers."""
     if isinstance(value, list):
         return tuple(decode(one) for one in value)
     if not isinstance(value, dict):
         return value
     if "array" in value:
-        return np.array(value["array"], value["dtype"])
+        return jnp.array(value["array"], value["dtype"])
     if "mapping" in value:
         return {key: decode(one) for key, one in value["mapping"].items()}
     module, _, name = value["function"].rpartition(".")

@@ -125,7 +125,7 @@ def load(folder: str | Path) -> Saved:
                 f"{folder} has format {written}, of rezoo {content.get('rezoo')}; this reads {FORMAT}: "
                 "install that version, or save the model again"
             )
-        with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+        with (folder / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         sets = {name: features.load(folder / f"{name}.json") for name in SETS}
         saved = Saved(
