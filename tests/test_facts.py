@@ -370,6 +370,7 @@ def test_feature_mf_is_mf_on_sums_of_embeddings():
     item = jnp.array([1, 8], jnp.int32)
     params = feature_params(model, asked, item)
     user, items = (jax.tree.map(np.asarray, params[side]) for side in ("user", "item"))
+    user, items = jax.tree.map(np.asarray, params["user"]), jax.tree.map(np.asarray, params["item"])
     p = user["id"]["embedding"][[1, 0]] + user["feature"]["age"]["embedding"][[1, 2]]
     p = p + np.array([[0.3], [-1.0]]) * user["feature"]["income_scale"]
     words = items["feature"]["words"]["embedding"]
