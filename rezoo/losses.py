@@ -3,11 +3,17 @@
 `(score, label, *, where=None)`: the last axis is the list, leading axes are batch, `where` masks.
 A pointwise loss has the shape of the scores and is 0 where masked. A listwise loss has a value per
 list, which is 0 if no element of the list counts. Nothing is reduced over the batch here.
+
+`catalogue_softmax` takes states and an item table in the place of scores, so that the scores of a
+whole catalogue need never exist.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
 
 Scores = Float[Array, " *B"]
 Mask = Bool[Array, " *B"]
@@ -67,6 +73,120 @@ def bpr(score: Scores, label: Scores, *, where: Mask | None = None) -> Float[Arr
     pair = (label[..., :, None] > label[..., None, :]) & where[..., :, None] & where[..., None, :]
     value = jax.nn.softplus(score[..., None, :] - score[..., :, None])
     return jnp.where(pair, value, 0.0).sum((-2, -1)) / jnp.maximum(pair.sum((-2, -1)), 1)
+
+
+def bpr_max(
+    score: Scores, label: Scores, *, where: Mask | None = None, penalty: float = 1.0
+) -> Float[Array, " ..."]:
+    """-ln Σ_j w_j σ(s_i - s_j) + λ Σ_j w_j s_j², w the softmax of the negatives' scores.
+
+    Hidasi and Karatzoglou 2018, https://arxiv.org/abs/1706.03847, section 3.3. Takes lists with one
+    positive, the greatest label; the elements whose label is smaller are its negatives.
+    """
+    best, weight = _against_negatives(score, label, where)
+    log_win = jax.nn.log_sigmoid(best - score)
+    log_weight = jnp.where(weight > 0, jnp.log(jnp.where(weight > 0, weight, 1.0)), -jnp.inf)
+    some = (weight > 0).any(axis=-1)
+    summed = jax.nn.logsumexp(jnp.where(some[..., None], log_win + log_weight, 0.0), axis=-1)
+    return jnp.where(some, penalty * (weight * jnp.square(score)).sum(axis=-1) - summed, 0.0)
+
+
+def top1_max(score: Scores, label: Scores, *, where: Mask | None = None) -> Float[Array, " ..."]:
+    """Σ_j w_j (σ(s_j - s_i) + σ(s_j²)), w the softmax of the negatives' scores; lists as in `bpr_max`.
+
+    Hidasi and Karatzoglou 2018, https://arxiv.org/abs/1706.03847, section 3.2.
+    """
+    best, weight = _against_negatives(score, label, where)
+    return (weight * (jax.nn.sigmoid(score - best) + jax.nn.sigmoid(jnp.square(score)))).sum(axis=-1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _catalogue_softmax(
+    state: Float[Array, " T D"], table: Float[Array, " N D"], target: Int[Array, " T"], chunk: int
+) -> Float[Array, " T"]:
+    return _catalogue_forward(state, table, target, chunk)[0]
+
+
+def catalogue_softmax(
+    state: Float[Array, " *B D"], table: Float[Array, " N D"], target: Int[Array, " *B"], *, chunk: int = 512
+) -> Float[Array, " *B"]:
+    """Cross entropy in little memory: ln Σ_i exp <s, v_i> - <s, v_target> over items i ≥ 1.
+
+    The scores are made `chunk` items at a time, once for the value with a running log-sum-exp
+    (Milakov and Gimelshein 2018, https://arxiv.org/abs/1805.02867) and once more for the gradient,
+    so that no array has both the batch and the catalogue as axes. A chunk that stays in the cache
+    makes this faster than the plain loss, too. A bias is one more column of the table, beside a
+    column of ones of the states.
+
+    Args:
+      state: the queries.
+      table: a row per item; row 0 belongs to no item.
+      target: the items that came, ≥ 1; for 0 the value means nothing and is to be masked.
+      chunk: items at a time; a few thousand suit an accelerator better.
+    """
+    flat = state.reshape(-1, state.shape[-1])
+    return _catalogue_softmax(flat, table, target.ravel(), chunk).reshape(target.shape)
+
+
+def _chunk_of(
+    state: Array, table: Array, number: Array, size: int
+) -> tuple[Array, Float[Array, " c D"], Float[Array, " T c"]]:
+    """(first item, rows, scores) of a chunk; -inf for item 0 and for those of the chunk before.
+
+    The last chunk reaches back into the one before it, so that all have one size.
+    """
+    start = jnp.minimum(number * size, table.shape[0] - size)
+    rows = lax.dynamic_slice_in_dim(table, start, size)
+    new = start + jnp.arange(size) >= jnp.maximum(number * size, 1)
+    return start, rows, jnp.where(new[None], state @ rows.T, -jnp.inf)
+
+
+def _catalogue_forward(state: Array, table: Array, target: Array, chunk: int) -> tuple[Array, tuple]:
+    size = min(chunk, table.shape[0])
+
+    def add(number: Array, running: tuple[Array, Array]) -> tuple[Array, Array]:
+        top, total = running
+        score = _chunk_of(state, table, number, size)[2]
+        higher = jnp.maximum(top, score.max(axis=1))
+        return higher, total * jnp.exp(top - higher) + jnp.exp(score - higher[:, None]).sum(axis=1)
+
+    start = jnp.full_like(state[:, 0], jnp.finfo(state.dtype).min), jnp.zeros_like(state[:, 0])
+    top, total = lax.fori_loop(0, -(-table.shape[0] // size), add, start)
+    log_sum = top + jnp.log(total)
+    return log_sum - (state * table[target]).sum(axis=-1), (state, table, target, log_sum)
+
+
+def _catalogue_backward(chunk: int, saved: tuple, slope: Array) -> tuple[Array, Array, None]:
+    state, table, target, log_sum = saved
+    size = min(chunk, table.shape[0])
+    # On a CPU a product whose left side is read by columns takes twice the time: hence the barriers.
+    columns = lax.optimization_barrier(state.T)
+
+    def add(number: Array, gradients: tuple[Array, Array]) -> tuple[Array, Array]:
+        of_state, of_table = gradients
+        start, rows, score = _chunk_of(state, table, number, size)
+        share = slope[:, None] * jnp.exp(score - log_sum[:, None])
+        more = lax.optimization_barrier(columns @ share).T + lax.dynamic_slice_in_dim(of_table, start, size)
+        return of_state + share @ rows, lax.dynamic_update_slice_in_dim(of_table, more, start, 0)
+
+    of_state = -slope[:, None] * table[target]
+    of_table = jnp.zeros_like(table).at[target].add(-slope[:, None] * state)
+    return *lax.fori_loop(0, -(-table.shape[0] // size), add, (of_state, of_table)), None
+
+
+_catalogue_softmax.defvjp(_catalogue_forward, _catalogue_backward)
+
+
+def _against_negatives(
+    score: Array, label: Array, where: Array | None
+) -> tuple[Float[Array, " *B 1"], Float[Array, " *B C"]]:
+    """The score of each list's positive, and the softmax over its negatives (0 if there is none)."""
+    where = jnp.ones(score.shape, bool) if where is None else where
+    top = jnp.where(where, label, -jnp.inf).argmax(axis=-1, keepdims=True)
+    negative = where & (label < jnp.take_along_axis(label, top, axis=-1))
+    some = negative.any(axis=-1, keepdims=True)
+    weight = jax.nn.softmax(jnp.where(negative, score, jnp.where(some, -jnp.inf, 0.0)), axis=-1)
+    return jnp.take_along_axis(score, top, axis=-1), jnp.where(negative, weight, 0.0)
 
 
 def _masked(value: Scores, where: Mask | None) -> Scores:

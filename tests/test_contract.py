@@ -13,8 +13,9 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, sampling, training
-from rezoo.models import MF, BiasedMF, GRU4Rec, NeuMF, SVDpp, WideDeep
+from rezoo.models import MF, NARM, STAMP, BiasedMF, GRU4Rec, NeuMF, SASRec, SVDpp, WideDeep
 from rezoo.nn.recurrent import LSTM
+from rezoo.nn.similarity import cosine
 from rezoo.types import Batch, Query
 
 USERS, ITEMS, L = 7, 11, 5
@@ -41,6 +42,10 @@ CASES = {
     ),
     "GRU4Rec": Case(GRU4Rec(ITEMS, 4, dropout=0.3), "next_item"),
     "GRU4Rec-2-LSTM-tied": Case(GRU4Rec(ITEMS, 4, 2, LSTM, tied=True), "next_item"),
+    "NARM": Case(NARM(ITEMS, 4, 5, dropout=0.3), "next_item_softmax"),
+    "NARM-cosine": Case(NARM(ITEMS, 4, 5, similarity=cosine(8.0)), "next_item_softmax"),
+    "STAMP": Case(STAMP(ITEMS, 4, dropout=0.3), "next_item_softmax"),
+    "SASRec": Case(SASRec(ITEMS, 4, num_heads=2, max_length=L, dropout=0.3), "next_item_softmax"),
 }
 every_model = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -63,7 +68,7 @@ def queries(rows: int, seed: int = 0) -> Query:
 def batch_for(case: Case, rows: int = 16, seed: int = 0) -> Batch:
     rng = np.random.default_rng(seed)
     query = queries(rows, seed)
-    if case.objective == "next_item":
+    if case.objective.startswith("next_item"):
         following = jnp.roll(query.history, -1, axis=1).at[:, -1].set(0)
         return Batch(query, following, (following > 0).astype(jnp.float32), following > 0)
     item = jnp.asarray(rng.integers(1, ITEMS, rows), jnp.int32)
@@ -75,6 +80,7 @@ def objective_for(case: Case):
     return {
         "pointwise": lambda: objectives.pointwise(case.model, losses.logistic),
         "pairwise": lambda: objectives.sampled(case.model, losses.bpr, sampling.uniform(ITEMS), 2),
+        "next_item_softmax": lambda: objectives.next_item_softmax(case.model, chunk=4),
         "next_item": lambda: objectives.next_item(case.model, losses.softmax_cross_entropy),
     }[case.objective]()
 

@@ -4,6 +4,18 @@ from rezoo.models.baselines import CoOccurrence, Popularity
 from rezoo.models.factorization import MF, BiasedMF, SVDpp
 from rezoo.models.ranking import WideDeep
 from rezoo.models.rating import NeuMF
-from rezoo.models.session import GRU4Rec
+from rezoo.models.session import NARM, STAMP, GRU4Rec, SASRec
 
-__all__ = ["MF", "BiasedMF", "CoOccurrence", "GRU4Rec", "NeuMF", "Popularity", "SVDpp", "WideDeep"]
+__all__ = [
+    "MF",
+    "NARM",
+    "STAMP",
+    "BiasedMF",
+    "CoOccurrence",
+    "GRU4Rec",
+    "NeuMF",
+    "Popularity",
+    "SASRec",
+    "SVDpp",
+    "WideDeep",
+]
