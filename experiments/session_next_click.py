@@ -96,7 +96,7 @@ PUBLISHED = {
 def fits(dataset: str, smoke: bool) -> dict[str, Fit]:
     """The trained models; chosen on the validation part."""
     dim = 8 if smoke else 100
-    epochs, sampled = (2, 1) if smoke else (6, 3) if dataset == "yoochoose1_64" else (7, 6)
+    epochs, sampled = (2, 1) if smoke else (5, 3) if dataset == "yoochoose1_64" else (6, 5)
     return {
         "NARM": Fit(lambda n: NARM(n, dim, dim, 0.25, 0.5), 1e-3, epochs, sampled),
         "STAMP": Fit(lambda n: STAMP(n, dim, 0.25), 1e-3, epochs, sampled),
@@ -165,7 +165,7 @@ def train(name: str, fit: Fit, data: Data, seed: int, folder: Any, targets: int)
         model, losses.softmax_cross_entropy, share, min(2048, data.num_items)
     )
 
-    def jitted(objective: Objective) -> Callable[[TrainState], Any]:
+    def jitted(objective: Objective) -> Callable[[TrainState, Batch], Any]:
         step = training.make_step(objective, optimizer)
         return jax.jit(lambda state, rows: training.epoch(step, state, rows, size), donate_argnums=0)
 
@@ -173,7 +173,8 @@ def train(name: str, fit: Fit, data: Data, seed: int, folder: Any, targets: int)
 
     def epoch(state: TrainState) -> Any:
         done = int(state.step) * fit.num_epochs // steps
-        return (first if done < fit.sampled_epochs else then)(state, rows)
+        run = first if done < fit.sampled_epochs else then
+        return run(state, rows)
 
     history, target = sessions.prefixes(data.valid, LENGTH)
     ranked = jax.jit(lambda v, q, t: evaluation.evaluate(model, v, q, t, k=(K,)))
@@ -229,7 +230,7 @@ def report(
 ):
     """A row for each metric."""
     published = PUBLISHED.get(dataset, {}).get(name)
-    figures = dict(zip(("recall@20", "mrr@20"), published or (), strict=False))
+    figures: dict[str, float] = dict(zip(("recall@20", "mrr@20"), published or (), strict=False))
     for metric, value in values.items():
         results.add(
             name, dataset, PROTOCOL, metric, value, seconds=seconds, published=figures.get(metric), **notes

@@ -81,14 +81,13 @@ def bpr_max(
     """-ln Σ_j w_j σ(s_i - s_j) + λ Σ_j w_j s_j², w the softmax of the negatives' scores.
 
     Hidasi and Karatzoglou 2018, https://arxiv.org/abs/1706.03847, section 3.3. Takes lists with one
-    positive, the greatest label; the elements whose label is smaller are its negatives.
+    positive, the greatest label (of several, their mean score); smaller labels are its negatives.
     """
-    best, weight = _against_negatives(score, label, where)
+    best, log_weight, some = _against_negatives(score, label, where)
     log_win = jax.nn.log_sigmoid(best - score)
-    log_weight = jnp.where(weight > 0, jnp.log(jnp.where(weight > 0, weight, 1.0)), -jnp.inf)
-    some = (weight > 0).any(axis=-1)
-    summed = jax.nn.logsumexp(jnp.where(some[..., None], log_win + log_weight, 0.0), axis=-1)
-    return jnp.where(some, penalty * (weight * jnp.square(score)).sum(axis=-1) - summed, 0.0)
+    win = jax.nn.logsumexp(jnp.where(some, log_win + log_weight, 0.0), axis=-1)
+    value = penalty * (jnp.exp(log_weight) * jnp.square(score)).sum(axis=-1) - win
+    return jnp.where(some.squeeze(-1), value, 0.0)
 
 
 def top1_max(score: Scores, label: Scores, *, where: Mask | None = None) -> Float[Array, " ..."]:
@@ -96,8 +95,9 @@ def top1_max(score: Scores, label: Scores, *, where: Mask | None = None) -> Floa
 
     Hidasi and Karatzoglou 2018, https://arxiv.org/abs/1706.03847, section 3.2.
     """
-    best, weight = _against_negatives(score, label, where)
-    return (weight * (jax.nn.sigmoid(score - best) + jax.nn.sigmoid(jnp.square(score)))).sum(axis=-1)
+    best, log_weight, some = _against_negatives(score, label, where)
+    value = jax.nn.sigmoid(score - best) + jax.nn.sigmoid(jnp.square(score))
+    return jnp.where(some, jnp.exp(log_weight) * value, 0.0).sum(axis=-1)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -124,8 +124,8 @@ def catalogue_softmax(
       target: the items that came, ≥ 1; for 0 the value means nothing and is to be masked.
       chunk: items at a time; a few thousand suit an accelerator better.
     """
-    flat = state.reshape(-1, state.shape[-1])
-    return _catalogue_softmax(flat, table, target.ravel(), chunk).reshape(target.shape)
+    value: Array = _catalogue_softmax(state.reshape(-1, state.shape[-1]), table, target.ravel(), chunk)
+    return value.reshape(target.shape)
 
 
 def _chunk_of(
@@ -179,14 +179,15 @@ _catalogue_softmax.defvjp(_catalogue_forward, _catalogue_backward)
 
 def _against_negatives(
     score: Array, label: Array, where: Array | None
-) -> tuple[Float[Array, " *B 1"], Float[Array, " *B C"]]:
-    """The score of each list's positive, and the softmax over its negatives (0 if there is none)."""
+) -> tuple[Float[Array, " *B 1"], Float[Array, " *B C"], Bool[Array, " *B 1"]]:
+    """The score of each list's positive, the log-softmax over its negatives, and if it has any."""
     where = jnp.ones(score.shape, bool) if where is None else where
-    top = jnp.where(where, label, -jnp.inf).argmax(axis=-1, keepdims=True)
-    negative = where & (label < jnp.take_along_axis(label, top, axis=-1))
+    top = jnp.where(where, label, -jnp.inf).max(axis=-1, keepdims=True)
+    positive, negative = where & (label == top), where & (label < top)
     some = negative.any(axis=-1, keepdims=True)
-    weight = jax.nn.softmax(jnp.where(negative, score, jnp.where(some, -jnp.inf, 0.0)), axis=-1)
-    return jnp.take_along_axis(score, top, axis=-1), jnp.where(negative, weight, 0.0)
+    log_weight = jax.nn.log_softmax(jnp.where(negative, score, jnp.where(some, -jnp.inf, 0.0)), axis=-1)
+    count = jnp.maximum(positive.sum(axis=-1, keepdims=True), 1)
+    return jnp.where(positive, score, 0.0).sum(axis=-1, keepdims=True) / count, log_weight, some
 
 
 def _masked(value: Scores, where: Mask | None) -> Scores:

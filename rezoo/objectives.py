@@ -94,13 +94,12 @@ def next_item_softmax(model: nn.Module, *, chunk: int = 512) -> Objective:
 def next_item_sampled(model: nn.Module, loss: Loss, popularity: Array, num_negatives: int) -> Objective:
     """`next_item` against items drawn once a step and shared by all of its positions.
 
-    Negatives are drawn, with replacement, in proportion to `popularity`. Each score is lowered by the
-    logarithm of how often its item is expected among the negatives, ln (n q_i), so that the softmax
-    over the sample approaches the full one (Bengio and Senécal 2008,
-    https://doi.org/10.1109/TNN.2007.912312; Yi 2019, https://doi.org/10.1145/3298689.3346996).
-    A negative that is the position's own target does not count. For `losses.bpr_max` and
-    `losses.top1_max`, which are no estimates of a softmax, the lowering is an ordinary popularity
-    penalty; give uniform popularity for the papers' form.
+    Negatives are drawn, with replacement, in proportion to `popularity`. Each one's score is lowered
+    by the logarithm of how often it is expected among them, ln (n q_i), so that with
+    `losses.softmax_cross_entropy` the sum over the sample estimates the sum over the catalogue (Bengio
+    and Senécal 2008, https://doi.org/10.1109/TNN.2007.912312). A negative that is the position's own
+    target does not count. To `losses.bpr_max` and `losses.top1_max` a uniform `popularity` takes from
+    all negatives alike.
 
     Args:
       model: a `SessionModel`.
@@ -123,7 +122,7 @@ def next_item_sampled(model: nn.Module, loss: Loss, popularity: Array, num_negat
         expected = jnp.log(num_negatives) + log_share
         target, where = batch.item.ravel(), batch.where.ravel()
         state = state.reshape(-1, state.shape[-1])
-        own = (state * table[target]).sum(-1) - expected[target]
+        own = (state * table[target]).sum(-1)
         other = state @ table[drawn].T - expected[drawn][None]
         score = jnp.concatenate([own[:, None], other], axis=1)
         counts = where[:, None] & jnp.pad(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rezoo import evaluation
-from rezoo.models import CoOccurrence, GRU4Rec, NeuMF, Popularity, WideDeep
+from rezoo.models import NARM, STAMP, CoOccurrence, GRU4Rec, NeuMF, Popularity, SASRec, WideDeep
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.nn.recurrent import GRU, LSTM
 from rezoo.types import Query
@@ -98,3 +98,63 @@ def test_recurrent_cells_equal_their_equations_in_numpy(cell):
         outputs.append(h)
     _, states = ours.apply({"params": params}, x, ours.initial(2))
     np.testing.assert_allclose(states, np.stack(outputs, 1), rtol=1e-4, atol=1e-6)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize("model", [NARM(9, 4, 5), STAMP(9, 4)], ids=["NARM", "STAMP"])
+def test_attention_on_all_prefixes_at_once_equals_the_expanded_prefixes(model):
+    whole = query([[1, 2, 3, 4], [5, 6, 0, 0]])
+    expanded = query([[1, 0, 0, 0], [1, 2, 0, 0], [1, 2, 3, 0], [1, 2, 3, 4], [5, 0, 0, 0], [5, 6, 0, 0]])
+    params = model.init(jax.random.key(0), whole, jnp.array([1, 1], jnp.int32))
+    weight = jax.random.normal(jax.random.key(1), (6, 4))
+
+    def one_pass(params):
+        states = model.apply(params, whole, method="prefixes")
+        return (weight * jnp.concatenate([states[0], states[1, :2]])).sum()
+
+    def each(params):
+        return (weight * model.apply(params, expanded, method="encode")).sum()
+
+    ours, theirs = jax.value_and_grad(one_pass)(params), jax.value_and_grad(each)(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), ours, theirs)
+
+
+def test_narm_is_its_equations_over_the_states_of_its_encoder():
+    model, asked = NARM(9, 4, 5), query([[1, 2, 3]])
+    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+    h = np.asarray(model.apply(variables, asked, method="states"))[0]
+    w = jax.tree.map(np.asarray, variables["params"])
+    pair = sigmoid(h[2] @ w["of_query"]["kernel"] + h @ w["of_key"]["kernel"])
+    alpha = pair @ w["weight"]["kernel"][:, 0]
+    expected = np.concatenate([h[2], alpha @ h]) @ w["bilinear"]["kernel"] @ w["item"]["embedding"].T
+    np.testing.assert_allclose(
+        evaluation.score_all(model, variables, asked)[0], expected, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_stamp_is_its_equations():
+    model, asked = STAMP(9, 4), query([[1, 2, 3]])
+    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+    w = jax.tree.map(np.asarray, variables["params"])
+    table = w["item"]["embedding"]
+    x = table[[1, 2, 3]]
+    given = x @ w["of_event"]["kernel"] + x[2] @ w["of_last"]["kernel"] + x.mean(0) @ w["of_mean"]["kernel"]
+    alpha = sigmoid(given + w["of_mean"]["bias"]) @ w["weight"]["kernel"][:, 0]
+    hidden = np.tanh(alpha @ x @ w["session"]["kernel"]) * np.tanh(x[2] @ w["last"]["kernel"])
+    np.testing.assert_allclose(
+        evaluation.score_all(model, variables, asked)[0], table @ hidden, rtol=1e-4, atol=1e-7
+    )
+
+
+def test_sasrec_sees_nothing_after_an_event_and_knows_the_order_before_it():
+    model, asked = SASRec(9, 4, max_length=5), query([[1, 2, 3, 4]])
+    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+
+    def states(history):
+        return model.apply(variables, query(history), method="prefixes")[0]
+
+    np.testing.assert_allclose(states([[1, 2, 3, 4]])[:2], states([[1, 2, 7, 8]])[:2], atol=1e-6)
+    assert np.abs(states([[1, 2, 3, 4]])[3] - states([[2, 1, 3, 4]])[3]).max() > 1e-4
