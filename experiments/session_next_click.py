@@ -24,8 +24,21 @@ import optax
 from rezoo import evaluation, loop, losses, metrics, objectives, training
 from rezoo.data import packing, sessions
 from rezoo.data.sessions import Sessions
-from rezoo.models import NARM, STAMP, CoOccurrence, GRU4Rec, Popularity, SASRec
+from rezoo.models import (
+    NARM,
+    SKNN,
+    STAMP,
+    VSKNN,
+    Caser,
+    CoOccurrence,
+    GRU4Rec,
+    NextItNet,
+    Popularity,
+    SASRec,
+    SessionPopularity,
+)
 from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.models.session import neighbours
 from rezoo.nn.similarity import cosine
 from rezoo.types import Batch, Objective, Query, TrainState
 
@@ -105,6 +118,8 @@ def fits(dataset: str, smoke: bool) -> dict[str, Fit]:
             lambda n: NARM(n, dim, dim, 0.25, 0.25, similarity=cosine(16.0)), 2e-3, epochs, sampled
         ),
         "SASRec": Fit(lambda n: SASRec(n, dim, 1, 2, LENGTH, 0.3), 1e-3, epochs, sampled),
+        "NextItNet": Fit(lambda n: NextItNet(n, dim, (1, 4), dropout=0.25), 1e-3, epochs, sampled),
+        "Caser": Fit(lambda n: Caser(n, dim, dropout=0.25), 1e-3, epochs, sampled),
     }
 
 
@@ -220,7 +235,12 @@ def measure(model: Any, variables: Any, data: Data) -> dict[str, float]:
 def baselines(data: Data) -> Iterator[tuple[str, Any, Any]]:
     """Those that only count."""
     rows = sessions.pad(data.train, LENGTH)
-    yield "Popularity", Popularity(data.num_items), popularity.fit(rows, data.num_items)
+    counts = popularity.fit(rows, data.num_items)
+    yield "Popularity", Popularity(data.num_items), counts
+    yield "SessionPopularity", SessionPopularity(data.num_items), counts
+    past = neighbours.fit(data.train, data.num_items)
+    for name, kind in {"SKNN": SKNN, "VSKNN": VSKNN}.items():
+        yield name, kind(data.num_items, data.train.num_sessions + 1), past
     fitted = cooccurrence.fit(rows, data.num_items)
     yield "CoOccurrence", CoOccurrence(data.num_items, len(fitted["params"]["follower"])), fitted
 
@@ -243,7 +263,7 @@ def main() -> None:
     for dataset in ("smoke",) if flags.smoke else flags.dataset:
         data = load(dataset, flags.data_dir)
         missing = {"labels_unknown_to_training": int((data.target == 0).sum()), "labels": len(data.target)}
-        wanted = set(flags.models)
+        wanted = set(flags.models or (("NARM", "VSKNN", "CoOccurrence") if flags.smoke else ()))
         for name, fit in fits(dataset, flags.smoke).items():
             if wanted and name not in wanted:
                 continue

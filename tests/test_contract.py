@@ -13,7 +13,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, sampling, training
-from rezoo.models import MF, NARM, STAMP, BiasedMF, GRU4Rec, NeuMF, SASRec, SVDpp, WideDeep
+from rezoo.models import MF, NARM, STAMP, BiasedMF, Caser, GRU4Rec, NeuMF, NextItNet, SASRec, SVDpp, WideDeep
 from rezoo.nn.recurrent import LSTM
 from rezoo.nn.similarity import cosine
 from rezoo.types import Batch, Query
@@ -46,6 +46,8 @@ CASES = {
     "NARM-cosine": Case(NARM(ITEMS, 4, 5, similarity=cosine(8.0)), "next_item_softmax"),
     "STAMP": Case(STAMP(ITEMS, 4, dropout=0.3), "next_item_softmax"),
     "SASRec": Case(SASRec(ITEMS, 4, num_heads=2, max_length=L, dropout=0.3), "next_item_softmax"),
+    "Caser": Case(Caser(ITEMS, 4, USERS, 3, 2, 2, dropout=0.3), "next_item_softmax"),
+    "NextItNet": Case(NextItNet(ITEMS, 4, (1, 2), 2, dropout=0.3), "next_item_softmax"),
 }
 every_model = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 

@@ -8,8 +8,24 @@ import numpy as np
 import pytest
 
 from rezoo import evaluation
-from rezoo.models import NARM, STAMP, CoOccurrence, GRU4Rec, NeuMF, Popularity, SASRec, WideDeep
+from rezoo.data.sessions import Sessions
+from rezoo.models import (
+    NARM,
+    SKNN,
+    STAMP,
+    VSKNN,
+    Caser,
+    CoOccurrence,
+    GRU4Rec,
+    NeuMF,
+    NextItNet,
+    Popularity,
+    SASRec,
+    SessionPopularity,
+    WideDeep,
+)
 from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.models.session import neighbours
 from rezoo.nn.recurrent import GRU, LSTM
 from rezoo.types import Query
 
@@ -158,3 +174,60 @@ def test_sasrec_sees_nothing_after_an_event_and_knows_the_order_before_it():
 
     np.testing.assert_allclose(states([[1, 2, 3, 4]])[:2], states([[1, 2, 7, 8]])[:2], atol=1e-6)
     assert np.abs(states([[1, 2, 3, 4]])[3] - states([[2, 1, 3, 4]])[3]).max() > 1e-4
+
+
+def test_session_popularity_counts_this_session_first():
+    variables = popularity.fit(np.array([[3, 3], [1, 0]]), 5)
+    score = evaluation.score_all(SessionPopularity(5), variables, query([[2, 2, 1], [0, 0, 0]]))
+    assert np.argsort(-score[0])[:3].tolist() == [2, 1, 3] and score[1].argmax() == 3
+
+
+@pytest.mark.parametrize("kind", [SKNN, VSKNN])
+def test_neighbours_equal_their_formulas_by_brute_force(kind):
+    past = [[1, 2, 3], [3, 4], [2, 5, 2], [6, 1], [5, 6, 7, 1]]
+    made = Sessions(np.concatenate(past).astype(np.int32), np.array([0, 3, 5, 8, 10, 14]))
+    variables = neighbours.fit(made, 9, recent=4, longest=5)
+    model = kind(9, 6, recent=4, longest=5, k=3)
+    asked = [[1, 2], [7, 6, 3], [8, 0]]
+    score = np.asarray(evaluation.score_all(model, variables, query([[*s, 0][:3] for s in asked])))
+    for row, session in enumerate(asked):
+        session = [i for i in session if i]
+        place = {i: len(session) - 1 - at for at, i in enumerate(session)}
+        found = []
+        for n in past:
+            shared = [i for i in session if i in n]
+            weights = [(len(session) - place[i]) / len(session) for i in shared]
+            cosine = len(shared) / np.sqrt(len(session) * len(n))
+            found.append(sum(weights) if kind is VSKNN else cosine)
+        expected = np.zeros(9)
+        for n in np.argsort(-np.array(found), kind="stable")[:3]:
+            steps = min([place[i] for i in session if i in past[n]], default=0)
+            for i in set(past[n]):
+                idf = np.log(len(past) / sum(i in other for other in past))
+                expected[i] += found[n] * ((1 - 0.1 * steps) * idf if kind is VSKNN else 1)
+        np.testing.assert_allclose(score[row], expected, atol=1e-3)
+
+
+def test_nextitnet_sees_as_far_back_as_its_dilations_and_no_further():
+    model, asked = NextItNet(9, 4, (1,), kernel=2), query([[1, 2, 3, 4, 5]])
+    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+
+    def last(history):
+        return model.apply(variables, query(history), method="encode")[0]
+
+    before = last([[1, 2, 3, 4, 5]])  # two convolutions, dilations 1 and 2: three steps back
+    np.testing.assert_array_equal(before, last([[7, 2, 3, 4, 5]]))
+    assert np.abs(before - last([[1, 7, 3, 4, 5]])).max() > 1e-5
+
+
+def test_caser_sees_its_window_alone_and_the_user():
+    model, asked = Caser(9, 4, num_users=4, window=3), query([[1, 2, 3, 4, 5]], [1])
+    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+
+    def last(history, user):
+        return model.apply(variables, query(history, [user]), method="encode")[0]
+
+    before = last([[1, 2, 3, 4, 5]], 1)
+    np.testing.assert_array_equal(before, last([[7, 8, 3, 4, 5]], 1))
+    assert np.abs(before - last([[1, 2, 7, 4, 5]], 1)).max() > 1e-5
+    assert np.abs(before - last([[1, 2, 3, 4, 5]], 2)).max() > 1e-5

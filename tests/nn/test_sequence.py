@@ -7,7 +7,7 @@ import pytest
 from rezoo import losses, objectives, training
 from rezoo.data import packing
 from rezoo.data.sessions import Sessions, next_item_batch, offsets_of
-from rezoo.models import NARM, STAMP, GRU4Rec, SASRec
+from rezoo.models import NARM, STAMP, Caser, GRU4Rec, NextItNet, SASRec
 from rezoo.nn import sequence
 from rezoo.types import Batch, Query
 
@@ -16,6 +16,8 @@ MODELS = {
     "NARM": NARM(9, 4, 5),
     "STAMP": STAMP(9, 4),
     "SASRec": SASRec(9, 4, num_heads=2, max_length=6),
+    "Caser": Caser(9, 4, window=3),
+    "NextItNet": NextItNet(9, 4, (1, 2)),
 }
 every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 

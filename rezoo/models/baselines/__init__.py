@@ -2,5 +2,6 @@
 
 from rezoo.models.baselines.cooccurrence import CoOccurrence
 from rezoo.models.baselines.popularity import Popularity
+from rezoo.models.baselines.session_popularity import SessionPopularity
 
-__all__ = ["CoOccurrence", "Popularity"]
+__all__ = ["CoOccurrence", "Popularity", "SessionPopularity"]
