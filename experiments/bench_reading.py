@@ -47,11 +47,11 @@ def main(flags: Flags, results: Results) -> None:
         } | logs
     for name, path in logs.items():
         found = [one(path) for _ in range(1 if flags.smoke else flags.seeds)]
-        about = {"dataset": name, "protocol": f"{found[0]['rows']:,} rows, a process each"}
+        about = ("files.read", name, f"{found[0]['rows']:,} rows, a process each")
         seconds = [read["seconds"] for read in found]
-        results.add("files.read", **about, metric="seconds", values=seconds, seconds=sum(seconds))
+        results.add(*about, "seconds", seconds, seconds=sum(seconds))
         ratio = [read["peak_over_arrays"] for read in found]
-        results.add("files.read", **about, metric="peak memory over arrays", values=ratio, seconds=0.0)
+        results.add(*about, "peak memory over arrays", ratio, seconds=0.0)
     results.finish()
 
 

@@ -185,7 +185,7 @@ def run(
     seeds: int,
 ) -> None:
     """Every seed that is missing of one model."""
-    row = {"dataset": dataset, "protocol": protocol}
+    row: dict[str, Any] = {"dataset": dataset, "protocol": protocol}
     done = len(results.values(name, **row, metric=f"auc {tasks[-1]}"))
     if done >= seeds:
         return

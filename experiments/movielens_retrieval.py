@@ -72,7 +72,7 @@ def prepare(log: Interactions, users: dict[str, np.ndarray]) -> Data:
 
 def histories(log: Interactions) -> tuple[np.ndarray, np.ndarray]:
     """Movies and times of every user, oldest first: `[U L]`, 0 after the last."""
-    order = np.lexsort((log.timestamp, log.user))
+    order = np.lexsort((np.asarray(log.timestamp), log.user))
     users = np.arange(log.num_users)
     time = np.asarray(log.timestamp)[order]
     rows = (padded(users, log.user[order], column)[0] for column in (log.item[order], time))

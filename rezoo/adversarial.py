@@ -12,7 +12,7 @@ networks alternating inside one `lax.scan`:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -107,7 +107,7 @@ def parts(optimizers: Mapping[str, optax.GradientTransformation]) -> optax.Gradi
     def update(grads: Any, states: Any, params: Any = None) -> tuple[Any, Any]:
         raise ValueError("the parts of this model are trained in turn: take `only` and `in_turn`")
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformation(init, cast(Any, update))
 
 
 def only(name: str, objective: Objective, optimizer: optax.GradientTransformation) -> Step:

@@ -73,7 +73,8 @@ def load(manual_dir: str | Path | None = None) -> Frappe:
     for name in names:
         if f"frappe.{name}.libfm" not in members:
             raise DataError(f"{file}: no frappe.{name}.libfm in it; add it from {URL}")
-    return Frappe(*(_read(file, members[f"frappe.{name}.libfm"]) for name in names), resampled)
+    train, valid, test = (_read(file, members[f"frappe.{name}.libfm"]) for name in names)
+    return Frappe(train, valid, test, resampled)
 
 
 def _read(file: Path, member: str) -> Clicks:

@@ -10,6 +10,7 @@ Differs from the paper: the score is a logit.
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -49,6 +50,6 @@ def attention(
     model: AFM, variables: Variables, query: Query, item: Int[Array, " B *C"]
 ) -> tuple[list[tuple[str, str]], Float[Array, " B *C P"]]:
     """The P pairs of columns, and how much of the score's sum each makes up: weights that add to 1."""
-    _, sown = model.apply(variables, query, item, mutable=["intermediates"])
+    sown: Any = model.apply(variables, query, item, mutable=["intermediates"])[1]
     names = field_names(model.sizes, query, variables.get("catalogue", {}))
     return list(itertools.combinations(names, 2)), sown["intermediates"]["attention"][0]
