@@ -120,6 +120,8 @@ def slices(
             axis.set_xscale("log")
         axis.set_xlabel(name)
     axes[0].set_ylabel(metric)
+    if units is not None:
+        figure.suptitle("star: the best; larger and darker: trained for longer", fontsize=9)
     return figure
 
 

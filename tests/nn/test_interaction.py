@@ -31,7 +31,8 @@ def test_the_cross_layers_are_their_equations():
     x_0, x = jnp.asarray(jax.random.normal(jax.random.key(0), (2, 3, 6)))
     full = interaction.Cross()
     params = full.init(jax.random.key(1), x_0, x)["params"]["Dense_0"]
-    expected = np.asarray(x_0) * (x @ np.asarray(params["kernel"]) + np.asarray(params["bias"])) + x
+    kernel, bias = np.asarray(params["kernel"]), np.asarray(params["bias"])
+    expected = np.asarray(x_0) * (np.asarray(x) @ kernel + bias) + np.asarray(x)
     np.testing.assert_allclose(
         full.apply({"params": {"Dense_0": params}}, x_0, x), expected, rtol=1e-4, atol=1e-5
     )
