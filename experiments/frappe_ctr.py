@@ -4,10 +4,11 @@
 
 Validation and test are the official files. The official training file is not to be had: its
 positives are, and its negatives were drawn again by the rule of the official ones. Embeddings are 10
-wide, batches 512, networks 200-200. For every model the same few values of λ, of the squared embeddings for each
-observation, are tried with one seed and the best by AUC on the validation part is kept; then every
-seed trains until that AUC has not risen for `PATIENCE` epochs, and the best epoch's variables are
-tested once. "Published" is BARS' (https://openbenchmark.github.io/BARS/CTR/leaderboard/frappe_x1.html).
+wide, batches 512, networks 200-200. For every model the same few values of λ, of the squared
+embeddings for each observation, are tried with one seed and the best by AUC on the validation part is
+kept; then every seed trains until that AUC has not risen for `PATIENCE` epochs, and the best epoch's
+variables are tested once. "Published" is BARS'
+(https://openbenchmark.github.io/BARS/CTR/leaderboard/frappe_x1.html).
 """
 
 import time
