@@ -82,7 +82,7 @@ def _read(file: Path, member: str) -> Clicks:
     if feature.shape[1] != len(FIRST):
         raise DataError(f"{member}: rows have {feature.shape[1]} features; Frappe has {len(FIRST)} columns")
     first = np.array(list(FIRST.values()))
-    dense = feature - first[None] + 1
+    dense = (feature - first[None] + 1).astype(np.int32)
     wrong = (dense < 1) | (dense > np.array(list(SIZES.values()))[None])
     if wrong.any():
         row, column = np.argwhere(wrong)[0]

@@ -39,7 +39,7 @@ class AFM(nn.Module):
         linear = Linear(self.sizes, name="linear")(query, item, catalogue)
         v = field_vectors(FieldEmbed(self.sizes, self.dim, name="factors"), query, item, catalogue)
         product = pair_products(v)
-        hidden = nn.relu(nn.Dense(self.attention_width, name="attention")(product))
+        hidden = nn.relu(nn.Dense(self.attention_width, name="attention_layer")(product))
         weight = nn.softmax(nn.Dense(1, use_bias=False, name="attention_score")(hidden).squeeze(-1))
         self.sow("intermediates", "attention", weight)
         pooled = Dropout(self.dropout)(jnp.einsum("...p,...pd->...d", weight, product))
