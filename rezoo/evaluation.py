@@ -33,23 +33,26 @@ def score_all(
     """The score of every item for each query; column 0 belongs to no item.
 
     A retriever (`encode`, `table`) takes one matrix product; any other model is called on the
-    slate of all items. `num_items` is taken from the model (`num_items` or `sizes["item"]`) if not
-    given; give it to score a longer catalogue.
+    slate of all items. How many there are is told by `num_items`, else by the collection
+    `catalogue`, which may be longer than in training, else by the model (`num_items` or
+    `sizes["item"]`).
     """
     if hasattr(model, "encode") and hasattr(model, "table"):
         states = _apply(model, variables, query, method="encode")
         return jnp.einsum("bd,nd->bn", states, _apply(model, variables, method="table"))
-    count = catalogue_size(model) if num_items is None else num_items
+    count = catalogue_size(model, variables) if num_items is None else num_items
     item = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32)[None], (query.user.shape[0], count))
     return _apply(model, variables, query, item)
 
 
-def catalogue_size(model: Any) -> int:
-    """Rows of the model's item table.
+def catalogue_size(model: Any, variables: Variables | None = None) -> int:
+    """Rows of the collection `catalogue`, or of the model's item table.
 
     Raises:
-      ValueError: if the model does not tell.
+      ValueError: if neither tells.
     """
+    for column in (variables or {}).get("catalogue", {}).values():
+        return column.shape[0]
     size = getattr(model, "num_items", None) or dict(getattr(model, "sizes", {})).get("item")
     if size is None:
         raise ValueError(
@@ -147,6 +150,14 @@ def predict(
     return _in_blocks(lambda rows: (_apply(model, variables, *rows),), rows, block)[0]
 
 
+def predict_tasks(
+    model: nn.Module, variables: Variables, batch: Batch, *, block: int = 4096
+) -> dict[str, Float[Array, " B *C"]]:
+    """A multi-task model's score by task of every element of the batch, computed in blocks of rows."""
+    rows = (batch.query, batch.item)
+    return _in_blocks(lambda rows: _apply(model, variables, *rows, method="tasks"), rows, block)
+
+
 def evaluate_ratings(
     model: nn.Module,
     variables: Variables,
@@ -197,7 +208,7 @@ def recommend(
       query: who asks.
       k: length of the lists.
       exclude: items that must not be recommended, 0 = padding.
-      num_items: rows of the catalogue, if it is longer than the model's table.
+      num_items: rows of the catalogue, if neither its collection nor the model tells.
       block: queries at once.
       item_block: items at once.
     """
@@ -205,7 +216,7 @@ def recommend(
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
     retriever = hasattr(model, "encode") and hasattr(model, "table")
     table = _apply(model, variables, method="table") if retriever else None
-    total = (num_items or catalogue_size(model)) if table is None else table.shape[0]
+    total = (num_items or catalogue_size(model, variables)) if table is None else table.shape[0]
     item_block = min(item_block, max(total, k))
     starts = jnp.arange(0, total, item_block, dtype=jnp.int32)
 

@@ -5,8 +5,12 @@ number of other items with the same score: its expected place if ties were broke
 counts within k if it is ≤ k, so a model that scores all items alike is as bad as it is: every
 target has the middle rank. This is decided here and nowhere else.
 
-The last axis is the list; leading axes are batch; `where` masks.
+The last axis is the list; leading axes are batch; `where` masks. Metrics of ranks take a `cutoff`,
+which says how much a rank counts within k: all or nothing unless it is told otherwise.
+`rezoo.losses.smooth` and `bound` make losses of these metrics by exchanging ranks and cut-off.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +19,8 @@ from jaxtyping import Array, Bool, Float, Int
 Values = Float[Array, " *B"]
 Mask = Bool[Array, " *B"]
 Ranks = Float[Array, " *B T"]
+Cutoff = Callable[[Array, int], Array]
+"""`(rank, k) -> how much each rank counts`, elementwise."""
 
 
 def rmse(score: Values, label: Values, *, where: Mask | None = None) -> Float[Array, ""]:
@@ -111,28 +117,37 @@ def target_ranks(
     return jnp.moveaxis(jax.lax.map(one, jnp.moveaxis(target, -1, 0)), 0, -1)
 
 
-def hr(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int) -> Values:
+def within(rank: Float[Array, " *B"], k: int) -> Float[Array, " *B"]:
+    """1 where the rank is at most k, else 0."""
+    return (rank <= k).astype(jnp.float32)
+
+
+def hr(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int, cutoff: Cutoff = within) -> Values:
     """Hit rate: 1 if any target ranks within k.
 
     >>> hr(jnp.array([[11.0, 3.0], [20.0, 30.0]]), k=10).tolist()
     [1.0, 0.0]
     """
-    return _hits(rank, where, k).max(axis=-1, initial=0.0)
+    return _largest(_hits(rank, where, k, cutoff), where)
 
 
-def recall(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int) -> Values:
+def recall(
+    rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int, cutoff: Cutoff = within
+) -> Values:
     """The share of the targets that rank within k."""
-    return _hits(rank, where, k).sum(-1) / jnp.maximum(_count(rank, where), 1)
+    return _hits(rank, where, k, cutoff).sum(-1) / jnp.maximum(_count(rank, where), 1)
 
 
-def precision(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int) -> Values:
+def precision(
+    rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int, cutoff: Cutoff = within
+) -> Values:
     """The share of the first k places that targets take."""
-    return _hits(rank, where, k).sum(-1) / k
+    return _hits(rank, where, k, cutoff).sum(-1) / k
 
 
-def mrr(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int) -> Values:
+def mrr(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int, cutoff: Cutoff = within) -> Values:
     """One over the best target's rank, 0 beyond k (Voorhees 1999)."""
-    return (_hits(rank, where, k) / rank).max(axis=-1, initial=0.0)
+    return _largest(_hits(rank, where, k, cutoff) / rank, where)
 
 
 def ndcg(
@@ -141,6 +156,7 @@ def ndcg(
     where: Bool[Array, " *B T"] | None = None,
     k: int,
     gain: Float[Array, " *B T"] | None = None,
+    cutoff: Cutoff = within,
 ) -> Values:
     """Σ gain / log₂(rank + 1) within k, over that of the best possible order.
 
@@ -149,22 +165,30 @@ def ndcg(
     """
     gain = jnp.ones(rank.shape) if gain is None else gain
     gain = gain if where is None else jnp.where(where, gain, 0.0)
-    dcg = (gain * _hits(rank, where, k) / jnp.log2(rank + 1)).sum(-1)
-    best = -jnp.sort(-gain, axis=-1)[..., :k]
-    discount = jnp.log2(jnp.arange(best.shape[-1]) + 2.0).reshape((1,) * (best.ndim - 1) + (-1,))
-    ideal = (best / discount).sum(-1)
+    dcg = (gain * _hits(rank, where, k, cutoff) / jnp.log2(rank + 1)).sum(-1)
+    ideal = ideal_dcg(gain, k)
     return jnp.where(ideal > 0, dcg / jnp.where(ideal > 0, ideal, 1.0), 0.0)
 
 
-def average_precision(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int) -> Values:
+def ideal_dcg(gain: Float[Array, " *B T"], k: int) -> Values:
+    """Σ gain / log₂(rank + 1) within k of the best possible order."""
+    best = -jnp.sort(-gain, axis=-1)[..., :k]
+    discount = jnp.log2(jnp.arange(best.shape[-1]) + 2.0).reshape((1,) * (best.ndim - 1) + (-1,))
+    return (best / discount).sum(-1)
+
+
+def average_precision(
+    rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int, cutoff: Cutoff = within
+) -> Values:
     """Mean over the targets, k at most, of the precision at each one's place, 0 beyond k.
 
     MAP@k is its mean over users.
     """
-    hit = _hits(rank, where, k)
-    order = jnp.sort(jnp.where(hit > 0, rank, jnp.inf), axis=-1)
+    hit = _hits(rank, where, k, cutoff)
+    order = jnp.argsort(rank if where is None else jnp.where(where, rank, jnp.inf), axis=-1)
+    hit, rank = (jnp.take_along_axis(x, order, axis=-1) for x in (hit, rank))
     place = jnp.arange(1.0, rank.shape[-1] + 1).reshape((1,) * (rank.ndim - 1) + (-1,))
-    return (place / order).sum(-1) / jnp.clip(_count(rank, where), 1, k)
+    return (hit * place / rank).sum(-1) / jnp.clip(_count(rank, where), 1, k)
 
 
 def mean_over_users(
@@ -226,9 +250,16 @@ def _ascending_ranks(value: Float[Array, " C"]) -> Float[Array, " C"]:
     return (low + high + 1) / 2
 
 
-def _hits(rank: Array, where: Array | None, k: int) -> Array:
-    hit = rank <= k
-    return (hit if where is None else hit & where).astype(jnp.float32)
+def _hits(rank: Array, where: Array | None, k: int, cutoff: Cutoff) -> Array:
+    hit = cutoff(rank, k)
+    return hit if where is None else jnp.where(where, hit, 0.0)
+
+
+def _largest(value: Array, where: Array | None) -> Array:
+    """Over what counts; 0 if nothing does."""
+    where = jnp.ones(value.shape, bool) if where is None else where
+    largest = jnp.where(where, value, -jnp.inf).max(axis=-1, initial=-jnp.inf)
+    return jnp.where(where.any(axis=-1), largest, 0.0)
 
 
 def _count(rank: Array, where: Array | None) -> Array:

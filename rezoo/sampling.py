@@ -33,10 +33,7 @@ def popularity(count: Float[Array, " N"] | np.ndarray, alpha: float = 0.75) -> S
     Raises:
       ValueError: if no item has a count.
     """
-    weight = np.asarray(count, np.float64) ** alpha * (np.asarray(count) > 0)
-    weight[0] = 0
-    if not weight.sum() > 0:
-        raise ValueError("no item has a count: give the number of times each item occurs, by item id")
+    weight = _weight(count, alpha)
     cumulative = jnp.asarray(np.cumsum(weight) / weight.sum(), jnp.float32)
     last = int(np.flatnonzero(weight)[-1])
 
@@ -46,6 +43,19 @@ def popularity(count: Float[Array, " N"] | np.ndarray, alpha: float = 0.75) -> S
         return jnp.minimum(found, last).astype(jnp.int32)
 
     return sample
+
+
+def log_popularity(count: Float[Array, " N"] | np.ndarray, alpha: float = 0.75) -> Float[Array, " N"]:
+    """Logarithm of the probability of each item under `popularity`, for a loss that corrects for it.
+
+    An item that does not occur is never drawn; it gets the smallest of the others'.
+
+    >>> print(jnp.exp(log_popularity(np.array([0.0, 3.0, 1.0, 0.0]), 1.0)).round(2))
+    [0.25 0.75 0.25 0.25]
+    """
+    weight = _weight(count, alpha)
+    rarest = weight[weight > 0].min()
+    return jnp.asarray(np.log(np.maximum(weight, rarest) / weight.sum()), jnp.float32)
 
 
 def in_batch() -> Sampler:
@@ -147,3 +157,11 @@ def excluding(sampler: Sampler, positives: Known, num_items: int, *, redraws: in
         return jnp.where(is_known(user, moved), 0, moved)
 
     return sample
+
+
+def _weight(count: Float[Array, " N"] | np.ndarray, alpha: float) -> np.ndarray:
+    weight = np.asarray(count, np.float64) ** alpha * (np.asarray(count) > 0)
+    weight[0] = 0
+    if not weight.sum() > 0:
+        raise ValueError("no item has a count: give the number of times each item occurs, by item id")
+    return weight

@@ -1,11 +1,15 @@
 """Studies: one training function over seeds and value hyper-parameters, as one compiled program."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from rezoo import chunks
 
 
 class Summary(NamedTuple):
@@ -32,49 +36,57 @@ def study(
     grid: Mapping[str, jax.Array] | None = None,
     *,
     at_once: int | None = None,
+    memory: float | None = None,
+    folder: str | Path | None = None,
 ) -> Any:
-    """`train(key, **point)` for every point of the grid and every seed, in one program.
+    """`train(key, **point)` for every point of the grid and every seed, compiled once.
 
     Value hyper-parameters (rates, penalties, temperatures) may be in the grid; what changes shapes
     (widths, layers, batch size) is a loop around studies. Seeds are the inner `vmap`, so what
     depends on the point alone is computed once per point.
 
+    What chooses hyper-parameters by what `train` returns must train and measure on the training and
+    the validation part. The test part is for another `train`, of the one point that `best` gives.
+
     Args:
       train: pure; builds its optimizer and objective inside.
       seeds: keys, `[S]`.
       grid: columns of one length G, a hyper-parameter each; every row is a point.
-      at_once: so many members (a point with a seed) side by side, then the next ones, still in one
-        program; all of them if not given. Side by side is what fills an accelerator. On a CPU, where
-        one member's tables fit into the cache and all members' do not, 1 is faster; and it takes
-        the memory of `at_once` members.
+      at_once: so many members (a point with a seed) side by side, then the next ones, by the same
+        program; all of them if not given. Side by side is what fills an accelerator. On a CPU,
+        where one member's tables fit into the cache and all members' do not, 1 is faster; and it
+        takes the memory of `at_once` members.
+      memory: bytes to plan with; what is free if not given. Members that do not fit side by side
+        run in parts that do, and a line of the log says so.
+      folder: keep the results here, after every `at_once` members. A study killed at any moment and
+        started again ends bit for bit where it would have ended.
 
     Returns:
       What `train` returns, with leading axes `[G S]`, or `[S]` without a grid.
 
     Raises:
-      ValueError: if the grid's columns differ in length, or `at_once` is less than 1.
+      ValueError: if the grid's columns differ in length, `at_once` is less than 1, or `folder` holds
+        another study.
+      MemoryError: if one member alone does not fit into memory.
     """
-    if at_once is not None and at_once < 1:
-        raise ValueError(f"at_once must be 1 or more, but is {at_once}")
-    grid = grid or {}
-    lengths = {name: len(column) for name, column in grid.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"the grid's columns must have one length, but they have {lengths}")
-
-    columns = {name: jnp.asarray(column) for name, column in grid.items()}
-    if at_once is None:
+    columns = checked(grid or {})
+    shape = (*(len(column) for column in list(columns.values())[:1]), len(seeds))
+    total = int(np.prod(shape))
+    if at_once is None and folder is None:
         seeded = jax.vmap(lambda key, values: train(key, **values), (0, None))
         run = jax.vmap(seeded, (None, 0)) if grid else seeded
-        return jax.jit(run)(seeds, columns)
+        program = jax.jit(run).lower(seeds, columns).compile()
+        at_once = chunks.share(program, total, chunks.free_memory() if memory is None else memory)
+        if at_once == total:
+            return program(seeds, columns)
 
-    shape = (*list(lengths.values())[:1], len(seeds))
     place = np.indices(shape).reshape(len(shape), -1)
-    members = seeds[place[-1]], {name: column[place[0]] for name, column in columns.items()}
+    members = {name: column[place[0]] for name, column in columns.items()}
 
-    def one(member: tuple[jax.Array, dict[str, jax.Array]]) -> Any:
-        return train(member[0], **member[1])
+    def one(key: jax.Array, values: dict[str, jax.Array]) -> Any:
+        return train(key, **values)
 
-    results = jax.jit(lambda members: jax.lax.map(one, members, batch_size=at_once))(members)
+    results = chunks.run(one, seeds[place[-1]], members, at_once=at_once, memory=memory, folder=folder)
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)
 
 
@@ -86,6 +98,56 @@ def product(**axes: Sequence[float]) -> dict[str, jax.Array]:
     """
     mesh = jnp.meshgrid(*(jnp.asarray(values) for values in axes.values()), indexing="ij")
     return {name: column.ravel() for name, column in zip(axes, mesh, strict=True)}
+
+
+def draw(key: jax.Array, count: int, **axes: Callable[[jax.Array, int], jax.Array]) -> dict[str, jax.Array]:
+    """A grid of `count` random points: `draw(key, 32, rate=log_uniform(1e-4, 1e-1), l2=uniform(0, 1))`.
+
+    Bergstra and Bengio 2012, https://jmlr.org/papers/v13/bergstra12a.html: where few of the
+    hyper-parameters matter, random points try more values of these than a `product` does. An axis
+    draws from a key of its own name, so further axes leave its values as they were.
+    """
+    return {name: axis(jax.random.fold_in(key, crc32(name.encode())), count) for name, axis in axes.items()}
+
+
+def uniform(low: float, high: float) -> Callable[[jax.Array, int], jax.Array]:
+    """An axis for `draw`: uniform in [low, high)."""
+    _check_range(low, high)
+    return lambda key, count: jax.random.uniform(key, (count,), minval=low, maxval=high)
+
+
+def log_uniform(low: float, high: float) -> Callable[[jax.Array, int], jax.Array]:
+    """An axis for `draw`: its logarithm is uniform in [ln low, ln high)."""
+    _check_range(low, high)
+    if low <= 0:
+        raise ValueError(f"a log-uniform axis starts above 0, but low is {low}")
+    exponent = uniform(float(np.log(low)), float(np.log(high)))
+    return lambda key, count: jnp.exp(exponent(key, count))
+
+
+def best(grid: Mapping[str, jax.Array], score: Any) -> dict[str, jax.Array]:
+    """The point with the highest mean score, as a grid of one row: what a last `study` takes.
+
+    Args:
+      grid: columns `[G]`.
+      score: `[G S]`, higher is better (`-rmse`), measured on the validation part. A point one of
+        whose seeds is not finite loses.
+
+    Raises:
+      FloatingPointError: if no point has only finite scores.
+    """
+    order = ranking(score)
+    if not np.isfinite(np.asarray(score)[order[0]]).all():
+        raise FloatingPointError("every point diverged: lower the rates that the grid offers")
+    return {name: jnp.asarray(column)[order[:1]] for name, column in grid.items()}
+
+
+def ranking(score: Any) -> np.ndarray:
+    """Rows of `score` `[G S]` by their mean, best first; not finite is worst, the first of equals leads."""
+    score = np.asarray(score, np.float64)
+    finite = np.isfinite(score).all(-1)
+    mean = np.where(finite, np.where(finite[:, None], score, 0.0).mean(-1), -np.inf)
+    return np.argsort(-mean, kind="stable")
 
 
 def summarise(values: Any) -> Summary:
@@ -100,3 +162,16 @@ def summarise(values: Any) -> Summary:
         error = np.sqrt((deviation**2).sum(-1) / (count - 1) / count)
     error = np.where(count > 1, error, np.nan)
     return Summary(mean, error, np.where(finite, values, np.nan), count)
+
+
+def checked(grid: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """The grid's columns as arrays; a ValueError if they differ in length."""
+    lengths = {name: len(column) for name, column in grid.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the grid's columns must have one length, but they have {lengths}")
+    return {name: jnp.asarray(column) for name, column in grid.items()}
+
+
+def _check_range(low: float, high: float) -> None:
+    if not low < high:
+        raise ValueError(f"an axis goes from low to a greater high, but low is {low} and high is {high}")

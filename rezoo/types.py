@@ -34,6 +34,14 @@ class Query(NamedTuple):
     """User and context columns by name, each with leading axis B; `{}` if none."""
 
 
+class Target(NamedTuple):
+    """What one of several tasks is to learn of each element of a batch."""
+
+    label: Float[Array, " B *C"]
+    where: Bool[Array, " B *C"]
+    """False = the label is missing, whatever stands in its place."""
+
+
 class Batch(NamedTuple):
     """Rows to learn from; a data set is just a long batch."""
 
@@ -43,6 +51,8 @@ class Batch(NamedTuple):
     """Rating, relevance grade, or 1.0 for implicit feedback."""
     where: Bool[Array, " B *C"]
     """False = padding: counts for nothing."""
+    tasks: dict[str, Target] = {}  # noqa: RUF012 (nobody writes to it)
+    """What each task of a multi-task model learns; `{}` for all others, which learn `label`."""
 
 
 class TrainState(NamedTuple):
@@ -79,6 +89,10 @@ Loss = Callable[..., jax.Array]
 Objective = Callable[[Variables, jax.Array, Batch], tuple[jax.Array, Aux]]
 """`(variables, key, batch) -> (scalar to minimise, Aux)`."""
 
+Weighting = Callable[[Scalars, Batch, Variables, Callable[[], dict[str, Any]]], jax.Array]
+"""`(loss by task, batch, variables, gradients) -> scalar`: several tasks' losses as one; `gradients()`
+gives each task's gradient by all parameters, for weightings that look at them."""
+
 Step = Callable[[TrainState, Batch], tuple[TrainState, Scalars]]
 """One update."""
 
@@ -94,6 +108,12 @@ class Scorer(Protocol):
     """
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]: ...
+
+
+class MultiTask(Scorer, Protocol):
+    """A model with a score for each of several tasks; `__call__` gives the first one's."""
+
+    def tasks(self, query: Query, item: Int[Array, " B *C"]) -> dict[str, Float[Array, " B *C"]]: ...
 
 
 class Retriever(Scorer, Protocol):

@@ -11,12 +11,24 @@ LAYERS = [
     {"types"},
     {"losses", "metrics", "sampling", "nn", "data", "checkpoint"},
     {"models"},
-    {"objectives", "evaluation"},
+    {"objectives", "evaluation", "weighting"},
     {"training", "row_sparse"},
-    {"adversarial", "jagged", "loop", "sweep"},
+    {
+        "jagged",
+        "adversarial",
+        "loop",
+        "chunks",
+        "sweep",
+        "halving",
+        "shapes",
+        "significance",
+        "report",
+        "serving",
+    },
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
 FORBIDDEN = {("models", "losses"), ("losses", "models"), ("data", "nn"), ("data", "models")}
+FORBIDDEN |= {("metrics", "losses")}  # losses are made of metrics
 FILES = sorted((ROOT / "rezoo").rglob("*.py"))
 
 

@@ -7,21 +7,33 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rezoo import evaluation
+from rezoo import evaluation, losses
 from rezoo.models import (
     CFGAN,
+    DIN,
+    ESMM,
     GMF,
     MLP,
+    PLE,
     CoOccurrence,
+    FeatureKNN,
+    FeatureMF,
+    FeatureNeuMF,
     GRU4Rec,
+    MMoE,
     MultDAE,
     MultVAE,
     NeuMF,
     Popularity,
+    SharedBottom,
+    TwoTower,
     UAutoRec,
     WideDeep,
+    YouTubeDNN,
+    YouTubeRanker,
 )
-from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.models.baselines import cooccurrence, feature_knn, popularity
+from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
 from rezoo.nn.recurrent import GRU, LSTM
 from rezoo.types import Query
@@ -71,8 +83,9 @@ def test_pretrained_neumf_scores_alpha_gmf_plus_the_rest_mlp(alpha):
     parts, whole = (GMF(4, 5, 3), MLP(4, 5, (4, 2))), NeuMF(4, 5, 3, (4, 2))
     asked, item = query([[0], [0], [0]], [1, 2, 0]), jnp.array([[1, 4], [3, 2], [0, 1]], jnp.int32)
     variables = [m.init(jax.random.key(k), asked, item) for k, m in enumerate(parts)]
-    noise = jax.random.key(9)
-    variables = [jax.tree.map(lambda x: x + jax.random.normal(noise, x.shape), v) for v in variables]
+    variables = [
+        jax.tree.map(lambda x: x + jnp.cos(jnp.arange(x.size)).reshape(x.shape), v) for v in variables
+    ]
     gmf, mlp = (m.apply(v, asked, item) for m, v in zip(parts, variables, strict=True))
     params = neumf.pretrained(*(v["params"] for v in variables), alpha)
     shapes = jax.tree.map(jnp.shape, whole.init(jax.random.key(0), asked, item)["params"])
@@ -172,3 +185,238 @@ def test_recurrent_cells_equal_their_equations_in_numpy(cell):
         outputs.append(h)
     _, states = ours.apply({"params": params}, x, ours.initial(2))
     np.testing.assert_allclose(states, np.stack(outputs, 1), rtol=1e-4, atol=1e-6)
+
+
+SIZES, PAIR = {"user": 4, "item": 6}, jnp.array([2, 5], jnp.int32)
+
+
+def noisy(model, asked, item, method=None, seed=0):
+    """Variables without zeros in them, so that biases speak too."""
+    params = model.init(jax.random.key(seed), asked, item, method=method)["params"]
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
+    return jax.tree.unflatten(
+        tree, [leaf + 0.4 * jax.random.normal(k, leaf.shape) for leaf, k in zip(leaves, keys, strict=True)]
+    )
+
+
+def test_a_shared_bottom_is_moved_by_a_task_whose_tower_alone_is_its_own():
+    model, asked = SharedBottom(SIZES, ("a", "b"), 3, (5,), (4,)), query([[0], [0]], [1, 3])
+    params = noisy(model, asked, PAIR)
+    grad = jax.grad(lambda p: model.apply({"params": p}, asked, PAIR, method="tasks")["a"].sum())(params)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(grad["b_tower"]))
+    assert np.any(grad["bottom"]["Dense_0"]["kernel"]) and np.any(grad["a_tower"]["output"]["kernel"])
+
+
+def test_mmoe_with_one_expert_is_a_shared_bottom():
+    tasks, asked = ("a", "b"), query([[0], [0]], [1, 3])
+    mmoe, bottom = MMoE(SIZES, tasks, 3, 1, (5,), (4,)), SharedBottom(SIZES, tasks, 3, (5,), (4,))
+    params = noisy(mmoe, asked, PAIR)
+    alike = {name: params[name] for name in ("inputs", "a_tower", "b_tower")}
+    alike["bottom"] = jax.tree.map(lambda leaf: leaf[0], params["experts"]["experts"])
+    ours = mmoe.apply({"params": params}, asked, PAIR, method="tasks")
+    theirs = bottom.apply({"params": alike}, asked, PAIR, method="tasks")
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5), ours, theirs)
+
+
+@pytest.mark.parametrize(("levels", "meets"), [(1, False), (2, True)])
+def test_ple_lets_a_task_hear_of_anothers_experts_from_the_second_level_on(levels, meets):
+    model, asked = PLE(SIZES, ("a", "b"), 3, levels, 2, 1, (5,), (4,)), query([[0], [0]], [1, 3])
+    params = noisy(model, asked, PAIR)
+    grad = jax.grad(lambda p: model.apply({"params": p}, asked, PAIR, method="tasks")["a"].sum())(params)
+    assert np.any(jax.tree.leaves(grad["shared_experts_0"])[1])
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(grad["b_experts_0"])) == meets
+
+
+def test_esmm_multiplies_probabilities_at_any_size():
+    model, asked = ESMM(SIZES, 3, (5,)), query([[0], [0]], [1, 3])
+    params = noisy(model, asked, PAIR)
+    for scale in (1.0, 30.0):
+        params["click_tower"]["output"]["kernel"] = scale * params["click_tower"]["output"]["kernel"]
+        score = model.apply({"params": params}, asked, PAIR, method="tasks")
+        p = {name: 1 / (1 + np.exp(-np.asarray(x, np.float64))) for name, x in score.items()}
+        np.testing.assert_allclose(p["purchase"], p["click"] * p["conversion"], rtol=1e-4)
+    low = losses.logistic(score["purchase"], jnp.ones(2))
+    assert np.isfinite(low).all()
+
+
+def test_din_weighs_the_history_by_the_product_at_hand_and_its_twin_does_not():
+    asked, item = query([[3, 1, 4, 0], [2, 2, 5, 1]]), jnp.array([[2, 5], [2, 5]], jnp.int32)
+    model, twin = DIN({"item": 6}, 3, (5,)), DIN({"item": 6}, 3, (5,), din.Mean)
+    variables = {"params": noisy(model, asked, item)}
+    variables["batch_stats"] = model.init(jax.random.key(0), asked, item)["batch_stats"]
+    weight = model.apply(variables, asked, item, method="attention")
+    assert weight.shape == (2, 2, 4) and not np.any(weight[0, :, 3])
+    assert np.abs(weight[:, 0] - weight[:, 1]).max() > 1e-3
+    assert np.abs(weight.sum(-1) - 1).min() > 1e-3  # not normalised
+    np.testing.assert_allclose(weight[1, :, 0], weight[1, :, 1], rtol=1e-5)
+    turned = query([[4, 3, 1, 0], [1, 5, 2, 2]])
+    np.testing.assert_allclose(
+        model.apply(variables, turned, item), model.apply(variables, asked, item), rtol=1e-5
+    )
+    mean = twin.apply(variables, asked, item, method="attention")
+    np.testing.assert_allclose(mean[0, 1], [1 / 3, 1 / 3, 1 / 3, 0], rtol=1e-6)
+    # The unit in NumPy, with the paper's concatenation.
+    p = jax.tree.map(np.asarray, variables["params"])
+    table, unit = p["items"]["item"]["embedding"], p["unit"]
+    h, t = table[3], table[5]
+    kernel = np.concatenate([unit[name]["kernel"] for name in ("event", "target", "product")])
+    hidden = np.concatenate([h, t, h * t]) @ kernel + unit["event"]["bias"]
+    hidden = np.where(hidden > 0, hidden, unit["activation"]["negative_slope"] * hidden)
+    expected = hidden @ unit["output"]["kernel"] + unit["output"]["bias"]
+    np.testing.assert_allclose(weight[0, 1, 0], expected[0], rtol=1e-4)
+
+
+def test_dice_takes_its_step_where_the_batch_is_and_passes_over_padding():
+    dice, counted = din.Dice(), jnp.array([True, True, True, False])
+    x = jnp.array([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0], [1e6, 1e6]])
+    variables = {**dice.init(jax.random.key(0), x), "batch": {"where": counted}}
+    variables["params"] = {"alpha": jnp.array([0.25, -0.5])}
+    rngs = {"dropout": jax.random.key(0)}
+    y, new = dice.apply(variables, x, rngs=rngs, mutable=["batch_stats"])
+    z = np.asarray(x, np.float64)[:3]
+    p = 1 / (1 + np.exp(-(z - z.mean(0)) / np.sqrt(z.var(0) + 1e-8)))
+    np.testing.assert_allclose(y[:3], p * z + (1 - p) * np.array([0.25, -0.5]) * z, rtol=1e-5)
+    np.testing.assert_allclose(new["batch_stats"]["moments"]["mean"], z.mean(0) / 100, rtol=1e-4)
+    np.testing.assert_allclose(new["batch_stats"]["moments"]["var"], 0.99 + z.var(0) / 100, rtol=1e-4)
+
+
+def test_youtube_dnn_knows_what_was_watched_and_not_in_which_order():
+    asked = query([[3, 1, 0], [0, 0, 0]])._replace(features={"example_age": jnp.array([0.5, 0.0])})
+    model = YouTubeDNN(6, {}, 3, (5,))
+    params = noisy(model, asked, PAIR)
+    p = jax.tree.map(np.asarray, params)
+    watched = np.stack([p["watched"]["embedding"][[3, 1]].mean(0), np.zeros(3)])
+    x = np.concatenate([watched, np.outer([0.5, 0.0], p["context"]["example_age_scale"])], axis=1)
+    hidden = np.maximum(x @ p["mlp"]["Dense_0"]["kernel"] + p["mlp"]["Dense_0"]["bias"], 0)
+    user = hidden @ p["last"]["kernel"] + p["last"]["bias"]
+    expected = user @ p["item"]["embedding"].T + p["item_bias"]["embedding"][:, 0]
+    np.testing.assert_allclose(
+        evaluation.score_all(model, {"params": params}, asked), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_youtube_rankers_odds_are_the_expected_amount():
+    spent = jnp.array([0.0, 0, 0, 0, 0, 0, 0, 12, 0, 30])
+    score = 0.0
+    for _ in range(60):  # Newton's method on one shared score
+        slope, bend = (
+            jax.grad(lambda s: losses.weighted_logistic(jnp.full(10, s), spent).mean()),
+            jax.grad(jax.grad(lambda s: losses.weighted_logistic(jnp.full(10, s), spent).mean())),
+        )
+        score -= float(slope(score) / bend(score))
+    np.testing.assert_allclose(np.exp(score), 42 / 8, rtol=1e-4)
+    asked = query([[1], [2]], [1, 3])._replace(features={"price": jnp.array([0.0, -4.0])})
+    model = YouTubeRanker(SIZES, 2, (4,))
+    params = noisy(model, asked, PAIR)
+    grad = jax.grad(lambda p: model.apply({"params": p}, asked, PAIR).sum())(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grad))
+    assert {"price_scale", "price_squared_scale", "price_root_scale"} <= set(params["fields"])
+
+
+def test_two_towers_meet_in_one_weighted_product():
+    asked, model = query([[0], [0]], [1, 3]), TwoTower(SIZES, 2, (4, 3))
+    params = noisy(model, asked, PAIR)
+    p = jax.tree.map(np.asarray, params)
+
+    def tower(x, which):
+        hidden = np.maximum(
+            x @ p[f"{which}_tower"]["Dense_0"]["kernel"] + p[f"{which}_tower"]["Dense_0"]["bias"], 0
+        )
+        return hidden @ p[f"{which}_output"]["kernel"] + p[f"{which}_output"]["bias"]
+
+    user = tower(np.concatenate([np.zeros((2, 2)), p["users"]["user"]["embedding"][[1, 3]]], axis=1), "user")
+    item = tower(p["items"]["item"]["embedding"][[2, 5]], "item")
+    np.testing.assert_allclose(
+        model.apply({"params": params}, asked, PAIR), (user * item) @ p["weight"], rtol=1e-4, atol=1e-5
+    )
+
+
+def feature_model(name, drop):
+    user, item = {"age": 4, "income": None}, {"words": 6, "price": None}
+    widths = {"dim": 3} if name == "FeatureMF" else {"dim": 3, "widths": (4, 2)}
+    model = {"FeatureMF": FeatureMF, "FeatureNeuMF": FeatureNeuMF}[name]
+    return model(5, 7, user, item, **widths, id_dropout=drop)
+
+
+FEATURES = {"age": jnp.array([1, 2]), "income": jnp.array([0.3, -1.0])}
+CATALOGUE = {"words": jnp.array([[0, 0], [1, 2], [3, 0], *[[4, 5]] * 6]), "price": jnp.linspace(-1, 1, 9)}
+
+
+def feature_params(model, asked, item):
+    """Parameters with no zeros left in them."""
+    rngs = {"params": jax.random.key(0)}
+    _, made = model.apply({"catalogue": CATALOGUE}, asked, item, rngs=rngs, mutable=["params"])
+    return jax.tree.map(lambda x: x + 0.1, made["params"])
+
+
+@pytest.mark.parametrize("name", ["FeatureMF", "FeatureNeuMF"])
+def test_without_ids_a_feature_model_knows_all_by_their_features(name):
+    catalogue = {**CATALOGUE, "price": CATALOGUE["price"].at[8].set(CATALOGUE["price"][4])}
+    asked = query([[0], [0]], [1, 2])._replace(features=FEATURES)
+    seen, new = jnp.array([4, 4], jnp.int32), jnp.array([8, 8], jnp.int32)
+    model = feature_model(name, 1.0)
+    variables = {"params": feature_params(model, asked, seen), "catalogue": catalogue}
+    known = model.apply(variables, asked, seen)
+    dropped = model.apply(variables, asked, seen, rngs={"dropout": jax.random.key(1)})
+    nobody = asked._replace(user=jnp.array([0, 99], jnp.int32))
+    np.testing.assert_allclose(dropped, model.apply(variables, nobody, new), rtol=1e-6)
+    assert (np.abs(dropped - known) > 1e-4).all()
+
+
+def test_feature_mf_is_mf_on_sums_of_embeddings():
+    model = feature_model("FeatureMF", 0.5)
+    asked = query([[0], [0]], [1, 9])._replace(features=FEATURES)
+    item = jnp.array([1, 8], jnp.int32)
+    params = feature_params(model, asked, item)
+    user, items = (jax.tree.map(np.asarray, params[side]) for side in ("user", "item"))
+    user, items = jax.tree.map(np.asarray, params["user"]), jax.tree.map(np.asarray, params["item"])
+    p = user["id"]["embedding"][[1, 0]] + user["feature"]["age"]["embedding"][[1, 2]]
+    p = p + np.array([[0.3], [-1.0]]) * user["feature"]["income_scale"]
+    words = items["feature"]["words"]["embedding"]
+    q = items["id"]["embedding"][[1, 0]] + np.stack([words[[1, 2]].mean(0), words[[4, 5]].mean(0)])
+    q = q + np.array([[-0.75], [1.0]]) * items["feature"]["price_scale"]
+    expected = (p * q[:, :-1]).sum(1) + q[:, -1]
+    score = model.apply({"params": params, "catalogue": CATALOGUE}, asked, item)
+    np.testing.assert_allclose(score, expected, rtol=1e-5)
+
+
+def test_a_feature_model_says_which_column_it_misses():
+    model = feature_model("FeatureMF", 0.5)
+    asked, item = query([[0]], [1]), jnp.array([1], jnp.int32)
+    with pytest.raises(ValueError, match="no column of the feature 'age'; there are none"):
+        model.init(jax.random.key(0), asked, item)
+    wrong = asked._replace(features={"age": jnp.ones(1), "income": jnp.ones(1)})
+    with pytest.raises(ValueError, match="'age' is float32; the model takes integers below 4"):
+        model.init(jax.random.key(0), wrong, item)
+
+
+def test_feature_knn_equals_its_equations_in_numpy():
+    rng = np.random.default_rng(0)
+    user_vectors, item_vectors = rng.random((6, 4)), rng.random((8, 5))
+    user_vectors[0] = item_vectors[0] = 0
+    user, item = rng.integers(1, 5, 20), rng.integers(1, 7, 20)  # user 5 and item 7 are new
+    variables = feature_knn.fit(user, item, user_vectors, item_vectors, k=2, weight=0.5)
+    score = evaluation.score_all(FeatureKNN(6, 8), variables, query(np.zeros((6, 1)), np.arange(6)))
+    known = {(u, i) for u, i in zip(user.tolist(), item.tolist(), strict=True)}
+
+    def nearest(vectors, n, known):
+        cosine = {m: v @ vectors[n] / np.linalg.norm(v) for m, v in enumerate(vectors) if m in known - {n}}
+        best = sorted(cosine, key=cosine.get)[-2:]
+        return {m: cosine[m] / sum(cosine[b] for b in best) for b in [0] for m in best}
+
+    def profile(u, i):
+        mine = {u: 1.0} if u < 5 else nearest(user_vectors, u, {u for u, _ in known})
+        return sum(w * ((v, i) in known) for v, w in mine.items())
+
+    for u in range(1, 6):
+        for i in range(1, 8):
+            close = nearest(item_vectors, i, {i for _, i in known})
+            expected = profile(u, i) + 0.5 * sum(w * profile(u, j) for j, w in close.items())
+            np.testing.assert_allclose(score[u, i], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_tf_idf_weighs_rare_terms_and_leaves_padding_out():
+    vector = feature_knn.tf_idf(np.array([[1, 2, 0], [1, 0, 0], [1, 2, 2]]), 3)
+    rare = np.log(3 / 2)
+    np.testing.assert_allclose(vector, [[0, 0, rare], [0, 0, 0], [0, 0, (1 + np.log(2)) * rare]], atol=1e-6)

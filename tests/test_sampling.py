@@ -97,3 +97,14 @@ def test_samplers_vmap_over_keys():
     keys = jax.vmap(jax.random.key)(jnp.arange(4))
     many = jax.vmap(lambda key: sampler(key, ask(np.ones(3)), item, 2))(keys)
     np.testing.assert_array_equal(many[2], sampler(jax.random.key(2), ask(np.ones(3)), item, 2))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.75, 1.0])
+def test_log_popularity_is_that_of_the_sampler(alpha):
+    count = np.array([9, 1, 4, 0, 16, 25])
+    share = np.where(count > 0, count.astype(float) ** alpha, 0)
+    share[0] = 0
+    share /= share.sum()
+    found = np.exp(sampling.log_popularity(count, alpha))
+    np.testing.assert_allclose(found[share > 0], share[share > 0], rtol=1e-5)
+    np.testing.assert_allclose(found[share == 0], share[share > 0].min(), rtol=1e-5)

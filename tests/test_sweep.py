@@ -70,3 +70,57 @@ def test_summary_against_scipy_and_without_members_that_diverged():
     np.testing.assert_allclose(summary.standard_error[0], stats.sem(np.delete(values[0], 3)))
     assert summary.count.tolist() == [5, 6] and np.isnan(summary.values[0, 3])
     assert np.isnan(sweep.summarise([1.0]).standard_error)
+
+
+def test_random_points_lie_in_their_ranges_and_stay_when_an_axis_is_added():
+    axes = {"rate": sweep.log_uniform(1e-4, 1e-1), "l2": sweep.uniform(-1.0, 3.0)}
+    grid = sweep.draw(jax.random.key(0), 4000, **axes)
+    assert stats.kstest(np.log10(grid["rate"]), "uniform", (-4, 3)).pvalue > 0.001
+    assert stats.kstest(grid["l2"], "uniform", (-1, 4)).pvalue > 0.001
+    assert abs(np.corrcoef(grid["rate"], grid["l2"])[0, 1]) < 0.05
+    alone = sweep.draw(jax.random.key(0), 4000, rate=axes["rate"])
+    np.testing.assert_array_equal(alone["rate"], grid["rate"])
+
+
+@pytest.mark.parametrize("axis", [sweep.uniform, sweep.log_uniform])
+def test_ranges_that_are_none_are_refused(axis):
+    with pytest.raises(ValueError, match="low is 2"):
+        axis(2.0, 1.0)
+    with pytest.raises(ValueError, match="starts above 0"):
+        sweep.log_uniform(0.0, 1.0)
+
+
+def test_the_best_point_is_a_grid_for_the_last_study():
+    grid = {"rate": jnp.array([1.0, 2.0, 3.0]), "l2": jnp.array([4.0, 5.0, 6.0])}
+    chosen = sweep.best(grid, [[0.0, 1.0], [9.0, np.nan], [2.0, 0.0]])
+    assert {name: column.tolist() for name, column in chosen.items()} == {"rate": [3.0], "l2": [6.0]}
+    assert sweep.study(train, sweep.keys(2), chosen)["score"].shape == (1, 2)
+    assert sweep.ranking([[1.0], [2.0], [np.inf], [2.0]]).tolist() == [1, 3, 0, 2]
+    with pytest.raises(FloatingPointError, match="every point diverged"):
+        sweep.best(grid, np.full((3, 1), np.nan))
+
+
+def test_a_study_that_does_not_fit_side_by_side_runs_in_parts(caplog):
+    def wide(key, rate=1.0):
+        return rate * jnp.sort(jax.random.normal(key, (1000, 1000)), axis=0).sum()
+
+    grid = {"rate": jnp.array([1.0, 2.0, 3.0])}
+    whole = sweep.study(wide, sweep.keys(2), grid)
+    parts = sweep.study(wide, sweep.keys(2), grid, memory=30e6)
+    np.testing.assert_allclose(parts, whole, rtol=1e-5)
+    assert parts.shape == (3, 2) and "6 members side by side take" in caplog.text
+
+
+def test_a_study_keeps_its_results_in_a_folder(tmp_path):
+    grid = {"rate": jnp.array([1.0, 2.0, 3.0])}
+    first = sweep.study(train, sweep.keys(2), grid, at_once=4, folder=tmp_path)["score"]
+
+    def never(key, rate):
+        result = train(key, rate)
+        jax.debug.callback(lambda: pytest.fail("trained again"))
+        return result
+
+    again = sweep.study(never, sweep.keys(2), grid, at_once=4, folder=tmp_path)["score"]
+    np.testing.assert_array_equal(first, again)
+    seeds_alone = sweep.study(lambda key: train(key, 1.0), sweep.keys(2), folder=tmp_path / "other")["score"]
+    np.testing.assert_allclose(seeds_alone, first[0], rtol=1e-6)

@@ -32,7 +32,7 @@ settings = dict(
     mf_embedding_size=dim,
     mlp_embedding_size=dim,
 )
-if model_name == "WideDeep":
+if model_name in ("WideDeep", "NFM", "DeepFM"):
     columns = {
         "inter": ["user_id", "item_id", "rating"],
         "user": ["user_id", "age", "gender", "occupation"],
@@ -44,6 +44,8 @@ if model_name == "WideDeep":
 else:
     settings["load_col"] = {"inter": ["user_id", "item_id"]}
     settings["eval_args"] = dict(split={"RS": [0.98, 0.01, 0.01]}, order="RO", group_by=None, mode="full")
+if model_name == "MultiVAE":
+    settings |= dict(train_neg_sample_args=None, mlp_hidden_size=[600], latent_dimension=128)
 config = Config(model=model_name, dataset=dataset_name, config_dict=settings)
 init_seed(config["seed"], config["reproducibility"])
 dataset = create_dataset(config)

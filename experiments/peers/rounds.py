@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 
-def serve(step: Callable[[], object], steps: int, rows: int, **about: object) -> None:
+def serve(step: Callable[[], object], steps: int, rows: float, **about: object) -> None:
     """Say `about`, then time `steps` calls of `step`, of `rows` rows each, for every line on stdin."""
     for _ in range(5):
         step()

@@ -173,11 +173,11 @@ class Scale(NamedTuple):
 
     def apply(self, rating: np.ndarray) -> np.ndarray:
         """From the original scale."""
-        return ((rating - self.shift) / self.factor).astype(np.float32)
+        return ((np.asarray(rating, np.float64) - self.shift) / self.factor).astype(np.float32)
 
     def invert(self, rating: np.ndarray) -> np.ndarray:
         """Back to the original scale."""
-        return (rating * self.factor + self.shift).astype(np.float32)
+        return (np.asarray(rating, np.float64) * self.factor + self.shift).astype(np.float32)
 
 
 def unit_scale(low: float, high: float) -> Scale:

@@ -63,7 +63,7 @@ class Ids:
         place = pc.index_in(  # pyright: ignore[reportAttributeAccessIssue]
             pa.array(values.ravel()).cast(known.type), value_set=known
         )
-        return (place.fill_null(-1).to_numpy() + 1).astype(np.int32).reshape(values.shape)
+        return np.add(place.fill_null(-1).to_numpy(), 1, dtype=np.int32).reshape(values.shape)
 
     def decode(self, dense: ArrayLike) -> np.ndarray:
         """Raw ids, of any shape.
@@ -271,7 +271,7 @@ def _ids(column: np.ndarray, name: str, source: str) -> np.ndarray:
     elif column.dtype.kind == "U":
         missing = np.char.str_len(np.char.strip(column)) == 0
     elif column.dtype.kind in "iub":
-        return column.astype(np.int64)
+        return column.astype(np.int64, copy=False)
     else:
         raise DataError(f"{source}, column {name!r}: {column.dtype} cannot be ids; give integers or strings")
     if missing.any():

@@ -12,9 +12,9 @@ the features, so that strangers and new products are not hopeless.
 - sessions     a hidden intent z is drawn by the shopper's taste and moves on with probability
                `drift` per click; a click is drawn from E[z] ∝ √w_i exp(1.5 ⟨intent_z, v_i⟩).
 
-Oracles: the mean star rating, the click probability, P(i | u), and the probability of the next
-click given the clicks so far, by the forward algorithm (Rabiner 1989,
-https://doi.org/10.1109/5.18626) with every parameter known. `rezoo.data.shop_builder`
+Oracles: the mean star rating, the probabilities of a click and of a purchase after it, P(i | u),
+and the probability of the next click given the clicks so far, by the forward algorithm (Rabiner
+1989, https://doi.org/10.1109/5.18626) with every parameter known. `rezoo.data.shop_builder`
 prepares a shop as a TFDS data set.
 """
 
@@ -149,6 +149,12 @@ def click_logit(world: World, user: Array, item: Array, hour: Array) -> Array:
     return 0.5 + match + shown + 0.5 * world.log_popularity[item]
 
 
+def purchase_logit(world: World, user: Array, item: Array) -> Array:
+    """The oracle of purchases: the logit of buying what was clicked, for any product, clicked or not."""
+    match = (world.taste[user] * world.vector[item]).sum(-1)
+    return 2.0 + match - world.log_price[item]
+
+
 def preference(world: World, affinity: float, user: Int[Array, " B"]) -> Float[Array, " B N"]:
     """The oracle of what a shopper buys: log P(i | u) up to a constant; -inf for id 0."""
     return world.log_popularity[None] + affinity * world.taste[user] @ world.vector.T
@@ -196,8 +202,7 @@ def draw_impressions(key: jax.Array, world: World, config: ShopConfig, rows: int
     hour = jax.random.randint(keys[2], (rows,), 1, len(DAYPARTS))
     logit = click_logit(world, user, item, hour)
     click = jax.random.uniform(keys[3], (rows,)) < jax.nn.sigmoid(logit)
-    match = (world.taste[user] * world.vector[item]).sum(-1)
-    buys = jax.nn.sigmoid(2.0 + match - world.log_price[item])
+    buys = jax.nn.sigmoid(purchase_logit(world, user, item))
     bought = click & (jax.random.uniform(keys[4], (rows,)) < buys)
     columns = {"user": user, "item": item, "hour": hour, "click": click, "purchase": bought}
     return {name: column.astype(jnp.int32) for name, column in columns.items()} | {"logit": logit}

@@ -1,28 +1,72 @@
 """The models, one file each, in families: baselines, factorization, rating, ranking, session."""
 
-from rezoo.models.baselines import CoOccurrence, Popularity
-from rezoo.models.factorization import EASE, IALS, MF, BiasedMF, ItemKNN, SVDpp
-from rezoo.models.ranking import WideDeep
-from rezoo.models.rating import CFGAN, GMF, MLP, IAutoRec, MultDAE, MultVAE, NeuMF, UAutoRec
+from rezoo.models.baselines import CoOccurrence, FeatureKNN, Popularity
+from rezoo.models.factorization import EASE, FM, IALS, MF, BiasedMF, FeatureMF, ItemKNN, SVDpp
+from rezoo.models.ranking import (
+    AFM,
+    DIN,
+    DNN,
+    ESMM,
+    PLE,
+    AutoInt,
+    DCNv2,
+    MMoE,
+    SharedBottom,
+    TwoTower,
+    WideDeep,
+    YouTubeDNN,
+    YouTubeRanker,
+)
+from rezoo.models.rating import (
+    CFGAN,
+    GMF,
+    MLP,
+    NFM,
+    DeepFM,
+    FeatureNeuMF,
+    IAutoRec,
+    MultDAE,
+    MultVAE,
+    NeuMF,
+    UAutoRec,
+)
 from rezoo.models.session import GRU4Rec
 
 __all__ = [
+    "AFM",
     "CFGAN",
+    "DIN",
+    "DNN",
     "EASE",
+    "ESMM",
+    "FM",
     "GMF",
     "IALS",
     "MF",
     "MLP",
+    "NFM",
+    "PLE",
+    "AutoInt",
     "BiasedMF",
     "CoOccurrence",
+    "DCNv2",
+    "DeepFM",
+    "FeatureKNN",
+    "FeatureMF",
+    "FeatureNeuMF",
     "GRU4Rec",
     "IAutoRec",
     "ItemKNN",
+    "MMoE",
     "MultDAE",
     "MultVAE",
     "NeuMF",
     "Popularity",
     "SVDpp",
+    "SharedBottom",
+    "TwoTower",
     "UAutoRec",
     "WideDeep",
+    "YouTubeDNN",
+    "YouTubeRanker",
 ]

@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, Int
 class Embed(nn.Module):
     """A table with a row per id. Row 0 belongs to the unknown, and so does an id beyond the table.
 
+    Row 0 starts as zeros: where training never meets the unknown, it adds nothing to a score.
+
     What each call looks up is sown: the rows in the collection `rows`, so that an objective can
     regularise just those, and their ids in `row_ids`. Where nobody reads them, they cost nothing.
 
@@ -24,7 +26,7 @@ class Embed(nn.Module):
     embedding_init: Callable[..., jax.Array] = nn.initializers.normal(0.05)
 
     def setup(self) -> None:
-        self.embedding = self.param("embedding", self.embedding_init, (self.num_embeddings, self.features))
+        self.embedding = self.param("embedding", self._init, (self.num_embeddings, self.features))
 
     def __call__(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
         """The row of each id."""
@@ -41,3 +43,6 @@ class Embed(nn.Module):
     def table(self) -> Float[Array, " N D"]:
         """The whole table, for scoring a catalogue."""
         return self.embedding
+
+    def _init(self, key: jax.Array, shape: tuple[int, int]) -> Float[Array, " N D"]:
+        return self.embedding_init(key, shape).at[0].set(0.0)

@@ -7,10 +7,12 @@ products can be scored by the parameters of the old one.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Shaped
+from jaxtyping import Array, Float, Int, Shaped
 
 from rezoo.nn.embedding import Embed
 from rezoo.types import Query
@@ -32,11 +34,22 @@ def pair_columns(query: Query, item: Int[Array, " B *C"], catalogue: Mapping[str
     for name, column in {"user": query.user, **query.features}.items():
         shape = (column.shape[0], *(1,) * (item.ndim - 1), *column.shape[1:])
         columns[name] = jnp.broadcast_to(column.reshape(shape), (*item.shape, *column.shape[1:]))
-    for name, column in catalogue.items():
+    for name, column in item_columns(item, catalogue).items():
         if name in columns:
             raise ValueError(f"item column {name!r} is also a user or context column: rename one of them")
-        columns[name] = column.at[item].get(mode="fill", fill_value=0)
+        columns[name] = column
     return columns
+
+
+def item_columns(item: Int[Array, " *S"], catalogue: Mapping[str, Array]) -> dict[str, Array]:
+    """The columns of each item, with leading axes `[*S]`; 0 for an item beyond the catalogue."""
+    return {name: column.at[item].get(mode="fill", fill_value=0) for name, column in catalogue.items()}
+
+
+def catalogue_rows(variables: Mapping[str, Any], otherwise: int) -> int:
+    """Rows of the collection `catalogue`, `otherwise` if it has no column."""
+    columns = list(variables.get("catalogue", {}).values())
+    return columns[0].shape[0] if columns else otherwise
 
 
 class FieldEmbed(nn.Module):
@@ -69,3 +82,47 @@ class FieldEmbed(nn.Module):
                 vector = jnp.where(real, vector, 0).sum(-2) / jnp.maximum(real.sum(-2), 1)
             vectors[name] = vector
         return vectors
+
+
+class Entity(nn.Module):
+    """A vector for each user or item: its id's embedding plus the sum of its features' embeddings.
+
+    While training the id is now and then taken to be 0, the unknown, with probability `drop`
+    (DropoutNet, Volkovs 2017, https://papers.nips.cc/paper/7081, drops a preference vector in the
+    same way). So row 0 and the features learn to do without the ids, and what came after training
+    is placed by its features alone. An id that has no features is never dropped.
+    """
+
+    size: int
+    """Rows of the id's table."""
+    features: Mapping[str, int | None]
+    """Rows of each categorical feature's table, None for a number; other columns are passed over."""
+    dim: int
+    drop: float | Array = 0.0
+
+    @nn.compact
+    def __call__(self, ids: Int[Array, " *S"], columns: Mapping[str, Array]) -> Float[Array, " *S D"]:
+        """Columns have the leading axes of the ids.
+
+        Raises:
+          ValueError: if a feature has no column, or a column of the other type.
+        """
+        if self.features and self.has_rng("dropout"):
+            dropped = jax.random.bernoulli(self.make_rng("dropout"), self.drop, ids.shape)
+            ids = jnp.where(dropped, 0, ids)
+        vector = Embed(self.size, self.dim, name="id")(ids)
+        chosen = {name: _column(columns, name, rows) for name, rows in self.features.items()}
+        sizes = {name: rows for name, rows in self.features.items() if rows is not None}
+        fields = FieldEmbed(sizes, self.dim, name="feature")(chosen, ids.ndim)
+        return vector + sum(fields.values())
+
+
+def _column(columns: Mapping[str, Array], name: str, rows: int | None) -> Array:
+    if name not in columns:
+        raise ValueError(
+            f"there is no column of the feature {name!r}; there are {', '.join(columns) or 'none'}"
+        )
+    if jnp.issubdtype(columns[name].dtype, jnp.floating) != (rows is None):
+        expected = "floats, as it is a number" if rows is None else f"integers below {rows}"
+        raise ValueError(f"the column of {name!r} is {columns[name].dtype}; the model takes {expected}")
+    return columns[name]

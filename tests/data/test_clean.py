@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rezoo.data import clean
@@ -95,6 +95,7 @@ def test_steps_add_up():
     assert "4 rows, 2 dropped, 2 left" in str(report)
 
 
+@example([0.0, 1e-45], True)
 @given(st.lists(st.floats(-100, 100, width=32), min_size=2, max_size=20), st.booleans())
 def test_scales_go_both_ways(values, standardise):
     rating = np.array(values, np.float32)

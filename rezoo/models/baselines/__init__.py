@@ -1,6 +1,7 @@
 """What costs nothing and must be beaten. Each has a `fit` that returns the variables to score with."""
 
 from rezoo.models.baselines.cooccurrence import CoOccurrence
+from rezoo.models.baselines.feature_knn import FeatureKNN
 from rezoo.models.baselines.popularity import Popularity
 
-__all__ = ["CoOccurrence", "Popularity"]
+__all__ = ["CoOccurrence", "FeatureKNN", "Popularity"]

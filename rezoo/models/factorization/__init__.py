@@ -1,9 +1,11 @@
 """Factorization models: a query and an item meet in an inner product."""
 
 from rezoo.models.factorization.ease import EASE
+from rezoo.models.factorization.feature_mf import FeatureMF
+from rezoo.models.factorization.fm import FM
 from rezoo.models.factorization.ials import IALS
 from rezoo.models.factorization.item_knn import ItemKNN
 from rezoo.models.factorization.mf import MF, BiasedMF
 from rezoo.models.factorization.svdpp import SVDpp
 
-__all__ = ["EASE", "IALS", "MF", "BiasedMF", "ItemKNN", "SVDpp"]
+__all__ = ["EASE", "FM", "IALS", "MF", "BiasedMF", "FeatureMF", "ItemKNN", "SVDpp"]

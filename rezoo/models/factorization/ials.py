@@ -225,19 +225,16 @@ def _blocks(row: np.ndarray, other: np.ndarray, at_once: int) -> _Blocks:
     sizes = np.diff(first)
     block = np.repeat(np.arange(len(sizes)), sizes)
     start = (end - pieces) - (end - pieces)[np.asarray(first[:-1])][block]  # first piece, in its block
-    out = _Blocks(
-        np.zeros((len(sizes), at_once, CHUNK), np.int32),
-        np.full((len(sizes), at_once), at_once - 1, np.int32),
-        np.zeros((len(sizes), at_once), np.int32),
-    )
+    others = np.zeros((len(sizes), at_once * CHUNK), np.int32)
+    row_of = np.full((len(sizes), at_once), at_once - 1, np.int32)
+    id_of = np.zeros((len(sizes), at_once), np.int32)
     place = ranges(np.zeros_like(sizes), sizes)
-    out.ids[block, place] = ids
-    piece = ranges(start, pieces)
-    out.row[np.repeat(block, pieces), piece] = np.repeat(place, pieces)
-    at = ranges(start * CHUNK, counts)
+    id_of[block, place] = ids
+    row_of[np.repeat(block, pieces), ranges(start, pieces)] = np.repeat(place, pieces)
     order = np.argsort(row, kind="stable")
-    out.others.reshape(len(sizes), -1)[np.repeat(block, counts), at] = other[order]
-    return jax.tree.map(jnp.asarray, out)
+    others[np.repeat(block, counts), ranges(start * CHUNK, counts)] = other[order]
+    others = others.reshape(len(sizes), at_once, CHUNK)
+    return _Blocks(jnp.asarray(others), jnp.asarray(row_of), jnp.asarray(id_of))
 
 
 @partial(jax.jit, static_argnums=4)

@@ -1,5 +1,30 @@
 """Rankers over rich features of a (query, item) pair."""
 
+from rezoo.models.ranking.afm import AFM
+from rezoo.models.ranking.autoint import AutoInt
+from rezoo.models.ranking.dcn import DCNv2
+from rezoo.models.ranking.din import DIN
+from rezoo.models.ranking.dnn import DNN
+from rezoo.models.ranking.esmm import ESMM
+from rezoo.models.ranking.mmoe import MMoE
+from rezoo.models.ranking.ple import PLE
+from rezoo.models.ranking.shared_bottom import SharedBottom
+from rezoo.models.ranking.two_tower import TwoTower
 from rezoo.models.ranking.wide_deep import WideDeep
+from rezoo.models.ranking.youtube_dnn import YouTubeDNN, YouTubeRanker
 
-__all__ = ["WideDeep"]
+__all__ = [
+    "AFM",
+    "DIN",
+    "DNN",
+    "ESMM",
+    "PLE",
+    "AutoInt",
+    "DCNv2",
+    "MMoE",
+    "SharedBottom",
+    "TwoTower",
+    "WideDeep",
+    "YouTubeDNN",
+    "YouTubeRanker",
+]

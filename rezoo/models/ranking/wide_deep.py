@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import FieldEmbed, pair_columns
+from rezoo.nn.inputs import Linear, field_vectors, joined
 from rezoo.nn.mlp import MLP
 from rezoo.types import Query
 
@@ -34,20 +35,19 @@ class WideDeep(nn.Module):
     dim: int = 16
     widths: Sequence[int] = (128, 64)
     dropout: float = 0.0
+    batch_norm: bool = False
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        columns = pair_columns(query, item, self.variables.get("catalogue", {}))
-        linear = FieldEmbed(self.sizes, 1, name="wide")(columns, item.ndim)
-        wide = sum(vector.squeeze(-1) for vector in linear.values())
+        catalogue = self.variables.get("catalogue", {})
+        wide = Linear(self.sizes, name="wide")(query, item, catalogue)
+        columns = pair_columns(query, item, catalogue)
         for a, b in self.crosses:
             bucket = cross(columns[a], columns[b], self.sizes[b]) % self.buckets
             wide += Embed(self.buckets, 1, nn.initializers.zeros, name=f"{a}_x_{b}")(bucket).squeeze(-1)
-        vectors = FieldEmbed(self.sizes, self.dim, name="deep")(columns, item.ndim)
-        hidden = MLP(self.widths, dropout=self.dropout, name="mlp")(
-            jnp.concatenate([vectors[name] for name in sorted(vectors)], axis=-1)
-        )
-        return wide + nn.Dense(1, name="output")(hidden).squeeze(-1)
+        v = field_vectors(FieldEmbed(self.sizes, self.dim, name="deep"), query, item, catalogue)
+        mlp = MLP(self.widths, dropout=self.dropout, batch_norm=self.batch_norm, name="mlp")
+        return wide + nn.Dense(1, use_bias=False, name="output")(mlp(joined(v))).squeeze(-1)
 
 
 def cross(a: Int[Array, " *B"], b: Int[Array, " *B"], size: int) -> Int[Array, " *B"]:

@@ -2,9 +2,24 @@
 
 from rezoo.models.rating.autorec import IAutoRec, UAutoRec
 from rezoo.models.rating.cfgan import CFGAN
+from rezoo.models.rating.deepfm import DeepFM
+from rezoo.models.rating.feature_neumf import FeatureNeuMF
 from rezoo.models.rating.gmf import GMF
 from rezoo.models.rating.mlp import MLP
 from rezoo.models.rating.mult_vae import MultDAE, MultVAE
 from rezoo.models.rating.neumf import NeuMF
+from rezoo.models.rating.nfm import NFM
 
-__all__ = ["CFGAN", "GMF", "MLP", "IAutoRec", "MultDAE", "MultVAE", "NeuMF", "UAutoRec"]
+__all__ = [
+    "CFGAN",
+    "GMF",
+    "MLP",
+    "NFM",
+    "DeepFM",
+    "FeatureNeuMF",
+    "IAutoRec",
+    "MultDAE",
+    "MultVAE",
+    "NeuMF",
+    "UAutoRec",
+]

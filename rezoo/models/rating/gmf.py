@@ -2,32 +2,47 @@
 
 He, Liao, Zhang, Nie, Hu, Chua: Neural Collaborative Filtering, WWW 2017,
 https://arxiv.org/abs/1708.05031, equations 8-9. Scores are logits: the loss applies σ.
+
+As hᵀ (p ∘ q) = ⟨h ∘ p, q⟩, it is a retriever.
 """
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo.models.factorization.mf import with_columns
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over
 from rezoo.types import Query
 
 
 class GMF(nn.Module):
-    """Score = hᵀ (p_u ∘ q_i) + b."""
+    """Score = hᵀ (p_u ∘ q_i) + b. Tables: `gmf_user`, `gmf_item`; h and b are `output`."""
 
     num_users: int
     num_items: int
     dim: int = 16
 
-    @nn.compact
+    def setup(self) -> None:
+        self.gmf_user = Embed(self.num_users, self.dim)
+        self.gmf_item = Embed(self.num_items, self.dim)
+        self.output = nn.Dense(1)
+
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        both = product(self.num_users, self.num_items, self.dim, query, item)
-        return nn.Dense(1, name="output")(both).squeeze(-1)
+        return self.output(product(self.gmf_user, self.gmf_item, query, item)).squeeze(-1)
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        b = self.output(jnp.zeros((1, self.dim)))
+        h = self.output(jnp.eye(self.dim)) - b
+        p = self.gmf_user(query.user)
+        return with_columns(p * h[:, 0][None], jnp.broadcast_to(b, (len(p), 1)))
+
+    def table(self) -> Float[Array, " N D"]:
+        return with_columns(self.gmf_item.table(), 1.0)
 
 
 def product(
-    num_users: int, num_items: int, dim: int, query: Query, item: Int[Array, " B *C"]
+    user: Embed, item_table: Embed, query: Query, item: Int[Array, " B *C"]
 ) -> Float[Array, " B *C D"]:
-    """p_u ∘ q_i, from tables `gmf_user` and `gmf_item` of the module that calls."""
-    user = Embed(num_users, dim, name="gmf_user")(query.user)
-    return over(user, item) * Embed(num_items, dim, name="gmf_item")(item)
+    """p_u ∘ q_i."""
+    return over(user(query.user), item) * item_table(item)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.models.rating import gmf, mlp
+from rezoo.nn.embedding import Embed
 from rezoo.types import Query
 
 
@@ -32,9 +33,9 @@ class NeuMF(nn.Module):
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        sizes = self.num_users, self.num_items
-        product = gmf.product(*sizes, self.dim, query, item)
-        hidden = mlp.hidden(*sizes, self.widths, self.dropout, query, item)
+        user = Embed(self.num_users, self.dim, name="gmf_user")
+        product = gmf.product(user, Embed(self.num_items, self.dim, name="gmf_item"), query, item)
+        hidden = mlp.hidden(self.num_users, self.num_items, self.widths, self.dropout, query, item)
         return nn.Dense(1, name="output")(jnp.concatenate([product, hidden], axis=-1)).squeeze(-1)
 
 

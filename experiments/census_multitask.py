@@ -1,0 +1,227 @@
+"""Several tasks of one census: single tasks, a shared bottom, MMoE and PLE, with as many parameters.
+
+    python experiments/census_multitask.py --data-dir FOLDER     # holds the Census-Income (KDD) files
+
+The two groups of tasks of Ma 2018 (MMoE, https://doi.org/10.1145/3219819.3220007), section 5.2:
+income over 50,000 $ beside never married, and education of at least some college beside never
+married. The test file is halved at random (seed 0) into validation and test. No task's column is
+among the features, nor is the survey's weight of a row. Every model has about as many parameters
+between the embeddings and the scores, the single-task network for each task; its learning rate is
+chosen on the validation half with seed 0, and so is each run's epoch, by the mean AUC of its tasks.
+A gain is the difference to the single-task network of the same seed.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import common
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rezoo import evaluation, losses, metrics, objectives, sweep, training, weighting
+from rezoo.data import census, features
+from rezoo.data.leak import refuse_labels
+from rezoo.models import PLE, MMoE, SharedBottom
+from rezoo.types import Batch, Query, Target
+
+GROUPS = {
+    "income + never married": ("income", "never_married"),
+    "college + never married": ("college", "never_married"),
+}
+RATES = (1e-3, 3e-3)
+PROTOCOL = "{group}, test file halved"
+SPECS = {name: features.Categorical() for name in census.COLUMNS if name not in census.NUMBERS}
+SPECS |= {name: features.Numeric() for name in ("age", "weeks_worked", "num_emp")}
+SPECS |= {
+    name: features.Numeric(log=True)
+    for name in ("wage_per_hour", "capital_gains", "capital_losses", "stock_dividends")
+}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "SingleTask": partial(SharedBottom, widths=(128,), tower=(16,)),
+    "SharedBottom": partial(SharedBottom, widths=(128,), tower=(16,)),
+    "MMoE": partial(MMoE, experts=8, widths=(16,), tower=(16,)),
+    "PLE": partial(PLE, levels=1, own=3, common=2, widths=(16,), tower=(16,)),
+}
+
+
+class Data(NamedTuple):
+    """One group's rows."""
+
+    train: Batch
+    valid: Batch
+    test: Batch
+    sizes: Mapping[str, int]
+    """Rows of each categorical column's table."""
+
+
+class Budget(NamedTuple):
+    """Of each run."""
+
+    dim: int = 4
+    epochs: int = 6
+    batch_size: int = 1024
+
+
+def prepare(table: census.Census, tasks: Sequence[str], specs: Mapping[str, features.Spec]) -> Data:
+    """Features fitted on the training file, labels of the tasks, and the halves of the test file."""
+    left_out = {"income_50k", *(census.SOURCES[task] for task in tasks)}
+    fitted = features.fit({name: spec for name, spec in specs.items() if name not in left_out}, table.train)
+
+    def batch(columns: census.Columns) -> Batch:
+        made = fitted.transform(columns)
+        labels = {task: label for task, label in census.labels(columns).items() if task in tasks}
+        refuse_labels(made, labels, census.SOURCES)
+        nobody = jnp.zeros(len(columns["age"]), jnp.int32)
+        every = jnp.ones(len(nobody), bool)
+        targets = {task: Target(jnp.asarray(label), every) for task, label in labels.items()}
+        query = Query(
+            nobody, jnp.zeros((len(nobody), 0), jnp.int32), {n: jnp.asarray(c) for n, c in made.items()}
+        )
+        return Batch(query, nobody, targets[tasks[0]].label, every, targets)
+
+    order = np.random.default_rng(0).permutation(len(table.test["age"]))
+    halves = [np.sort(half) for half in np.array_split(order, 2)]
+    valid, test = ({name: column[half] for name, column in table.test.items()} for half in halves)
+    return Data(batch(table.train), batch(valid), batch(test), fitted.sizes)
+
+
+def fit(
+    make: Callable[..., nn.Module], data: Data, tasks: Sequence[str], budget: Budget
+) -> Callable[[jax.Array, jax.Array], dict[str, jax.Array]]:
+    """`(key, learning rate) -> AUCs after each epoch`, on both halves, and the cosine of the gradients
+    of two tasks after the last one.
+    """
+    model = make(data.sizes, tuple(tasks), budget.dim)
+    loss = dict.fromkeys(tasks, losses.logistic)
+    head = jax.tree.map(lambda x: x[: 8 * budget.batch_size], data.train)
+
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), data.valid, data.test)
+    parts = {"valid": slice(len(data.valid.item)), "test": slice(len(data.valid.item), None)}
+
+    def aucs(variables: Any) -> dict[str, jax.Array]:
+        score = evaluation.predict_tasks(model, variables, both)
+        return {
+            f"{part} {task}": metrics.auc(score[task][rows], both.tasks[task].label[rows])
+            for task in tasks
+            for part, rows in parts.items()
+        }
+
+    @jax.jit
+    def train(key: jax.Array, rate: jax.Array) -> dict[str, jax.Array]:
+        optimizer = optax.adam(rate)
+        step = training.make_step(objectives.multi_task(model, loss), optimizer)
+        state = training.init_state(key, model, optimizer, data.train)
+        state, history = training.fit(
+            step, state, data.train, aucs, num_epochs=budget.epochs, batch_size=budget.batch_size
+        )
+        end = jax.random.fold_in(state.key, state.step)
+        conflict = weighting.conflict(model, loss, state.variables, end, head)
+        return history | {name: jnp.full(budget.epochs, value) for name, value in conflict.items()}
+
+    return train
+
+
+def parameters(make: Callable[..., nn.Module], data: Data, tasks: Sequence[str], dim: int) -> int:
+    """Numbers that a model learns, without its embeddings."""
+    row = jax.tree.map(lambda x: x[:1], data.train)
+    shapes = jax.eval_shape(make(data.sizes, tuple(tasks), dim).init, jax.random.key(0), row.query, row.item)
+    own = {name: leaf for name, leaf in shapes["params"].items() if name != "inputs"}
+    return sum(leaf.size for leaf in jax.tree.leaves(own))
+
+
+def best(history: Mapping[str, jax.Array], tasks: Sequence[str]) -> tuple[float, dict[str, float]]:
+    """The best epoch's validation AUC, mean over tasks, and what was measured in it."""
+    valid = np.mean([np.asarray(history[f"valid {task}"]) for task in tasks], axis=0)
+    at = int(valid.argmax())
+    return float(valid[at]), {name: float(column[at]) for name, column in history.items()} | {"epoch": at + 1}
+
+
+def made_up(rows: int = 1500) -> census.Census:
+    """A census of nobody: two opinions behind every column."""
+
+    def part(seed: int) -> census.Columns:
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(rows, 2))
+        table = {name: (rng.random(rows) * 5).astype(np.float32) for name in census.NUMBERS}
+        for name in set(census.COLUMNS) - set(census.NUMBERS):
+            table[name] = np.digitize(x @ rng.normal(size=2) + rng.normal(size=rows), [-1, 0, 1]).astype(str)
+        table["income_50k"] = np.where(x[:, 0] + 0.5 * rng.normal(size=rows) > 1, "50000+.", "- 50000.")
+        table["marital_stat"] = np.where(x[:, 1] > 0, "Never married", "Divorced")
+        table["education"] = np.where(x.sum(1) > 0, census.COLLEGE[0], "Children")
+        return table
+
+    return census.Census(part(0), part(1))
+
+
+def main() -> None:
+    flags, results = common.start(__file__, __doc__)
+    table = made_up() if flags.smoke else census.load(flags.data_dir)
+    budget = Budget(4, 1, 256) if flags.smoke else Budget()
+    seeds = 1 if flags.smoke else flags.seeds
+    dataset = "made up" if flags.smoke else "census-income-kdd"
+    for group, tasks in list(GROUPS.items())[: 1 if flags.smoke else 2]:
+        data = prepare(table, tasks, {n: SPECS[n] for n in list(SPECS)[:5]} if flags.smoke else SPECS)
+        for name, make in MODELS.items():
+            for heads in [(task,) for task in tasks] if name == "SingleTask" else [tasks]:
+                run(results, data, name, make, heads, dataset, PROTOCOL.format(group=group), budget, seeds)
+    gains(results)
+    results.finish()
+
+
+def run(
+    results: common.Results,
+    data: Data,
+    name: str,
+    make: Callable[..., nn.Module],
+    tasks: Sequence[str],
+    dataset: str,
+    protocol: str,
+    budget: Budget,
+    seeds: int,
+) -> None:
+    """Every seed that is missing of one model."""
+    row = {"dataset": dataset, "protocol": protocol}
+    done = len(results.values(name, **row, metric=f"auc {tasks[-1]}"))
+    if done >= seeds:
+        return
+    train, start = fit(make, data, tasks, budget), time.monotonic()
+    size = parameters(make, data, tasks, budget.dim)
+    tried = {rate: best(train(sweep.keys(1)[0], jnp.float32(rate)), tasks) for rate in RATES}
+    rate = max(tried, key=lambda r: tried[r][0])
+    for seed in range(done, seeds):
+        measured = (
+            tried[rate] if seed == 0 else best(train(sweep.keys(seeds)[seed], jnp.float32(rate)), tasks)
+        )
+        seconds, start = time.monotonic() - start, time.monotonic()
+        for task in tasks:
+            value = measured[1][f"test {task}"]
+            notes = {"rate": rate, "parameters": size}
+            results.add(
+                name, **row, metric=f"auc {task}", values=value, seconds=seconds / len(tasks), **notes
+            )
+        for cosine in (key for key in measured[1] if key.startswith("cosine")):
+            results.add(name, **row, metric=cosine, values=measured[1][cosine], seconds=0.0)
+        print(f"{protocol}: {name} seed {seed}, {measured[1]}, {seconds:.0f} s", flush=True)
+
+
+def gains(results: common.Results) -> None:
+    """For each model and task, the difference to the single task, seed by seed."""
+    for row in [
+        row for row in results.rows if row["metric"].startswith("auc ") and row["model"] != "SingleTask"
+    ]:
+        key = row["dataset"], row["protocol"]
+        alone = results.values("SingleTask", *key, row["metric"])
+        metric = f"gain in {row['metric']}"
+        for a, b in list(zip(row["values"], alone, strict=False))[
+            len(results.values(row["model"], *key, metric)) :
+        ]:
+            results.add(row["model"], *key, metric, a - b, seconds=0.0)
+
+
+if __name__ == "__main__":
+    main()

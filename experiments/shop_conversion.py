@@ -1,0 +1,159 @@
+"""What is bought after a click: ESMM against a model that saw clicked products only.
+
+    python experiments/shop_conversion.py
+
+The simulated shop shows products at random; some are clicked, some of these bought. A conversion
+model is trained on clicked rows, whose shoppers like their products more than others do, and is then
+asked about every product that is shown. Real data cannot tell how good it is there, as nobody knows
+what would have been bought had it been clicked; the simulation can. Unbiased AUC: every impression of
+the test part, with a purchase drawn from its true probability given a click (a key of its own). AUC
+on clicks: what a real log would show. The oracle is that probability itself.
+
+All models have the same widths; the number of epochs is chosen for each by what a real log can tell
+on a tenth of the training part: the AUC on its clicks.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tensorflow_datasets as tfds
+
+from rezoo import losses, metrics, objectives, sweep, training
+from rezoo.data import shop, shop_builder
+from rezoo.models import ESMM, SharedBottom
+from rezoo.types import Batch, Query, Target
+
+PROTOCOL = "click → purchase, held-out fifth, {rows} impressions"
+WIDTHS = (64, 32)
+
+
+class Data(NamedTuple):
+    """Impressions in three parts, and what their test part would have bought."""
+
+    train: Batch
+    valid: Batch
+    test: Batch
+    would_buy: jax.Array
+    truth: jax.Array
+    sizes: dict[str, int]
+    catalogue: dict[str, jax.Array]
+
+
+class Budget(NamedTuple):
+    """Of each run."""
+
+    epochs: int = 15
+    batch_size: int = 1024
+    rate: float = 0.002
+    l2: float = 1e-4
+
+
+def prepare(config: shop.ShopConfig, folder: Path) -> Data:
+    """The shop's impressions; a shopper whom training does not know is id 0."""
+    made = shop_builder.load(config, data_dir=folder)
+    known, asked = made.impressions
+
+    def batch(columns: dict[str, np.ndarray]) -> Batch:
+        user = np.where(np.isin(columns["user"], known["user"]), columns["user"], 0)
+        features = {name: jnp.asarray(column[columns["user"]]) for name, column in made.shoppers.items()}
+        features["hour"] = jnp.asarray(columns["hour"])
+        query = Query(jnp.asarray(user, jnp.int32), jnp.zeros((len(user), 0), jnp.int32), features)
+        click, purchase = (jnp.asarray(columns[name], jnp.float32) for name in ("click", "purchase"))
+        every = jnp.ones(len(user), bool)
+        tasks = {"click": Target(click, every), "purchase": Target(purchase, every)}
+        tasks["conversion"] = Target(purchase, click > 0)
+        return Batch(query, jnp.asarray(columns["item"]), purchase, every, tasks)
+
+    held = np.random.default_rng(0).random(len(known["user"])) < 0.1
+    train, valid = ({name: column[rows] for name, column in known.items()} for rows in (~held, held))
+    pairs = jnp.asarray(asked["user"]), jnp.asarray(asked["item"])
+    truth = shop.purchase_logit(made.world, *pairs)
+    would_buy = jax.random.uniform(jax.random.key(2024), truth.shape) < jax.nn.sigmoid(truth)
+    sizes = {"user": len(made.shoppers["age"]), "item": len(made.products["category"])}
+    sizes |= {"hour": len(shop.DAYPARTS), "age": len(shop.AGES), "gender": len(shop.GENDERS)}
+    sizes["category"] = len(shop.NOUNS) + 1
+    catalogue = {name: jnp.asarray(column) for name, column in made.products.items()}
+    return Data(
+        batch(train), batch(valid), batch(asked), would_buy.astype(jnp.float32), truth, sizes, catalogue
+    )
+
+
+def fit(
+    model: nn.Module, tasks: tuple[str, ...], data: Data, at: Budget
+) -> Callable[..., dict[str, jax.Array]]:
+    """`key -> AUCs of the conversion score after each epoch`."""
+
+    def score(variables: Any, batch: Batch) -> jax.Array:
+        return model.apply(variables, batch.query, batch.item, method="tasks")["conversion"]  # pyright: ignore
+
+    def aucs(variables: Any) -> dict[str, jax.Array]:
+        test, clicked = score(variables, data.test), data.test.tasks["conversion"]
+        valid = data.valid.tasks["conversion"]
+        return {
+            "valid": metrics.auc(score(variables, data.valid), valid.label, where=valid.where),
+            "unbiased auc": metrics.auc(test, data.would_buy),
+            "auc on clicks": metrics.auc(test, clicked.label, where=clicked.where),
+        }
+
+    def train(key: jax.Array) -> dict[str, jax.Array]:
+        optimizer = optax.adam(at.rate)
+        objective = objectives.multi_task(model, dict.fromkeys(tasks, losses.logistic))
+        step = training.make_step(objectives.l2(objective, at.l2), optimizer)
+        constants = {"catalogue": data.catalogue}
+        state = training.init_state(key, model, optimizer, data.train, constants=constants)
+        options = {"num_epochs": at.epochs, "batch_size": at.batch_size}
+        return training.fit(step, state, data.train, aucs, **options)[1]
+
+    return train
+
+
+def main() -> None:
+    flags, results = common.start(__file__, __doc__)
+    tfds.disable_progress_bar()
+    small = shop.ShopConfig(shoppers=200, products=60, ratings_per_shopper=5, impressions=4000, sessions=50)
+    config = small if flags.smoke else shop.ShopConfig()
+    at = Budget(2, 512) if flags.smoke else Budget()
+    seeds = 2 if flags.smoke else flags.seeds
+    data = prepare(config, results.out / "shop")
+    key = "shop", PROTOCOL.format(rows=f"{config.impressions:,}")
+    clicked = data.train._replace(where=data.train.tasks["conversion"].where)
+    clicked = jax.tree.map(lambda x: x[np.flatnonzero(clicked.where)], clicked)
+    alone = SharedBottom(data.sizes, ("conversion",), 8, (), WIDTHS)
+    models = {
+        "ConversionOnClicks": (alone, ("conversion",), data._replace(train=clicked)),
+        "ESMM": (ESMM(data.sizes, 8, WIDTHS), ("purchase", "click"), data),
+    }
+    for name, (model, tasks, rows) in models.items():
+        if len(results.values(name, *key, "unbiased auc")) >= seeds:
+            continue
+        start = time.monotonic()
+        history = jax.device_get(sweep.study(fit(model, tasks, rows, at), sweep.keys(seeds), at_once=1))
+        seconds = time.monotonic() - start
+        epoch = history["valid"].argmax(axis=1)
+        for metric in ("unbiased auc", "auc on clicks"):
+            values = history[metric][np.arange(seeds), epoch].tolist()
+            results.add(name, *key, metric, values, seconds=seconds / 2, epochs=(epoch + 1).tolist())
+    if not results.values("Oracle", *key, "unbiased auc"):
+        test = data.test.tasks["conversion"]
+        results.add(
+            "Oracle", *key, "unbiased auc", float(metrics.auc(data.truth, data.would_buy)), seconds=0.0
+        )
+        on_clicks = float(metrics.auc(data.truth, test.label, where=test.where))
+        results.add("Oracle", *key, "auc on clicks", on_clicks, seconds=0.0)
+    if not results.values("ESMM", *key, "gain in unbiased auc"):
+        both = (results.values(name, *key, "unbiased auc") for name in ("ESMM", "ConversionOnClicks"))
+        gain = [a - b for a, b in zip(*both, strict=True)]
+        results.add("ESMM", *key, "gain in unbiased auc", gain, seconds=0.0)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()

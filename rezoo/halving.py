@@ -1,0 +1,210 @@
+"""Successive halving: a search over value hyper-parameters whose losers stop costing.
+
+Jamieson and Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter
+optimization", https://arxiv.org/abs/1502.07943, figure 3. It sees scores of the validation part only
+and ends in a point of the grid. What the point is worth is told by one more `sweep.study`, of that
+point alone, trained on training and validation part together and measured on the test part.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rezoo import checkpoint, chunks
+from rezoo.sweep import best, checked, ranking
+
+Init = Callable[..., Any]
+"""`(key, **point) -> state`: a member before its first unit."""
+
+More = Callable[..., tuple[Any, jax.Array]]
+"""`(state, **point) -> (state, score)`: a unit of training, such as an epoch, and its validation score."""
+
+
+class Halving(NamedTuple):
+    """What successive halving leaves. G points, S seeds, T units, K points in the last rung."""
+
+    best: dict[str, jax.Array]
+    """The winner, as a grid of one row: what `sweep.study` takes."""
+    history: np.ndarray
+    """`[G S T]`: every member's score after every unit; NaN after its last one."""
+    score: np.ndarray
+    """`[G S]`: every member's last score; not finite if it diverged."""
+    units: np.ndarray
+    """`[G]`: units that each point was trained for."""
+    survivors: np.ndarray
+    """`[K]`: rows of the grid that were trained to the end, best first."""
+    state: Any
+    """The survivors' states, `[K S …]`, best first."""
+    seconds: float
+    """Compilation included; of this process."""
+
+
+def search(
+    init: Init,
+    more: More,
+    seeds: jax.Array,
+    grid: Mapping[str, jax.Array],
+    *,
+    rungs: Sequence[int],
+    eta: float = 2.0,
+    at_once: int | None = None,
+    memory: float | None = None,
+    folder: str | Path | None = None,
+) -> Halving:
+    """Train all points, keep the best 1/η of them, train these on, and so forth.
+
+    Every rung is one program: its members are trained side by side and stay on the device, the
+    better ones are gathered there into a smaller batch, and the next rung is a program for that
+    batch alone. A loser costs nothing more.
+
+    A point is judged by its seeds' mean after the last unit of the rung; one of them that is not
+    finite loses it the rung.
+
+    Args:
+      init: pure.
+      more: pure; the state keeps its structure. With `training.epoch` as the unit,
+
+            def more(state, rate):
+                step = training.make_step(objective, optax.adam(rate))
+                state, _ = training.epoch(step, state, data, batch_size)
+                return state, -validation_error(state.variables)
+
+      seeds: keys, `[S]`.
+      grid: columns of one length G.
+      rungs: units that a member has been trained for at the end of each rung, such as (1, 2, 4, 8).
+      eta: of the K points of a rung the best ⌈K / η⌉ go on.
+      at_once: as in `sweep.study`.
+      memory: as in `sweep.study`.
+      folder: keep the survivors here after each rung. A search killed at any moment and started
+        again ends bit for bit where it would have ended.
+
+    Raises:
+      ValueError: if `rungs` do not increase, η is not above 1, or `folder` holds another search.
+      FloatingPointError: if every point diverged.
+      MemoryError: if one member alone does not fit into memory.
+    """
+    started = time.monotonic()
+    columns = checked(grid)
+    sizes = _sizes(columns, rungs, eta)
+    limits: dict[str, Any] = {"at_once": at_once, "memory": memory}
+    record = _Record(
+        {"seeds": seeds, "grid": columns, "rungs": jnp.asarray(rungs), "eta": jnp.float32(eta)},
+        np.arange(sizes[0]),
+        np.zeros(sizes[0], np.int32),
+        np.full((sizes[0], len(seeds), rungs[-1]), np.nan, np.float32),
+    )
+
+    def start(key: jax.Array, values: dict[str, jax.Array]) -> Any:
+        return init(key, **values)
+
+    def values(points: np.ndarray) -> dict[str, jax.Array]:
+        return {name: jnp.repeat(column[points], len(seeds)) for name, column in columns.items()}
+
+    everyone = jnp.tile(seeds, sizes[0]), values(record.alive)
+    done, record, state = _resume(folder, record, jax.eval_shape(jax.vmap(start), *everyone), sizes)
+    if not done:
+        state = chunks.run(start, *everyone, **limits)
+    for rung in range(done, len(rungs)):
+        _, alive, units, history = record
+        before = rungs[rung - 1] if rung else 0
+        body = _unit_after_unit(more, rungs[rung] - before)
+        state, score = chunks.run(body, state, values(alive), donate=True, **limits)
+        history[alive, :, before : rungs[rung]] = np.asarray(score).reshape(len(alive), len(seeds), -1)
+        units[alive] = rungs[rung]
+        keep = ranking(history[alive, :, rungs[rung] - 1])[: sizes[rung + 1]]
+        rows = (keep[:, None] * len(seeds) + np.arange(len(seeds))).ravel()
+        state = jax.tree.map(lambda leaf, rows=rows: leaf[rows], state)
+        record = record._replace(alive=alive[keep])
+        _save(folder, rung + 1, record, state)
+
+    _, alive, units, history = record
+    score = np.take_along_axis(history, (units - 1)[:, None, None], axis=2)[..., 0]
+    winner = best({name: column[alive] for name, column in columns.items()}, score[alive])
+    state = jax.tree.map(lambda leaf: leaf.reshape(len(alive), len(seeds), *leaf.shape[1:]), state)
+    return Halving(winner, history, score, units, alive, state, time.monotonic() - started)
+
+
+def rungs(points: int, units: int, eta: float = 2.0) -> list[int]:
+    """Rungs that end at `units`, each η times the one before, as many as leave one of `points`.
+
+    A rung then costs about as much as one point that is trained to the end, or less.
+
+    >>> rungs(32, 48), rungs(27, 27, eta=3.0)
+    ([2, 3, 6, 12, 24, 48], [1, 3, 9, 27])
+    """
+    halvings = math.ceil(round(math.log(points) / math.log(eta), 9))
+    steps = {max(1, math.ceil(round(units / eta**n, 9))) for n in range(halvings + 1)}
+    return sorted(steps)
+
+
+class _Record(NamedTuple):
+    """What a search is and how far it is, beside the states."""
+
+    identity: dict[str, Any]
+    alive: np.ndarray
+    units: np.ndarray
+    history: np.ndarray
+
+
+def _unit_after_unit(more: More, units: int) -> Callable[..., Any]:
+    def run(state: Any, values: dict[str, jax.Array]) -> tuple[Any, jax.Array]:
+        return jax.lax.scan(lambda state, _: more(state, **values), state, length=units)
+
+    return run
+
+
+def _sizes(columns: Mapping[str, jax.Array], rungs: Sequence[int], eta: float) -> list[int]:
+    """Points at the start of each rung, and at the end."""
+    if not columns:
+        raise ValueError("halving chooses among the points of a grid, but the grid has no column")
+    if not rungs or rungs[0] < 1 or any(b <= a for a, b in pairwise(rungs)):
+        raise ValueError(f"rungs are numbers of units, each more than the one before, but are {rungs}")
+    if not eta > 1:
+        raise ValueError(f"eta must be above 1, but is {eta}")
+    sizes = [len(next(iter(columns.values())))]
+    for _ in rungs[1:]:
+        sizes.append(math.ceil(round(sizes[-1] / eta, 9)))
+    return [*sizes, sizes[-1]]
+
+
+def _resume(
+    folder: str | Path | None, record: _Record, state: Any, sizes: list[int]
+) -> tuple[int, _Record, Any]:
+    """Rungs done, the record and the survivors' states, from the newest rung in `folder`."""
+    seeds = len(record.identity["seeds"])
+    for rung in range(len(sizes) - 1, 0, -1):
+        place = Path(folder) / f"rung-{rung}" if folder else None
+        if place is None or not place.is_dir():
+            continue
+        members = sizes[rung] * seeds
+        template = jax.tree.map(lambda leaf, n=members: jnp.zeros((n, *leaf.shape[1:]), leaf.dtype), state)
+        alive = record._replace(alive=record.alive[: sizes[rung]])
+        found = checkpoint.restore(place, {**alive._asdict(), "state": template})
+        if not found:
+            continue
+        tree = found[0]
+        if not chunks.same(tree["identity"], record.identity):
+            raise ValueError(
+                f"{folder} holds another search: other seeds, points, rungs or eta. "
+                "Give another folder, or delete this one."
+            )
+        # Copies, as what was read may not be written to.
+        alive, units, history = (np.array(tree[name]) for name in ("alive", "units", "history"))
+        return rung, _Record(record.identity, alive, units, history), tree["state"]
+    return 0, record, None
+
+
+def _save(folder: str | Path | None, rung: int, record: _Record, state: Any) -> None:
+    """Keep the survivors of a rung; the rung before is then no longer needed."""
+    if folder is None:
+        return
+    checkpoint.save(Path(folder) / f"rung-{rung}", rung, {**record._asdict(), "state": state})
+    shutil.rmtree(Path(folder) / f"rung-{rung - 1}", ignore_errors=True)

@@ -1,0 +1,73 @@
+"""Two towers: a network for the user beside one for the item, multiplied element by element.
+
+Huang, He, Gao, Deng, Acero, Heck: Learning deep structured semantic models for web search using
+clickthrough data, CIKM 2013, https://doi.org/10.1145/2505515.2505665, for the two networks; the
+product of their outputs, weighted and summed up, as in the generalized part of He 2017,
+https://arxiv.org/abs/1708.05031, equation 9:
+
+    score = wᵀ (f(user) ∘ g(item)) = ⟨w ∘ f(user), g(item)⟩
+
+so that it is served by an inner product. Differs from the papers: towers read columns of any kind,
+and there is no cosine.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rezoo.models.factorization.mf import inner
+from rezoo.models.ranking.youtube_dnn import mean_of
+from rezoo.nn.embedding import Embed
+from rezoo.nn.features import FieldEmbed
+from rezoo.nn.inputs import side_by_side
+from rezoo.nn.mlp import MLP
+from rezoo.types import Query
+
+
+class TwoTower(nn.Module):
+    """A retriever whose item vectors come from the items' columns.
+
+    The user's tower reads `query.features`, the mean of the history, and the user's id if `sizes`
+    has a table for it; the item's reads its id and its columns in the collection `catalogue`.
+    """
+
+    sizes: Mapping[str, int]
+    """Rows of each categorical column's table; `item` included."""
+    dim: int = 16
+    widths: Sequence[int] = (64, 32)
+    """Layers of either tower."""
+    dropout: float = 0.0
+
+    def setup(self) -> None:
+        self.users, self.items = FieldEmbed(self.sizes, self.dim), FieldEmbed(self.sizes, self.dim)
+        self.watched = Embed(self.sizes["item"], self.dim)
+        self.user_tower = MLP(self.widths[:-1], dropout=self.dropout)
+        self.item_tower = MLP(self.widths[:-1], dropout=self.dropout)
+        self.user_output, self.item_output = nn.Dense(self.widths[-1]), nn.Dense(self.widths[-1])
+        self.weight = self.param("weight", nn.initializers.ones, (self.widths[-1],))
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        columns = dict(query.features)
+        if "user" in self.sizes:
+            columns["user"] = query.user
+        parts = [mean_of(self.watched(query.history), query.history)]
+        if columns:
+            parts.append(side_by_side(self.users(columns, 1)))
+        user = self.user_output(self.user_tower(jnp.concatenate(parts, axis=-1)))
+        return user * self.weight[None]
+
+    def table(self) -> Float[Array, " N D"]:
+        """A vector for every item that has a row in the table of ids or in the catalogue."""
+        lengths = [len(column) for column in self.variables.get("catalogue", {}).values()]
+        return self._items(jnp.arange(max([self.sizes["item"], *lengths]), dtype=jnp.int32))
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        return inner(self.encode(query), self._items(item))
+
+    def _items(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        catalogue = self.variables.get("catalogue", {})
+        columns = {name: column.at[ids].get(mode="fill", fill_value=0) for name, column in catalogue.items()}
+        x = side_by_side(self.items({"item": ids, **columns}, ids.ndim))
+        return self.item_output(self.item_tower(x))

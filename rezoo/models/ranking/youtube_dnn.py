@@ -1,0 +1,108 @@
+"""YouTube's two networks: one that finds candidates, one that ranks them by what is to be expected.
+
+Covington, Adams, Sargin: Deep Neural Networks for YouTube Recommendations, RecSys 2016,
+https://doi.org/10.1145/2959100.2959190.
+
+Candidates (section 3): P(i | u) ∝ exp⟨v_i, u⟩ with u = MLP([mean of the watched ; context]). Train it by
+`objectives.sampled(model, losses.softmax_cross_entropy, …)`, and with as many examples of each user.
+The age of an example is a column of `query.features` like any other, which is 0 in serving.
+
+Ranking (section 4): logistic regression in which a positive example weighs what was watched, or
+spent, and a negative one 1 (`losses.weighted_logistic`). The odds, e^score, then estimate the
+expected amount, as long as positives are few.
+
+Differs from the paper: ids of watched items are not hashed, and search tokens and geography are
+whatever columns there are. Numbers are normalised by `data.features`, and enter with their square
+and their root.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rezoo.models.factorization.mf import inner
+from rezoo.nn.embedding import Embed
+from rezoo.nn.features import FieldEmbed, over, pair_columns
+from rezoo.nn.inputs import side_by_side
+from rezoo.nn.mlp import MLP
+from rezoo.types import Query
+
+
+class YouTubeDNN(nn.Module):
+    """Candidate generation: score = ⟨encode(query), v_item⟩ + b_item, a retriever.
+
+    Reads the history and all of `query.features`; the user's id is not used, so that a new user is
+    served by what they watched.
+    """
+
+    num_items: int
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each categorical context column's table."""
+    dim: int = 64
+    widths: Sequence[int] = (128,)
+    """Hidden layers; one more, linear and `dim` wide, gives the user vector."""
+    dropout: float = 0.0
+
+    def setup(self) -> None:
+        self.watched = Embed(self.num_items, self.dim)
+        self.context = FieldEmbed(self.sizes, self.dim)
+        self.mlp = MLP(self.widths, dropout=self.dropout)
+        self.last = nn.Dense(self.dim)
+        self.item = Embed(self.num_items, self.dim)
+        self.item_bias = Embed(self.num_items, 1, nn.initializers.zeros)
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        parts = [mean_of(self.watched(query.history), query.history)]
+        if query.features:
+            parts.append(side_by_side(self.context(query.features, 1)))
+        user = self.last(self.mlp(jnp.concatenate(parts, axis=-1)))
+        return jnp.concatenate([user, jnp.ones((len(user), 1))], axis=-1)
+
+    def table(self) -> Float[Array, " N D"]:
+        return jnp.concatenate([self.item.table(), self.item_bias.table()], axis=-1)
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        return inner(self.encode(query), jnp.concatenate([self.item(item), self.item_bias(item)], axis=-1))
+
+
+class YouTubeRanker(nn.Module):
+    """Ranking: score = MLP of the pair's columns and of the mean of the history, a logit.
+
+    Trained by `losses.weighted_logistic`, `jnp.exp(score)` is the expected amount. Reads the user,
+    the history, all of `query.features` and the item columns in `catalogue`.
+    """
+
+    sizes: Mapping[str, int]
+    """Rows of each categorical column's table; `user` and `item` included."""
+    dim: int = 16
+    widths: Sequence[int] = (128, 64)
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        columns = with_powers(pair_columns(query, item, self.variables.get("catalogue", {})))
+        x = side_by_side(FieldEmbed(self.sizes, self.dim, name="fields")(columns, item.ndim))
+        watched = Embed(self.sizes["item"], self.dim, name="watched")(query.history)
+        x = jnp.concatenate([x, over(mean_of(watched, query.history), item)], axis=-1)
+        x = MLP(self.widths, dropout=self.dropout, name="mlp")(x)
+        return nn.Dense(1, name="output")(x).squeeze(-1)
+
+
+def mean_of(vectors: Float[Array, " B L D"], ids: Int[Array, " B L"]) -> Float[Array, " B D"]:
+    """The mean over what is not padding, 0 if all is."""
+    real = (ids > 0).astype(jnp.float32)
+    return jnp.einsum("bl,bld->bd", real / jnp.maximum(real.sum(axis=1, keepdims=True), 1), vectors)
+
+
+def with_powers(columns: Mapping[str, Array]) -> dict[str, Array]:
+    """The columns, and of each number x its square and its root with the sign of x."""
+    powers = {}
+    for name, x in columns.items():
+        if jnp.issubdtype(x.dtype, jnp.floating):
+            # The root's slope at 0 is infinite, and a missing number is 0.
+            size = jnp.where(x == 0, 1.0, jnp.abs(x))
+            powers |= {f"{name}_squared": jnp.square(x), f"{name}_root": jnp.sign(x) * jnp.sqrt(size)}
+    return {**columns, **powers}

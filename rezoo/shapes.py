@@ -1,0 +1,46 @@
+"""A search over what changes shapes (widths, layers, batch size), driven by Optuna.
+
+Akiba et al. 2019, https://arxiv.org/abs/1907.10902; needs `pip install 'rezoo[tune]'`. Every shape
+compiles programs of its own, so a trial is best a whole `sweep.study` or `halving.search` over the
+value hyper-parameters of its shape.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def search(
+    score: Callable[[Any], float], trials: int, *, seed: int = 0, folder: str | Path | None = None
+) -> Any:
+    """The best of `trials` shapes, as the tree-structured Parzen estimator suggests them.
+
+    Args:
+      score: of an `optuna.Trial`, from which it takes its shape, such as
+        `trial.suggest_categorical("dim", [16, 32, 64])`; higher is better; not finite is worst.
+      trials: in all, those before a resumption included.
+      seed: of the estimator; trial n draws from seed + n.
+      folder: keep finished trials here and go on after them. A search killed at any moment and
+        started again ends with the same trials.
+
+    Returns:
+      The `optuna.Study`; `best_params` and `best_value` are in it.
+    """
+    import optuna  # pyright: ignore[reportMissingImports]  (an extra)
+
+    storage = None
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        backend = optuna.storages.journal.JournalFileBackend(str(Path(folder) / "trials.log"))
+        storage = optuna.storages.JournalStorage(backend)
+    study = optuna.create_study(
+        storage=storage, study_name="shapes", direction="maximize", load_if_exists=True
+    )
+    finished = (optuna.trial.TrialState.COMPLETE,)
+    while (done := len(study.get_trials(deepcopy=False, states=finished))) < trials:
+        study.sampler = optuna.samplers.TPESampler(seed=seed + done, constant_liar=False)
+        trial = study.ask()
+        value = float(score(trial))
+        study.tell(trial, value if math.isfinite(value) else -math.inf)
+    return study

@@ -1,0 +1,108 @@
+"""How several tasks' losses become one, and how far their gradients pull apart.
+
+A weighting is given to `objectives.multi_task`. What belongs to one task alone has the task's name
+in front in its module's name (`income_tower`); all other parameters are shared.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from rezoo import objectives
+from rezoo.types import Batch, Loss, Scalars, TrainState, Variables, Weighting
+
+
+def with_log_variances(
+    state: TrainState, optimizer: optax.GradientTransformation, tasks: Collection[str]
+) -> TrainState:
+    """The state before the first step, with what `uncertainty` learns: ln σ² = 0 for each task."""
+    params = {**state.params, "log_variance": {task: jnp.zeros(()) for task in tasks}}
+    return state._replace(params=params, opt_state=optimizer.init(params))
+
+
+def uncertainty(values: Scalars, batch: Batch, variables: Variables, gradients: Any) -> Array:
+    """Σ_k L_k / σ_k² + ln σ_k, the σ being learnt (Kendall 2018, https://arxiv.org/abs/1705.07115, eq. 10).
+
+    The paper halves the first term for regression; here that is left to the loss. A task without a
+    label in the batch adds nothing, so that its σ stays too.
+
+    Raises:
+      ValueError: if the state was not made by `with_log_variances`.
+    """
+    learnt = variables["params"].get("log_variance", {})
+    if missing := set(values) - set(learnt):
+        raise ValueError(f"no variance for {sorted(missing)}: make the state by weighting.with_log_variances")
+
+    def one(task: str, value: Array) -> Array:
+        some = (batch.where & batch.tasks[task].where).any()
+        return jnp.where(some, jnp.exp(-learnt[task]) * value + learnt[task] / 2, 0.0)
+
+    return sum((one(task, value) for task, value in values.items()), start=jnp.zeros(()))
+
+
+def gradient_norm(alpha: float | Array = 0.0, initial: Mapping[str, float] | None = None) -> Weighting:
+    """Weights that give each task a gradient of the same size at the shared parameters.
+
+    GradNorm (Chen 2018, https://arxiv.org/abs/1711.02257, equations 1-2) moves its weights by steps
+    towards w_k |∇L_k| = mean_j |∇L_j| · r_k^α, where r_k is L_k over its `initial` value, relative
+    to the tasks' mean. Here w_k is that solution at each step, scaled so that the weights of the
+    tasks that have labels sum to their number; nothing of it is kept between steps. Each task takes
+    a backward pass more.
+
+    Args:
+      alpha: how much more those tasks get that have learnt less.
+      initial: each task's loss before training, 1 by default.
+    """
+
+    def weigh(
+        values: Scalars, batch: Batch, variables: Variables, gradients: Callable[[], dict[str, Any]]
+    ) -> Array:
+        loss = jnp.stack(list(values.values()))
+        norm = jnp.stack([optax.global_norm(shared(g, values)) for g in gradients().values()])
+        some = norm > 0
+        start = jnp.array([(initial or {}).get(task, 1.0) for task in values])
+        rate = jnp.where(some, loss / start, 0.0)
+        rate = rate / jnp.maximum(rate.sum() / jnp.maximum(some.sum(), 1), 1e-12)
+        weight = jnp.where(some, jnp.where(some, rate, 1.0) ** alpha / jnp.where(some, norm, 1.0), 0.0)
+        weight = weight * some.sum() / jnp.where(some.any(), weight.sum(), 1.0)
+        return jnp.vdot(jax.lax.stop_gradient(weight), loss)
+
+    return weigh
+
+
+def conflict(
+    model: nn.Module, losses: Mapping[str, Loss], variables: Variables, key: jax.Array, batch: Batch
+) -> Scalars:
+    """Cosine of each two tasks' gradients at the shared parameters, as `{"cosine a b": …}`.
+
+    Below 0, a step for one task is a step against the other (Yu 2020,
+    https://arxiv.org/abs/2001.06782, definition 1). 0 where a task has no gradient.
+    """
+    gradients = objectives.task_gradients(model, losses, variables, key, batch)
+    flat = {task: _flat(shared(gradient, losses)) for task, gradient in gradients.items()}
+    names = list(flat)
+    return {f"cosine {a} {b}": _cosine(flat[a], flat[b]) for i, a in enumerate(names) for b in names[i + 1 :]}
+
+
+def shared(params: Mapping[str, Any], tasks: Collection[str]) -> dict[str, Any]:
+    """The parameters, or their gradients, that belong to no task alone.
+
+    >>> list(shared({"bottom": 1, "income_tower": 2, "log_variance": 3}, ["income", "married"]))
+    ['bottom']
+    """
+    own = (*(f"{task}_" for task in tasks), "log_variance")
+    return {name: leaf for name, leaf in params.items() if not name.startswith(own)}
+
+
+def _flat(tree: Any) -> Float[Array, " P"]:
+    return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
+
+
+def _cosine(a: Float[Array, " P"], b: Float[Array, " P"]) -> Float[Array, ""]:
+    size = jnp.linalg.norm(a) * jnp.linalg.norm(b)
+    return jnp.where(size > 0, jnp.vdot(a, b) / jnp.where(size > 0, size, 1.0), 0.0)

@@ -1,0 +1,78 @@
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rezoo import chunks, sweep
+
+
+def wide(key, rate):
+    """A member that needs about 16 MB besides its result."""
+    x = jax.random.normal(key, (1000, 1000))
+    return {"sum": rate * jnp.sort(x, axis=0).sum(1)[:3], "key": key}
+
+
+MEMBERS = (sweep.keys(6), jnp.arange(6.0))
+
+
+def test_members_that_do_not_fit_run_in_parts_that_do_and_the_log_says_so(caplog):
+    whole = chunks.run(wide, *MEMBERS)
+    with caplog.at_level(logging.WARNING):
+        parts = chunks.run(wide, *MEMBERS, memory=50e6)
+    np.testing.assert_allclose(parts["sum"], whole["sum"], rtol=1e-6)
+    assert bool((parts["key"] == whole["key"]).all())
+    assert "6 members side by side take" in caplog.text and "MiB are free" in caplog.text
+
+
+def test_what_is_planned_is_what_the_compiler_says():
+    one = chunks.needed(chunks._compiled(wide, MEMBERS, 1, False))
+    six = chunks.needed(chunks._compiled(wide, MEMBERS, 6, False))
+    assert 8e6 < one < 32e6 and six > 4 * one
+    assert chunks.free_memory() > 1e8
+
+
+def test_a_member_that_does_not_fit_alone_is_refused():
+    with pytest.raises(MemoryError, match=r"one member takes .* MiB .* smaller batch"):
+        chunks.run(wide, *MEMBERS, memory=1e6)
+
+
+def test_results_that_do_not_fit_together_are_refused():
+    with pytest.raises(MemoryError, match="return less from the function"):
+        chunks.run(lambda key: jax.random.normal(key, (100_000,)), sweep.keys(50), memory=4e6)
+
+
+@pytest.mark.parametrize("at_once", [1, 4, None])
+def test_a_study_that_broke_off_goes_on_and_ends_the_same(tmp_path, at_once, monkeypatch):
+    whole = chunks.run(wide, *MEMBERS, at_once=at_once)
+    calls, save = [], chunks.checkpoint.save
+
+    def breaking(*args):
+        save(*args)
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(chunks.checkpoint, "save", breaking)
+    if at_once is not None:
+        with pytest.raises(KeyboardInterrupt):
+            chunks.run(wide, *MEMBERS, at_once=at_once, folder=tmp_path)
+    again = chunks.run(wide, *MEMBERS, at_once=at_once, folder=tmp_path)
+    assert len(calls) == {1: 6, 4: 2, None: 1}[at_once]
+    assert chunks.same(again, whole)
+    assert chunks.same(chunks.run(wide, *MEMBERS, at_once=at_once, folder=tmp_path), whole)
+    assert len(calls) == {1: 6, 4: 2, None: 1}[at_once]
+
+
+def test_the_folder_of_another_study_is_refused(tmp_path):
+    chunks.run(wide, *MEMBERS, folder=tmp_path)
+    with pytest.raises(ValueError, match="results of another study"):
+        chunks.run(wide, MEMBERS[0], MEMBERS[1] + 1, folder=tmp_path)
+
+
+def test_donated_members_are_overwritten():
+    state = jnp.arange(6.0)
+    result = chunks.run(lambda x, y: (x + y, x), state, jnp.ones(6), donate=True)
+    np.testing.assert_array_equal(result[0], np.arange(6.0) + 1)
+    assert state.is_deleted()

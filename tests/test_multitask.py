@@ -1,0 +1,151 @@
+"""Several tasks at once: what each adds to the loss, and how they are weighed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rezoo import evaluation, losses, objectives, training, weighting
+from rezoo.models import MMoE, SharedBottom
+from rezoo.types import Batch, Query, Target
+
+TASKS = ("buys", "stars")
+LOSSES = {"buys": losses.logistic, "stars": losses.squared}
+MODEL = SharedBottom({"color": 4}, TASKS, 3, (6,), (4,))
+
+
+def batch_of(stars=None, known=None, rows=8):
+    rng = np.random.default_rng(0)
+    color = jnp.asarray(rng.integers(0, 4, rows), jnp.int32)
+    query = Query(jnp.zeros(rows, jnp.int32), jnp.zeros((rows, 0), jnp.int32), {"color": color})
+    every = jnp.ones(rows, bool)
+    buys = jnp.asarray(rng.integers(0, 2, rows), jnp.float32)
+    stars = jnp.asarray(rng.integers(1, 6, rows), jnp.float32) if stars is None else stars
+    tasks = {"buys": Target(buys, every), "stars": Target(stars, every if known is None else known)}
+    return Batch(query, jnp.zeros(rows, jnp.int32), buys, every, tasks)
+
+
+def state_of(model=MODEL, optimizer=None):
+    return training.init_state(jax.random.key(0), model, optimizer or optax.sgd(0.1), batch_of())
+
+
+def value_and_grad(objective, state, batch):
+    def value(params):
+        return objective({"params": params}, jax.random.key(1), batch)[0]
+
+    return jax.value_and_grad(value)(state.params)
+
+
+def test_the_loss_is_the_weighted_sum_of_each_tasks_mean():
+    batch, state = batch_of(known=jnp.arange(8) < 3), state_of()
+    score = evaluation.predict_tasks(MODEL, state.variables, batch)
+    buys = np.mean(losses.logistic(score["buys"], batch.tasks["buys"].label))
+    stars = np.mean((np.asarray(score["stars"]) - np.asarray(batch.tasks["stars"].label))[:3] ** 2)
+    objective = objectives.multi_task(MODEL, LOSSES, {"stars": 0.25})
+    value, aux = objective(state.variables, jax.random.key(1), batch)
+    np.testing.assert_allclose(value, buys + 0.25 * stars, rtol=1e-5)
+    np.testing.assert_allclose(aux.metrics["stars"], stars, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "weights", [None, weighting.uncertainty, weighting.gradient_norm(), weighting.gradient_norm(0.5)]
+)
+def test_a_task_without_a_label_adds_nothing_and_no_nan(weights):
+    nothing = jnp.full(8, jnp.nan), jnp.zeros(8, bool)
+    state = weighting.with_log_variances(state_of(), optax.sgd(0.1), TASKS)
+    value, grad = value_and_grad(objectives.multi_task(MODEL, LOSSES, weights), state, batch_of(*nothing))
+    alone, alone_grad = value_and_grad(
+        objectives.multi_task(MODEL, {"buys": losses.logistic}, weights), state, batch_of()
+    )
+    np.testing.assert_allclose(value, alone, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7), grad, alone_grad)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grad))
+    assert not np.any(grad["stars_tower"]["output"]["kernel"])
+
+
+@pytest.mark.parametrize("weights", [None, weighting.uncertainty, weighting.gradient_norm(0.5)])
+def test_no_label_at_all_moves_nothing(weights):
+    batch = batch_of()._replace(where=jnp.zeros(8, bool))
+    state = weighting.with_log_variances(state_of(), optax.sgd(0.1), TASKS)
+    value, grad = value_and_grad(objectives.multi_task(MODEL, LOSSES, weights), state, batch)
+    assert float(value) == 0 and not any(np.any(leaf) for leaf in jax.tree.leaves(grad))
+
+
+def test_a_ranking_head_beside_a_regression_head_on_slates():
+    slate = jnp.tile(jnp.arange(4, dtype=jnp.int32), (3, 1))
+    query = Query(jnp.zeros(3, jnp.int32), jnp.zeros((3, 0), jnp.int32), {})
+    relevant = jnp.zeros((3, 4)).at[:, 1].set(1.0)
+    every = jnp.ones((3, 4), bool)
+    tasks = {"buys": Target(relevant, every), "stars": Target(3 * relevant, every)}
+    model = SharedBottom({"item": 4}, TASKS, 3, (6,), (4,))
+    batch, optimizer = Batch(query, slate, relevant, every, tasks), optax.adam(0.03)
+    objective = objectives.multi_task(model, {"buys": losses.softmax_cross_entropy, "stars": losses.squared})
+    step = training.make_step(objective, optimizer)
+    state = training.init_state(jax.random.key(0), model, optimizer, batch)
+    state, _ = training.fit(step, state, batch, num_epochs=300, batch_size=3)
+    score = evaluation.predict_tasks(model, state.variables, batch)
+    np.testing.assert_allclose(score["stars"], 3 * relevant, atol=0.05)
+    assert (score["buys"].argmax(1) == 1).all() and jax.nn.softmax(score["buys"])[0, 1] > 0.95
+
+
+def test_uncertainty_learns_the_variance_of_each_task():
+    # With its loss fixed at L, a task's L / σ² + ln σ is least at σ² = 2 L.
+    batch = batch_of()
+    learnt = {"buys": jnp.log(2 * 0.3), "stars": jnp.log(2 * 4.0)}
+    values = {"buys": jnp.float32(0.3), "stars": jnp.float32(4.0)}
+
+    def total(learnt):
+        return weighting.uncertainty(values, batch, {"params": {"log_variance": learnt}}, None)
+
+    np.testing.assert_allclose(total(learnt), 1 + 0.5 * np.log(2 * 0.3 * 2 * 4.0), rtol=1e-5)
+    jax.tree.map(lambda g: np.testing.assert_allclose(g, 0, atol=1e-6), jax.grad(total)(learnt))
+
+
+def test_gradient_norm_gives_every_task_the_same_pull():
+    batch, state = batch_of(), state_of()
+    key = jax.random.key(1)
+    gradients = objectives.task_gradients(MODEL, LOSSES, state.variables, key, batch)
+    norms = [optax.global_norm(weighting.shared(gradient, TASKS)) for gradient in gradients.values()]
+    assert norms[1] > 3 * norms[0]
+    _, grad = value_and_grad(objectives.multi_task(MODEL, LOSSES, weighting.gradient_norm()), state, batch)
+    weight = np.array([1 / norms[0], 1 / norms[1]])
+    weight *= 2 / weight.sum()
+    expected = jax.tree.map(lambda a, b: weight[0] * a + weight[1] * b, *gradients.values())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), grad, expected)
+
+
+def test_conflict_is_the_cosine_at_the_shared_parameters():
+    batch, state = batch_of(), state_of()
+    same = {"buys": losses.logistic}
+    gradients = objectives.task_gradients(MODEL, LOSSES, state.variables, jax.random.key(1), batch)
+    a, b = (
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves([g["bottom"], g["inputs"]])])
+        for g in gradients.values()
+    )
+    found = weighting.conflict(MODEL, LOSSES, state.variables, jax.random.key(1), batch)
+    np.testing.assert_allclose(
+        found["cosine buys stars"], a @ b / np.linalg.norm(a) / np.linalg.norm(b), rtol=1e-4
+    )
+    assert weighting.conflict(MODEL, same, state.variables, jax.random.key(1), batch) == {}
+
+
+def test_what_is_misspelt_is_named():
+    batch, state = batch_of(), state_of()
+    with pytest.raises(ValueError, match=r"\['star'\], which have no loss"):
+        objectives.multi_task(MODEL, LOSSES, {"star": 1.0})
+    with pytest.raises(ValueError, match="'star', but the model has only"):
+        objectives.multi_task(MODEL, {"star": losses.squared})(state.variables, jax.random.key(0), batch)
+    with pytest.raises(ValueError, match=r"'stars', but batch\.tasks has only"):
+        without = batch._replace(tasks={"buys": batch.tasks["buys"]})
+        objectives.multi_task(MODEL, LOSSES)(state.variables, jax.random.key(0), without)
+    with pytest.raises(ValueError, match="with_log_variances"):
+        objectives.multi_task(MODEL, LOSSES, weighting.uncertainty)(state.variables, jax.random.key(0), batch)
+
+
+def test_every_experts_dropout_is_its_own():
+    model = MMoE({"color": 4}, TASKS, 3, 2, (50,), (4,), dropout=0.5)
+    batch = batch_of()
+    params = model.init(jax.random.key(0), batch.query, batch.item)["params"]
+    kernel = params["experts"]["experts"]["Dense_0"]["kernel"]
+    assert kernel.shape == (2, 3, 50) and np.abs(kernel[0] - kernel[1]).max() > 0.1

@@ -1,0 +1,43 @@
+import math
+
+import pytest
+
+from rezoo import shapes
+
+optuna = pytest.importorskip("optuna", reason="pip install 'rezoo[tune]' to run this test")
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def score(trial):
+    dim = trial.suggest_int("dim", 1, 64, log=True)
+    layers = trial.suggest_categorical("layers", [1, 2, 3])
+    return math.nan if layers == 3 else -abs(math.log(dim / 20)) - 0.1 * layers
+
+
+def test_the_best_shape_is_found_and_one_that_diverged_loses():
+    study = shapes.search(score, 30)
+    assert 12 <= study.best_params["dim"] <= 32 and study.best_params["layers"] == 1
+    assert any(trial.value == -math.inf for trial in study.trials)
+
+
+def test_a_search_that_broke_off_ends_with_the_same_trials(tmp_path):
+    calls = []
+
+    def breaking(trial):
+        value = score(trial)
+        calls.append(value)
+        if len(calls) == 13:
+            raise KeyboardInterrupt
+        return value
+
+    with pytest.raises(KeyboardInterrupt):
+        shapes.search(breaking, 20, folder=tmp_path)
+    resumed = shapes.search(breaking, 20, folder=tmp_path)
+    assert len(calls) == 21
+    done = [trial for trial in resumed.trials if trial.state.is_finished()]
+    whole = shapes.search(score, 20)
+    assert [trial.params for trial in done] == [trial.params for trial in whole.trials]
