@@ -272,9 +272,10 @@ def main() -> None:
             if results.values(**row, metric=NUMBERS[-1]):
                 continue
             start = time.monotonic()
-            chosen, fitted = tuned(entry, data, at)
+            tried = entry.configurations[:1] if flags.smoke else entry.configurations
+            chosen, fitted = tuned(entry._replace(configurations=tried), data, at)
             numbers = [measure(fitted, data.test)]
-            for seed in range(1, flags.seeds if entry.random else 1):
+            for seed in range(1, flags.seeds if entry.random and not flags.smoke else 1):
                 numbers.append(measure(entry.fit(data, at, seed, **chosen), data.test))
             seconds = time.monotonic() - start
             note = {key: getattr(value, "__name__", value) for key, value in chosen.items()}
