@@ -43,8 +43,8 @@ class Settings(NamedTuple):
 
 
 SETTINGS = {
-    "IAutoRec": Settings(500, 7e-4, 3e-4, 128, 20, 0.831),
-    "UAutoRec": Settings(500, 1e-3, 1e-3, 256, 20, 0.874),
+    "IAutoRec": Settings(500, 5e-4, 3e-4, 128, 40, 0.831),
+    "UAutoRec": Settings(500, 1e-3, 3e-4, 512, 30, 0.874),
 }
 SMOKE = Settings(16, 1e-2, 1e-4, 32, 20, None)
 

@@ -1,0 +1,290 @@
+"""Users that no model was trained on: autoencoders beside EASE, iALS, item-kNN, popularity.
+
+    python experiments/strong_generalisation.py --data-dir FOLDER   # holds ml-1m.zip, citeulike-a.zip
+
+The protocol of Liang et al. 2018, https://arxiv.org/abs/1802.05814, section 4.2, on smaller data: a
+tenth of the users for validation, a tenth for testing, all others for training. Of a held-out user
+80% of the items, drawn at random, are known to the model, and the others are to be found among all
+items but the known ones; items that no training user took are left out. recall@k is over the
+smaller of k and the items to be found, as in the paper.
+
+Every model has the same budget: three configurations (`MODELS`), of which the one with the best
+ndcg@100 on the validation users is measured on the test users, once; models that start at random
+for every seed. iALS solves for a held-out user's vector, the others read the history.
+"""
+
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from movielens_mf import synthetic
+
+from rezoo import evaluation, losses, metrics, objectives, training
+from rezoo.data import movielens, split
+from rezoo.data.interactions import Interactions, from_columns
+from rezoo.data.packing import padded
+from rezoo.models import EASE, IALS, ItemKNN, MultDAE, MultVAE, Popularity
+from rezoo.models.baselines import popularity
+from rezoo.models.factorization import ease, ials, item_knn
+from rezoo.types import Batch, Query, Step, Variables
+
+PROTOCOL = (
+    "strong generalisation: 10% of users for validation and 10% for test (seed 0), of each 80% of the items "
+    "known and 20% to be found by full ranking"
+)
+PROTOCOLS = {
+    "ml-1m": f"{PROTOCOL}; ratings ≥ 4, users with ≥ 5",
+    "citeulike-a": f"{PROTOCOL}; users with ≥ 5",
+    "synthetic": PROTOCOL,
+}
+NUMBERS = ("recall@20", "recall@50", "ndcg@100")
+
+
+class Held(NamedTuple):
+    """Held-out users."""
+
+    known: jax.Array
+    """`[U L]`: the items that the model may know."""
+    target: jax.Array
+    """`[U T]`: the items to be found."""
+
+
+class Data(NamedTuple):
+    """One data set in its three parts, ids of the training part."""
+
+    history: np.ndarray
+    """`[U L]`: the training users' items, 0 = padding."""
+    num_items: int
+    valid: Held
+    test: Held
+
+
+class Sizes(NamedTuple):
+    """What a data set asks of the networks, for reasons of time and not of accuracy."""
+
+    hidden: int
+    latent: int
+    num_epochs: int
+    batch_size: int
+
+
+SIZES = {
+    "ml-1m": Sizes(300, 100, 60, 250),
+    "citeulike-a": Sizes(200, 100, 40, 250),
+    "synthetic": Sizes(16, 8, 10, 32),
+}
+
+Fitted = Callable[[jax.Array], tuple[Any, Variables, Query]]
+"""The model, its variables and the query for users known by their history `[U L]`."""
+
+
+def network(
+    model: Any, make_step: Callable[[int], Step], optimizer: Any, data: Data, at: Sizes, seed: int
+) -> Fitted:
+    """An autoencoder trained on the histories; `make_step(steps)` knows how many steps there will be."""
+    history = jnp.asarray(data.history)
+    real = history > 0
+    rows = Batch(asked(history), history, real.astype(jnp.float32), real)
+    state = training.init_state(jax.random.key(seed), model, optimizer, rows)
+    step = make_step(at.num_epochs * -(-len(history) // at.batch_size))
+    run = jax.jit(training.fit, static_argnums=0, static_argnames=("num_epochs", "batch_size"))
+    state, _ = run(step, state, rows, num_epochs=at.num_epochs, batch_size=at.batch_size)
+    return lambda known: (model, state.variables, asked(known))
+
+
+def mult_vae(data: Data, at: Sizes, seed: int, beta_max: float) -> Fitted:
+    """β grows to `beta_max` in the first half of the steps."""
+    model = MultVAE(data.num_items, at.hidden, at.latent)
+    optimizer = optax.adam(1e-3)
+    likelihood = objectives.every_item(model, losses.softmax_cross_entropy)
+
+    def make_step(steps: int) -> Step:
+        def step(state, batch):
+            beta = jnp.minimum(state.step / (steps / 2), 1.0) * beta_max
+            return training.make_step(objectives.penalised(likelihood, beta), optimizer)(state, batch)
+
+        return step
+
+    return network(model, make_step, optimizer, data, at, seed)
+
+
+def mult_dae(data: Data, at: Sizes, seed: int, dropout: float) -> Fitted:
+    """The paper's one hidden layer."""
+    model = MultDAE(data.num_items, min(at.hidden, 200), dropout)
+    optimizer = optax.adam(1e-3)
+    likelihood = objectives.every_item(model, losses.softmax_cross_entropy)
+    return network(model, lambda _: training.make_step(likelihood, optimizer), optimizer, data, at, seed)
+
+
+def of_ease(data: Data, at: Sizes, seed: int, l2: float) -> Fitted:
+    variables = ease.fit(data.history, data.num_items, l2=l2)
+    return lambda known: (EASE(data.num_items), variables, asked(known))
+
+
+def of_ials(data: Data, at: Sizes, seed: int, unobserved: float, l2: float) -> Fitted:
+    row, column = np.nonzero(data.history)
+    size, weights = (len(data.history) + 1, data.num_items), ials.Weights(unobserved, l2)
+    key = jax.random.key(seed)
+    dim = min(128, data.num_items // 8)
+    variables = ials.fit(key, row + 1, data.history[row, column], *size, dim, weights=weights)
+
+    def serve(known: jax.Array) -> tuple[Any, Variables, Query]:
+        user = jnp.arange(1, len(known) + 1, dtype=jnp.int32)
+        solved = ials.with_users(variables, known, weights=weights)
+        return IALS(len(known) + 1, data.num_items, dim), solved, asked(known)._replace(user=user)
+
+    return serve
+
+
+def of_item_knn(data: Data, at: Sizes, seed: int, neighbours: int, weighting: item_knn.Weighting) -> Fitted:
+    neighbours = min(neighbours, data.num_items)
+    variables = item_knn.fit(data.history, data.num_items, neighbours=neighbours, weighting=weighting)
+    return lambda known: (ItemKNN(data.num_items), variables, asked(known))
+
+
+def of_popularity(data: Data, at: Sizes, seed: int) -> Fitted:
+    variables = popularity.fit(data.history, data.num_items)
+    return lambda known: (Popularity(data.num_items), variables, asked(known))
+
+
+class Entry(NamedTuple):
+    """A model of the table."""
+
+    fit: Callable[..., Fitted]
+    configurations: Sequence[dict[str, Any]] = ({},)
+    random: bool = False
+    """Whether seeds differ."""
+
+
+MODELS = {
+    "Popularity": Entry(of_popularity),
+    "ItemKNN": Entry(
+        of_item_knn,
+        (
+            {"neighbours": 50, "weighting": item_knn.equal},
+            {"neighbours": 200, "weighting": item_knn.equal},
+            {"neighbours": 200, "weighting": item_knn.tf_idf},
+        ),
+    ),
+    "MultVAE": Entry(mult_vae, tuple({"beta_max": beta} for beta in (0.1, 0.2, 0.4)), True),
+    "MultDAE": Entry(mult_dae, tuple({"dropout": rate} for rate in (0.3, 0.5, 0.7)), True),
+    "IALS": Entry(
+        of_ials,
+        tuple({"unobserved": a, "l2": b} for a, b in ((0.1, 0.003), (0.3, 0.003), (0.1, 0.01))),
+        True,
+    ),
+    "EASE": Entry(of_ease, tuple({"l2": l2} for l2 in (100.0, 300.0, 1000.0))),
+}
+
+
+def asked(known: jax.Array) -> Query:
+    """Users known by their history alone."""
+    return Query(jnp.zeros(len(known), jnp.int32), known, {})
+
+
+def measure(fitted: Fitted, held: Held) -> dict[str, float]:
+    """The table's numbers over the users who have something to be found."""
+    model, variables, query = fitted(held.known)
+
+    @jax.jit
+    def numbers(variables: Variables, query: Query) -> dict[str, jax.Array]:
+        rank = evaluation.ranks(model, variables, query, held.target, exclude=held.known)
+        where = held.target > 0
+        values = {"ndcg@100": metrics.ndcg(rank, where=where, k=100)}
+        for k in (20, 50):
+            found = jnp.where(where, rank <= k, False).sum(axis=1)
+            values[f"recall@{k}"] = found / jnp.clip(where.sum(axis=1), 1, k)
+        return {name: metrics.mean_over_users(v, where.any(axis=1))[0] for name, v in values.items()}
+
+    return {name: float(value) for name, value in numbers(variables, query).items()}
+
+
+def tuned(entry: Entry, data: Data, at: Sizes) -> tuple[dict[str, Any], Fitted]:
+    """The configuration that is best on the validation users, and its fit with seed 0."""
+    best: tuple[float, dict[str, Any], Fitted] | None = None
+    for configuration in entry.configurations:
+        fitted = entry.fit(data, at, 0, **configuration)
+        value = measure(fitted, data.valid)["ndcg@100"] if len(entry.configurations) > 1 else 0.0
+        print(f"  validation ndcg@100 {value:.4f}  {configuration}", flush=True)
+        if best is None or value > best[0]:
+            best = value, configuration, fitted
+    assert best is not None
+    return best[1:]
+
+
+def read(dataset: str, data_dir: Path | None) -> Interactions:
+    """Who took what: one row per pair, users with at least five."""
+    if dataset == "synthetic":
+        log = synthetic()
+    elif dataset == "ml-1m":
+        log = movielens.load("ml-1m", manual_dir=data_dir).ratings
+        log = log.take(np.asarray(log.rating) >= 4)
+    else:
+        log = citeulike(data_dir)
+    return log.take(np.bincount(log.user, minlength=log.num_users)[log.user] >= 5)
+
+
+def citeulike(data_dir: Path | None) -> Interactions:
+    """citeulike-a, whose `users.dat` has a line for each user: how many articles, and which."""
+    if data_dir is None:
+        raise SystemExit("name the folder that holds citeulike-a.zip with --data-dir")
+    places = [data_dir / "citeulike-a.zip", data_dir / "citeulike-a" / "citeulike-a.zip"]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        raise SystemExit(f"there is no {' nor '.join(map(str, places))}; see github.com/js05212/citeulike-a")
+    lines = zipfile.ZipFile(file).read("users.dat").decode().splitlines()
+    taken = [np.unique(np.array(line.split()[1:], np.int64)) for line in lines]
+    user = np.repeat(np.arange(len(taken)), [len(items) for items in taken])
+    return from_columns({"user": user, "item": np.concatenate(taken)}, source="citeulike-a")
+
+
+def prepare(log: Interactions) -> Data:
+    """The three parts, by users."""
+    parts = split.cold_users(log, valid=0.1, test=0.1).of(log)
+    train, valid, test = split.refit_ids(*parts)
+    history = padded(np.unique(train.user), train.user, train.item)[0]
+
+    def held(users: Interactions, items: Interactions) -> Held:
+        rows = users._replace(item=items.item).take(items.item > 0)
+        known, _, target = split.ratio_per_user(rows, test=0.2).of(rows)
+        who = np.unique(rows.user)
+        return Held(*(jnp.asarray(padded(who, part.user, part.item)[0]) for part in (known, target)))
+
+    # refit_ids makes all held-out users one: who they are is in `parts`
+    return Data(history, train.num_items, held(parts[1], valid), held(parts[2], test))
+
+
+def main() -> None:
+    flags, results = common.start(__file__, __doc__)
+    for dataset in ("synthetic",) if flags.smoke else ("ml-1m", "citeulike-a"):
+        data, at = prepare(read(dataset, flags.data_dir)), SIZES[dataset]
+        print(f"{dataset}: {len(data.history)} training users, {data.num_items - 1} items, ", end="")
+        print(f"{len(data.valid.known)} + {len(data.test.known)} held out", flush=True)
+        for name, entry in MODELS.items():
+            row = {"model": name, "dataset": dataset, "protocol": PROTOCOLS[dataset]}
+            if results.values(**row, metric=NUMBERS[-1]):
+                continue
+            start = time.monotonic()
+            tried = entry.configurations[:1] if flags.smoke else entry.configurations
+            chosen, fitted = tuned(entry._replace(configurations=tried), data, at)
+            numbers = [measure(fitted, data.test)]
+            for seed in range(1, flags.seeds if entry.random and not flags.smoke else 1):
+                numbers.append(measure(entry.fit(data, at, seed, **chosen), data.test))
+            seconds = time.monotonic() - start
+            note = {key: getattr(value, "__name__", value) for key, value in chosen.items()}
+            for metric in NUMBERS:
+                values = [one[metric] for one in numbers]
+                results.add(**row, metric=metric, values=values, seconds=seconds, configuration=note)
+            print(f"{dataset} {name}: {numbers[0]}, {seconds:.0f} s", flush=True)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()
