@@ -5,7 +5,11 @@
 The data are those of SR-GNN's preprocessing, with every prefix of the test sessions. Items of the
 test that never occur in training are left out of histories; a label that is one is a miss. The last
 2 per cent of the training sessions, which are in the order of time, choose the epoch; the test is
-looked at once.
+looked at once. Training begins with a softmax over 2,048 sampled items and ends with the whole one.
+
+Published figures (recall@20 / mrr@20): NARM .497/.162 on diginetica and .683/.286 on yoochoose1_64,
+STAMP .456/.143 and .687/.297, GRU4Rec .465/.155 and .660/.270; beside "NARM, cosine" stand those of
+TAGNN (.513/.180) and of SR-GNN (.706/.309), the best to be beaten.
 """
 
 import time
@@ -107,7 +111,7 @@ PUBLISHED = {
 
 
 def fits(dataset: str, smoke: bool) -> dict[str, Fit]:
-    """The trained models; chosen on the validation part."""
+    """The trained models: widths and rates as usual in the papers."""
     dim = 8 if smoke else 100
     epochs, sampled = (2, 1) if smoke else (5, 3) if dataset == "yoochoose1_64" else (6, 5)
     return {

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rezoo.data import sessions
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
-from rezoo.data.packing import pack
+from rezoo.data.packing import next_item, pack
 from rezoo.data.sessions import Sessions
 
 every = settings(max_examples=60)
@@ -143,6 +143,19 @@ def test_pack_loses_and_mixes_nothing(rows, length):
             assert position[where].tolist() == list(range(where.sum()))
             found.append(items[where].tolist())
     assert sorted(found) == sorted(row[-length:] for row in rows if row)
+
+
+@every
+@given(rows=lists, length=st.integers(1, 6))
+def test_packed_next_items_are_those_of_one_session_a_row(rows, length):
+    packed, alone = next_item(made(rows), length), sessions.next_item_batch(made(rows), length)
+    found = []
+    for history, target, where, segment in zip(*packed, strict=True):
+        np.testing.assert_array_equal(where, segment > 0)
+        for number in range(1, segment.max(initial=0) + 1):
+            found.append((history[segment == number].tolist(), target[segment == number].tolist()))
+    expected = [(h[w].tolist(), t[w].tolist()) for h, t, w in zip(*alone, strict=True) if w.any()]
+    assert sorted(found) == sorted(expected)
 
 
 def test_pack_wastes_little():
