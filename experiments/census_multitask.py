@@ -63,7 +63,7 @@ class Budget(NamedTuple):
     """Of each run."""
 
     dim: int = 4
-    epochs: int = 6
+    epochs: int = 4
     batch_size: int = 1024
 
 

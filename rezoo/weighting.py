@@ -63,7 +63,7 @@ def gradient_norm(alpha: float | Array = 0.0, initial: Mapping[str, float] | Non
         values: Scalars, batch: Batch, variables: Variables, gradients: Callable[[], dict[str, Any]]
     ) -> Array:
         loss = jnp.stack(list(values.values()))
-        norm = jnp.stack([optax.global_norm(shared(g, values)) for g in gradients().values()])
+        norm = jnp.stack([optax.tree.norm(shared(g, values)) for g in gradients().values()])
         some = norm > 0
         start = jnp.array([(initial or {}).get(task, 1.0) for task in values])
         rate = jnp.where(some, loss / start, 0.0)

@@ -28,10 +28,13 @@ from rezoo.models import (
     IALS,
     MF,
     MLP,
+    NARM,
     NFM,
     PLE,
+    STAMP,
     AutoInt,
     BiasedMF,
+    Caser,
     CoOccurrence,
     DCNv2,
     DeepFM,
@@ -45,7 +48,9 @@ from rezoo.models import (
     MultDAE,
     MultVAE,
     NeuMF,
+    NextItNet,
     Popularity,
+    SASRec,
     SharedBottom,
     SVDpp,
     TwoTower,
@@ -60,6 +65,7 @@ from rezoo.models.ranking import din
 from rezoo.models.ranking.dcn import stacked
 from rezoo.nn.interaction import LowRankCross
 from rezoo.nn.recurrent import LSTM
+from rezoo.nn.similarity import cosine
 from rezoo.types import Batch, Query, Target
 
 USERS, ITEMS, L = 7, 11, 5
@@ -146,6 +152,12 @@ CASES = {
     "TwoTower": Case(TwoTower(SIZES, 4, (8, 6), dropout=0.3), "pairwise", {"catalogue": CATALOGUE}),
     "GRU4Rec": Case(GRU4Rec(ITEMS, 4, dropout=0.3), "next_item"),
     "GRU4Rec-2-LSTM-tied": Case(GRU4Rec(ITEMS, 4, 2, LSTM, tied=True), "next_item"),
+    "NARM": Case(NARM(ITEMS, 4, 5, dropout=0.3), "next_item_softmax"),
+    "NARM-cosine": Case(NARM(ITEMS, 4, 5, similarity=cosine(8.0)), "next_item_softmax"),
+    "STAMP": Case(STAMP(ITEMS, 4, dropout=0.3), "next_item_softmax"),
+    "SASRec": Case(SASRec(ITEMS, 4, num_heads=2, max_length=L, dropout=0.3), "next_item_softmax"),
+    "Caser": Case(Caser(ITEMS, 4, USERS, 3, 2, 2, dropout=0.3), "next_item_softmax"),
+    "NextItNet": Case(NextItNet(ITEMS, 4, (1, 2), 2, dropout=0.3), "next_item_softmax"),
 }
 FOLLOWED = cooccurrence.fit(LOG, ITEMS, window=2)
 CASES |= {
@@ -190,7 +202,7 @@ def queries(rows: int, seed: int = 0) -> Query:
 def batch_for(case: Case, rows: int = 16, seed: int = 0) -> Batch:
     rng = np.random.default_rng(seed)
     query = queries(rows, seed)
-    if case.objective == "next_item":
+    if case.objective.startswith("next_item"):
         following = jnp.roll(query.history, -1, axis=1).at[:, -1].set(0)
         return Batch(query, following, (following > 0).astype(jnp.float32), following > 0)
     if case.objective == "every_item":
@@ -212,6 +224,7 @@ def objective_for(case: Case):
             objectives.every_item(case.model, losses.softmax_cross_entropy), 0.1
         ),
         "multi_task": lambda: objectives.multi_task(case.model, dict.fromkeys(TASKS, losses.logistic)),
+        "next_item_softmax": lambda: objectives.next_item_softmax(case.model, chunk=4),
         "next_item": lambda: objectives.next_item(case.model, losses.softmax_cross_entropy),
     }[case.objective]()
 

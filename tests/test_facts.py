@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 
 from rezoo import evaluation, losses
+from rezoo.data.sessions import Sessions
 from rezoo.models import (
     CFGAN,
     DIN,
     ESMM,
     GMF,
     MLP,
+    NARM,
     PLE,
+    SKNN,
+    STAMP,
+    VSKNN,
+    Caser,
     CoOccurrence,
     FeatureKNN,
     FeatureMF,
@@ -24,7 +30,10 @@ from rezoo.models import (
     MultDAE,
     MultVAE,
     NeuMF,
+    NextItNet,
     Popularity,
+    SASRec,
+    SessionPopularity,
     SharedBottom,
     TwoTower,
     UAutoRec,
@@ -35,6 +44,7 @@ from rezoo.models import (
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity
 from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
+from rezoo.models.session import neighbours
 from rezoo.nn.recurrent import GRU, LSTM
 from rezoo.types import Query
 
@@ -268,19 +278,17 @@ def test_din_weighs_the_history_by_the_product_at_hand_and_its_twin_does_not():
 
 
 def test_dice_takes_its_step_where_the_batch_is_and_passes_over_padding():
-    dice, counted = din.Dice(momentum=0.5), jnp.array([True, True, True, False])
+    dice, counted = din.Dice(), jnp.array([True, True, True, False])
     x = jnp.array([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0], [1e6, 1e6]])
-    variables = dice.init(jax.random.key(0), x, counted)
-    variables = {**variables, "params": {"alpha": jnp.array([0.25, -0.5])}}
+    variables = {**dice.init(jax.random.key(0), x), "batch": {"where": counted}}
+    variables["params"] = {"alpha": jnp.array([0.25, -0.5])}
     rngs = {"dropout": jax.random.key(0)}
-    y, new = dice.apply(variables, x, counted, rngs=rngs, mutable=["batch_stats"])
+    y, new = dice.apply(variables, x, rngs=rngs, mutable=["batch_stats"])
     z = np.asarray(x, np.float64)[:3]
     p = 1 / (1 + np.exp(-(z - z.mean(0)) / np.sqrt(z.var(0) + 1e-8)))
     np.testing.assert_allclose(y[:3], p * z + (1 - p) * np.array([0.25, -0.5]) * z, rtol=1e-5)
-    np.testing.assert_allclose(new["batch_stats"]["mean"], z.mean(0) / 2, rtol=1e-5)
-    np.testing.assert_allclose(new["batch_stats"]["var"], 0.5 + z.var(0) / 2, rtol=1e-5)
-    _, kept = dice.apply(variables, x, jnp.zeros(4, bool), rngs=rngs, mutable=["batch_stats"])
-    np.testing.assert_array_equal(kept["batch_stats"]["var"], variables["batch_stats"]["var"])
+    np.testing.assert_allclose(new["batch_stats"]["moments"]["mean"], z.mean(0) / 100, rtol=1e-4)
+    np.testing.assert_allclose(new["batch_stats"]["moments"]["var"], 0.99 + z.var(0) / 100, rtol=1e-4)
 
 
 def test_youtube_dnn_knows_what_was_watched_and_not_in_which_order():
@@ -371,7 +379,8 @@ def test_feature_mf_is_mf_on_sums_of_embeddings():
     asked = query([[0], [0]], [1, 9])._replace(features=FEATURES)
     item = jnp.array([1, 8], jnp.int32)
     params = feature_params(model, asked, item)
-    user, items = params["user"], params["item"]
+    user, items = (jax.tree.map(np.asarray, params[side]) for side in ("user", "item"))
+    user, items = jax.tree.map(np.asarray, params["user"]), jax.tree.map(np.asarray, params["item"])
     p = user["id"]["embedding"][[1, 0]] + user["feature"]["age"]["embedding"][[1, 2]]
     p = p + np.array([[0.3], [-1.0]]) * user["feature"]["income_scale"]
     words = items["feature"]["words"]["embedding"]
@@ -421,3 +430,120 @@ def test_tf_idf_weighs_rare_terms_and_leaves_padding_out():
     vector = feature_knn.tf_idf(np.array([[1, 2, 0], [1, 0, 0], [1, 2, 2]]), 3)
     rare = np.log(3 / 2)
     np.testing.assert_allclose(vector, [[0, 0, rare], [0, 0, 0], [0, 0, (1 + np.log(2)) * rare]], atol=1e-6)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize("model", [NARM(9, 4, 5), STAMP(9, 4)], ids=["NARM", "STAMP"])
+def test_attention_on_all_prefixes_at_once_equals_the_expanded_prefixes(model):
+    whole = query([[1, 2, 3, 4], [5, 6, 0, 0]])
+    expanded = query([[1, 0, 0, 0], [1, 2, 0, 0], [1, 2, 3, 0], [1, 2, 3, 4], [5, 0, 0, 0], [5, 6, 0, 0]])
+    params = model.init(jax.random.key(0), whole, jnp.array([1, 1], jnp.int32))
+    weight = jax.random.normal(jax.random.key(1), (6, 4))
+
+    def one_pass(params):
+        states = model.apply(params, whole, method="prefixes")
+        return (weight * jnp.concatenate([states[0], states[1, :2]])).sum()
+
+    def each(params):
+        return (weight * model.apply(params, expanded, method="encode")).sum()
+
+    ours, theirs = jax.value_and_grad(one_pass)(params), jax.value_and_grad(each)(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), ours, theirs)
+
+
+def test_narm_is_its_equations_over_the_states_of_its_encoder():
+    model, asked = NARM(9, 4, 5), query([[1, 2, 3]])
+    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+    h = np.asarray(model.apply(variables, asked, method="states"))[0]
+    w = jax.tree.map(np.asarray, variables["params"])
+    pair = sigmoid(h[2] @ w["of_query"]["kernel"] + h @ w["of_key"]["kernel"])
+    alpha = pair @ w["weight"]["kernel"][:, 0]
+    expected = np.concatenate([h[2], alpha @ h]) @ w["bilinear"]["kernel"] @ w["item"]["embedding"].T
+    np.testing.assert_allclose(
+        evaluation.score_all(model, variables, asked)[0], expected, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_stamp_is_its_equations():
+    model, asked = STAMP(9, 4), query([[1, 2, 3]])
+    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+    w = jax.tree.map(np.asarray, variables["params"])
+    table = w["item"]["embedding"]
+    x = table[[1, 2, 3]]
+    given = x @ w["of_event"]["kernel"] + x[2] @ w["of_last"]["kernel"] + x.mean(0) @ w["of_mean"]["kernel"]
+    alpha = sigmoid(given + w["of_mean"]["bias"]) @ w["weight"]["kernel"][:, 0]
+    hidden = np.tanh(alpha @ x @ w["session"]["kernel"]) * np.tanh(x[2] @ w["last"]["kernel"])
+    np.testing.assert_allclose(
+        evaluation.score_all(model, variables, asked)[0], table @ hidden, rtol=1e-4, atol=1e-7
+    )
+
+
+def test_sasrec_sees_nothing_after_an_event_and_knows_the_order_before_it():
+    model, asked = SASRec(9, 4, max_length=5), query([[1, 2, 3, 4]])
+    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+
+    def states(history):
+        return model.apply(variables, query(history), method="prefixes")[0]
+
+    np.testing.assert_allclose(states([[1, 2, 3, 4]])[:2], states([[1, 2, 7, 8]])[:2], atol=1e-6)
+    assert np.abs(states([[1, 2, 3, 4]])[3] - states([[2, 1, 3, 4]])[3]).max() > 1e-4
+
+
+def test_session_popularity_counts_this_session_first():
+    variables = popularity.fit(np.array([[3, 3], [1, 0]]), 5)
+    score = evaluation.score_all(SessionPopularity(5), variables, query([[2, 2, 1], [0, 0, 0]]))
+    assert np.argsort(-score[0])[:3].tolist() == [2, 1, 3] and score[1].argmax() == 3
+
+
+@pytest.mark.parametrize("kind", [SKNN, VSKNN])
+def test_neighbours_equal_their_formulas_by_brute_force(kind):
+    past = [[1, 2, 3], [3, 4], [2, 5, 2], [6, 1], [5, 6, 7, 1]]
+    made = Sessions(np.concatenate(past).astype(np.int32), np.array([0, 3, 5, 8, 10, 14]))
+    variables = neighbours.fit(made, 9, recent=4, longest=5)
+    model = kind(9, 6, recent=4, longest=5, k=3)
+    asked = [[1, 2], [7, 6, 3], [8, 0]]
+    score = np.asarray(evaluation.score_all(model, variables, query([[*s, 0][:3] for s in asked])))
+    for row, session in enumerate(asked):
+        session = [i for i in session if i]
+        place = {i: len(session) - 1 - at for at, i in enumerate(session)}
+        found = []
+        for n in past:
+            shared = [i for i in session if i in n]
+            weights = [(len(session) - place[i]) / len(session) for i in shared]
+            cosine = len(shared) / np.sqrt(len(session) * len(n))
+            found.append(sum(weights) if kind is VSKNN else cosine)
+        expected = np.zeros(9)
+        for n in np.argsort(-np.array(found), kind="stable")[:3]:
+            steps = min([place[i] for i in session if i in past[n]], default=0)
+            for i in set(past[n]):
+                idf = np.log(len(past) / sum(i in other for other in past))
+                expected[i] += found[n] * ((1 - 0.1 * steps) * idf if kind is VSKNN else 1)
+        np.testing.assert_allclose(score[row], expected, atol=1e-3)
+
+
+def test_nextitnet_sees_as_far_back_as_its_dilations_and_no_further():
+    model, asked = NextItNet(9, 4, (1,), kernel=2), query([[1, 2, 3, 4, 5]])
+    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+
+    def last(history):
+        return model.apply(variables, query(history), method="encode")[0]
+
+    before = last([[1, 2, 3, 4, 5]])  # two convolutions, dilations 1 and 2: three steps back
+    np.testing.assert_array_equal(before, last([[7, 2, 3, 4, 5]]))
+    assert np.abs(before - last([[1, 7, 3, 4, 5]])).max() > 1e-5
+
+
+def test_caser_sees_its_window_alone_and_the_user():
+    model, asked = Caser(9, 4, num_users=4, window=3), query([[1, 2, 3, 4, 5]], [1])
+    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+
+    def last(history, user):
+        return model.apply(variables, query(history, [user]), method="encode")[0]
+
+    before = last([[1, 2, 3, 4, 5]], 1)
+    np.testing.assert_array_equal(before, last([[7, 8, 3, 4, 5]], 1))
+    assert np.abs(before - last([[1, 2, 7, 4, 5]], 1)).max() > 1e-5
+    assert np.abs(before - last([[1, 2, 3, 4, 5]], 2)).max() > 1e-5

@@ -106,7 +106,7 @@ def test_gradient_norm_gives_every_task_the_same_pull():
     batch, state = batch_of(), state_of()
     key = jax.random.key(1)
     gradients = objectives.task_gradients(MODEL, LOSSES, state.variables, key, batch)
-    norms = [optax.global_norm(weighting.shared(gradient, TASKS)) for gradient in gradients.values()]
+    norms = [optax.tree.norm(weighting.shared(gradient, TASKS)) for gradient in gradients.values()]
     assert norms[1] > 3 * norms[0]
     _, grad = value_and_grad(objectives.multi_task(MODEL, LOSSES, weighting.gradient_norm()), state, batch)
     weight = np.array([1 / norms[0], 1 / norms[1]])

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rezoo.data.sessions import Sessions, ranges
+from rezoo.data.sessions import Sessions, offsets_of, ranges
 
 
 class Packed(NamedTuple):
@@ -49,6 +49,34 @@ def pack(sessions: Sessions, length: int) -> Packed:
     at = np.repeat(row, size), np.repeat(column, size) + position
     out.items[at], out.segment[at], out.position[at] = short.items, np.repeat(segment, size), position
     return out
+
+
+class PackedNextItem(NamedTuple):
+    """Packed rows to learn the next item from."""
+
+    history: np.ndarray
+    """int32 `[R L]`, 0 = padding."""
+    target: np.ndarray
+    """int32 `[R L]`: target[r, t] follows history[r, t] in its session."""
+    where: np.ndarray
+    """bool `[R L]`: False = padding."""
+    segment: np.ndarray
+    """int32 `[R L]`: the feature `segment` of a `Query`; see `nn.sequence`."""
+
+
+def next_item(sessions: Sessions, length: int) -> PackedNextItem:
+    """`sessions.next_item_batch`, with several sessions in a row; those of one event teach nothing.
+
+    >>> batch = next_item(Sessions(np.array([5, 6, 7, 8, 9, 4], np.int32), np.array([0, 3, 5, 6])), 4)
+    >>> batch.history.tolist(), batch.target.tolist(), batch.segment.tolist()
+    ([[5, 6, 8, 0]], [[6, 7, 9, 0]], [[1, 1, 2, 0]])
+    """
+    size = np.maximum(sessions.lengths - 1, 0)
+    event = ranges(sessions.offsets[:-1], size)  # by number, for an event of each session is left out
+    packed = pack(Sessions((event + 1).astype(np.int32), offsets_of(size)), length)
+    real = packed.items > 0
+    history, target = (np.where(real, sessions.items[packed.items - 1 + step], 0) for step in (0, 1))
+    return PackedNextItem(history, target, real, packed.segment)
 
 
 def padded(users: np.ndarray, user: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ with label 0 is irrelevant. Nothing is reduced over the batch here.
 | | `gbce` | the same, calibrated for sampled negatives | Petrov and Macdonald 2023 |
 | | `weighted_logistic` | the same, a positive weighing its amount (watch time, spend) | Covington 2016 |
 | | `softmax_cross_entropy` | one choice among the list; also in-batch | McFadden 1974 |
+| | `catalogue_softmax` | one choice among all items, without the array of batch × catalogue | Milakov 2018 |
 | | `listnet` | the same towards the softmax of graded labels | Cao 2007 |
 | | `sampled_softmax` | one choice among a sample, corrected by log Q | Bengio and Senécal 2008 |
 | order of pairs | `bpr` = `pairwise_logistic` | log-likelihood of the order | Rendle 2009, Burges 2005 |
@@ -38,6 +39,7 @@ In-batch softmax is `objectives.in_batch` with `softmax_cross_entropy`, or `samp
 correction.
 """
 
+from rezoo.losses.catalogue import catalogue_softmax
 from rezoo.losses.choice import list_mle, listnet, sampled_softmax, softmax_cross_entropy
 from rezoo.losses.pairs import (
     bpr,
@@ -69,6 +71,7 @@ __all__ = [
     "bound",
     "bpr",
     "bpr_max",
+    "catalogue_softmax",
     "exponential_gain",
     "gbce",
     "hinge",

@@ -1,6 +1,6 @@
 """The models, one file each, in families: baselines, factorization, rating, ranking, session."""
 
-from rezoo.models.baselines import CoOccurrence, FeatureKNN, Popularity
+from rezoo.models.baselines import CoOccurrence, FeatureKNN, Popularity, SessionPopularity
 from rezoo.models.factorization import EASE, FM, IALS, MF, BiasedMF, FeatureMF, ItemKNN, SVDpp
 from rezoo.models.ranking import (
     AFM,
@@ -30,7 +30,7 @@ from rezoo.models.rating import (
     NeuMF,
     UAutoRec,
 )
-from rezoo.models.session import GRU4Rec
+from rezoo.models.session import NARM, SKNN, STAMP, VSKNN, Caser, GRU4Rec, NextItNet, SASRec
 
 __all__ = [
     "AFM",
@@ -44,10 +44,15 @@ __all__ = [
     "IALS",
     "MF",
     "MLP",
+    "NARM",
     "NFM",
     "PLE",
+    "SKNN",
+    "STAMP",
+    "VSKNN",
     "AutoInt",
     "BiasedMF",
+    "Caser",
     "CoOccurrence",
     "DCNv2",
     "DeepFM",
@@ -61,8 +66,11 @@ __all__ = [
     "MultDAE",
     "MultVAE",
     "NeuMF",
+    "NextItNet",
     "Popularity",
+    "SASRec",
     "SVDpp",
+    "SessionPopularity",
     "SharedBottom",
     "TwoTower",
     "UAutoRec",

@@ -1,4 +1,8 @@
-"""All columns of a (query, item) pair as one vector."""
+"""All columns of a (query, item) pair: field by field, end to end, or weighed one by one.
+
+A field is a column of the pair; its vector is what `nn.features.FieldEmbed` gives. Shape letter: F
+fields.
+"""
 
 from collections.abc import Mapping
 
@@ -6,16 +10,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.features import FieldEmbed, pair_columns
+from rezoo.nn.features import FieldEmbed, over, pair_columns
 from rezoo.types import Query
 
 
 class Inputs(nn.Module):
-    """The columns' vectors end to end, in the order of their names: `[*B] -> [*B F·dim]`.
-
-    The ids `user` and `item` are read only if `sizes` has a table for them, so that data without
-    users or items (a census) need none.
-    """
+    """The columns' vectors end to end, in the order of their names: `[*B] -> [*B F·dim]`."""
 
     sizes: Mapping[str, int]
     dim: int
@@ -24,9 +24,47 @@ class Inputs(nn.Module):
     def __call__(
         self, query: Query, item: Int[Array, " B *C"], catalogue: Mapping[str, Array]
     ) -> Float[Array, " B *C E"]:
-        columns = pair_columns(query, item, catalogue)
-        columns = {n: c for n, c in columns.items() if n in self.sizes or n not in ("user", "item")}
-        return side_by_side(FieldEmbed(self.sizes, self.dim, name="fields")(columns, item.ndim))
+        return joined(field_vectors(FieldEmbed(self.sizes, self.dim, name="fields"), query, item, catalogue))
+
+
+def field_vectors(
+    embed: FieldEmbed, query: Query, item: Int[Array, " B *C"], catalogue: Mapping[str, Array]
+) -> Float[Array, " B *C F D"]:
+    """The vectors of a pair's columns in the order of `field_names`.
+
+    Columns of the query are embedded once per query and then repeated for its items. The ids `user`
+    and `item` are read only if `embed.sizes` has a table for them.
+    """
+    names = field_names(embed.sizes, query, catalogue)
+    columns = pair_columns(query, item, catalogue)
+    of_query = {"user": query.user, **query.features}
+    asked = embed({name: of_query[name] for name in names if name in of_query}, 1)
+    vectors = {name: over(vector, item) for name, vector in asked.items()}
+    vectors |= embed({name: columns[name] for name in names if name not in of_query}, item.ndim)
+    return jnp.stack([vectors[name] for name in names], axis=-2)
+
+
+def joined(v: Float[Array, " *B F D"]) -> Float[Array, " *B E"]:
+    """[v_1; …; v_F], the fields' vectors end to end."""
+    return v.reshape(*v.shape[:-2], v.shape[-2] * v.shape[-1])
+
+
+def field_names(sizes: Mapping[str, int], query: Query, catalogue: Mapping[str, Array]) -> list[str]:
+    """The columns of a pair in the order of their vectors."""
+    return sorted([*{"user", "item"} & set(sizes), *query.features, *catalogue])
+
+
+class Linear(nn.Module):
+    """w_0 + Σ_f w_f: a weight for each value of each column; `[B *C]`."""
+
+    sizes: Mapping[str, int]
+
+    @nn.compact
+    def __call__(
+        self, query: Query, item: Int[Array, " B *C"], catalogue: Mapping[str, Array]
+    ) -> Float[Array, " B *C"]:
+        weights = field_vectors(FieldEmbed(self.sizes, 1, name="weights"), query, item, catalogue)
+        return self.param("bias", nn.initializers.zeros, ()) + weights.sum((-2, -1))
 
 
 def side_by_side(vectors: Mapping[str, Float[Array, " *B D"]]) -> Float[Array, " *B E"]:

@@ -1,58 +1,13 @@
 """How the fields of a pair meet: sums over pairs of them, and layers that cross them.
 
-A field is a column of the (query, item) pair; its vector is what `nn.features.FieldEmbed` gives.
-Shape letter: F fields.
+A field is a column of the (query, item) pair; `nn.inputs.field_vectors` gives its vector. Shape
+letter: F fields.
 """
-
-from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
-
-from rezoo.nn.features import FieldEmbed, over, pair_columns
-from rezoo.types import Query
-
-
-def field_vectors(
-    embed: FieldEmbed, query: Query, item: Int[Array, " B *C"], catalogue: Mapping[str, Array]
-) -> Float[Array, " B *C F D"]:
-    """The vectors of a pair's columns in the order of `field_names`.
-
-    Columns of the query are embedded once per query and then repeated for its items. The ids `user`
-    and `item` are read only if `embed.sizes` has a table for them.
-    """
-    names = field_names(embed.sizes, query, catalogue)
-    columns = pair_columns(query, item, catalogue)
-    of_query = {"user": query.user, **query.features}
-    asked = embed({name: of_query[name] for name in names if name in of_query}, 1)
-    vectors = {name: over(vector, item) for name, vector in asked.items()}
-    vectors |= embed({name: columns[name] for name in names if name not in of_query}, item.ndim)
-    return jnp.stack([vectors[name] for name in names], axis=-2)
-
-
-def joined(v: Float[Array, " *B F D"]) -> Float[Array, " *B E"]:
-    """[v_1; …; v_F], the fields' vectors end to end."""
-    return v.reshape(*v.shape[:-2], v.shape[-2] * v.shape[-1])
-
-
-def field_names(sizes: Mapping[str, int], query: Query, catalogue: Mapping[str, Array]) -> list[str]:
-    """The columns of a pair in the order of their vectors."""
-    return sorted([*{"user", "item"} & set(sizes), *query.features, *catalogue])
-
-
-class Linear(nn.Module):
-    """w_0 + Σ_f w_f: a weight for each value of each column; `[B *C]`."""
-
-    sizes: Mapping[str, int]
-
-    @nn.compact
-    def __call__(
-        self, query: Query, item: Int[Array, " B *C"], catalogue: Mapping[str, Array]
-    ) -> Float[Array, " B *C"]:
-        weights = field_vectors(FieldEmbed(self.sizes, 1, name="weights"), query, item, catalogue)
-        return self.param("bias", nn.initializers.zeros, ()) + weights.sum((-2, -1))
+from jaxtyping import Array, Float
 
 
 def bi_interaction(v: Float[Array, " *B F D"]) -> Float[Array, " *B D"]:

@@ -1,4 +1,4 @@
-"""Batch normalisation in which rows that do not count do not count."""
+"""Statistics of a batch in which rows that do not count do not count, and normalisation by them."""
 
 import flax.linen as nn
 import jax
@@ -6,41 +6,34 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-class BatchNorm(nn.Module):
-    """(x - mean) / √(var + ε) · scale + bias for each feature (Ioffe 2015, https://arxiv.org/abs/1502.03167).
+class Moments(nn.Module):
+    """Mean and variance of each feature, over all axes but the last: `[*B D] -> ([D], [D])`.
 
-    While training (with a `dropout` key) mean and variance are those of the batch's rows whose
-    `where` is True, which objectives hand over in the collection `batch`; so padding changes
-    neither the other rows nor the running statistics, and a batch of padding alone changes nothing.
-    Without a `where` every row counts. Scoring takes the running statistics, kept in `batch_stats`.
+    While training (with a `dropout` key) they are those of the batch's rows whose `where` is True,
+    which objectives hand over in the collection `batch`; so padding changes neither the other rows
+    nor the running statistics. Without a `where` every row counts. Scoring, and a batch of padding
+    alone, takes the running statistics, kept in `batch_stats`.
     """
 
     momentum: float = 0.9
     """How much of the running statistics a step keeps."""
-    epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x: Float[Array, " *B D"]) -> Float[Array, " *B D"]:
-        """Statistics are over all axes but the last."""
+    def __call__(self, x: Float[Array, " *B D"]) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
         width = x.shape[-1]
         mean = self.variable("batch_stats", "mean", jnp.zeros, (width,))
         var = self.variable("batch_stats", "var", jnp.ones, (width,))
-        scale = self.param("scale", nn.initializers.ones, (width,))
-        bias = self.param("bias", nn.initializers.zeros, (width,))
-        centre, spread = mean.value, var.value
-        if self.has_rng("dropout"):
-            weight = self._weight(x)
-            total = jnp.maximum(weight.sum(), 1)
-            rows, weight = x.reshape(-1, width), weight.reshape(-1, 1)
-            centre = (rows * weight).sum(0) / total
-            spread = (jnp.square(rows - centre[None]) * weight).sum(0) / total
-            if self.is_mutable_collection("batch_stats"):
-                keep = jnp.where(weight.any(), self.momentum, 1.0)
-                mean.value = jax.lax.stop_gradient(keep * mean.value + (1 - keep) * centre)
-                var.value = jax.lax.stop_gradient(keep * var.value + (1 - keep) * spread)
-        shape = (1,) * (x.ndim - 1) + (width,)
-        factor = scale * jax.lax.rsqrt(spread + self.epsilon)
-        return (x - centre.reshape(shape)) * factor.reshape(shape) + bias.reshape(shape)
+        if not self.has_rng("dropout"):
+            return mean.value, var.value
+        weight = self._weight(x).ravel()
+        rows, share, some = x.reshape(-1, width), weight / jnp.maximum(weight.sum(), 1), weight.any()
+        centre = jnp.where(some, share @ rows, mean.value)
+        spread = jnp.where(some, share @ jnp.square(rows - centre[None]), var.value)
+        if self.is_mutable_collection("batch_stats"):
+            keep = jnp.where(some, self.momentum, 1.0)
+            mean.value = jax.lax.stop_gradient(keep * mean.value + (1 - keep) * centre)
+            var.value = jax.lax.stop_gradient(keep * var.value + (1 - keep) * spread)
+        return centre, spread
 
     def _weight(self, x: Array) -> Array:
         """1 where a row counts; `[*B]`."""
@@ -50,3 +43,18 @@ class BatchNorm(nn.Module):
         if where is None:
             return jnp.ones(lead)
         return jnp.broadcast_to(where.reshape(*where.shape, *(1,) * (len(lead) - where.ndim)), lead) * 1.0
+
+
+class BatchNorm(nn.Module):
+    """(x - mean) / √(var + ε) · scale + bias for each feature (Ioffe 2015, https://arxiv.org/abs/1502.03167)."""
+
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Float[Array, " *B D"]) -> Float[Array, " *B D"]:
+        row = (*(1,) * (x.ndim - 1), x.shape[-1])
+        scale = self.param("scale", nn.initializers.ones, row[-1:])
+        bias = self.param("bias", nn.initializers.zeros, row[-1:])
+        mean, var = Moments(name="moments")(x)
+        factor = scale * jax.lax.rsqrt(var + self.epsilon)
+        return (x - mean.reshape(row)) * factor.reshape(row) + bias.reshape(row)

@@ -1,13 +1,14 @@
 """Recurrent layers over padded histories: the state after every event, in one pass.
 
 A cell's projection of its inputs does not depend on the state, so it is one matrix product for
-all events; only what needs the state is left inside the scan.
+all events; only what needs the state is left inside the scan. Where `first` is given and true, the
+event is a session's first and its state before is zero, so that a row may hold several sessions.
 """
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 KERNEL = nn.initializers.glorot_uniform()
 RECURRENT = nn.initializers.orthogonal()
@@ -26,20 +27,24 @@ class GRU(nn.Module):
         return jnp.zeros((size, self.features))
 
     @nn.compact
-    def __call__(self, x: Float[Array, " B L E"], carry: Array) -> tuple[Array, Float[Array, " B L D"]]:
+    def __call__(
+        self, x: Float[Array, " B L E"], carry: Array, first: Bool[Array, " B L"] | None = None
+    ) -> tuple[Array, Float[Array, " B L D"]]:
         """The last state and the output after each event."""
         d = self.features
         projected = nn.Dense(3 * d, kernel_init=KERNEL, name="input")(x)
         gates = self.param("gates", RECURRENT, (d, 2 * d))
         candidate = self.param("candidate", RECURRENT, (d, d))
 
-        def event(h: Array, x_gates: Array) -> tuple[Array, Array]:
+        def event(h: Array, at: tuple[Array, Array | None]) -> tuple[Array, Array]:
+            x_gates, anew = at
+            h = _kept(h, anew)
             zr = nn.sigmoid(x_gates[:, : 2 * d] + h @ gates)
             z, r = jnp.split(zr, 2, axis=-1)
             h = (1 - z) * h + z * jnp.tanh(x_gates[:, 2 * d :] + (r * h) @ candidate)
             return h, h
 
-        carry, states = jax.lax.scan(event, carry, projected.swapaxes(0, 1))
+        carry, states = jax.lax.scan(event, carry, (projected.swapaxes(0, 1), _by_event(first)))
         return carry, states.swapaxes(0, 1)
 
 
@@ -57,19 +62,32 @@ class LSTM(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, " B L E"], carry: tuple[Array, Array]
+        self,
+        x: Float[Array, " B L E"],
+        carry: tuple[Array, Array],
+        first: Bool[Array, " B L"] | None = None,
     ) -> tuple[tuple[Array, Array], Array]:
         """The last state and the output after each event."""
         d = self.features
         projected = nn.Dense(4 * d, kernel_init=KERNEL, name="input")(x)
         recurrent = self.param("recurrent", RECURRENT, (d, 4 * d))
 
-        def event(carry: tuple[Array, Array], x: Array) -> tuple[tuple[Array, Array], Array]:
-            h, c = carry
+        def event(carry: tuple[Array, Array], at: tuple[Array, Array | None]):
+            x, anew = at
+            h, c = _kept(carry[0], anew), _kept(carry[1], anew)
             i, f, o, g = jnp.split(x + h @ recurrent, 4, axis=-1)
             c = nn.sigmoid(f + 1.0) * c + nn.sigmoid(i) * jnp.tanh(g)
             h = nn.sigmoid(o) * jnp.tanh(c)
             return (h, c), h
 
-        carry, states = jax.lax.scan(event, carry, projected.swapaxes(0, 1))
+        carry, states = jax.lax.scan(event, carry, (projected.swapaxes(0, 1), _by_event(first)))
         return carry, states.swapaxes(0, 1)
+
+
+def _by_event(first: Array | None) -> Array | None:
+    return None if first is None else first.swapaxes(0, 1)
+
+
+def _kept(state: Float[Array, " B D"], anew: Bool[Array, " B"] | None) -> Float[Array, " B D"]:
+    """The state, or zeros where a session begins."""
+    return state if anew is None else jnp.where(anew[:, None], 0.0, state)

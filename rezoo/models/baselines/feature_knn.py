@@ -65,7 +65,7 @@ def fit(
     pairs = np.zeros((len(user_vectors), len(item_vectors)), np.float32)
     pairs[user, item] = 1.0
     pairs[0] = pairs[:, 0] = 0.0
-    known_user, known_item = pairs.any(1), pairs.any(0)
+    known_user, known_item = pairs.max(1) > 0, pairs.max(0) > 0
     profile = nearest(user_vectors, known_user, k) @ pairs
     profile = np.where(known_user[:, None], pairs, profile)
     profile[~profile.any(1)] = pairs[known_user].mean(0) if known_user.any() else 0.0

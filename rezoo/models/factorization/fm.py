@@ -17,7 +17,8 @@ import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.features import FieldEmbed
-from rezoo.nn.interaction import Linear, bi_interaction, field_vectors
+from rezoo.nn.inputs import Linear, field_vectors
+from rezoo.nn.interaction import bi_interaction
 from rezoo.types import Query
 
 

@@ -17,7 +17,8 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.features import FieldEmbed
-from rezoo.nn.interaction import Linear, field_names, field_vectors, pair_products
+from rezoo.nn.inputs import Linear, field_names, field_vectors
+from rezoo.nn.interaction import pair_products
 from rezoo.types import Query, Variables
 
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.features import FieldEmbed
-from rezoo.nn.interaction import Cross, field_vectors, joined
+from rezoo.nn.inputs import field_vectors, joined
+from rezoo.nn.interaction import Cross
 from rezoo.nn.mlp import MLP
 from rezoo.types import Query
 

@@ -20,12 +20,14 @@ difference, which the authors' code adds, is linear in them. One logit instead o
 from collections.abc import Callable, Mapping, Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.features import FieldEmbed, over
 from rezoo.nn.inputs import side_by_side
+from rezoo.nn.norm import Moments
 from rezoo.types import Query
 
 Weights = Callable[..., nn.Module]
@@ -96,9 +98,8 @@ class DIN(nn.Module):
         if profile:
             parts.append(over(side_by_side(self.profile(profile, 1)), item))
         x = jnp.concatenate(parts, axis=-1)
-        counted = self.get_variable("batch", "where", item > 0)
         for layer, dice in zip(self.layers, self.dice, strict=True):
-            x = self.drop(dice(layer(x), counted))
+            x = self.drop(dice(layer(x)))
         return self.output(x).squeeze(-1)
 
     def attention(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C L"]:
@@ -120,28 +121,14 @@ class DIN(nn.Module):
 
 
 class Dice(nn.Module):
-    """A PReLU whose step stands where the data are: `x [*B D] -> [*B D]`, statistics where `counted`."""
+    """A PReLU whose step stands where the data are: `[*B D] -> [*B D]`."""
 
-    momentum: float = 0.99
-    eps: float = 1e-8
+    epsilon: float = 1e-8
 
     @nn.compact
-    def __call__(self, x: Float[Array, " *B D"], counted: Bool[Array, " *B"]) -> Float[Array, " *B D"]:
-        size = x.shape[-1]
-        alpha = self.param("alpha", nn.initializers.zeros, (size,))
-        mean = self.variable("batch_stats", "mean", jnp.zeros, (size,))
-        var = self.variable("batch_stats", "var", jnp.ones, (size,))
-        center, spread = mean.value, var.value
-        if self.has_rng("dropout"):
-            share = counted / jnp.maximum(counted.sum(), 1)
-            some = counted.any()
-            center = jnp.where(some, jnp.einsum("...,...d->d", share, x), center)
-            away = x - center.reshape(*(1,) * (x.ndim - 1), size)
-            spread = jnp.where(some, jnp.einsum("...,...d->d", share, jnp.square(away)), spread)
-            if self.is_mutable_collection("batch_stats"):
-                keep = jnp.where(some, self.momentum, 1.0)
-                mean.value = keep * mean.value + (1 - keep) * center
-                var.value = keep * var.value + (1 - keep) * spread
-        row = (*(1,) * (x.ndim - 1), size)
-        p = nn.sigmoid((x - center.reshape(row)) / jnp.sqrt(spread + self.eps).reshape(row))
+    def __call__(self, x: Float[Array, " *B D"]) -> Float[Array, " *B D"]:
+        row = (*(1,) * (x.ndim - 1), x.shape[-1])
+        alpha = self.param("alpha", nn.initializers.zeros, row[-1:])
+        mean, var = Moments(0.99, name="moments")(x)
+        p = nn.sigmoid((x - mean.reshape(row)) * jax.lax.rsqrt(var + self.epsilon).reshape(row))
         return x * (p + (1 - p) * alpha.reshape(row))

@@ -10,7 +10,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.features import FieldEmbed
-from rezoo.nn.interaction import field_vectors, joined
+from rezoo.nn.inputs import field_vectors, joined
 from rezoo.nn.mlp import MLP
 from rezoo.types import Query
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import FieldEmbed, pair_columns
-from rezoo.nn.interaction import Linear, field_vectors, joined
+from rezoo.nn.inputs import Linear, field_vectors, joined
 from rezoo.nn.mlp import MLP
 from rezoo.types import Query
 

@@ -34,7 +34,8 @@ class GMF(nn.Module):
     def encode(self, query: Query) -> Float[Array, " B D"]:
         b = self.output(jnp.zeros((1, self.dim)))
         h = self.output(jnp.eye(self.dim)) - b
-        return with_columns(self.gmf_user(query.user) * h.T, b)
+        p = self.gmf_user(query.user)
+        return with_columns(p * h[:, 0][None], jnp.broadcast_to(b, (len(p), 1)))
 
     def table(self) -> Float[Array, " N D"]:
         return with_columns(self.gmf_item.table(), 1.0)

@@ -18,7 +18,8 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.features import FieldEmbed
-from rezoo.nn.interaction import Linear, bi_interaction, field_vectors
+from rezoo.nn.inputs import Linear, field_vectors
+from rezoo.nn.interaction import bi_interaction
 from rezoo.nn.mlp import MLP
 from rezoo.nn.norm import BatchNorm
 from rezoo.types import Query

@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo.nn import sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over
@@ -47,14 +48,16 @@ class GRU4Rec(nn.Module):
     def prefixes(self, query: Query) -> Float[Array, " B L E"]:
         """The state after each event, and a 1 for the bias."""
         x = self.drop(self.item(query.history))
+        first = sequence.first_events(sequence.segments(query))
         for layer in self.layers:
-            _, x = layer(x, layer.initial(x.shape[0]))
+            _, x = layer(x, layer.initial(x.shape[0]), first)
             x = self.drop(x)
         return jnp.concatenate([x, jnp.ones((*x.shape[:2], 1))], axis=-1)
 
     def encode(self, query: Query) -> Float[Array, " B E"]:
         """The state after the last event that is not padding."""
-        return last_state(self.prefixes(query), query.history)
+        last = sequence.at_last(self.prefixes(query), query.history).squeeze(1)
+        return last.at[:, -1].set(1.0)  # an empty session has its bias, too
 
     def table(self) -> Float[Array, " N E"]:
         """Item vectors, each followed by its bias."""
@@ -65,11 +68,3 @@ class GRU4Rec(nn.Module):
         items = self.item if self.tied else self.output
         vector = jnp.concatenate([items(item), self.bias(item)], axis=-1)
         return (over(self.encode(query), item) * vector).sum(-1)
-
-
-def last_state(states: Float[Array, " B L D"], history: Int[Array, " B L"]) -> Float[Array, " B D"]:
-    """The state after the last real event; for an empty history, zeros and a 1 for the bias."""
-    length = (history > 0).sum(axis=1)
-    first = jnp.zeros((states.shape[0], 1, states.shape[2])).at[:, :, -1].set(1.0)
-    states = jnp.concatenate([first, states], axis=1)
-    return jnp.take_along_axis(states, length[:, None, None], axis=1).squeeze(1)

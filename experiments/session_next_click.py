@@ -1,0 +1,291 @@
+"""The next click of a session: recall@20 and mrr@20 over the whole catalogue.
+
+    python experiments/session_next_click.py --data-dir FOLDER     # holds yoochoose1_64 and diginetica
+
+The data are those of SR-GNN's preprocessing, with every prefix of the test sessions. Items of the
+test that never occur in training are left out of histories; a label that is one is a miss. The last
+2 per cent of the training sessions, which are in the order of time, choose the epoch; the test is
+looked at once.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import common
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rezoo import evaluation, loop, losses, metrics, objectives, training
+from rezoo.data import packing, sessions
+from rezoo.data.sessions import Sessions
+from rezoo.models import (
+    NARM,
+    SKNN,
+    STAMP,
+    VSKNN,
+    Caser,
+    CoOccurrence,
+    GRU4Rec,
+    NextItNet,
+    Popularity,
+    SASRec,
+    SessionPopularity,
+)
+from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.models.session import neighbours
+from rezoo.nn.similarity import cosine
+from rezoo.types import Batch, Objective, Query, TrainState
+
+LENGTH = 30
+PROTOCOL = "SR-GNN's split, every prefix, whole catalogue; epoch by the last 2% of the training sessions"
+K = 20
+
+
+@dataclass(frozen=True)
+class Flags(common.Flags):
+    """Which data sets and models."""
+
+    dataset: tuple[str, ...] = ("yoochoose1_64", "diginetica")
+    """Any of yoochoose1_64, diginetica."""
+    models: tuple[str, ...] = ()
+    """Names of the table; all if none is given."""
+    seeds: int = 1
+    """Runs of each trained model."""
+
+
+class Data(NamedTuple):
+    """Items renumbered 1, 2 … as training knows them."""
+
+    train: Sessions
+    valid: Sessions
+    asked: np.ndarray
+    """`[P L]`: the test prefixes."""
+    target: np.ndarray
+    """`[P]`, 0 = an item that training never saw."""
+    num_items: int
+    count: np.ndarray
+    """`[N]`: clicks of each item in training."""
+
+
+class Fit(NamedTuple):
+    """How a model is trained."""
+
+    make: Callable[[int], nn.Module]
+    rate: float
+    num_epochs: int
+    sampled_epochs: int
+    """Epochs that begin with a softmax over sampled items, before those over all items."""
+
+
+class Published(NamedTuple):
+    """The figures of a model's paper or of a later one that ran it on these files."""
+
+    recall: float
+    mrr: float
+
+
+PUBLISHED = {
+    "yoochoose1_64": {
+        "NARM": Published(0.683, 0.286),
+        "STAMP": Published(0.687, 0.297),
+        "GRU4Rec": Published(0.660, 0.270),
+        "NARM, cosine": Published(0.706, 0.309),
+    },
+    "diginetica": {
+        "NARM": Published(0.497, 0.162),
+        "STAMP": Published(0.456, 0.143),
+        "GRU4Rec": Published(0.465, 0.155),
+        "NARM, cosine": Published(0.513, 0.180),
+    },
+}
+
+
+def fits(dataset: str, smoke: bool) -> dict[str, Fit]:
+    """The trained models; chosen on the validation part."""
+    dim = 8 if smoke else 100
+    epochs, sampled = (2, 1) if smoke else (5, 3) if dataset == "yoochoose1_64" else (6, 5)
+    return {
+        "NARM": Fit(lambda n: NARM(n, dim, dim, 0.25, 0.5), 1e-3, epochs, sampled),
+        "STAMP": Fit(lambda n: STAMP(n, dim, 0.25), 1e-3, epochs, sampled),
+        "GRU4Rec": Fit(lambda n: GRU4Rec(n, dim, tied=True, dropout=0.25), 1e-3, epochs, sampled),
+        "NARM, cosine": Fit(
+            lambda n: NARM(n, dim, dim, 0.25, 0.25, similarity=cosine(16.0)), 2e-3, epochs, sampled
+        ),
+        "SASRec": Fit(lambda n: SASRec(n, dim, 1, 2, LENGTH, 0.3), 1e-3, epochs, sampled),
+        "NextItNet": Fit(lambda n: NextItNet(n, dim, (1, 4), dropout=0.25), 1e-3, epochs, sampled),
+        "Caser": Fit(lambda n: Caser(n, dim, dropout=0.25), 1e-3, epochs, sampled),
+    }
+
+
+def load(dataset: str, folder: Any) -> Data:
+    """The data set from its npz, or a simulated one for `smoke`."""
+    whole = simulated() if dataset == "smoke" else sessions.load_npz(folder / dataset / f"{dataset}.npz")
+    known = np.unique(whole.train.items)
+    number = np.zeros(max(whole.num_items, int(known.max()) + 1), np.int32)
+    number[known] = np.arange(1, len(known) + 1)
+    train = whole.train._replace(items=number[whole.train.items])
+    cut = int(0.98 * train.num_sessions)
+    kept = number[whole.test.items]
+    size = np.add.reduceat(np.append(kept > 0, False).astype(int), whole.test.offsets[:-1])
+    asked = sessions.pad(Sessions(kept[kept > 0], sessions.offsets_of(size)), LENGTH)
+    return Data(
+        train.take(np.arange(cut)),
+        train.take(np.arange(cut, train.num_sessions)),
+        asked,
+        number[whole.target],
+        len(known) + 1,
+        np.bincount(train.items, minlength=len(known) + 1),
+    )
+
+
+def simulated() -> sessions.SessionSet:
+    """Sessions that walk along a ring of 60 items, with noise."""
+    rng = np.random.default_rng(0)
+    length = rng.integers(2, 9, 600)
+    step = rng.integers(1, 4, length.sum())
+    begin = sessions.offsets_of(length)
+    walk = (np.cumsum(step) + np.repeat(rng.integers(0, 60, 600), length)) % 60 + 1
+    made = Sessions(walk.astype(np.int32), begin)
+    history, target = sessions.prefixes(made.take(np.arange(500, 600)), 8)
+    asked = Sessions(history[history > 0], sessions.offsets_of((history > 0).sum(1)))
+    return sessions.SessionSet(made.take(np.arange(500)), asked, target, 61)
+
+
+def batch(data: Sessions) -> Batch:
+    """Packed rows."""
+    made = packing.next_item(data, LENGTH)
+    history, target, where, segment = map(jnp.asarray, made)
+    query = Query(jnp.zeros(len(history), jnp.int32), history, {"segment": segment})
+    return Batch(query, target, where.astype(jnp.float32), where)
+
+
+def asking(history: np.ndarray) -> Query:
+    return Query(jnp.zeros(len(history), jnp.int32), jnp.asarray(history), {})
+
+
+def train(name: str, fit: Fit, data: Data, seed: int, folder: Any, targets: int) -> tuple[Any, loop.Run]:
+    """The model and its run, which stops when the validation part has not improved for two epochs."""
+    model, rows = fit.make(data.num_items), batch(data.train)
+    size = max(1, round(targets * len(rows.item) / int(rows.where.sum())))
+    steps = fit.num_epochs * -(-len(rows.item) // size)
+    optimizer = optax.adam(optax.linear_schedule(fit.rate, 0.02 * fit.rate, steps))
+    share = jnp.asarray(data.count, jnp.float32) ** 0.5
+    sampled = objectives.next_item_sampled(
+        model, losses.softmax_cross_entropy, share, min(2048, data.num_items)
+    )
+
+    def jitted(objective: Objective) -> Callable[[TrainState, Batch], Any]:
+        step = training.make_step(objective, optimizer)
+        return jax.jit(lambda state, rows: training.epoch(step, state, rows, size), donate_argnums=0)
+
+    first, then = jitted(sampled), jitted(objectives.next_item_softmax(model))
+
+    def epoch(state: TrainState) -> Any:
+        done = int(state.step) * fit.num_epochs // steps
+        run = first if done < fit.sampled_epochs else then
+        return run(state, rows)
+
+    history, target = sessions.prefixes(data.valid, LENGTH)
+    ranked = jax.jit(lambda v, q, t: evaluation.evaluate(model, v, q, t, k=(K,)))
+
+    def evaluate(variables: Any) -> dict[str, Any]:
+        measured = ranked(variables, asking(history), jnp.asarray(target)[:, None])
+        print(
+            name,
+            {key: round(float(measured[key]), 4) for key in ("recall@20", "mrr@20")},
+            time.ctime(),
+            flush=True,
+        )
+        return {key: measured[key] for key in ("recall@20", "mrr@20")}
+
+    state = training.init_state(jax.random.key(seed), model, optimizer, rows)
+    return model, loop.run(
+        epoch,
+        state,
+        fit.num_epochs,
+        evaluate=evaluate,
+        monitor=lambda m: m["recall@20"] + m["mrr@20"],
+        patience=2,
+        folder=folder,
+    )
+
+
+def measure(model: Any, variables: Any, data: Data) -> dict[str, float]:
+    """Accuracy, a label unknown to training being a miss, and what the lists are like."""
+    query, target = asking(data.asked), jnp.asarray(data.target)[:, None]
+    rank = jax.jit(partial(evaluation.ranks, model))(variables, query, target)
+    rank = jnp.where(target > 0, rank, jnp.inf)
+    ids, _ = jax.jit(lambda v, q: evaluation.recommend(model, v, q, K))(variables, query)
+    return {
+        "recall@20": float(metrics.recall(rank, k=K).mean()),
+        "mrr@20": float(metrics.mrr(rank, k=K).mean()),
+        "precision@20": float(metrics.precision(rank, k=K).mean()),
+        "coverage@20": float(metrics.coverage(ids, data.num_items)),
+        "gini@20": float(metrics.gini(ids, data.num_items)),
+        "mean_popularity@20": float(metrics.mean_popularity(ids, jnp.asarray(data.count, jnp.float32))),
+    }
+
+
+def baselines(data: Data) -> Iterator[tuple[str, Any, Any]]:
+    """Those that only count."""
+    rows = sessions.pad(data.train, LENGTH)
+    counts = popularity.fit(rows, data.num_items)
+    yield "Popularity", Popularity(data.num_items), counts
+    yield "SessionPopularity", SessionPopularity(data.num_items), counts
+    past = neighbours.fit(data.train, data.num_items)
+    for name, kind in {"SKNN": SKNN, "VSKNN": VSKNN}.items():
+        yield name, kind(data.num_items, data.train.num_sessions + 1), past
+    fitted = cooccurrence.fit(rows, data.num_items)
+    yield "CoOccurrence", CoOccurrence(data.num_items, len(fitted["params"]["follower"])), fitted
+
+
+def report(
+    results: common.Results, name: str, dataset: str, values: dict[str, float], seconds: float, **notes: Any
+):
+    """A row for each metric."""
+    published = PUBLISHED.get(dataset, {}).get(name)
+    figures: dict[str, float] = dict(zip(("recall@20", "mrr@20"), published or (), strict=False))
+    for metric, value in values.items():
+        results.add(
+            name, dataset, PROTOCOL, metric, value, seconds=seconds, published=figures.get(metric), **notes
+        )
+    print(f"{dataset}: {name} " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()), flush=True)
+
+
+def main() -> None:
+    flags, results = common.start(__file__, __doc__, Flags)
+    for dataset in ("smoke",) if flags.smoke else flags.dataset:
+        data = load(dataset, flags.data_dir)
+        missing = {"labels_unknown_to_training": int((data.target == 0).sum()), "labels": len(data.target)}
+        wanted = set(flags.models or (("NARM", "VSKNN", "CoOccurrence") if flags.smoke else ()))
+        for name, fit in fits(dataset, flags.smoke).items():
+            if wanted and name not in wanted:
+                continue
+            for seed in range(
+                len(results.values(name, dataset, PROTOCOL, "mean_popularity@20")), flags.seeds
+            ):
+                folder = results.out / f"{dataset}-{name.replace(', ', '-')}-{seed}"
+                model, run = train(name, fit, data, seed, folder, 64 if flags.smoke else 512)
+                prefixes = int((data.train.lengths - 1).sum()) * len(run.history["loss"])
+                speed = {"epochs": int(run.best_epoch), "prefixes_per_s": round(prefixes / run.seconds)}
+                report(
+                    results, name, dataset, measure(model, run.best, data), run.seconds, **missing, **speed
+                )
+        for name, model, fitted in baselines(data):
+            if (not wanted or name in wanted) and not results.values(
+                name, dataset, PROTOCOL, "mean_popularity@20"
+            ):
+                start = time.monotonic()
+                values = measure(model, fitted, data)
+                report(results, name, dataset, values, time.monotonic() - start, **missing)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()

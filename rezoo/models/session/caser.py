@@ -1,0 +1,81 @@
+"""Caser: convolutions over the picture that the last events' embeddings make.
+
+Tang, Wang: Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding,
+WSDM 2018, https://arxiv.org/abs/1809.07426, section 3: horizontal filters of every height 1 … L,
+max-pooled over their places, beside vertical filters; z = φ(W [o ; õ] + b); score = W' [z ; p_u] + b'.
+
+Differs from the paper: every prefix is trained in one pass; where there are no users, p_u falls away.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rezoo.nn import sequence
+from rezoo.nn.dropout import Dropout
+from rezoo.nn.embedding import Embed
+from rezoo.nn.features import over
+from rezoo.types import Query
+
+
+class Caser(nn.Module):
+    """Score = <[z_t ; p_u ; 1], [w_i ; b_i]>, z_t of the last `window` events up to t."""
+
+    num_items: int
+    dim: int = 50
+    num_users: int = 0
+    """Rows of the users' table; 0 if sessions have no users."""
+    window: int = 5
+    horizontal: int = 16
+    """Filters of each height."""
+    vertical: int = 4
+    dropout: float = 0.0
+    activation: Callable[[jax.Array], jax.Array] = nn.relu
+
+    def setup(self) -> None:
+        self.item = Embed(self.num_items, self.dim)
+        self.output = Embed(self.num_items, self.dim * (2 if self.num_users else 1))
+        self.bias = Embed(self.num_items, 1, nn.initializers.zeros)
+        self.heights = [nn.Dense(self.horizontal) for _ in range(self.window)]
+        self.columns = nn.Dense(self.vertical)
+        self.hidden = nn.Dense(self.dim)
+        self.drop = Dropout(self.dropout)
+        if self.num_users:
+            self.user = Embed(self.num_users, self.dim)
+
+    def prefixes(self, query: Query) -> Float[Array, " B L E"]:
+        """[z_t ; p_u ; 1] after every event."""
+        segment, x = sequence.segments(query), self.item(query.history)
+        steps = range(self.window - 1, -1, -1)
+        picture = jnp.stack([sequence.back(x, segment, step) for step in steps], axis=2)
+        pooled = []
+        for height, dense in enumerate(self.heights, start=1):
+            places = range(self.window - height + 1)
+            cut = jnp.stack([picture[:, :, at : at + height] for at in places], axis=2)
+            cut = cut.reshape(*cut.shape[:3], height * self.dim)
+            pooled.append(self.activation(dense(cut)).max(axis=2))
+        columns = self.columns(picture.swapaxes(2, 3)).reshape(*x.shape[:2], -1)
+        z = self.activation(self.hidden(self.drop(jnp.concatenate([*pooled, columns], axis=-1))))
+        return self._with_user(z, query)
+
+    def encode(self, query: Query) -> Float[Array, " B E"]:
+        """[z ; p_u ; 1] after the last event; of an empty session z is 0."""
+        z = sequence.at_last(self.prefixes(query), query.history)[..., : self.dim]
+        return self._with_user(z, query).squeeze(1)
+
+    def table(self) -> Float[Array, " N E"]:
+        """Item vectors, each followed by its bias."""
+        return jnp.concatenate([self.output.table(), self.bias.table()], axis=-1)
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        vector = jnp.concatenate([self.output(item), self.bias(item)], axis=-1)
+        return (over(self.encode(query), item) * vector).sum(-1)
+
+    def _with_user(self, z: Float[Array, " B L D"], query: Query) -> Float[Array, " B L E"]:
+        one = jnp.ones((*z.shape[:2], 1))
+        if not self.num_users:
+            return jnp.concatenate([z, one], axis=-1)
+        return jnp.concatenate([z, over(self.user(query.user), query.history[:, : z.shape[1]]), one], axis=-1)

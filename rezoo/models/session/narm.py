@@ -1,0 +1,76 @@
+"""NARM: a recurrent encoder that attends to its own past.
+
+Li, Ren, Chen, Ren, Lian, Ma: Neural Attentive Session-based Recommendation, CIKM 2017,
+https://arxiv.org/abs/1711.04725, sections 3.3 to 3.6:
+
+    c_t = [h_t ; Σ_{j ≤ t} α_tj h_j],  α_tj = vᵀ σ(A₁ h_t + A₂ h_j),  S_i = emb_iᵀ B c_t
+
+Differs from the paper: every prefix of a session is trained in one pass, its attention masked.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from rezoo.nn import sequence
+from rezoo.nn.dropout import Dropout
+from rezoo.nn.embedding import Embed
+from rezoo.nn.features import over
+from rezoo.nn.recurrent import GRU
+from rezoo.nn.similarity import DOT, Similarity
+from rezoo.types import Query
+
+
+class NARM(nn.Module):
+    """Score = <B [h_t ; c_t], v_i>, c_t what the last state h_t finds in the states so far."""
+
+    num_items: int
+    dim: int = 50
+    hidden: int = 100
+    dropout: float = 0.0
+    """Of the item embeddings."""
+    state_dropout: float = 0.0
+    """Of c_t."""
+    similarity: Similarity = DOT
+
+    def setup(self) -> None:
+        self.item = Embed(self.num_items, self.dim)
+        self.gru = GRU(self.hidden)
+        self.of_query = nn.Dense(self.hidden, use_bias=False)
+        self.of_key = nn.Dense(self.hidden, use_bias=False)
+        self.weight = nn.Dense(1, use_bias=False)
+        self.bilinear = nn.Dense(self.dim, use_bias=False)
+        self.drop_item, self.drop_state = Dropout(self.dropout), Dropout(self.state_dropout)
+
+    def states(self, query: Query) -> Float[Array, " B L H"]:
+        """h_t after every event."""
+        x = self.drop_item(self.similarity.item(self.item(query.history)))
+        first = sequence.first_events(sequence.segments(query))
+        return self.gru(x, self.gru.initial(x.shape[0]), first)[1]
+
+    def attend(
+        self, now: Float[Array, " B Q H"], states: Float[Array, " B L H"], mask: Bool[Array, " B Q L"]
+    ) -> Float[Array, " B Q D"]:
+        """B c for each of the states `now`, looking where the mask allows."""
+        pair = nn.sigmoid(self.of_query(now)[:, :, None] + self.of_key(states)[:, None])
+        alpha = jnp.where(mask, self.weight(pair)[..., 0], 0.0)
+        c = jnp.concatenate([now, jnp.einsum("bqj,bjh->bqh", alpha, states)], axis=-1)
+        return self.similarity.state(self.bilinear(self.drop_state(c)))
+
+    def prefixes(self, query: Query) -> Float[Array, " B L D"]:
+        """B c_t after every event."""
+        states = self.states(query)
+        return self.attend(states, states, sequence.past(sequence.segments(query)))
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        """B c after the last event; zeros for an empty session."""
+        states = self.states(query)
+        now = sequence.at_last(states, query.history)
+        return self.attend(now, states, (query.history > 0)[:, None]).squeeze(1)
+
+    def table(self) -> Float[Array, " N D"]:
+        """Item vectors."""
+        return self.similarity.item(self.item.table())
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        return (over(self.encode(query), item) * self.similarity.item(self.item(item))).sum(-1)

@@ -1,0 +1,73 @@
+"""NextItNet: dilated causal convolutions over the events of a session.
+
+Yuan, Karatzoglou, Arapakis, Jose, He: A Simple Convolutional Generative Network for Next Item
+Recommendation, WSDM 2019, https://arxiv.org/abs/1808.05163, section 3.3 and figure 3b:
+
+    F(x) = x + LN-ReLU of conv_{2l}(LN-ReLU of conv_l(x)),  kernel 3, dilations l and 2l
+
+Differs from the paper: the loss is the caller's choice.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rezoo.nn import sequence
+from rezoo.nn.dropout import Dropout
+from rezoo.nn.embedding import Embed
+from rezoo.nn.features import over
+from rezoo.nn.similarity import DOT, Similarity
+from rezoo.types import Query
+
+
+class NextItNet(nn.Module):
+    """Score = <E_t, w_i>, E_t what the convolutions make of the events up to t."""
+
+    num_items: int
+    dim: int = 64
+    dilations: Sequence[int] = (1, 4)
+    """l of each residual block; its second convolution has 2l."""
+    kernel: int = 3
+    dropout: float = 0.0
+    similarity: Similarity = DOT
+
+    def setup(self) -> None:
+        self.item, self.output = Embed(self.num_items, self.dim), Embed(self.num_items, self.dim)
+        self.blocks = [Residual(dilation, self.kernel) for dilation in self.dilations]
+        self.drop = Dropout(self.dropout)
+
+    def prefixes(self, query: Query) -> Float[Array, " B L D"]:
+        """E_t after every event."""
+        segment = sequence.segments(query)
+        x = self.drop(self.similarity.item(self.item(query.history)))
+        for block in self.blocks:
+            x = block(x, segment)
+        return self.similarity.state(self.drop(x))
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        """E after the last event; zeros for an empty session."""
+        return sequence.at_last(self.prefixes(query), query.history).squeeze(1)
+
+    def table(self) -> Float[Array, " N D"]:
+        """Output item vectors."""
+        return self.similarity.item(self.output.table())
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        return (over(self.encode(query), item) * self.similarity.item(self.output(item))).sum(-1)
+
+
+class Residual(nn.Module):
+    """x + two causal convolutions that stay within a session, each normalised and rectified."""
+
+    dilation: int
+    kernel: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, " B L D"], segment: Int[Array, " B L"]) -> Float[Array, " B L D"]:
+        y = x
+        for dilation in (self.dilation, 2 * self.dilation):
+            taps = [sequence.back(y, segment, dilation * step) for step in range(self.kernel)]
+            y = nn.relu(nn.LayerNorm()(nn.Dense(x.shape[-1])(jnp.concatenate(taps, axis=-1))))
+        return x + y

@@ -1,0 +1,85 @@
+"""SASRec: causal self-attention over the events of a session.
+
+Kang, McAuley: Self-Attentive Sequential Recommendation, ICDM 2018,
+https://arxiv.org/abs/1808.09781, section III.
+
+Differs from the paper: positions count from the session's first event; layers are normalised before
+each block as in the authors' code; the loss is the caller's choice.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from rezoo.nn import sequence
+from rezoo.nn.dropout import Dropout
+from rezoo.nn.embedding import Embed
+from rezoo.nn.features import over
+from rezoo.nn.similarity import DOT, Similarity
+from rezoo.types import Query
+
+
+class SASRec(nn.Module):
+    """Score = <F_t, v_i>, F_t what the blocks make of the events up to t."""
+
+    num_items: int
+    dim: int = 50
+    num_blocks: int = 2
+    num_heads: int = 1
+    max_length: int = 50
+    """Positions that have a vector of their own; later events share the last one."""
+    dropout: float = 0.0
+    similarity: Similarity = DOT
+
+    def setup(self) -> None:
+        self.item = Embed(self.num_items, self.dim)
+        self.position = Embed(self.max_length, self.dim)
+        self.blocks = [Block(self.num_heads, self.dropout) for _ in range(self.num_blocks)]
+        self.norm = nn.LayerNorm()
+        self.drop = Dropout(self.dropout)
+
+    def prefixes(self, query: Query) -> Float[Array, " B L D"]:
+        """F_t after every event."""
+        segment = sequence.segments(query)
+        place = jnp.minimum(sequence.positions(segment), self.max_length - 1)
+        x = self.similarity.item(self.item(query.history)) * self.dim**0.5
+        x = self.drop(x + self.position(place))
+        mask = sequence.past(segment)
+        for block in self.blocks:
+            x = block(x, mask)
+        return self.similarity.state(self.norm(x))
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        """F after the last event; zeros for an empty session."""
+        return sequence.at_last(self.prefixes(query), query.history).squeeze(1)
+
+    def table(self) -> Float[Array, " N D"]:
+        """Item vectors."""
+        return self.similarity.item(self.item.table())
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        return (over(self.encode(query), item) * self.similarity.item(self.item(item))).sum(-1)
+
+
+class Block(nn.Module):
+    """x + Attention(LN x), then x + Feed(LN x) with a hidden layer of the same width."""
+
+    num_heads: int
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, " B L D"], mask: Bool[Array, " B L L"]) -> Float[Array, " B L D"]:
+        d, heads = x.shape[-1], self.num_heads
+        drop = Dropout(self.dropout)
+        asked = nn.LayerNorm()(x)
+
+        def projected(source: Array, name: str) -> Float[Array, " B L H E"]:
+            return nn.Dense(d, name=name)(source).reshape(*x.shape[:2], heads, d // heads)
+
+        q, k, v = projected(asked, "query"), projected(x, "key"), projected(x, "value")
+        score = jnp.einsum("bqhe,bkhe->bhqk", q, k) * (d // heads) ** -0.5
+        share = nn.softmax(jnp.where(mask[:, None], score, -1e9), axis=-1)
+        x = asked + jnp.einsum("bhqk,bkhe->bqhe", drop(share), v).reshape(x.shape)
+        y = nn.LayerNorm()(x)
+        hidden = drop(nn.relu(nn.Dense(d, name="feed_in")(y)))
+        return y + drop(nn.Dense(d, name="feed_out")(hidden))

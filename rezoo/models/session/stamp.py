@@ -1,0 +1,75 @@
+"""STAMP: attention on the memory of a session, held against its last click.
+
+Liu, Zeng, Mokhosi, Zhang: STAMP: Short-Term Attention/Memory Priority Model for Session-based
+Recommendation, KDD 2018, https://doi.org/10.1145/3219819.3219950, section 3.4:
+
+    α_j = W₀ σ(W₁ x_j + W₂ x_t + W₃ m_s + b_a),  m_s the mean of x_1 … x_t,  m_a = Σ_{j ≤ t} α_j x_j
+    z_i = <tanh(W_s m_a + b_s) ∘ tanh(W_t x_t + b_t), x_i>
+
+Differs from the paper: every prefix of a session is trained in one pass, its attention masked; the
+softmax takes z itself, not σ(z).
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from rezoo.nn import sequence
+from rezoo.nn.dropout import Dropout
+from rezoo.nn.embedding import Embed
+from rezoo.nn.features import over
+from rezoo.nn.similarity import DOT, Similarity
+from rezoo.types import Query
+
+
+class STAMP(nn.Module):
+    """Score = <h_s ∘ h_t, x_i>: what the session is about, and what was clicked last."""
+
+    num_items: int
+    dim: int = 100
+    dropout: float = 0.0
+    """Of the item embeddings."""
+    similarity: Similarity = DOT
+
+    def setup(self) -> None:
+        self.item = Embed(self.num_items, self.dim)
+        self.of_event = nn.Dense(self.dim, use_bias=False)
+        self.of_last = nn.Dense(self.dim, use_bias=False)
+        self.of_mean = nn.Dense(self.dim)
+        self.weight = nn.Dense(1, use_bias=False)
+        self.session, self.last = nn.Dense(self.dim), nn.Dense(self.dim)
+        self.drop = Dropout(self.dropout)
+
+    def events(self, query: Query) -> Float[Array, " B L D"]:
+        """x_j of every event."""
+        return self.drop(self.similarity.item(self.item(query.history)))
+
+    def attend(
+        self, last: Float[Array, " B Q D"], events: Float[Array, " B L D"], mask: Bool[Array, " B Q L"]
+    ) -> Float[Array, " B Q D"]:
+        """h_s ∘ h_t for each of the last clicks, remembering what the mask allows."""
+        count = jnp.maximum(mask.sum(axis=-1, keepdims=True), 1)
+        mean = jnp.einsum("bqj,bjd->bqd", mask.astype(events.dtype), events) / count
+        asked = (self.of_last(last) + self.of_mean(mean))[:, :, None]
+        alpha = self.weight(nn.sigmoid(self.of_event(events)[:, None] + asked))[..., 0]
+        memory = jnp.einsum("bqj,bjd->bqd", jnp.where(mask, alpha, 0.0), events)
+        state = jnp.tanh(self.session(memory)) * jnp.tanh(self.last(last))
+        return self.similarity.state(jnp.where(mask.any(axis=-1, keepdims=True), state, 0.0))
+
+    def prefixes(self, query: Query) -> Float[Array, " B L D"]:
+        """h_s ∘ h_t after every event."""
+        events = self.events(query)
+        return self.attend(events, events, sequence.past(sequence.segments(query)))
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        """h_s ∘ h_t after the last event; zeros for an empty session."""
+        events = self.events(query)
+        last = sequence.at_last(events, query.history)
+        return self.attend(last, events, (query.history > 0)[:, None]).squeeze(1)
+
+    def table(self) -> Float[Array, " N D"]:
+        """Item vectors."""
+        return self.similarity.item(self.item.table())
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        return (over(self.encode(query), item) * self.similarity.item(self.item(item))).sum(-1)

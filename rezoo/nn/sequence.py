@@ -1,0 +1,65 @@
+"""Who may look at whom in a row of events, and the state after the last of them.
+
+A row holds one session padded at its end, or several laid end to end by `data.packing`. Those carry
+the column `segment` `[B L]` in `query.features`: 1, 2 … for the sessions of a row, 0 for padding.
+A model that reads its sessions by these functions can be trained on either.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from rezoo.types import Query
+
+
+def segments(query: Query) -> Int[Array, " B L"]:
+    """Which session of its row each event belongs to; 0 = padding."""
+    return query.features.get("segment", (query.history > 0).astype(jnp.int32))
+
+
+def first_events(segment: Int[Array, " B L"]) -> Bool[Array, " B L"]:
+    """Whether a session begins here.
+
+    >>> first_events(jnp.array([[1, 1, 2, 0]])).tolist()
+    [[True, False, True, True]]
+    """
+    return jnp.pad(segment, ((0, 0), (1, 0)), constant_values=-1)[:, :-1] != segment
+
+
+def positions(segment: Int[Array, " B L"]) -> Int[Array, " B L"]:
+    """Events before this one in its session.
+
+    >>> positions(jnp.array([[1, 1, 2, 2]])).tolist()
+    [[0, 1, 0, 1]]
+    """
+    place = jnp.broadcast_to(jnp.arange(segment.shape[1])[None], segment.shape)
+    return place - jax.lax.cummax(jnp.where(first_events(segment), place, 0), axis=1)
+
+
+def past(segment: Int[Array, " B L"]) -> Bool[Array, " B L L"]:
+    """Whether event t may look at event j: `[b, t, j]`, j ≤ t in the same session."""
+    earlier = jnp.tri(segment.shape[1], dtype=bool)[None]
+    return (segment[:, :, None] == segment[:, None, :]) & (segment > 0)[:, None, :] & earlier
+
+
+def back(x: Float[Array, " B L D"], segment: Int[Array, " B L"], steps: int) -> Float[Array, " B L D"]:
+    """What stood `steps` events earlier in the same session; zeros before its beginning."""
+    if steps == 0:
+        return x
+    length = x.shape[1]
+    earlier = jnp.pad(x, ((0, 0), (steps, 0), (0, 0)))[:, :length]
+    same = jnp.pad(segment, ((0, 0), (steps, 0)))[:, :length] == segment
+    return jnp.where(same[..., None], earlier, 0.0)
+
+
+def last_index(history: Int[Array, " B L"]) -> Int[Array, " B 1"]:
+    """Where the last real event of each row stands; 0 for an empty row."""
+    return jnp.maximum((history > 0).sum(axis=1, keepdims=True) - 1, 0)
+
+
+def at_last(x: Float[Array, " B L D"], history: Int[Array, " B L"]) -> Float[Array, " B 1 D"]:
+    """`x` at the last real event; zeros for an empty history."""
+    if history.shape[1] == 0:
+        return jnp.zeros((x.shape[0], 1, x.shape[2]))
+    last = jnp.take_along_axis(x, last_index(history)[..., None], axis=1)
+    return jnp.where((history[:, :1] > 0)[..., None], last, 0.0)

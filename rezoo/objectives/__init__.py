@@ -1,0 +1,29 @@
+"""What training minimises: a model, a loss and a sampler put together.
+
+An objective is `(variables, key, batch) -> (scalar, Aux)`. It knows nothing of optimizers, and
+the functions here know nothing of any one model: model × loss × sampler × data all combine.
+"""
+
+from rezoo.objectives.catalogue import every_item, next_item, next_item_sampled, next_item_softmax
+from rezoo.objectives.forward import WRITABLE, forward, mean
+from rezoo.objectives.penalties import l2, penalised
+from rezoo.objectives.slates import in_batch, pointwise, sampled
+from rezoo.objectives.tasks import multi_task, task_gradients, task_losses
+
+__all__ = [
+    "WRITABLE",
+    "every_item",
+    "forward",
+    "in_batch",
+    "l2",
+    "mean",
+    "multi_task",
+    "next_item",
+    "next_item_sampled",
+    "next_item_softmax",
+    "penalised",
+    "pointwise",
+    "sampled",
+    "task_gradients",
+    "task_losses",
+]

@@ -1,0 +1,121 @@
+"""Against the whole catalogue: every item of a user, or the next one after each event."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from rezoo import losses
+from rezoo.objectives.forward import forward, mean
+from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
+
+
+def next_item(model: nn.Module, loss: Loss) -> Objective:
+    """The next item at each step of the history, against the whole catalogue, in one pass.
+
+    Takes batches with `item: [B L]`, where `item[b, t]` follows `history[b, t]`. `model` is a
+    `SessionModel`; the loss is listwise, over all N items but the padding item 0.
+    """
+
+    def scores(module: Any, query: Query) -> Array:
+        return jnp.einsum("bld,nd->bln", module.prefixes(query), module.table())
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        score, sown = forward(model, variables, key, batch.query, method=scores)
+        num_items = score.shape[-1]
+        label = jax.nn.one_hot(batch.item, num_items)
+        where = batch.where[..., None] & (jnp.arange(num_items) > 0)[None, None]
+        value = mean(loss(score, label, where=where), batch.where)
+        return value, Aux({"loss": value}, sown)
+
+    return objective
+
+
+def next_item_softmax(model: nn.Module, *, chunk: int = 512) -> Objective:
+    """`next_item` with the softmax cross entropy, without an array of batch × catalogue.
+
+    The same value and gradient in a fraction of the memory and of the time; see
+    `losses.catalogue_softmax`, also for `chunk`. Give it packed rows (`data.packing`): padding
+    costs as much as clicks here.
+    """
+
+    def states(module: Any, query: Query) -> tuple[Array, Array]:
+        return module.prefixes(query), module.table()
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        (state, table), sown = forward(model, variables, key, batch.query, method=states)
+        loss = losses.catalogue_softmax(state, table, batch.item, chunk=chunk)
+        value = jnp.where(batch.where, loss, 0.0).sum() / jnp.maximum(batch.where.sum(), 1)
+        return value, Aux({"loss": value}, sown)
+
+    return objective
+
+
+def next_item_sampled(model: nn.Module, loss: Loss, popularity: Array, num_negatives: int) -> Objective:
+    """`next_item` against items drawn once a step and shared by all of its positions.
+
+    Negatives are drawn, with replacement, in proportion to `popularity`. Each one's score is lowered
+    by the logarithm of how often it is expected among them, ln (n q_i), so that with
+    `losses.softmax_cross_entropy` the sum over the sample estimates the sum over the catalogue (Bengio
+    and Senécal 2008, https://doi.org/10.1109/TNN.2007.912312). A negative that is the position's own
+    target does not count. To `losses.bpr_max` and `losses.top1_max` a uniform `popularity` takes from
+    all negatives alike.
+
+    Args:
+      model: a `SessionModel`.
+      loss: listwise.
+      popularity: `[N]`, any unit; q is its share, item 0 left out.
+      num_negatives: n.
+    """
+    weight = popularity.at[0].set(0.0)
+    log_share = jnp.log(jnp.maximum(weight / weight.sum(), 1e-12))
+    cumulative = jnp.cumsum(weight)
+
+    def states(module: Any, query: Query) -> tuple[Array, Array]:
+        return module.prefixes(query), module.table()
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        draw_key, model_key = jax.random.split(key)
+        (state, table), sown = forward(model, variables, model_key, batch.query, method=states)
+        draw = jax.random.uniform(draw_key, (num_negatives,), maxval=cumulative[-1])
+        drawn = jnp.searchsorted(cumulative, draw, side="right").clip(1, len(weight) - 1)
+        expected = jnp.log(num_negatives) + log_share
+        target, where = batch.item.ravel(), batch.where.ravel()
+        state = state.reshape(-1, state.shape[-1])
+        own = (state * table[target]).sum(-1)
+        other = state @ table[drawn].T - expected[drawn][None]
+        score = jnp.concatenate([own[:, None], other], axis=1)
+        counts = where[:, None] & jnp.pad(
+            drawn[None] != target[:, None], ((0, 0), (1, 0)), constant_values=True
+        )
+        label = jnp.zeros_like(score).at[:, 0].set(1.0)
+        value = mean(loss(score, label, where=counts), where[:, None])
+        return value, Aux({"loss": value}, sown)
+
+    return objective
+
+
+def every_item(model: nn.Module, loss: Loss) -> Objective:
+    """The whole catalogue as one list for each row: `item` `[B T]` with its labels, all others with 0.
+
+    With `losses.softmax_cross_entropy` this is the multinomial log-likelihood (Liang 2018,
+    https://arxiv.org/abs/1802.05814, equation 2): a sum over the row's items, a mean over the rows.
+    `model` is a `Retriever`. Item 0 is in no list; an item that comes twice has both its labels.
+    """
+
+    def scores(module: Any, query: Query) -> Array:
+        return module.encode(query) @ module.table().T
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        score, sown = forward(model, variables, key, batch.query, method=scores)
+        size, num_items = score.shape
+        item, given, where = (x.reshape(size, -1) for x in (batch.item, batch.label, batch.where))
+        label = jnp.zeros(score.shape).at[jnp.arange(size)[:, None], item].add(jnp.where(where, given, 0.0))
+        counted = where.any(axis=1)
+        value = loss(score, label, where=counted[:, None] & (jnp.arange(num_items) > 0)[None])
+        value = mean(value, counted if value.ndim == 1 else counted[:, None] & (label >= 0))
+        return value, Aux({"loss": value}, sown)
+
+    return objective

@@ -1,0 +1,98 @@
+"""Pairs and slates: labels that are given, or negatives that are drawn."""
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from rezoo.objectives.forward import forward, mean
+from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Variables
+
+
+def pointwise(model: nn.Module, loss: Loss) -> Objective:
+    """Scores against labels: ratings, clicks, or a slate with graded relevance."""
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        score, sown = forward(model, variables, key, batch.query, batch.item, where=batch.where)
+        value = mean(loss(score, batch.label, where=batch.where), batch.where)
+        return value, Aux({"loss": value}, sown)
+
+    return objective
+
+
+def sampled(
+    model: nn.Module,
+    loss: Loss,
+    sampler: Sampler,
+    num_negatives: int,
+    *,
+    log_q: Float[Array, " N"] | None = None,
+) -> Objective:
+    """Each positive beside `num_negatives` sampled items, as one list with labels 1, 0, 0, …
+
+    With `losses.bpr` this is BPR (Rendle 2009), with `losses.logistic` NCF's objective (He 2017),
+    with `losses.sampled_softmax` and its `log_q` a sampled softmax.
+
+    Takes batches of pairs, `item: [B]`; their labels are taken to be 1.
+
+    Args:
+      model: any `Scorer`.
+      loss: of lists; takes `log_q` if it is given here.
+      sampler: draws the negatives.
+      num_negatives: for each positive.
+      log_q: log of the sampler's probability of each item, such as `sampling.log_popularity`. The
+        loss is then called with the log of how many times each item was to be expected: ln (n Q),
+        and 0 for the positive; and a negative that is the positive itself (an accidental hit) does
+        not count.
+    """
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        sample_key, model_key = jax.random.split(key)
+        negative = sampler(sample_key, batch.query, batch.item, num_negatives)
+        slate = jnp.concatenate([batch.item[:, None], negative], axis=1)
+        label = jnp.zeros(slate.shape).at[:, 0].set(1.0)
+        where = jnp.broadcast_to(batch.where[:, None], slate.shape)
+        of_list = loss
+        if log_q is not None:
+            where = where.at[:, 1:].set(where[:, 1:] & (negative != batch.item[:, None]))
+            of_list = partial(loss, log_q=(log_q[slate] + jnp.log(num_negatives)).at[:, 0].set(0.0))
+        return pointwise(model, of_list)(variables, model_key, Batch(batch.query, slate, label, where))
+
+    return objective
+
+
+def in_batch(model: nn.Module, loss: Loss, *, log_q: Float[Array, " N"] | None = None) -> Objective:
+    """Each positive among the positives of the whole batch: in-batch softmax and its like.
+
+    Of the other rows' items, those that are the row's own positive do not count (accidental hits).
+    An item is a negative as often as it is a positive of others, so that popular items are held
+    down; `losses.sampled_softmax` with `log_q` takes that back (Yi 2019,
+    https://doi.org/10.1145/3298689.3346996).
+
+    Takes batches of pairs, `item: [B]`, and a `Retriever`: one product of queries and items.
+
+    Args:
+      model: a `Retriever`.
+      loss: of lists, such as `losses.softmax_cross_entropy`; takes `log_q` if it is given here.
+      log_q: log of each item's share of the rows: `sampling.log_popularity(count, 1.0)`.
+    """
+
+    def scores(module: Any, query: Query, item: Array) -> Array:
+        return jnp.einsum("bd,cd->bc", module.encode(query), module.table()[item])
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        score, sown = forward(model, variables, key, batch.query, batch.item, method=scores)
+        own = jnp.eye(len(batch.item), dtype=bool)
+        other = batch.item[:, None] != batch.item[None]
+        where = batch.where[:, None] & batch.where[None] & (own | other)
+        of_list = loss
+        if log_q is not None:
+            others = jnp.log(jnp.maximum(batch.where.sum() - 1, 1))
+            of_list = partial(loss, log_q=jnp.where(own, 0.0, log_q[batch.item][None] + others))
+        value = mean(of_list(score, own.astype(score.dtype), where=where), where)
+        return value, Aux({"loss": value}, sown)
+
+    return objective

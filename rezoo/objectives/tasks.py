@@ -1,0 +1,86 @@
+"""Several tasks at once."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from rezoo.objectives.forward import forward, mean
+from rezoo.types import Aux, Batch, Loss, Objective, Scalars, Target, Variables, Weighting
+
+
+def multi_task(
+    model: nn.Module,
+    losses: Mapping[str, Loss],
+    weights: Mapping[str, float | Array] | Weighting | None = None,
+) -> Objective:
+    """Several tasks at once: a loss for each, added up by their weights.
+
+    Takes batches whose `tasks` hold a label, and where it is known, for each task of `losses`. A
+    task without a single label in a batch adds 0 to it. A task that has no loss here is not trained.
+
+    Args:
+      model: a `MultiTask`.
+      losses: by task; any head goes with any loss.
+      weights: by task, 1 for tasks left out; or a function of `rezoo.weighting`.
+
+    Raises:
+      ValueError: if the model or the batch knows nothing of a task, or a weight is of no task.
+    """
+    if isinstance(weights, Mapping) and (unknown := set(weights) - set(losses)):
+        raise ValueError(f"weights for {sorted(unknown)}, which have no loss; there are {sorted(losses)}")
+    each = task_losses(model, losses)
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        values, sown = each(variables, key, batch)
+        if weights is None or isinstance(weights, Mapping):
+            total = sum((weights or {}).get(task, 1.0) * value for task, value in values.items())
+        else:
+            gradients = lambda: task_gradients(model, losses, variables, jax.random.clone(key), batch)  # noqa: E731
+            total = weights(values, batch, variables, gradients)
+        return jnp.asarray(total), Aux({"loss": jnp.asarray(total), **values}, sown)
+
+    return objective
+
+
+def task_losses(
+    model: nn.Module, losses: Mapping[str, Loss]
+) -> Callable[[Variables, jax.Array, Batch], tuple[Scalars, dict[str, Any]]]:
+    """`(variables, key, batch) -> (mean loss by task, what the model wrote)`."""
+
+    def each(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Scalars, dict[str, Any]]:
+        inputs = batch.query, batch.item
+        scores, sown = forward(model, variables, key, *inputs, where=batch.where, method="tasks")
+        for task in losses:
+            for known, where in ((scores, "the model"), (batch.tasks, "batch.tasks")):
+                if task not in known:
+                    raise ValueError(f"a loss for {task!r}, but {where} has only {sorted(known)}")
+        return {
+            t: _task_loss(loss, scores[t], batch.tasks[t], batch.where) for t, loss in losses.items()
+        }, sown
+
+    return each
+
+
+def task_gradients(
+    model: nn.Module, losses: Mapping[str, Loss], variables: Variables, key: jax.Array, batch: Batch
+) -> dict[str, Any]:
+    """Each task's gradient by all parameters, every one with the same dropout."""
+    each = task_losses(model, losses)
+
+    def one(task: str) -> Any:
+        def value(params: Any) -> Array:
+            return each({**variables, "params": params}, jax.random.clone(key), batch)[0][task]
+
+        return jax.grad(value)(variables["params"])
+
+    return {task: one(task) for task in losses}
+
+
+def _task_loss(loss: Loss, score: Array, target: Target, where: Array) -> Array:
+    """Mean loss over the labels that are known; 0 if none is. A missing label may be NaN."""
+    where = where & target.where
+    return mean(loss(score, jnp.where(where, target.label, 0.0), where=where), where)

@@ -1,0 +1,1 @@
+"""A trained model in use: saved to a folder, reloaded anywhere, asked by raw ids."""

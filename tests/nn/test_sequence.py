@@ -1,0 +1,73 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rezoo import losses, objectives, training
+from rezoo.data import packing
+from rezoo.data.sessions import Sessions, next_item_batch, offsets_of
+from rezoo.models import NARM, STAMP, Caser, GRU4Rec, NextItNet, SASRec
+from rezoo.nn import sequence
+from rezoo.types import Batch, Query
+
+MODELS = {
+    "GRU4Rec": GRU4Rec(9, 4),
+    "NARM": NARM(9, 4, 5),
+    "STAMP": STAMP(9, 4),
+    "SASRec": SASRec(9, 4, num_heads=2, max_length=6),
+    "Caser": Caser(9, 4, window=3),
+    "NextItNet": NextItNet(9, 4, (1, 2)),
+}
+every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+
+
+def some_sessions(seed=0):
+    rng = np.random.default_rng(seed)
+    length = rng.integers(1, 7, 40)
+    return Sessions(rng.integers(1, 9, length.sum()).astype(np.int32), offsets_of(length))
+
+
+def batch(history, target, where, segment=None):
+    history = jnp.asarray(history)
+    features = {} if segment is None else {"segment": jnp.asarray(segment)}
+    query = Query(jnp.zeros(len(history), jnp.int32), history, features)
+    return Batch(query, jnp.asarray(target), jnp.asarray(where, jnp.float32), jnp.asarray(where))
+
+
+@every_model
+def test_packed_rows_teach_what_padded_rows_teach(model):
+    padded = batch(*next_item_batch(some_sessions(), 6))
+    packed = batch(*packing.next_item(some_sessions(), 6))
+    assert packed.where.mean() > 0.9 > padded.where.mean()
+    state = training.init_state(jax.random.key(0), model, optax.sgd(1.0), padded)
+    objective = jax.jit(jax.value_and_grad(objectives.next_item_softmax(model), has_aux=True))
+    one, two = (objective(state.variables, jax.random.key(1), rows) for rows in (padded, packed))
+    np.testing.assert_allclose(one[0][0], two[0][0], rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one[1], two[1])
+    plain = jax.jit(objectives.next_item(model, losses.softmax_cross_entropy))
+    np.testing.assert_allclose(plain(state.variables, jax.random.key(1), packed)[0], one[0][0], rtol=1e-5)
+
+
+def test_a_sampled_softmax_over_many_draws_approaches_the_whole_one():
+    model, rows = GRU4Rec(9, 4), batch(*packing.next_item(some_sessions(), 6))
+    state = training.init_state(jax.random.key(0), model, optax.sgd(1.0), rows)
+    params = jax.tree.map(lambda x: 3 * x, state.params)
+    popularity = jnp.arange(9.0)
+    whole, _ = objectives.next_item_softmax(model)({"params": params}, jax.random.key(1), rows)
+    sampled = objectives.next_item_sampled(model, losses.softmax_cross_entropy, popularity, 20_000)
+    value, _ = sampled({"params": params}, jax.random.key(1), rows)
+    np.testing.assert_allclose(value, whole, rtol=0.02)
+
+
+def test_nothing_is_carried_over_the_border_of_a_session():
+    segment = jnp.array([[1, 1, 2, 2, 0]])
+    assert sequence.past(segment)[0].astype(int).tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [0, 0, 1, 0, 0],
+        [0, 0, 1, 1, 0],
+        [0, 0, 0, 0, 0],
+    ]
+    x = jnp.arange(1.0, 6.0).reshape(1, 5, 1)
+    assert sequence.back(x, segment, 1)[0, :4, 0].tolist() == [0, 1, 0, 3]
