@@ -7,8 +7,11 @@ Interactions per second of whole training (shuffling, sampling, gradients, Adam)
 NFM, DeepFM (batch 2,048, 64 wide) and Mult-VAE (500 users, hidden 600, latent 128); of iALS, non-zeros
 times iterations per second of whole fits, the log in arrays before and the factors after. Contenders
 have the same data, sizes and 2 threads each, and take turns in processes of their own; a figure is the
-median of the rounds. A peer whose Python is not given is left out. The environments: `pip install
-torch==2.13.0 numpy`; that and recbole 1.2.1; implicit 0.7.3.
+median of the rounds. A peer whose Python is not given is left out. The environments:
+
+    TORCH       pip install torch==2.13.0 numpy
+    RECBOLE     pip install torch==2.13.0 recbole==1.2.1 'numpy<2' 'pandas<2.3' 'scipy<1.14'
+    IMPLICIT    pip install implicit==0.7.3
 
 Then the evaluation of all 6,040 users against the whole catalogue, compiled before, and the peak
 memory of this process. Without the data folder the log is drawn at random in ML-1M's size.
