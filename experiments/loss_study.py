@@ -15,9 +15,9 @@ whole catalogue but what the user rated in training and validation. Runs come on
 one compiled program, which on a CPU is faster than side by side.
 
 ndcg@10 has gains 2^grade - 1; mrr@10, recall@50 and auc have as targets what is graded above 0. A
-paired t-test over users, of the mean over seeds, compares each loss with the best one in
-each metric; `*` in the table and a filled mark in the picture: no worse, p ≥ 0.05 divided by
-the number of comparisons.
+paired t-test over users, of the mean over seeds, compares each loss with the best one in each metric,
+which is the best on these same users; `*` in the table and a filled mark in the picture: not
+significantly worse, p ≥ 0.05 divided by the number of comparisons.
 """
 
 import time
@@ -58,7 +58,7 @@ class StudyFlags(Flags):
     """Flags of the study."""
 
     seeds: int = 3
-    """Independent runs at each rate."""
+    """Independent runs at the chosen rate."""
 
 
 class Budget(NamedTuple):
@@ -391,7 +391,7 @@ def baselines(log: Log) -> dict[str, tuple[nn.Module, Any]]:
 
 def compare(dataset: str, measured: dict[str, np.ndarray], results: Results) -> None:
     """Note in every row the p-value against the best loss of its metric, and print the table."""
-    table = Table(title=f"{dataset}: best loss of each metric in brackets, * no worse than it")
+    table = Table(title=f"{dataset}: best loss of each metric in brackets, * not significantly worse")
     table.add_column("loss")
     cells: dict[str, list[str]] = {name: [] for name in measured}
     for n, metric in enumerate(METRICS):
@@ -411,7 +411,7 @@ def compare(dataset: str, measured: dict[str, np.ndarray], results: Results) -> 
 
 
 def picture(results: Results, file: Path) -> None:
-    """Every loss in every metric, beside the best one; filled where it is no worse."""
+    """Every loss in every metric, beside the baselines."""
     import matplotlib.pyplot as plt
 
     datasets = list(dict.fromkeys(row["dataset"] for row in results.rows))
@@ -433,7 +433,7 @@ def picture(results: Results, file: Path) -> None:
         axis.set(title=f"{datasets[r]}: {METRICS[c]}", ylim=(len(names) - 0.5, -0.5))
         axis.grid(axis="y", color="0.9")
     drawn = [(kind, dict(marker=mark, linestyle="", mfc="white")) for kind, mark in MARKS.items()]
-    drawn += [("filled: no worse than the best", dict(marker="o", linestyle=""))]
+    drawn += [("filled: not significantly worse than the best", dict(marker="o", linestyle=""))]
     drawn += [("Popularity", dict(linestyle=":")), ("Oracle", dict(linestyle="--"))]
     handles = [plt.Line2D([], [], color="black", label=label, **style) for label, style in drawn]
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
