@@ -227,7 +227,7 @@ def made_up() -> Data:
 def main() -> None:
     flags, results = common.start(__file__, __doc__)
     data = made_up() if flags.smoke else load(flags.data_dir)
-    budget, seeds = (0.01, 1) if flags.smoke else (40.0, flags.seeds)
+    budget, seeds = (0.01, 1) if flags.smoke else (20.0, flags.seeds)
     key = "made up" if flags.smoke else "ml-1m", PROTOCOL.format(budget=budget)
     for name, method in methods(data, flags.smoke).items():
         done = len(results.values(name, *key, METRICS[0]))
