@@ -4,8 +4,8 @@
 
 The two groups of tasks of Ma 2018 (MMoE, https://doi.org/10.1145/3219819.3220007), section 5.2:
 income over 50,000 $ beside never married, and education of at least some college beside never
-married. The test file is halved at random (seed 0) into validation and test. No column of these tasks is
-among the features, nor is the survey's weight of a row. Every model has about as many parameters
+married. The test file is halved at random (seed 0) into validation and test. Neither the columns of a
+group's tasks nor the income nor the survey's weight of a row are among its features. Every model has about as many parameters
 between the embeddings and the scores, the single-task network for each task, and the same learning
 rate; each run's epoch is chosen on the validation half, by the mean AUC of its tasks.
 A gain is the difference to the single-task network of the same seed.
