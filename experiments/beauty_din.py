@@ -133,7 +133,7 @@ def fit(model: DIN, data: Data, at: Budget) -> Callable[..., tuple[Any, jax.Arra
 
         def epoch(carry: Any, _: None) -> tuple[Any, jax.Array]:
             state, best, score = carry
-            state, _ = training.epoch(step, state, data.train, at.batch_size)
+            state = training.epoch(step, state, data.train, at.batch_size)[0]
             new = evaluation.evaluate_sampled(
                 model, state.variables, some.query, some.target, some.negatives, block=500
             )["ndcg@10"]

@@ -201,7 +201,7 @@ def run(
         seconds, start = time.monotonic() - start, time.monotonic()
         for task in tasks:
             value = measured[1][f"test {task}"]
-            notes = {"rate": rate, "parameters": size}
+            notes: dict[str, Any] = {"rate": rate, "parameters": size}
             results.add(
                 name, **row, metric=f"auc {task}", values=value, seconds=seconds / len(tasks), **notes
             )

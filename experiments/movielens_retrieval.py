@@ -72,10 +72,10 @@ def prepare(log: Interactions, users: dict[str, np.ndarray]) -> Data:
 
 def histories(log: Interactions) -> tuple[np.ndarray, np.ndarray]:
     """Movies and times of every user, oldest first: `[U L]`, 0 after the last."""
-    order = np.lexsort((log.timestamp, log.user))
+    when = np.asarray(log.timestamp)
+    order = np.lexsort((when, log.user))
     users = np.arange(log.num_users)
-    time = np.asarray(log.timestamp)[order]
-    rows = (padded(users, log.user[order], column)[0] for column in (log.item[order], time))
+    rows = (padded(users, log.user[order], column[order])[0] for column in (log.item, when))
     item, when = rows
     return item.astype(np.int32), when
 

@@ -22,7 +22,7 @@ class Experts(nn.Module):
             MLP,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
-            in_axes=None,
+            in_axes=None,  # pyright: ignore[reportArgumentType]
             out_axes=-2,
             axis_size=self.num,
         )
