@@ -204,7 +204,7 @@ def run(
             notes = {"seconds": seconds / len(tasks), "rate": rate, "parameters": size}
             results.add(name, dataset, protocol, f"auc {task}", value, **notes)
         for cosine in (key for key in measured[1] if key.startswith("cosine")):
-            results.add(name, **row, metric=cosine, values=measured[1][cosine], seconds=0.0)
+            results.add(name, dataset, protocol, cosine, measured[1][cosine], seconds=0.0)
         print(f"{protocol}: {name} seed {seed}, {measured[1]}, {seconds:.0f} s", flush=True)
 
 
