@@ -6,8 +6,8 @@ S3-Rec's file (22,363 users, 12,101 items, 198,502 actions), leave one out: the 
 the last but one the validation. Both models are one class, of the same width, and differ in the weights
 of the history alone: DIN's local activation unit (Zhou 2018, https://arxiv.org/abs/1706.06978) or a
 plain mean. Each is trained by logistic loss on every item of the training part after the first, from
-the 20 items before it, beside 4 items drawn uniformly; the learning rate is chosen with seed 0, the
-epoch for each seed, by NDCG@10 on 2,000 users' validation items among 99 drawn ones.
+the 20 items before it, beside 4 items drawn uniformly; one learning rate for both, the epoch
+chosen for each seed by NDCG@10 on 2,000 users' validation items among 99 drawn ones.
 
 Test, "sampled 99": the item among 99 that the user never had, drawn uniformly (seed 0), all users.
 Test, full ranking: among all items that the user did not have, for 500 random users (seed 0), as
@@ -43,7 +43,7 @@ class Budget(NamedTuple):
     dim: int = 32
     epochs: int = 8
     batch_size: int = 1024
-    rates: tuple[float, ...] = (0.001, 0.003)
+    rates: tuple[float, ...] = (0.002,)
     l2: float = 1e-4
     negatives: int = 4
     full_users: int = 500

@@ -11,7 +11,7 @@ LAYERS = [
     {"types"},
     {"losses", "metrics", "sampling", "nn", "data", "checkpoint"},
     {"models"},
-    {"objectives", "evaluation", "weighting"},
+    {"objectives", "evaluation", "weighting", "explain"},
     {"training", "row_sparse"},
     {
         "jagged",

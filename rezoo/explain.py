@@ -1,0 +1,126 @@
+"""Why a model scores as it does: what it loses without a column, and which events it looks at.
+
+Pictures are matplotlib figures (`pip install 'rezoo[notebooks]'`), to be kept by
+`figure.savefig("attention.png")`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from rezoo import evaluation
+from rezoo.types import Batch, Variables
+
+
+def permutation_importance(
+    model: nn.Module,
+    variables: Variables,
+    batch: Batch,
+    metric: Callable[[Array, Array], Array],
+    key: jax.Array,
+    *,
+    repeats: int = 5,
+) -> dict[str, np.ndarray]:
+    """What the metric loses if a column's values are dealt out anew among the rows, `[repeats]` by column.
+
+    Breiman 2001, https://doi.org/10.1023/A:1010933404324, section 10. Columns that tell the same can
+    stand in for each other, so that each alone seems to matter little.
+
+    Args:
+      model: any `Scorer`.
+      variables: its variables; item columns in `catalogue` are dealt out among the items.
+      batch: rows that were not trained on.
+      metric: `(score, label) -> scalar`, higher is better, such as `metrics.auc`.
+      key: of the permutations.
+      repeats: how often each column is dealt out.
+
+    Returns:
+      By `user`, `item`, `history`, and the names of all other columns; those without values left out.
+    """
+
+    def value(variables: Variables, batch: Batch) -> Array:
+        return metric(evaluation.predict(model, variables, batch), batch.label)
+
+    measure = jax.jit(value)
+    before = float(measure(variables, batch))
+    found = {}
+    for number, (name, dealt) in enumerate(_dealers(variables, batch).items()):
+        keys = jax.random.split(jax.random.fold_in(key, number), repeats)
+        found[name] = np.array([before - float(measure(*dealt(one))) for one in keys])
+    return found
+
+
+def draw_importance(importance: Mapping[str, np.ndarray], *, metric: str = "metric") -> Any:
+    """A bar for each column, the most important first, with the standard error over repeats."""
+    from matplotlib.figure import Figure
+
+    names = sorted(importance, key=lambda name: float(np.mean(importance[name])))
+    values = [np.asarray(importance[name]) for name in names]
+    error = [v.std(ddof=1) / len(v) ** 0.5 if len(v) > 1 else 0.0 for v in values]
+    figure = Figure(figsize=(7, 1 + 0.3 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.barh(names, [float(v.mean()) for v in values], xerr=error, color="0.6")
+    axes.set_xlabel(f"{metric} lost without the column ± s.e.")
+    return figure
+
+
+def draw_attention(weight: np.ndarray, events: Sequence[str], items: Sequence[str]) -> Any:
+    """The weights `[C L]` of a history's events, for each of C items: darker is more.
+
+    Args:
+      weight: such as `model.apply(variables, query, item, method="attention")[row]` of DIN.
+      events: the history's names, oldest first; padding may be left out.
+      items: the candidates' names.
+
+    Raises:
+      ValueError: if there are more names than weights, or not one for each item.
+    """
+    from matplotlib.figure import Figure
+
+    weight = np.atleast_2d(np.asarray(weight))
+    if len(items) != len(weight) or not 0 < len(events) <= weight.shape[1]:
+        raise ValueError(f"{len(items)} items and {len(events)} events, but weights of shape {weight.shape}")
+    figure = Figure(figsize=(2 + 0.5 * len(events), 1.5 + 0.4 * len(items)), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(weight[:, : len(events)], cmap="Greys", aspect="auto")
+    axes.set_xticks(range(len(events)), events, rotation=60, ha="right")
+    axes.set_yticks(range(len(items)), items)
+    figure.colorbar(image, label="weight")
+    return figure
+
+
+def _dealers(variables: Variables, batch: Batch) -> dict[str, Callable[[jax.Array], tuple[Variables, Batch]]]:
+    """For each column, a function of a key that deals it out anew."""
+    query = batch.query
+
+    def in_batch(change: Callable[[jax.Array], Batch]) -> Callable[[jax.Array], tuple[Variables, Batch]]:
+        return lambda key: (variables, change(key))
+
+    def feature(name: str) -> Callable[[jax.Array], Batch]:
+        def change(key: jax.Array) -> Batch:
+            column = jax.random.permutation(key, query.features[name])
+            return batch._replace(query=query._replace(features={**query.features, name: column}))
+
+        return change
+
+    def of_items(name: str) -> Callable[[jax.Array], tuple[Variables, Batch]]:
+        def change(key: jax.Array) -> tuple[Variables, Batch]:
+            column = variables["catalogue"][name]
+            column = column.at[1:].set(jax.random.permutation(key, column[1:]))
+            return {**variables, "catalogue": {**variables["catalogue"], name: column}}, batch
+
+        return change
+
+    deal = jax.random.permutation
+    found = {"item": in_batch(lambda key: batch._replace(item=deal(key, batch.item)))}
+    found["user"] = in_batch(lambda key: batch._replace(query=query._replace(user=deal(key, query.user))))
+    if query.history.shape[1]:
+        found["history"] = in_batch(
+            lambda key: batch._replace(query=query._replace(history=deal(key, query.history)))
+        )
+    found |= {name: in_batch(feature(name)) for name in query.features}
+    return found | {name: of_items(name) for name in variables.get("catalogue", {})}
