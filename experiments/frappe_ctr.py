@@ -69,7 +69,7 @@ def trainer(model: nn.Module, data: Data, budget: Budget) -> Callable[[int, floa
 
     @jax.jit
     def epoch(state: TrainState, train: Batch, l2: jax.Array):
-        objective = objectives.l2(plain, dict.fromkeys(TABLES, l2) | dict.fromkeys(("linear", "wide"), l2))
+        objective = objectives.l2(plain, dict[str, Any].fromkeys((*TABLES, "linear", "wide"), l2))
         step = training.make_step(objective, adam)
         return training.epoch(step, state, train, budget.batch_size)
 
@@ -142,9 +142,9 @@ def pairs(columns: Mapping[str, np.ndarray], label: np.ndarray) -> Batch:
 def official(folder: Any) -> Data:
     """Frappe's three parts."""
     loaded = frappe.load(folder)
-    parts = (pairs(*part) for part in (loaded.train, loaded.valid, loaded.test))
+    train, valid, test = (pairs(*part) for part in (loaded.train, loaded.valid, loaded.test))
     note = ", train negatives re-sampled" if loaded.resampled else ""
-    return Data(*parts, loaded.sizes, {}, "frappe", f"official valid and test{note}")
+    return Data(train, valid, test, loaded.sizes, {}, "frappe", f"official valid and test{note}")
 
 
 def synthetic(rows: int = 3000) -> Data:
