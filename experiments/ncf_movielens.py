@@ -17,6 +17,14 @@ The settings below were chosen by the sampled ndcg@10 of the last movie of each 
 held out (`--tune MODEL` prints it); then each seed is fitted to the whole training part and the test
 movies are ranked once. Not as published: MF and GMF take the expectation of Rendle 2020's loss, all
 movies as negatives with the weight of m sampled ones, where sampling would take longer and be noisier.
+
+hr@10 / ndcg@10, iALS of 5 seeds, each fit in about half a minute on one core of a busy machine:
+
+                sampled 99      published       full catalogue
+    Popularity  .453 / .254                     .041 / .020
+    ItemKNN     .668 / .396     .669 / .397     .084 / .043
+    EASE        .718 / .451     .719 / .449     .109 / .054
+    IALS        .724 / .452     .730 / .452     .107 / .054
 """
 
 import time
