@@ -35,12 +35,11 @@ def likes(folder: Path | None) -> Data:
         columns = {"user": rows.user, "item": rows.item, **{n: c[rows.user] for n, c in users.items()}}
         return pairs(columns, (np.asarray(rows.rating) > 3).astype(np.float32))
 
-    parts = map(part, split.ratio(log, valid=0.1, test=0.1).of(log))
+    train, valid, test = map(part, split.ratio(log, valid=0.1, test=0.1).of(log))
     sizes = {"user": log.num_users, "item": log.num_items, **of_users.sizes, **of_items.sizes}
     catalogue = {name: jnp.asarray(column) for name, column in items.items()}
-    return Data(
-        *parts, sizes, {"catalogue": catalogue}, "ml-1m", "rating > 3, without 3; random 8:1:1 (seed 0)"
-    )
+    protocol = "rating > 3, without 3; random 8:1:1 (seed 0)"
+    return Data(train, valid, test, sizes, {"catalogue": catalogue}, "ml-1m", protocol)
 
 
 def main() -> None:
