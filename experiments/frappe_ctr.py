@@ -29,8 +29,8 @@ from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
 from rezoo.types import Batch, Query, TrainState
 
 PATIENCE = 2
-TABLES = ("factors", "deep")
-"""Names of the models' embeddings of columns."""
+TABLES = ("factors", "deep", "linear", "wide")
+"""Names of what the models look up by column: embeddings and weights."""
 
 
 class Data(NamedTuple):
@@ -69,7 +69,7 @@ def trainer(model: nn.Module, data: Data, budget: Budget) -> Callable[[int, floa
 
     @jax.jit
     def epoch(state: TrainState, train: Batch, l2: jax.Array):
-        objective = objectives.l2(plain, dict[str, Any].fromkeys((*TABLES, "linear", "wide"), l2))
+        objective = objectives.l2(plain, {name: l2 for name in TABLES})
         step = training.make_step(objective, adam)
         return training.epoch(step, state, train, budget.batch_size)
 
@@ -159,8 +159,8 @@ def synthetic(rows: int = 3000) -> Data:
         return pairs({name: column[start:stop] for name, column in columns.items()}, label[start:stop])
 
     third = rows // 3
-    parts = part(0, third), part(third, 2 * third), part(2 * third, rows)
-    return Data(*parts, sizes, {}, "synthetic", "thirds")
+    train, valid, test = part(0, third), part(third, 2 * third), part(2 * third, rows)
+    return Data(train, valid, test, sizes, {}, "synthetic", "thirds")
 
 
 def zoo(sizes: dict[str, int], dim: int, widths: tuple[int, ...], dropout: float) -> list[Entry]:
