@@ -194,7 +194,7 @@ def measure(fitted: Fitted, held: Held) -> dict[str, float]:
     model, variables, query = fitted(held.known)
 
     @jax.jit
-    def numbers(variables: Variables, query: Query) -> dict[str, jax.Array]:
+    def numbers(variables: Variables, query: Query, held: Held) -> dict[str, jax.Array]:
         rank = evaluation.ranks(model, variables, query, held.target, exclude=held.known)
         where = held.target > 0
         values = {"ndcg@100": metrics.ndcg(rank, where=where, k=100)}
@@ -203,7 +203,7 @@ def measure(fitted: Fitted, held: Held) -> dict[str, float]:
             values[f"recall@{k}"] = found / jnp.clip(where.sum(axis=1), 1, k)
         return {name: metrics.mean_over_users(v, where.any(axis=1))[0] for name, v in values.items()}
 
-    return {name: float(value) for name, value in numbers(variables, query).items()}
+    return {name: float(value) for name, value in numbers(variables, query, held).items()}
 
 
 def tuned(entry: Entry, data: Data, at: Sizes) -> tuple[dict[str, Any], Fitted]:
