@@ -96,10 +96,10 @@ def measure(fitted: Fitted, held: Held) -> dict[str, float]:
     model, variables, query = fitted(held.known)
 
     @jax.jit
-    def numbers(variables: Any, query: Any) -> Any:
+    def numbers(variables: Any, query: Any, held: Held) -> Any:
         return evaluation.evaluate(model, variables, query, held.target, exclude=held.known, k=(5, 10))
 
-    return {name: float(value) for name, value in numbers(variables, query).items()}
+    return {name: float(value) for name, value in numbers(variables, query, held).items()}
 
 
 def read(dataset: str, data_dir: Path | None) -> tuple[Data, Data]:

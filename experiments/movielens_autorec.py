@@ -100,14 +100,14 @@ def rmse(name: str, train: Interactions, test: Interactions, at: Settings) -> fl
         query = Query(everyone, history, {"history_rating": rated})
 
     @jax.jit
-    def whole(variables: Variables) -> jax.Array:
+    def whole(variables: Variables, query: Query) -> jax.Array:
         states = jnp.asarray(model.apply(variables, query, method="encode"))
         return states @ jnp.asarray(model.apply(variables, method="table")).T
 
     user, item, rating = map(jnp.asarray, columns(test))
     known = Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
     asked = Batch(known, item, rating, jnp.ones(len(item), bool))
-    return float(jnp.sqrt(squared_error(whole(variables)[user, item], asked) / len(item)))
+    return float(jnp.sqrt(squared_error(whole(variables, query)[user, item], asked) / len(item)))
 
 
 def main() -> None:

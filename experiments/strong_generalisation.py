@@ -76,8 +76,8 @@ class Sizes(NamedTuple):
 
 
 SIZES = {
-    "ml-1m": Sizes(300, 100, 60, 250),
-    "citeulike-a": Sizes(200, 100, 40, 250),
+    "ml-1m": Sizes(200, 100, 40, 125),
+    "citeulike-a": Sizes(200, 100, 40, 125),
     "synthetic": Sizes(16, 8, 10, 32),
 }
 
@@ -173,14 +173,14 @@ MODELS = {
             {"neighbours": 200, "weighting": item_knn.tf_idf},
         ),
     ),
+    "EASE": Entry(of_ease, tuple({"l2": l2} for l2 in (100.0, 300.0, 1000.0))),
     "MultVAE": Entry(mult_vae, tuple({"beta_max": beta} for beta in (0.1, 0.2, 0.4)), True),
-    "MultDAE": Entry(mult_dae, tuple({"dropout": rate} for rate in (0.3, 0.5, 0.7)), True),
     "IALS": Entry(
         of_ials,
         tuple({"unobserved": a, "l2": b} for a, b in ((0.1, 0.003), (0.3, 0.003), (0.1, 0.01))),
         True,
     ),
-    "EASE": Entry(of_ease, tuple({"l2": l2} for l2 in (100.0, 300.0, 1000.0))),
+    "MultDAE": Entry(mult_dae, tuple({"dropout": rate} for rate in (0.3, 0.5, 0.7)), True),
 }
 
 
@@ -194,7 +194,7 @@ def measure(fitted: Fitted, held: Held) -> dict[str, float]:
     model, variables, query = fitted(held.known)
 
     @jax.jit
-    def numbers(variables: Variables, query: Query) -> dict[str, jax.Array]:
+    def numbers(variables: Variables, query: Query, held: Held) -> dict[str, jax.Array]:
         rank = evaluation.ranks(model, variables, query, held.target, exclude=held.known)
         where = held.target > 0
         values = {"ndcg@100": metrics.ndcg(rank, where=where, k=100)}
@@ -203,7 +203,7 @@ def measure(fitted: Fitted, held: Held) -> dict[str, float]:
             values[f"recall@{k}"] = found / jnp.clip(where.sum(axis=1), 1, k)
         return {name: metrics.mean_over_users(v, where.any(axis=1))[0] for name, v in values.items()}
 
-    return {name: float(value) for name, value in numbers(variables, query).items()}
+    return {name: float(value) for name, value in numbers(variables, query, held).items()}
 
 
 def tuned(entry: Entry, data: Data, at: Sizes) -> tuple[dict[str, Any], Fitted]:
