@@ -186,11 +186,23 @@ def settings(parts: Division, most: int = 1000) -> dict[str, Setting]:
     }
 
 
+@jax.jit
+def target_ranks(score: jax.Array, target: jax.Array, where: jax.Array) -> jax.Array:
+    """Ranks of the targets, infinite where they are beyond 10.
+
+    Only the user's 20 best targets can be within 10: behind 20 others, or tied with them, one has
+    the rank 11 or more.
+    """
+    mine = jnp.where(target > 0, jnp.take_along_axis(score, target, axis=1), -jnp.inf)
+    _, place = jax.lax.top_k(mine, min(20, target.shape[1]))
+    best = metrics.target_ranks(score, jnp.take_along_axis(target, place, axis=1), where=where)
+    return jnp.full(target.shape, jnp.inf).at[jnp.arange(len(target))[:, None], place].set(best)
+
+
 def per_user(scores: Scores, asked: Setting) -> dict[str, np.ndarray]:
     """ndcg@10 and recall@10 of each user."""
     target = jnp.asarray(asked.target, jnp.int32)
-    rank = metrics.ranks(scores(asked.users), where=jnp.asarray(asked.where))
-    rank = jnp.take_along_axis(rank, target, axis=1)
+    rank = target_ranks(scores(asked.users), target, jnp.asarray(asked.where))
     measured = metrics.ndcg(rank, where=target > 0, k=10), metrics.recall(rank, where=target > 0, k=10)
     return {key: np.asarray(value) for key, value in zip(KEYS, measured, strict=True)}
 
