@@ -124,7 +124,7 @@ def main() -> None:
         at = SIZES[dataset]
         valid, test = read(dataset, flags.data_dir)
         for name, entry in MODELS.items():
-            row = {"model": name, "dataset": dataset, "protocol": PROTOCOL}
+            row: dict[str, Any] = {"model": name, "dataset": dataset, "protocol": PROTOCOL}
             if results.values(**row, metric=METRICS[-1]):
                 continue
             start = time.monotonic()

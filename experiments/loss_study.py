@@ -435,7 +435,8 @@ def picture(results: Results, file: Path) -> None:
     drawn = [(kind, dict(marker=mark, linestyle="", mfc="white")) for kind, mark in MARKS.items()]
     drawn += [("filled: not significantly worse than the best", dict(marker="o", linestyle=""))]
     drawn += [("Popularity", dict(linestyle=":")), ("Oracle", dict(linestyle="--"))]
-    handles: list[Any] = [plt.Line2D([], [], color="black", label=label, **style) for label, style in drawn]
+    line: Any = plt.Line2D
+    handles = [line([], [], color="black", label=label, **style) for label, style in drawn]
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
     figure.savefig(file, dpi=110)
     plt.close(figure)

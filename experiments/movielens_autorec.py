@@ -58,12 +58,13 @@ def fit(key: jax.Array, train: tuple[np.ndarray, ...], shape: tuple[int, int], a
       shape: rows and columns, id 0 included.
       at: settings.
     """
-    ids, rating = ratings_of(*train, shape[0])
+    rows, columns_of, values = train
+    ids, rating = ratings_of(rows, columns_of, values, shape[0])
     some = np.flatnonzero(np.asarray((ids > 0).any(axis=1)))
     row = jnp.arange(shape[0], dtype=jnp.int32)
     data = Batch(Query(row, ids, {"history_rating": rating}), ids, rating, ids > 0)
     data = jax.tree.map(lambda column: column[some], data)
-    model = UAutoRec(shape[1], at.dim, float(train[2].mean()))
+    model = UAutoRec(shape[1], at.dim, float(values.mean()))
     steps = at.num_epochs * -(-len(some) // at.batch_size)
     optimizer = optax.chain(
         optax.add_decayed_weights(at.l2, weights), optax.adam(optax.linear_schedule(at.rate, 0.0, steps))
@@ -100,7 +101,8 @@ def rmse(name: str, train: Interactions, test: Interactions, at: Settings) -> fl
 
     @jax.jit
     def whole(variables: Variables) -> jax.Array:
-        return model.apply(variables, query, method="encode") @ model.apply(variables, method="table").T
+        states = jnp.asarray(model.apply(variables, query, method="encode"))
+        return states @ jnp.asarray(model.apply(variables, method="table")).T
 
     user, item, rating = map(jnp.asarray, columns(test))
     known = Query(user, jnp.zeros((len(user), 0), jnp.int32), {})

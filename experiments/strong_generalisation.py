@@ -268,7 +268,7 @@ def main() -> None:
         print(f"{dataset}: {len(data.history)} training users, {data.num_items - 1} items, ", end="")
         print(f"{len(data.valid.known)} + {len(data.test.known)} held out", flush=True)
         for name, entry in MODELS.items():
-            row = {"model": name, "dataset": dataset, "protocol": PROTOCOLS[dataset]}
+            row: dict[str, Any] = {"model": name, "dataset": dataset, "protocol": PROTOCOLS[dataset]}
             if results.values(**row, metric=NUMBERS[-1]):
                 continue
             start = time.monotonic()
