@@ -9,6 +9,14 @@ training does not know included (they get about the mean), predictions clipped t
 rows takes the place of the paper's resilient propagation on all of them.
 
 I-AutoRec is trained as U-AutoRec of the transposed matrix, whose parameters it shares.
+
+RMSE so far, on 2 CPU cores that had much else to do:
+
+    IAutoRec 0.8332 (paper 0.831), the first two splits, 2 minutes of CPU time a fit
+
+On the validation part, fitted to 81% of the ratings, I-AutoRec with λ = 1e-4, 3e-4 and 1e-3 had 0.847,
+0.834 and 0.854; U-AutoRec had 0.887, 0.894 and 0.892 with 3e-4, 1e-3 and 1.5e-4. U-AutoRec is still
+to be measured on the test parts.
 """
 
 import time
