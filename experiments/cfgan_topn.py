@@ -124,8 +124,8 @@ def main() -> None:
         at = SIZES[dataset]
         valid, test = read(dataset, flags.data_dir)
         for name, entry in MODELS.items():
-            row = {"model": name, "dataset": dataset, "protocol": PROTOCOL}
-            if results.values(**row, metric=METRICS[-1]):
+            row = name, dataset, PROTOCOL
+            if results.values(*row, METRICS[-1]):
                 continue
             start = time.monotonic()
             tried = entry.configurations[:1] if flags.smoke else entry.configurations
@@ -136,7 +136,7 @@ def main() -> None:
             seconds = time.monotonic() - start
             for metric in METRICS:
                 values = [one[metric] for one in numbers]
-                results.add(**row, metric=metric, values=values, seconds=seconds, configuration=str(chosen))
+                results.add(*row, metric, values, seconds=seconds, configuration=str(chosen))
             print(f"{dataset} {name}: {np.round(scores, 4)} → {numbers[0]}, {seconds:.0f} s", flush=True)
     results.finish()
 

@@ -33,13 +33,14 @@ import numpy as np
 import optax
 from movielens_mf import columns, squared_error, synthetic
 
-from rezoo import losses, objectives, training
+from rezoo import evaluation, losses, objectives, training
 from rezoo.data import movielens, split
 from rezoo.data.interactions import Interactions
 from rezoo.models import IAutoRec, UAutoRec
 from rezoo.models.rating.autorec import ratings_of
-from rezoo.types import Batch, Query, Variables
+from rezoo.types import Batch, Query, TrainState, Variables
 
+Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
 PROTOCOL = "random 90:10 (seeds 0 …), clipped to 1–5"
 
 
@@ -61,7 +62,7 @@ SETTINGS = {
 SMOKE = Settings(16, 1e-2, 1e-4, 32, 20, None)
 
 
-def fit(key: jax.Array, train: tuple[np.ndarray, ...], shape: tuple[int, int], at: Settings) -> Variables:
+def fit(key: jax.Array, train: Columns, shape: tuple[int, int], at: Settings) -> Variables:
     """The variables of U-AutoRec, each of whose rows is completed from its observed ratings.
 
     Args:
@@ -82,9 +83,12 @@ def fit(key: jax.Array, train: tuple[np.ndarray, ...], shape: tuple[int, int], a
     )
     step = training.make_step(objectives.pointwise(model, losses.squared), optimizer)
     state = training.init_state(key, model, optimizer, data)
-    run = jax.jit(training.fit, static_argnums=0, static_argnames=("num_epochs", "batch_size"))
-    state, _ = run(step, state, data, num_epochs=at.num_epochs, batch_size=at.batch_size)
-    return state.variables
+
+    @jax.jit
+    def run(state: TrainState, data: Batch) -> TrainState:
+        return training.fit(step, state, data, num_epochs=at.num_epochs, batch_size=at.batch_size)[0]
+
+    return run(state, data).variables
 
 
 def weights(params: dict) -> dict:
@@ -112,7 +116,7 @@ def rmse(name: str, train: Interactions, test: Interactions, at: Settings) -> fl
 
     @jax.jit
     def whole(variables: Variables, query: Query) -> jax.Array:
-        return model.apply(variables, query, method="encode") @ model.apply(variables, method="table").T
+        return jnp.asarray(evaluation.score_all(model, variables, query))
 
     user, item, rating = map(jnp.asarray, columns(test))
     known = Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
