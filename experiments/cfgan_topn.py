@@ -11,6 +11,7 @@ anew to all of them, for every seed, and measured once.
 
 The generator sees what it has to write down, so that without noise it is an autoencoder; ZR, PM
 and ZP keep it from answering 1 for every item. User-based; the paper has an item-based one too.
+Real data are still to be run.
 """
 
 import time

@@ -11,6 +11,15 @@ smaller of k and the items to be found, as in the paper.
 Every model has the same budget: three configurations (`MODELS`), of which the one with the best
 ndcg@100 on the validation users is measured on the test users, once; models that start at random
 for every seed. iALS solves for a held-out user's vector, the others read the history.
+
+So far, on 2 CPU cores that had much else to do, ml-1m, test users:
+
+                 recall@20   recall@50   ndcg@100
+    Popularity       0.178       0.250      0.224
+    ItemKNN          0.318       0.438      0.392
+    EASE             0.373       0.489      0.436
+
+Mult-VAE, Mult-DAE and iALS, and citeulike-a, are still to be run.
 """
 
 import time
