@@ -11,6 +11,10 @@ paper, each user gives as many examples (the last 40 at most), which have only w
 history, and the age is 0 in serving. Two towers have the same inputs and loss. MF is BPR (Rendle 2009)
 on all ratings, with negatives that the user did not rate. Same budget: every run trains for as many
 seconds of CPU time (all threads); settings and epoch are chosen on the validation movies.
+
+Recall@50 so far, in 20 s each, which is 10 epochs of BPR and 3 of the network, both still rising:
+
+    MF-BPR 0.221 ± 0.002 (3 seeds)    YouTubeDNN 0.295 (1 seed)    TwoTower not yet
 """
 
 import time
