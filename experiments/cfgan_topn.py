@@ -11,6 +11,7 @@ anew to all of them, for every seed, and measured once.
 
 The generator sees what it has to write down, so that without noise it is an autoencoder; ZR, PM
 and ZP keep it from answering 1 for every item. User-based; the paper has an item-based one too.
+Real data are still to be run.
 """
 
 import time
@@ -124,8 +125,8 @@ def main() -> None:
         at = SIZES[dataset]
         valid, test = read(dataset, flags.data_dir)
         for name, entry in MODELS.items():
-            row: dict[str, Any] = {"model": name, "dataset": dataset, "protocol": PROTOCOL}
-            if results.values(**row, metric=METRICS[-1]):
+            row = name, dataset, PROTOCOL
+            if results.values(*row, METRICS[-1]):
                 continue
             start = time.monotonic()
             tried = entry.configurations[:1] if flags.smoke else entry.configurations
@@ -136,7 +137,7 @@ def main() -> None:
             seconds = time.monotonic() - start
             for metric in METRICS:
                 values = [one[metric] for one in numbers]
-                results.add(**row, metric=metric, values=values, seconds=seconds, configuration=str(chosen))
+                results.add(*row, metric, values, seconds=seconds, configuration=str(chosen))
             print(f"{dataset} {name}: {np.round(scores, 4)} → {numbers[0]}, {seconds:.0f} s", flush=True)
     results.finish()
 

@@ -19,8 +19,11 @@ paired t-test over users, of the mean over seeds, compares each loss with the be
 which is the best on these same users; `*` in the table and a filled mark in the picture: not
 significantly worse, p ≥ 0.05 divided by the number of comparisons.
 
-The result file is unfinished: it holds eleven losses on the shop, about half a minute each on two
-busy CPU cores; the other ten losses and ML-1M are missing.
+On the shop (half a minute a loss on two busy CPU cores; popularity has NDCG@10 0.126, the truth
+0.425) `bpr` is best in ndcg@10 (0.309), recall@50 (0.543) and auc (0.855), and the sampled softmax with
+log Q in mrr@10 (0.604). Without log Q the in-batch softmax falls from 0.282 to 0.169. Smoothed metrics
+learn less from lists of 24 than pairs do; `approx mrr`, which looks at the best item alone, is
+behind popularity. The result file is unfinished: ML-1M is missing.
 """
 
 import time

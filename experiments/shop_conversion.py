@@ -10,7 +10,12 @@ the test part, with a purchase drawn from its true probability given a click (a 
 on clicks: what a real log would show. The oracle is that probability itself.
 
 Both models have the same widths; the penalty (for all seeds) and the number of epochs (for each) are
-chosen by what a real log can tell on a tenth of the training part: the AUC on its clicks.
+chosen by what a real log can tell on a tenth of the training part: the AUC on its clicks. (Both choose
+the largest penalty of the three; one ESMM of five stops at epoch 2, for which its validation is to blame.)
+
+AUC over all that was shown, 5 seeds, three minutes on one busy CPU core:
+
+    on clicks alone 0.631 ± 0.001    ESMM 0.656 ± 0.007    oracle 0.776    gain 0.025 ± 0.008
 """
 
 import time

@@ -104,7 +104,7 @@ def parts(optimizers: Mapping[str, optax.GradientTransformation]) -> optax.Gradi
     def init(params: Any) -> dict[str, Any]:
         return {name: optimizer.init(params[name]) for name, optimizer in optimizers.items()}
 
-    def update(grads: Any, states: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         raise ValueError("the parts of this model are trained in turn: take `only` and `in_turn`")
 
     return optax.GradientTransformation(init, cast(Any, update))

@@ -27,12 +27,13 @@ def search(
     Returns:
       The `optuna.Study`; `best_params` and `best_value` are in it.
     """
-    import optuna  # pyright: ignore[reportMissingImports]  (an extra)
+    import optuna  # an extra
+    from optuna.storages.journal import JournalFileBackend
 
     storage = None
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        backend = optuna.storages.journal.JournalFileBackend(str(Path(folder) / "trials.log"))
+        backend = JournalFileBackend(str(Path(folder) / "trials.log"))
         storage = optuna.storages.JournalStorage(backend)
     study = optuna.create_study(
         storage=storage, study_name="shapes", direction="maximize", load_if_exists=True

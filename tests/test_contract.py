@@ -16,6 +16,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, sampling, training
+from rezoo.data.sessions import Sessions
 from rezoo.models import (
     AFM,
     CFGAN,
@@ -31,7 +32,9 @@ from rezoo.models import (
     NARM,
     NFM,
     PLE,
+    SKNN,
     STAMP,
+    VSKNN,
     AutoInt,
     BiasedMF,
     Caser,
@@ -51,6 +54,7 @@ from rezoo.models import (
     NextItNet,
     Popularity,
     SASRec,
+    SessionPopularity,
     SharedBottom,
     SVDpp,
     TwoTower,
@@ -63,6 +67,7 @@ from rezoo.models.baselines import cooccurrence, feature_knn, popularity
 from rezoo.models.factorization import ease, ials, item_knn
 from rezoo.models.ranking import din
 from rezoo.models.ranking.dcn import stacked
+from rezoo.models.session import neighbours
 from rezoo.nn.interaction import LowRankCross
 from rezoo.nn.recurrent import LSTM
 from rezoo.nn.similarity import cosine
@@ -159,10 +164,14 @@ CASES = {
     "Caser": Case(Caser(ITEMS, 4, USERS, 3, 2, 2, dropout=0.3), "next_item_softmax"),
     "NextItNet": Case(NextItNet(ITEMS, 4, (1, 2), 2, dropout=0.3), "next_item_softmax"),
 }
+VISITS = Sessions(LOG[LOG > 0], np.append(0, np.cumsum((LOG > 0).sum(1))), np.arange(6))
 FOLLOWED = cooccurrence.fit(LOG, ITEMS, window=2)
 CASES |= {
     "Popularity": Case(Popularity(ITEMS), fitted=popularity.fit(LOG, ITEMS)),
     "CoOccurrence": Case(CoOccurrence(ITEMS, len(FOLLOWED["params"]["follower"]), memory=2), fitted=FOLLOWED),
+    "SessionPopularity": Case(SessionPopularity(ITEMS), fitted=popularity.fit(LOG, ITEMS)),
+    "SKNN": Case(SKNN(ITEMS, 7, 3, 4), fitted=neighbours.fit(VISITS, ITEMS, recent=3, longest=4)),
+    "VSKNN": Case(VSKNN(ITEMS, 7, 3, 4), fitted=neighbours.fit(VISITS, ITEMS, recent=3, longest=4)),
     "FeatureKNN": Case(
         FeatureKNN(USERS, ITEMS),
         fitted=feature_knn.fit(
@@ -362,7 +371,9 @@ def test_a_vmapped_study_equals_single_runs(case):
     _, many = jax.jit(jax.vmap(jax.vmap(train, (0, None)), (None, 0)))(seeds, rates)
     _, one = jax.jit(train)(seeds[1], rates[0])
     # Batch statistics of eight rows blow up rounding: NFM's differ by 6e-4 after two epochs.
-    np.testing.assert_allclose(many["loss"][0, 1], one["loss"], rtol=2e-3)
+    # A batch's statistics are summed in another order under vmap, and divide by a small deviation.
+    rounding = 2e-3 if "batch_stats" in state_for(case, optax.sgd(0.1)).constants else 1e-4
+    np.testing.assert_allclose(many["loss"][0, 1], one["loss"], rtol=rounding)
 
 
 @every_model
