@@ -39,9 +39,9 @@ from rezoo.models.baselines import feature_knn
 
 WEEK = 7 * 24 * 3600
 PROTOCOL = "products first sold in the last 8 weeks, ranked among each other"
-PLAN = Plan(32, {"FeatureMF": 15}, 4096, 3e-3, (1e-4, 1e-3, 1e-2), (0.5, 0.9))
-SMALL = Plan(4, {"FeatureMF": 3}, 256, 1e-2, (1e-3,), (0.5,))
-NEIGHBOURS = (5, 20, 100, 1000)
+PLAN = Plan(32, 30, 512, 1e-2, (1e-6, 1e-5), (0.5, 0.9))
+SMALL = Plan(4, 3, 32, 1e-2, (1e-6,), (0.5,))
+NEIGHBOURS = (20, 1000)
 
 
 class Part(NamedTuple):
@@ -50,7 +50,7 @@ class Part(NamedTuple):
     world: Known
     asked: Setting
     text: np.ndarray
-    """TF-IDF vectors of the descriptions, `[N buckets]`."""
+    """TF-IDF vectors of the descriptions, `[N terms]`."""
 
 
 def purchases(data_dir: Path) -> Interactions:
@@ -110,7 +110,8 @@ def part(log: Interactions, end: int, weeks: int = 8) -> Part:
     users = np.unique(parts.test_user)
     where = np.tile(np.arange(len(present) + 1) >= warm, (len(users), 1))
     asked = Setting(users, padded(users, parts.test_user, parts.test_item)[0], where)
-    return Part(world, asked, feature_knn.tf_idf(catalogue["text"], fitted.sizes["text"]))
+    text = feature_knn.tf_idf(catalogue["text"], fitted.sizes["text"])
+    return Part(world, asked, text[:, text.any(0)])
 
 
 def counted(at: Part, count: np.ndarray) -> Scores:

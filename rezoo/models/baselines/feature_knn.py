@@ -66,8 +66,9 @@ def fit(
     pairs[user, item] = 1.0
     pairs[0] = pairs[:, 0] = 0.0
     known_user, known_item = pairs.max(1) > 0, pairs.max(0) > 0
-    profile = nearest(user_vectors, known_user, k) @ pairs
-    profile = np.where(known_user[:, None], pairs, profile)
+    profile = pairs.copy()
+    if user_vectors.any():
+        profile[~known_user] = nearest(user_vectors, known_user, k)[~known_user] @ pairs
     profile[~profile.any(1)] = pairs[known_user].mean(0) if known_user.any() else 0.0
     neighbour = np.eye(len(item_vectors), dtype=np.float32)
     neighbour += np.float32(weight) * nearest(item_vectors, known_item, k)
@@ -118,7 +119,7 @@ def tf_idf(terms: Int[np.ndarray, " n M"], size: int) -> np.ndarray:
     """Vectors `[n size]` of (1 + ln tf) ln(n / df) (Salton and Buckley 1988); term 0 is padding."""
     counts = _counts(terms, size)
     counts[:, 0] = 0
-    idf = np.log(len(terms) / np.maximum((counts > 0).sum(0), 1))
+    idf = np.log(len(terms) / np.maximum((counts > 0).sum(0), 1)).astype(np.float32)
     return (np.log1p(np.maximum(counts - 1, 0)) + (counts > 0)) * idf[None]
 
 
