@@ -45,26 +45,35 @@ def tables() -> str:
 
 
 def table(result: dict) -> str:
-    """One experiment's rows, under the command that makes them."""
+    """One experiment's rows, under the command that makes them: a line for each fit, its metrics together."""
     name = result["experiment"]
     lines = [
         f"**[{name}](experiments/{name}.py)** · `{result['command']}` · {result['device']}, "
         f"jax {result['versions']['jax']}, {result['date']}",
         "",
-        "| model | data | protocol | metric | ours ± s.e. | published | runs | seconds |",
-        "| --- | --- | --- | --- | ---: | ---: | ---: | ---: |",
+        "| model | data | protocol | ours ± s.e. (published) | runs | seconds |",
+        "| --- | --- | --- | --- | ---: | ---: |",
     ]
-    lines += [line(row) for row in result["rows"]]
-    return "\n".join(lines)
+    fits: dict[tuple[str, str, str], list[dict]] = {}
+    for row in result["rows"]:
+        fits.setdefault((row["model"], row["dataset"], row["protocol"]), []).append(row)
+    return "\n".join([*lines, *(line(rows) for rows in fits.values())])
 
 
-def line(row: dict) -> str:
-    """A row of the table; large numbers are rounded to whole ones."""
+def line(rows: list[dict]) -> str:
+    """A line of the table, from the rows of one model under one protocol."""
+    first = rows[0]
+    cells = [first["model"], first["dataset"], first["protocol"], " · ".join(map(figure, rows))]
+    cells += [str(max(len(row["values"]) for row in rows)), f"{max(row['seconds'] for row in rows):,.0f}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def figure(row: dict) -> str:
+    """A metric's name and value; large numbers are rounded to whole ones."""
     digits = 4 if abs(row["mean"]) < 10 else 1 if abs(row["mean"]) < 1000 else 0
-    ours = f"{row['mean']:,.{digits}f}" + (f" ± {row['sem']:,.{digits}f}" if row["sem"] is not None else "")
-    published = "" if row["published"] is None else f"{row['published']:g}"
-    cells = [row["model"], row["dataset"], row["protocol"], row["metric"], ours, published]
-    return "| " + " | ".join([*cells, str(len(row["values"])), f"{row['seconds']:,.0f}"]) + " |"
+    error = "" if row["sem"] is None else f" ± {row['sem']:,.{digits}f}"
+    published = "" if row["published"] is None else f" ({row['published']:g})"
+    return f"{row['metric']} **{row['mean']:,.{digits}f}**{error}{published}"
 
 
 if __name__ == "__main__":
