@@ -19,7 +19,8 @@ The oracle knows how the shop works, the taste of new shoppers and the appeal of
 FeatureMF is trained by the softmax over all warm items, each user counting alike, FeatureNeuMF by BPR.
 Penalty, share of dropped ids, and the baselines' neighbours are chosen on a validation part: the
 training part split again in the same way. The test part is looked at once, by FeatureMF twice: its
-loss was BPR the first time (.476 for the new users of ml-1m). A value is a seed's mean over the users; `sem_over_users` is the standard error over users of the mean over seeds, and
+loss was BPR the first time (.476 for the new users of ml-1m). A value is a seed's mean over the
+users; `sem_over_users` is the standard error over users of the mean over seeds, and
 `margin_in_errors` the difference to Popularity in standard errors, those of users and of seeds
 together. No paper's figures: protocols for cold start differ from paper to paper.
 
