@@ -371,8 +371,8 @@ def test_a_vmapped_study_equals_single_runs(case):
     _, many = jax.jit(jax.vmap(jax.vmap(train, (0, None)), (None, 0)))(seeds, rates)
     _, one = jax.jit(train)(seeds[1], rates[0])
     # Batch statistics of eight rows blow up rounding: NFM's differ by 6e-4 after two epochs.
-    # Sums run in another order under vmap, and batch statistics divide by a small deviation.
-    np.testing.assert_allclose(many["loss"][0, 1], one["loss"], rtol=2e-3)
+    rounding = 2e-3 if "batch_stats" in state_for(case, optax.sgd(0.1)).constants else 1e-4
+    np.testing.assert_allclose(many["loss"][0, 1], one["loss"], rtol=rounding)
 
 
 @every_model
