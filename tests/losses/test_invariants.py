@@ -99,7 +99,8 @@ def value_and_grad(loss, score, label, where=None):
 
 def test_every_public_loss_is_tested_here():
     helpers = {"exponential_gain", "ndcg_weights", "soft_ranks", "smooth", "bound", "pairwise_logistic"}
-    assert set(losses.__all__) - helpers <= {name.split("@")[0] for name in ALL}
+    of_states = {"catalogue_softmax"}  # has no list of scores, and a file of its own: test_catalogue.py
+    assert set(losses.__all__) - helpers - of_states <= {name.split("@")[0] for name in ALL}
 
 
 @over(LISTWISE)

@@ -1,0 +1,40 @@
+"""Compiled `init`, `apply` and `score_all`: op by op, every operation of a model would be compiled alone."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from rezoo import evaluation
+
+_COMPILED: dict = {}
+
+
+def _compiled(model: nn.Module, name: str, function: Callable, **options: Any) -> Callable:
+    # By identity: a model with a field that is a dict has no hash.
+    key = id(model), name, *options.values()
+    if key not in _COMPILED:
+        _COMPILED[key] = model, jax.jit(functools.partial(function, **options))
+    return _COMPILED[key][1]
+
+
+def init(model: nn.Module, *inputs: Any, method: str | None = None, seed: int = 0) -> Any:
+    return _compiled(model, "init", model.init, method=method)(jax.random.key(seed), *inputs)
+
+
+def apply(model: nn.Module, variables: Any, *inputs: Any, method: str | None = None, **options: Any) -> Any:
+    return _compiled(model, "apply", model.apply, method=method)(variables, *inputs, **options)
+
+
+def score_all(model: nn.Module, variables: Any, *inputs: Any) -> Any:
+    return _compiled(model, "score_all", functools.partial(evaluation.score_all, model))(variables, *inputs)
+
+
+def noisy(params: Any, scale: float, seed: int = 1) -> Any:
+    """Parameters without zeros in them, so that biases and tables all speak."""
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    noise = [scale * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+    return jax.tree.map(lambda leaf, n: leaf + n, params, jax.tree.unflatten(tree, noise))
