@@ -117,7 +117,10 @@ class MultiTask(Scorer, Protocol):
 
 
 class Retriever(Scorer, Protocol):
-    """A model whose score is the inner product of a query vector and an item vector."""
+    """A model whose score is the inner product of a query vector and an item vector.
+
+    Where item vectors are computed, `vectors(item)` beside `table()` gives those of some items alone.
+    """
 
     def encode(self, query: Query) -> Float[Array, " B D"]: ...
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import apply, init, noisy, score_all
 
-from rezoo import evaluation, losses
+from rezoo import losses
 from rezoo.data.sessions import Sessions
 from rezoo.models import (
     CFGAN,
@@ -57,7 +58,7 @@ def query(history, user=None):
 
 def test_popularity_ranks_by_count_whoever_asks():
     variables = popularity.fit(np.array([[3, 3], [1, 0]]), 5)
-    score = evaluation.score_all(Popularity(5), variables, query([[1], [2]]))
+    score = score_all(Popularity(5), variables, query([[1], [2]]))
     np.testing.assert_array_equal(score, [[0, 1, 0, 2, 0]] * 2)
 
 
@@ -67,7 +68,7 @@ def test_cooccurrence_counts_what_followed(memory):
     variables = cooccurrence.fit(sessions, 6, window=1)
     model = CoOccurrence(6, len(variables["params"]["follower"]), memory)
     asked = np.array([[1, 0], [4, 2], [5, 0], [0, 0]])
-    score = np.asarray(evaluation.score_all(model, variables, query(asked)))
+    score = np.asarray(score_all(model, variables, query(asked)))
     follows = np.zeros((6, 6))
     for session in sessions:
         for a, b in itertools.pairwise(session):
@@ -81,11 +82,11 @@ def test_cooccurrence_counts_what_followed(memory):
 def test_neumf_without_its_mlp_is_a_weighted_inner_product():
     model = NeuMF(4, 5, 3, (4, 2))
     asked, item = query([[0], [0]], [1, 2]), jnp.array([3, 4], jnp.int32)
-    params = model.init(jax.random.key(0), asked, item)["params"]
+    params = init(model, asked, item)["params"]
     kernel = params["output"]["kernel"].at[3:].set(0.0)
     params = {**params, "output": {**params["output"], "kernel": kernel}}
     gmf = params["gmf_user"]["embedding"][asked.user] * params["gmf_item"]["embedding"][item]
-    np.testing.assert_allclose(model.apply({"params": params}, asked, item), gmf @ kernel[:3, 0], rtol=1e-5)
+    np.testing.assert_allclose(apply(model, {"params": params}, asked, item), gmf @ kernel[:3, 0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
@@ -96,11 +97,11 @@ def test_pretrained_neumf_scores_alpha_gmf_plus_the_rest_mlp(alpha):
     variables = [
         jax.tree.map(lambda x: x + jnp.cos(jnp.arange(x.size)).reshape(x.shape), v) for v in variables
     ]
-    gmf, mlp = (m.apply(v, asked, item) for m, v in zip(parts, variables, strict=True))
+    gmf, mlp = (apply(m, v, asked, item) for m, v in zip(parts, variables, strict=True))
     params = neumf.pretrained(*(v["params"] for v in variables), alpha)
-    shapes = jax.tree.map(jnp.shape, whole.init(jax.random.key(0), asked, item)["params"])
+    shapes = jax.tree.map(jnp.shape, init(whole, asked, item)["params"])
     assert jax.tree.map(jnp.shape, params) == shapes
-    score = whole.apply({"params": params}, asked, item)
+    score = apply(whole, {"params": params}, asked, item)
     np.testing.assert_allclose(score, alpha * gmf + (1 - alpha) * mlp, rtol=1e-5, atol=1e-6)
 
 
@@ -108,66 +109,68 @@ def test_wide_deep_memorises_a_cross_that_no_column_shows_alone():
     sizes = {"user": 3, "item": 3}
     model = WideDeep(sizes, (("user", "item"),), 97, 2, (4,))
     asked, item = query(np.zeros((4, 1)), [1, 1, 2, 2]), jnp.array([1, 2, 1, 2], jnp.int32)
-    params = model.init(jax.random.key(0), asked, item)["params"]
-    before = model.apply({"params": params}, asked, item)
+    params = init(model, asked, item)["params"]
+    before = apply(model, {"params": params}, asked, item)
     table = params["user_x_item"]["embedding"]
     bumped = {**params, "user_x_item": {"embedding": table.at[1 * 3 + 2].add(5.0)}}
-    np.testing.assert_allclose(model.apply({"params": bumped}, asked, item) - before, [0, 5, 0, 0], atol=1e-5)
+    np.testing.assert_allclose(
+        apply(model, {"params": bumped}, asked, item) - before, [0, 5, 0, 0], atol=1e-5
+    )
 
 
 def test_autorec_equals_its_equation_in_numpy_and_does_not_see_what_was_not_rated():
     model = UAutoRec(5, 3, mean=3.0)
     asked = query([[1, 4, 0]])._replace(features={"history_rating": jnp.array([[5.0, 2.0, 9.0]])})
-    params = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))["params"]
+    params = init(model, asked, jnp.array([1], jnp.int32))["params"]
     params = jax.tree.map(lambda leaf: leaf + 0.1, params)
     v, w = params["encoder"]["rows"]["embedding"], params["decoder"]["embedding"]
     hidden = 1 / (1 + np.exp(-(5.0 * v[1] + 2.0 * v[4] + params["encoder_bias"])))
     oracle = 3.0 + np.asarray(w) @ hidden + params["decoder_bias"]["embedding"][:, 0]
-    np.testing.assert_allclose(evaluation.score_all(model, {"params": params}, asked)[0], oracle, rtol=1e-5)
+    np.testing.assert_allclose(score_all(model, {"params": params}, asked)[0], oracle, rtol=1e-5)
 
 
 def test_mult_vae_draws_z_while_it_trains_and_takes_its_mean_to_score():
     model = MultVAE(6, 4, 3, dropout=0.0)
     asked, item = query([[1, 2]]), jnp.array([3], jnp.int32)
-    variables = model.init(jax.random.key(0), asked, item)
-    draw = jax.jit(jax.vmap(lambda key: model.apply(variables, asked, item, rngs={"dropout": key})[0]))
+    variables = init(model, asked, item)
+    draw = jax.jit(jax.vmap(lambda key: apply(model, variables, asked, item, rngs={"dropout": key})[0]))
     draws = np.asarray(draw(jax.random.split(jax.random.key(1), 400)))
-    scored = float(model.apply(variables, asked, item)[0])
+    scored = float(apply(model, variables, asked, item)[0])
     assert np.std(draws) > 0.01 and abs(np.mean(draws) - scored) < 5 * np.std(draws) / 20 + 0.05
 
 
 def test_mult_dae_knows_no_order_and_only_the_direction_of_a_history():
     model = MultDAE(6, 4)
     item = jnp.array([3], jnp.int32)
-    variables = model.init(jax.random.key(0), query([[1, 2]]), item)
-    one = model.apply(variables, query([[1, 2, 0, 0]]), item)
+    variables = init(model, query([[1, 2]]), item)
+    one = apply(model, variables, query([[1, 2, 0, 0]]), item)
     for same in ([[2, 1, 0, 0]], [[1, 2, 1, 2]]):
         weight = 1 / np.sqrt(2) if same[0][2] else 1.0  # every event twice: x grows by 2, its norm by √2
         table = variables["params"]["input"]["Bag_0"]["rows"]["embedding"]
         scaled = {**variables["params"]["input"], "Bag_0": {"rows": {"embedding": table * weight}}}
         params = {**variables["params"], "input": scaled}
-        np.testing.assert_allclose(model.apply({"params": params}, query(same), item), one, rtol=1e-5)
+        np.testing.assert_allclose(apply(model, {"params": params}, query(same), item), one, rtol=1e-5)
 
 
 def test_cfgan_judges_a_purchase_vector_given_who_it_is_said_to_be_of():
     model = CFGAN(5, (4,), (3,))
     asked = query([[1, 2], [3, 0]])
-    variables = model.init(jax.random.key(0), asked, jnp.array([1, 1], jnp.int32))
+    variables = init(model, asked, jnp.array([1, 1], jnp.int32))
     r = jnp.array([[0.0, 1, 1, 0, 0]] * 2)
-    logit = np.asarray(model.apply(variables, asked, r, method="judge"))
+    logit = np.asarray(apply(model, variables, asked, r, method="judge"))
     assert logit.shape == (2,) and abs(logit[0] - logit[1]) > 1e-4
-    made = model.apply(variables, asked, method="purchases")
-    score = evaluation.score_all(model, variables, asked)
+    made = apply(model, variables, asked, method="purchases")
+    score = score_all(model, variables, asked)
     np.testing.assert_allclose(made, 1 / (1 + np.exp(-np.asarray(score))), rtol=1e-5)
 
 
 def test_gru4rec_forgets_nothing_before_and_sees_nothing_after_an_event():
     model = GRU4Rec(9, 6)
     asked = query([[1, 2, 3, 4]])
-    params = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+    params = init(model, asked, jnp.array([1], jnp.int32))
 
     def states(history):
-        return model.apply(params, query(history), method="prefixes")
+        return apply(model, params, query(history), method="prefixes")
 
     np.testing.assert_allclose(states([[1, 2, 3, 4]])[:, :2], states([[1, 2, 7, 8]])[:, :2], atol=1e-6)
     assert np.abs(states([[1, 2, 3, 4]])[0, 3] - states([[5, 2, 3, 4]])[0, 3]).max() > 1e-4
@@ -177,7 +180,7 @@ def test_gru4rec_forgets_nothing_before_and_sees_nothing_after_an_event():
 def test_recurrent_cells_equal_their_equations_in_numpy(cell):
     ours = cell(3)
     x = jax.random.normal(jax.random.key(0), (2, 5, 4))
-    params = ours.init(jax.random.key(1), x, ours.initial(2))["params"]
+    params = init(ours, x, ours.initial(2), seed=1)["params"]
     kernel, bias = params["input"]["kernel"], params["input"]["bias"]
     h, c = np.zeros((2, 3)), np.zeros((2, 3))
     outputs = []
@@ -193,27 +196,27 @@ def test_recurrent_cells_equal_their_equations_in_numpy(cell):
             c = sigmoid(f + 1) * c + sigmoid(i) * np.tanh(g)
             h = sigmoid(o) * np.tanh(c)
         outputs.append(h)
-    _, states = ours.apply({"params": params}, x, ours.initial(2))
+    _, states = apply(ours, {"params": params}, x, ours.initial(2))
     np.testing.assert_allclose(states, np.stack(outputs, 1), rtol=1e-4, atol=1e-6)
 
 
 SIZES, PAIR = {"user": 4, "item": 6}, jnp.array([2, 5], jnp.int32)
 
 
-def noisy(model, asked, item, method=None, seed=0):
-    """Variables without zeros in them, so that biases speak too."""
-    params = model.init(jax.random.key(seed), asked, item, method=method)["params"]
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-    return jax.tree.unflatten(
-        tree, [leaf + 0.4 * jax.random.normal(k, leaf.shape) for leaf, k in zip(leaves, keys, strict=True)]
+def speaking(model, asked, item):
+    return noisy(init(model, asked, item)["params"], 0.4)
+
+
+def gradient_of_task_a(model, params, asked):
+    return jax.jit(jax.grad(lambda p: apply(model, {"params": p}, asked, PAIR, method="tasks")["a"].sum()))(
+        params
     )
 
 
 def test_a_shared_bottom_is_moved_by_a_task_whose_tower_alone_is_its_own():
     model, asked = SharedBottom(SIZES, ("a", "b"), 3, (5,), (4,)), query([[0], [0]], [1, 3])
-    params = noisy(model, asked, PAIR)
-    grad = jax.grad(lambda p: model.apply({"params": p}, asked, PAIR, method="tasks")["a"].sum())(params)
+    params = speaking(model, asked, PAIR)
+    grad = gradient_of_task_a(model, params, asked)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(grad["b_tower"]))
     assert np.any(grad["bottom"]["Dense_0"]["kernel"]) and np.any(grad["a_tower"]["output"]["kernel"])
 
@@ -221,29 +224,29 @@ def test_a_shared_bottom_is_moved_by_a_task_whose_tower_alone_is_its_own():
 def test_mmoe_with_one_expert_is_a_shared_bottom():
     tasks, asked = ("a", "b"), query([[0], [0]], [1, 3])
     mmoe, bottom = MMoE(SIZES, tasks, 3, 1, (5,), (4,)), SharedBottom(SIZES, tasks, 3, (5,), (4,))
-    params = noisy(mmoe, asked, PAIR)
+    params = speaking(mmoe, asked, PAIR)
     alike = {name: params[name] for name in ("inputs", "a_tower", "b_tower")}
     alike["bottom"] = jax.tree.map(lambda leaf: leaf[0], params["experts"]["experts"])
-    ours = mmoe.apply({"params": params}, asked, PAIR, method="tasks")
-    theirs = bottom.apply({"params": alike}, asked, PAIR, method="tasks")
+    ours = apply(mmoe, {"params": params}, asked, PAIR, method="tasks")
+    theirs = apply(bottom, {"params": alike}, asked, PAIR, method="tasks")
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5), ours, theirs)
 
 
 @pytest.mark.parametrize(("levels", "meets"), [(1, False), (2, True)])
 def test_ple_lets_a_task_hear_of_anothers_experts_from_the_second_level_on(levels, meets):
     model, asked = PLE(SIZES, ("a", "b"), 3, levels, 2, 1, (5,), (4,)), query([[0], [0]], [1, 3])
-    params = noisy(model, asked, PAIR)
-    grad = jax.grad(lambda p: model.apply({"params": p}, asked, PAIR, method="tasks")["a"].sum())(params)
+    params = speaking(model, asked, PAIR)
+    grad = gradient_of_task_a(model, params, asked)
     assert np.any(jax.tree.leaves(grad["shared_experts_0"])[1])
     assert any(np.any(leaf) for leaf in jax.tree.leaves(grad["b_experts_0"])) == meets
 
 
 def test_esmm_multiplies_probabilities_at_any_size():
     model, asked = ESMM(SIZES, 3, (5,)), query([[0], [0]], [1, 3])
-    params = noisy(model, asked, PAIR)
+    params = speaking(model, asked, PAIR)
     for scale in (1.0, 30.0):
         params["click_tower"]["output"]["kernel"] = scale * params["click_tower"]["output"]["kernel"]
-        score = model.apply({"params": params}, asked, PAIR, method="tasks")
+        score = apply(model, {"params": params}, asked, PAIR, method="tasks")
         p = {name: 1 / (1 + np.exp(-np.asarray(x, np.float64))) for name, x in score.items()}
         np.testing.assert_allclose(p["purchase"], p["click"] * p["conversion"], rtol=1e-4)
     low = losses.logistic(score["purchase"], jnp.ones(2))
@@ -253,18 +256,18 @@ def test_esmm_multiplies_probabilities_at_any_size():
 def test_din_weighs_the_history_by_the_product_at_hand_and_its_twin_does_not():
     asked, item = query([[3, 1, 4, 0], [2, 2, 5, 1]]), jnp.array([[2, 5], [2, 5]], jnp.int32)
     model, twin = DIN({"item": 6}, 3, (5,)), DIN({"item": 6}, 3, (5,), din.Mean)
-    variables = {"params": noisy(model, asked, item)}
-    variables["batch_stats"] = model.init(jax.random.key(0), asked, item)["batch_stats"]
-    weight = model.apply(variables, asked, item, method="attention")
+    variables = {"params": speaking(model, asked, item)}
+    variables["batch_stats"] = init(model, asked, item)["batch_stats"]
+    weight = apply(model, variables, asked, item, method="attention")
     assert weight.shape == (2, 2, 4) and not np.any(weight[0, :, 3])
     assert np.abs(weight[:, 0] - weight[:, 1]).max() > 1e-3
     assert np.abs(weight.sum(-1) - 1).min() > 1e-3  # not normalised
     np.testing.assert_allclose(weight[1, :, 0], weight[1, :, 1], rtol=1e-5)
     turned = query([[4, 3, 1, 0], [1, 5, 2, 2]])
     np.testing.assert_allclose(
-        model.apply(variables, turned, item), model.apply(variables, asked, item), rtol=1e-5
+        apply(model, variables, turned, item), apply(model, variables, asked, item), rtol=1e-5
     )
-    mean = twin.apply(variables, asked, item, method="attention")
+    mean = apply(twin, variables, asked, item, method="attention")
     np.testing.assert_allclose(mean[0, 1], [1 / 3, 1 / 3, 1 / 3, 0], rtol=1e-6)
     # The unit in NumPy, with the paper's concatenation.
     p = jax.tree.map(np.asarray, variables["params"])
@@ -280,7 +283,7 @@ def test_din_weighs_the_history_by_the_product_at_hand_and_its_twin_does_not():
 def test_dice_takes_its_step_where_the_batch_is_and_passes_over_padding():
     dice, counted = din.Dice(), jnp.array([True, True, True, False])
     x = jnp.array([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0], [1e6, 1e6]])
-    variables = {**dice.init(jax.random.key(0), x), "batch": {"where": counted}}
+    variables = {**init(dice, x), "batch": {"where": counted}}
     variables["params"] = {"alpha": jnp.array([0.25, -0.5])}
     rngs = {"dropout": jax.random.key(0)}
     y, new = dice.apply(variables, x, rngs=rngs, mutable=["batch_stats"])
@@ -294,39 +297,35 @@ def test_dice_takes_its_step_where_the_batch_is_and_passes_over_padding():
 def test_youtube_dnn_knows_what_was_watched_and_not_in_which_order():
     asked = query([[3, 1, 0], [0, 0, 0]])._replace(features={"example_age": jnp.array([0.5, 0.0])})
     model = YouTubeDNN(6, {}, 3, (5,))
-    params = noisy(model, asked, PAIR)
+    params = speaking(model, asked, PAIR)
     p = jax.tree.map(np.asarray, params)
     watched = np.stack([p["watched"]["embedding"][[3, 1]].mean(0), np.zeros(3)])
     x = np.concatenate([watched, np.outer([0.5, 0.0], p["context"]["example_age_scale"])], axis=1)
     hidden = np.maximum(x @ p["mlp"]["Dense_0"]["kernel"] + p["mlp"]["Dense_0"]["bias"], 0)
     user = hidden @ p["last"]["kernel"] + p["last"]["bias"]
     expected = user @ p["item"]["embedding"].T + p["item_bias"]["embedding"][:, 0]
-    np.testing.assert_allclose(
-        evaluation.score_all(model, {"params": params}, asked), expected, rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(score_all(model, {"params": params}, asked), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_youtube_rankers_odds_are_the_expected_amount():
     spent = jnp.array([0.0, 0, 0, 0, 0, 0, 0, 12, 0, 30])
     score = 0.0
+    slope = jax.grad(lambda s: losses.weighted_logistic(jnp.full(10, s), spent).mean())
+    slope, bend = jax.jit(slope), jax.jit(jax.grad(slope))
     for _ in range(60):  # Newton's method on one shared score
-        slope, bend = (
-            jax.grad(lambda s: losses.weighted_logistic(jnp.full(10, s), spent).mean()),
-            jax.grad(jax.grad(lambda s: losses.weighted_logistic(jnp.full(10, s), spent).mean())),
-        )
         score -= float(slope(score) / bend(score))
     np.testing.assert_allclose(np.exp(score), 42 / 8, rtol=1e-4)
     asked = query([[1], [2]], [1, 3])._replace(features={"price": jnp.array([0.0, -4.0])})
     model = YouTubeRanker(SIZES, 2, (4,))
-    params = noisy(model, asked, PAIR)
-    grad = jax.grad(lambda p: model.apply({"params": p}, asked, PAIR).sum())(params)
+    params = speaking(model, asked, PAIR)
+    grad = jax.jit(jax.grad(lambda p: apply(model, {"params": p}, asked, PAIR).sum()))(params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grad))
     assert {"price_scale", "price_squared_scale", "price_root_scale"} <= set(params["fields"])
 
 
 def test_two_towers_meet_in_one_weighted_product():
     asked, model = query([[0], [0]], [1, 3]), TwoTower(SIZES, 2, (4, 3))
-    params = noisy(model, asked, PAIR)
+    params = speaking(model, asked, PAIR)
     p = jax.tree.map(np.asarray, params)
 
     def tower(x, which):
@@ -338,7 +337,7 @@ def test_two_towers_meet_in_one_weighted_product():
     user = tower(np.concatenate([np.zeros((2, 2)), p["users"]["user"]["embedding"][[1, 3]]], axis=1), "user")
     item = tower(p["items"]["item"]["embedding"][[2, 5]], "item")
     np.testing.assert_allclose(
-        model.apply({"params": params}, asked, PAIR), (user * item) @ p["weight"], rtol=1e-4, atol=1e-5
+        apply(model, {"params": params}, asked, PAIR), (user * item) @ p["weight"], rtol=1e-4, atol=1e-5
     )
 
 
@@ -367,10 +366,10 @@ def test_without_ids_a_feature_model_knows_all_by_their_features(name):
     seen, new = jnp.array([4, 4], jnp.int32), jnp.array([8, 8], jnp.int32)
     model = feature_model(name, 1.0)
     variables = {"params": feature_params(model, asked, seen), "catalogue": catalogue}
-    known = model.apply(variables, asked, seen)
-    dropped = model.apply(variables, asked, seen, rngs={"dropout": jax.random.key(1)})
+    known = apply(model, variables, asked, seen)
+    dropped = apply(model, variables, asked, seen, rngs={"dropout": jax.random.key(1)})
     nobody = asked._replace(user=jnp.array([0, 99], jnp.int32))
-    np.testing.assert_allclose(dropped, model.apply(variables, nobody, new), rtol=1e-6)
+    np.testing.assert_allclose(dropped, apply(model, variables, nobody, new), rtol=1e-6)
     assert (np.abs(dropped - known) > 1e-4).all()
 
 
@@ -387,7 +386,7 @@ def test_feature_mf_is_mf_on_sums_of_embeddings():
     q = items["id"]["embedding"][[1, 0]] + np.stack([words[[1, 2]].mean(0), words[[4, 5]].mean(0)])
     q = q + np.array([[-0.75], [1.0]]) * items["feature"]["price_scale"]
     expected = (p * q[:, :-1]).sum(1) + q[:, -1]
-    score = model.apply({"params": params, "catalogue": CATALOGUE}, asked, item)
+    score = apply(model, {"params": params, "catalogue": CATALOGUE}, asked, item)
     np.testing.assert_allclose(score, expected, rtol=1e-5)
 
 
@@ -395,10 +394,10 @@ def test_a_feature_model_says_which_column_it_misses():
     model = feature_model("FeatureMF", 0.5)
     asked, item = query([[0]], [1]), jnp.array([1], jnp.int32)
     with pytest.raises(ValueError, match="no column of the feature 'age'; there are none"):
-        model.init(jax.random.key(0), asked, item)
+        init(model, asked, item)
     wrong = asked._replace(features={"age": jnp.ones(1), "income": jnp.ones(1)})
     with pytest.raises(ValueError, match="'age' is float32; the model takes integers below 4"):
-        model.init(jax.random.key(0), wrong, item)
+        init(model, wrong, item)
 
 
 def test_feature_knn_equals_its_equations_in_numpy():
@@ -407,7 +406,7 @@ def test_feature_knn_equals_its_equations_in_numpy():
     user_vectors[0] = item_vectors[0] = 0
     user, item = rng.integers(1, 5, 20), rng.integers(1, 7, 20)  # user 5 and item 7 are new
     variables = feature_knn.fit(user, item, user_vectors, item_vectors, k=2, weight=0.5)
-    score = evaluation.score_all(FeatureKNN(6, 8), variables, query(np.zeros((6, 1)), np.arange(6)))
+    score = score_all(FeatureKNN(6, 8), variables, query(np.zeros((6, 1)), np.arange(6)))
     known = {(u, i) for u, i in zip(user.tolist(), item.tolist(), strict=True)}
 
     def nearest(vectors, n, known):
@@ -440,53 +439,49 @@ def sigmoid(x):
 def test_attention_on_all_prefixes_at_once_equals_the_expanded_prefixes(model):
     whole = query([[1, 2, 3, 4], [5, 6, 0, 0]])
     expanded = query([[1, 0, 0, 0], [1, 2, 0, 0], [1, 2, 3, 0], [1, 2, 3, 4], [5, 0, 0, 0], [5, 6, 0, 0]])
-    params = model.init(jax.random.key(0), whole, jnp.array([1, 1], jnp.int32))
+    params = init(model, whole, jnp.array([1, 1], jnp.int32))
     weight = jax.random.normal(jax.random.key(1), (6, 4))
 
     def one_pass(params):
-        states = model.apply(params, whole, method="prefixes")
+        states = apply(model, params, whole, method="prefixes")
         return (weight * jnp.concatenate([states[0], states[1, :2]])).sum()
 
     def each(params):
-        return (weight * model.apply(params, expanded, method="encode")).sum()
+        return (weight * apply(model, params, expanded, method="encode")).sum()
 
-    ours, theirs = jax.value_and_grad(one_pass)(params), jax.value_and_grad(each)(params)
+    ours, theirs = (jax.jit(jax.value_and_grad(way))(params) for way in (one_pass, each))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), ours, theirs)
 
 
 def test_narm_is_its_equations_over_the_states_of_its_encoder():
     model, asked = NARM(9, 4, 5), query([[1, 2, 3]])
-    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
-    h = np.asarray(model.apply(variables, asked, method="states"))[0]
+    variables = init(model, asked, jnp.array([1], jnp.int32))
+    h = np.asarray(apply(model, variables, asked, method="states"))[0]
     w = jax.tree.map(np.asarray, variables["params"])
     pair = sigmoid(h[2] @ w["of_query"]["kernel"] + h @ w["of_key"]["kernel"])
     alpha = pair @ w["weight"]["kernel"][:, 0]
     expected = np.concatenate([h[2], alpha @ h]) @ w["bilinear"]["kernel"] @ w["item"]["embedding"].T
-    np.testing.assert_allclose(
-        evaluation.score_all(model, variables, asked)[0], expected, rtol=1e-4, atol=1e-6
-    )
+    np.testing.assert_allclose(score_all(model, variables, asked)[0], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_stamp_is_its_equations():
     model, asked = STAMP(9, 4), query([[1, 2, 3]])
-    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+    variables = init(model, asked, jnp.array([1], jnp.int32))
     w = jax.tree.map(np.asarray, variables["params"])
     table = w["item"]["embedding"]
     x = table[[1, 2, 3]]
     given = x @ w["of_event"]["kernel"] + x[2] @ w["of_last"]["kernel"] + x.mean(0) @ w["of_mean"]["kernel"]
     alpha = sigmoid(given + w["of_mean"]["bias"]) @ w["weight"]["kernel"][:, 0]
     hidden = np.tanh(alpha @ x @ w["session"]["kernel"]) * np.tanh(x[2] @ w["last"]["kernel"])
-    np.testing.assert_allclose(
-        evaluation.score_all(model, variables, asked)[0], table @ hidden, rtol=1e-4, atol=1e-7
-    )
+    np.testing.assert_allclose(score_all(model, variables, asked)[0], table @ hidden, rtol=1e-4, atol=1e-7)
 
 
 def test_sasrec_sees_nothing_after_an_event_and_knows_the_order_before_it():
     model, asked = SASRec(9, 4, max_length=5), query([[1, 2, 3, 4]])
-    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+    variables = init(model, asked, jnp.array([1], jnp.int32))
 
     def states(history):
-        return model.apply(variables, query(history), method="prefixes")[0]
+        return apply(model, variables, query(history), method="prefixes")[0]
 
     np.testing.assert_allclose(states([[1, 2, 3, 4]])[:2], states([[1, 2, 7, 8]])[:2], atol=1e-6)
     assert np.abs(states([[1, 2, 3, 4]])[3] - states([[2, 1, 3, 4]])[3]).max() > 1e-4
@@ -494,7 +489,7 @@ def test_sasrec_sees_nothing_after_an_event_and_knows_the_order_before_it():
 
 def test_session_popularity_counts_this_session_first():
     variables = popularity.fit(np.array([[3, 3], [1, 0]]), 5)
-    score = evaluation.score_all(SessionPopularity(5), variables, query([[2, 2, 1], [0, 0, 0]]))
+    score = score_all(SessionPopularity(5), variables, query([[2, 2, 1], [0, 0, 0]]))
     assert np.argsort(-score[0])[:3].tolist() == [2, 1, 3] and score[1].argmax() == 3
 
 
@@ -505,7 +500,7 @@ def test_neighbours_equal_their_formulas_by_brute_force(kind):
     variables = neighbours.fit(made, 9, recent=4, longest=5)
     model = kind(9, 6, recent=4, longest=5, k=3)
     asked = [[1, 2], [7, 6, 3], [8, 0]]
-    score = np.asarray(evaluation.score_all(model, variables, query([[*s, 0][:3] for s in asked])))
+    score = np.asarray(score_all(model, variables, query([[*s, 0][:3] for s in asked])))
     for row, session in enumerate(asked):
         session = [i for i in session if i]
         place = {i: len(session) - 1 - at for at, i in enumerate(session)}
@@ -526,10 +521,10 @@ def test_neighbours_equal_their_formulas_by_brute_force(kind):
 
 def test_nextitnet_sees_as_far_back_as_its_dilations_and_no_further():
     model, asked = NextItNet(9, 4, (1,), kernel=2), query([[1, 2, 3, 4, 5]])
-    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+    variables = init(model, asked, jnp.array([1], jnp.int32))
 
     def last(history):
-        return model.apply(variables, query(history), method="encode")[0]
+        return apply(model, variables, query(history), method="encode")[0]
 
     before = last([[1, 2, 3, 4, 5]])  # two convolutions, dilations 1 and 2: three steps back
     np.testing.assert_array_equal(before, last([[7, 2, 3, 4, 5]]))
@@ -538,10 +533,10 @@ def test_nextitnet_sees_as_far_back_as_its_dilations_and_no_further():
 
 def test_caser_sees_its_window_alone_and_the_user():
     model, asked = Caser(9, 4, num_users=4, window=3), query([[1, 2, 3, 4, 5]], [1])
-    variables = model.init(jax.random.key(0), asked, jnp.array([1], jnp.int32))
+    variables = init(model, asked, jnp.array([1], jnp.int32))
 
     def last(history, user):
-        return model.apply(variables, query(history, [user]), method="encode")[0]
+        return apply(model, variables, query(history, [user]), method="encode")[0]
 
     before = last([[1, 2, 3, 4, 5]], 1)
     np.testing.assert_array_equal(before, last([[7, 8, 3, 4, 5]], 1))

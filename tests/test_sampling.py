@@ -60,7 +60,7 @@ def test_fixed_gives_each_users_list():
     np.testing.assert_array_equal(draw(sampling.fixed(lists), n=1, user=np.array([2, 1])), [[7], [5]])
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)  # each is compiled
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(1, 7)), max_size=30),
     seed=st.integers(0, 1000),

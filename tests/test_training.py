@@ -49,7 +49,7 @@ def test_a_step_is_the_optimizers_step_on_the_objectives_gradient():
 
 
 @settings(max_examples=30)
-@given(n=st.integers(1, 3000), seed=st.integers(0, 2**31))
+@given(n=st.sampled_from([1, 2, 3, 31, 64, 65, 1000, 2999]), seed=st.integers(0, 2**31))
 def test_shuffle_is_a_permutation(n, seed):
     order = np.asarray(training.shuffle(jax.random.key(seed), n))
     np.testing.assert_array_equal(np.sort(order), np.arange(n))

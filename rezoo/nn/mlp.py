@@ -29,3 +29,24 @@ class MLP(nn.Module):
             x = self.activation(BatchNorm()(x) if self.batch_norm else x)
             x = Dropout(self.dropout)(x)
         return x
+
+
+class PairMLP(nn.Module):
+    """`MLP` over each `[row ; each]`, where a row's part of the first layer is computed once.
+
+    A user is asked for many items at a time, in training with negatives as in serving.
+    Shapes: `[B D], [B *C E] -> [B *C widths[-1]]`.
+    """
+
+    widths: Sequence[int]
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, row: Float[Array, " B D"], each: Float[Array, " B *C E"]) -> Float[Array, " B *C F"]:
+        width, parts = self.widths[0], row.shape[-1]
+        shape = (parts + each.shape[-1], width)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (width,))
+        first = (row @ kernel[:parts] + bias[None]).reshape(len(row), *(1,) * (each.ndim - 2), width)
+        x = nn.relu(first + each @ kernel[parts:])
+        return MLP(self.widths[1:], dropout=self.dropout)(Dropout(self.dropout)(x))

@@ -72,7 +72,8 @@ def in_batch(model: nn.Module, loss: Loss, *, log_q: Float[Array, " N"] | None =
     down; `losses.sampled_softmax` with `log_q` takes that back (Yi 2019,
     https://doi.org/10.1145/3298689.3346996).
 
-    Takes batches of pairs, `item: [B]`, and a `Retriever`: one product of queries and items.
+    Takes batches of pairs, `item: [B]`, and a `Retriever`: one product of queries and items. Where its
+    item vectors are computed, its method `vectors(item)` gives those of the batch alone.
 
     Args:
       model: a `Retriever`.
@@ -81,7 +82,8 @@ def in_batch(model: nn.Module, loss: Loss, *, log_q: Float[Array, " N"] | None =
     """
 
     def scores(module: Any, query: Query, item: Array) -> Array:
-        return jnp.einsum("bd,cd->bc", module.encode(query), module.table()[item])
+        rows = module.vectors(item) if hasattr(module, "vectors") else module.table()[item]
+        return jnp.einsum("bd,cd->bc", module.encode(query), rows)
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         score, sown = forward(model, variables, key, batch.query, batch.item, method=scores)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import apply, init
 
 from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
 from rezoo.models.ranking import afm
@@ -62,7 +63,7 @@ def parts(variables, row):
 def test_fm_is_the_double_sum_over_categories_sets_and_numbers():
     model = FM(SIZES, 3, mean=3.5)
     variables = start(model)
-    score = model.apply(variables, ASKED, ITEM)
+    score = apply(model, variables, ASKED, ITEM)
     for row in range(3):
         linear, v = parts(variables, row)
         pairs = sum(a @ b for a, b in itertools.combinations(v, 2))
@@ -71,12 +72,12 @@ def test_fm_is_the_double_sum_over_categories_sets_and_numbers():
 
 def test_fm_of_user_and_item_is_biased_matrix_factorization():
     model, asked = FM({"user": 4, "item": 6}, 3), ASKED._replace(features={})
-    params = model.init(jax.random.key(0), asked, ITEM)["params"]
+    params = init(model, asked, ITEM)["params"]
     factors, weights = params["factors"], params["linear"]["weights"]
     p, q = factors["user"]["embedding"][asked.user], factors["item"]["embedding"][ITEM]
     biases = weights["user"]["embedding"][asked.user, 0] + weights["item"]["embedding"][ITEM, 0]
     np.testing.assert_allclose(
-        model.apply({"params": params}, asked, ITEM), biases + (p * q).sum(1), rtol=1e-5
+        apply(model, {"params": params}, asked, ITEM), biases + (p * q).sum(1), rtol=1e-5
     )
 
 
@@ -89,7 +90,7 @@ def test_fm_without_factors_is_linear():
         + sum(field(variables["params"]["linear"]["weights"], n, row)[0] for n in FIELDS)
         for row in range(3)
     ]
-    np.testing.assert_allclose(model.apply(variables, ASKED, ITEM), expected, rtol=1e-5)
+    np.testing.assert_allclose(apply(model, variables, ASKED, ITEM), expected, rtol=1e-5)
 
 
 def test_nfm_without_layers_is_fm():
@@ -98,7 +99,7 @@ def test_nfm_without_layers_is_fm():
     ones = {**variables["params"], "output": {"kernel": jnp.ones((3, 1))}}
     without = {k: v for k, v in ones.items() if k != "output"}
     np.testing.assert_allclose(
-        model.apply({**variables, "params": ones}, ASKED, ITEM),
+        apply(model, {**variables, "params": ones}, ASKED, ITEM),
         FM(SIZES, 3, mean=3.0).apply({**variables, "params": without}, ASKED, ITEM),
         rtol=1e-5,
     )
@@ -113,7 +114,7 @@ def test_deepfm_is_fm_plus_a_network_over_the_same_factors():
     )
     net = {"factors": p["factors"], "mlp": p["mlp"], "output": {**p["output"], "bias": jnp.zeros(1)}}
     deep = DNN(SIZES, 3, (4,)).apply({**variables, "params": net}, ASKED, ITEM)
-    np.testing.assert_allclose(model.apply(variables, ASKED, ITEM), fm + deep, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(apply(model, variables, ASKED, ITEM), fm + deep, rtol=1e-4, atol=1e-5)
 
 
 def test_wide_deep_is_a_linear_model_plus_a_network():
@@ -123,7 +124,7 @@ def test_wide_deep_is_a_linear_model_plus_a_network():
     linear = FM(SIZES, 0).apply({**variables, "params": {"linear": p["wide"]}}, ASKED, ITEM)
     net = {"factors": p["deep"], "mlp": p["mlp"], "output": {**p["output"], "bias": jnp.zeros(1)}}
     deep = DNN(SIZES, 3, (4,)).apply({**variables, "params": net}, ASKED, ITEM)
-    np.testing.assert_allclose(model.apply(variables, ASKED, ITEM), linear + deep, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(apply(model, variables, ASKED, ITEM), linear + deep, rtol=1e-4, atol=1e-5)
 
 
 def test_afm_that_attends_to_all_pairs_alike_is_fm_over_their_number():
@@ -131,7 +132,7 @@ def test_afm_that_attends_to_all_pairs_alike_is_fm_over_their_number():
     variables = start(model)
     params = {**variables["params"], "output": {"kernel": jnp.ones((3, 1))}}
     params["attention_score"] = {"kernel": jnp.zeros((2, 1))}
-    score = model.apply({**variables, "params": params}, ASKED, ITEM)
+    score = apply(model, {**variables, "params": params}, ASKED, ITEM)
     for row in range(3):
         linear, v = parts({"params": params}, row)
         pairs = sum(a @ b for a, b in itertools.combinations(v, 2))
@@ -165,7 +166,7 @@ def test_dcn_without_crosses_is_a_network(structure):
         p = {**p, "output": {**p["output"], "kernel": kernel}}
     net = {**p, "output": {**p["output"], "kernel": p["output"]["kernel"][-4:]}}
     np.testing.assert_allclose(
-        model.apply({**variables, "params": p}, ASKED, ITEM),
+        apply(model, {**variables, "params": p}, ASKED, ITEM),
         DNN(SIZES, 3, (4,)).apply({**variables, "params": net}, ASKED, ITEM),
         rtol=1e-5,
     )
@@ -178,7 +179,7 @@ def test_dcn_is_a_polynomial_of_one_degree_more_than_it_has_crosses():
     def score(t):  # along a line through the origin of the embeddings
         factors = jax.tree.map(lambda x: t * x, variables["params"]["factors"])
         return float(
-            model.apply({**variables, "params": {**variables["params"], "factors": factors}}, ASKED, ITEM)[1]
+            apply(model, {**variables, "params": {**variables["params"], "factors": factors}}, ASKED, ITEM)[1]
         )
 
     at = np.array([-1.0, -0.5, 0.5, 1.0, 0.25, -0.75])
@@ -195,7 +196,7 @@ def test_autoint_with_no_attention_between_fields_is_a_layer_for_each():
     layer = variables["params"]["FieldAttention_0"]
     layer = {**layer, "v": {"kernel": jnp.zeros((3, 2, 4))}}
     params = {**variables["params"], "FieldAttention_0": layer}
-    score = model.apply({**variables, "params": params}, ASKED, ITEM)
+    score = apply(model, {**variables, "params": params}, ASKED, ITEM)
     kernel, output = np.asarray(layer["residual"]["kernel"]), jax.tree.map(np.asarray, params["output"])
     for row in range(3):
         v = [field(params["factors"], name, row) for name in FIELDS]
@@ -218,4 +219,4 @@ def test_without_a_table_an_id_is_not_read():
     variables = start(model)
     assert set(variables["params"]["factors"]) == {"hour", "genres", "price_scale"}
     other = ASKED._replace(user=jnp.array([3, 2, 1], jnp.int32))
-    np.testing.assert_array_equal(model.apply(variables, ASKED, ITEM), model.apply(variables, other, ITEM))
+    np.testing.assert_array_equal(apply(model, variables, ASKED, ITEM), apply(model, variables, other, ITEM))

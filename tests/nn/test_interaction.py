@@ -3,6 +3,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from helpers import apply, init
 
 from rezoo.nn import interaction
 
@@ -30,15 +31,15 @@ def test_pairs_come_in_the_order_of_combinations():
 def test_the_cross_layers_are_their_equations():
     x_0, x = jnp.asarray(jax.random.normal(jax.random.key(0), (2, 3, 6)))
     full = interaction.Cross()
-    params = full.init(jax.random.key(1), x_0, x)["params"]["Dense_0"]
+    params = init(full, x_0, x, seed=1)["params"]["Dense_0"]
     kernel, bias = np.asarray(params["kernel"]), np.asarray(params["bias"])
     expected = np.asarray(x_0) * (np.asarray(x) @ kernel + bias) + np.asarray(x)
     np.testing.assert_allclose(
-        full.apply({"params": {"Dense_0": params}}, x_0, x), expected, rtol=1e-4, atol=1e-5
+        apply(full, {"params": {"Dense_0": params}}, x_0, x), expected, rtol=1e-4, atol=1e-5
     )
 
     low = interaction.LowRankCross(2, 3)
-    params = low.init(jax.random.key(1), x_0, x)["params"]
+    params = init(low, x_0, x, seed=1)["params"]
     params["bias"] = params["bias"] + 0.5
     p, x_0, x = jax.tree.map(np.asarray, (params, x_0, x))
     gate = np.exp(x @ p["gate"]["kernel"] + p["gate"]["bias"])
@@ -48,14 +49,14 @@ def test_the_cross_layers_are_their_equations():
         expert = np.tanh(np.tanh(x @ p["v"][k]) @ p["c"][k]) @ p["u"][k]
         expected += gate[:, k : k + 1] * x_0 * (expert + p["bias"])
     np.testing.assert_allclose(
-        low.apply({"params": params}, jnp.asarray(x_0), jnp.asarray(x)), expected, rtol=1e-4, atol=1e-5
+        apply(low, {"params": params}, jnp.asarray(x_0), jnp.asarray(x)), expected, rtol=1e-4, atol=1e-5
     )
 
 
 def test_field_attention_is_its_equation():
     e = vectors(4, 3)[0]
     layer = interaction.FieldAttention(2, 5)
-    params = layer.init(jax.random.key(1), e)["params"]
+    params = init(layer, e, seed=1)["params"]
     p = jax.tree.map(np.asarray, params)
     heads = []
     for h in range(2):
@@ -63,4 +64,4 @@ def test_field_attention_is_its_equation():
         score = np.exp(q @ k.swapaxes(-1, -2))
         heads.append(score / score.sum(-1, keepdims=True) @ v)
     expected = np.maximum(np.concatenate(heads, -1) + e @ p["residual"]["kernel"], 0)
-    np.testing.assert_allclose(layer.apply({"params": params}, e), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(apply(layer, {"params": params}, e), expected, rtol=1e-3, atol=1e-5)

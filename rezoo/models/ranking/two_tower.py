@@ -61,12 +61,13 @@ class TwoTower(nn.Module):
     def table(self) -> Float[Array, " N D"]:
         """A vector for every item that has a row in the table of ids or in the catalogue."""
         lengths = [len(column) for column in self.variables.get("catalogue", {}).values()]
-        return self._items(jnp.arange(max([self.sizes["item"], *lengths]), dtype=jnp.int32))
+        return self.vectors(jnp.arange(max([self.sizes["item"], *lengths]), dtype=jnp.int32))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return inner(self.encode(query), self._items(item))
+        return inner(self.encode(query), self.vectors(item))
 
-    def _items(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+    def vectors(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of the table that belong to these items, without making the others."""
         catalogue = self.variables.get("catalogue", {})
         columns = {name: column.at[ids].get(mode="fill", fill_value=0) for name, column in catalogue.items()}
         x = side_by_side(self.items({"item": ids, **columns}, ids.ndim))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.features import Entity, item_columns, over
-from rezoo.nn.mlp import MLP
+from rezoo.nn.mlp import PairMLP
 from rezoo.types import Query
 
 
@@ -41,9 +41,8 @@ class FeatureNeuMF(nn.Module):
         width = self.dim + self.widths[0] // 2
         user = Entity(self.num_users, self.user_features, width, self.id_dropout, name="user")
         items = Entity(self.num_items, self.item_features, width, self.id_dropout, name="item")
-        p = over(user(query.user, query.features), item)
+        p = user(query.user, query.features)
         q = items(item, item_columns(item, self.variables.get("catalogue", {})))
-        gmf = p[..., : self.dim] * q[..., : self.dim]
-        pair = jnp.concatenate([p[..., self.dim :], q[..., self.dim :]], axis=-1)
-        hidden = MLP(self.widths, dropout=self.dropout, name="mlp")(pair)
+        gmf = over(p[:, : self.dim], item) * q[..., : self.dim]
+        hidden = PairMLP(self.widths, self.dropout, name="mlp")(p[:, self.dim :], q[..., self.dim :])
         return nn.Dense(1, name="output")(jnp.concatenate([gmf, hidden], axis=-1)).squeeze(-1)

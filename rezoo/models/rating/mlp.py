@@ -7,12 +7,10 @@ https://arxiv.org/abs/1708.05031, equation 10. Scores are logits: the loss appli
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn import mlp
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import over
+from rezoo.nn.mlp import PairMLP
 from rezoo.types import Query
 
 
@@ -40,5 +38,5 @@ def hidden(
 ) -> Float[Array, " B *C D"]:
     """The network's last layer, from tables `mlp_user`, `mlp_item` and layers `mlp` of the caller."""
     user = Embed(num_users, widths[0] // 2, name="mlp_user")(query.user)
-    pair = [over(user, item), Embed(num_items, widths[0] // 2, name="mlp_item")(item)]
-    return mlp.MLP(widths, dropout=dropout, name="mlp")(jnp.concatenate(pair, axis=-1))
+    items = Embed(num_items, widths[0] // 2, name="mlp_item")(item)
+    return PairMLP(widths, dropout, name="mlp")(user, items)

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import apply
 
 from rezoo.models.factorization import MF, BiasedMF
 from rezoo.types import Query
@@ -31,23 +32,23 @@ class TestRetriever:
         variables = start(model)
         asked = query(0, 1, 4)
         every = jnp.broadcast_to(jnp.arange(ITEMS), (3, ITEMS))
-        vectors = model.apply(variables, asked, method="encode")
-        items = model.apply(variables, method="table")
-        score = model.apply(variables, asked, every)
+        vectors = apply(model, variables, asked, method="encode")
+        items = apply(model, variables, method="table")
+        score = apply(model, variables, asked, every)
         np.testing.assert_allclose(vectors @ items.T, score, rtol=1e-5, atol=1e-5)
 
     def test_pairs_and_slates_agree(self, model):
         variables = start(model)
         asked, item = query(1, 2, 3), jnp.array([4, 5, 6], jnp.int32)
         slate = jnp.stack([item, jnp.ones_like(item)], axis=1)
-        pairs = model.apply(variables, asked, item)
+        pairs = apply(model, variables, asked, item)
         assert pairs.shape == (3,)
-        np.testing.assert_allclose(model.apply(variables, asked, slate)[:, 0], pairs, rtol=1e-6)
+        np.testing.assert_allclose(apply(model, variables, asked, slate)[:, 0], pairs, rtol=1e-6)
 
     def test_an_id_beyond_the_table_is_unknown(self, model):
         variables = start(model)
-        beyond = model.apply(variables, query(USERS + 9), jnp.array([ITEMS + 9], jnp.int32))
-        unknown = model.apply(variables, query(0), jnp.array([0], jnp.int32))
+        beyond = apply(model, variables, query(USERS + 9), jnp.array([ITEMS + 9], jnp.int32))
+        unknown = apply(model, variables, query(0), jnp.array([0], jnp.int32))
         np.testing.assert_allclose(beyond, unknown)
 
 
@@ -64,7 +65,7 @@ def test_biased_mf_is_the_formula():
     variables = start(model)
     p, q = table(variables, "user"), table(variables, "item")
     b_u, b_i = table(variables, "user_bias"), table(variables, "item_bias")
-    score = model.apply(variables, query(2), jnp.array([[1, 6]], jnp.int32))
+    score = apply(model, variables, query(2), jnp.array([[1, 6]], jnp.int32))
     expected = [[3.5 + b_u[2, 0] + b_i[i, 0] + p[2] @ q[i] for i in (1, 6)]]
     np.testing.assert_allclose(score, expected, rtol=1e-5)
 

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from helpers import apply, init
 
 from rezoo.models.factorization import BiasedMF, SVDpp
 from rezoo.types import Query
@@ -14,7 +15,7 @@ def query(users, history):
 
 
 def start():
-    variables = MODEL.init(jax.random.key(0), query([1], [[1]]), jnp.array([1], jnp.int32))
+    variables = init(MODEL, query([1], [[1]]), jnp.array([1], jnp.int32))
     leaves, tree = jax.tree.flatten({"params": variables["params"]})
     keys = jax.random.split(jax.random.key(1), len(leaves))
     return tree.unflatten([jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
@@ -29,8 +30,8 @@ def test_svdpp_is_the_formula():
     variables = start()
     p, q, y = (table(variables, name) for name in ("user", "item", "implicit"))
     b_u, b_i = table(variables, "user_bias"), table(variables, "item_bias")
-    score = MODEL.apply(
-        variables, query([2, 3], [[1, 4, 6], [5, 0, 0]]), jnp.array([[1, 2], [6, 3]], jnp.int32)
+    score = apply(
+        MODEL, variables, query([2, 3], [[1, 4, 6], [5, 0, 0]]), jnp.array([[1, 2], [6, 3]], jnp.int32)
     )
     for row, (u, seen) in enumerate([(2, [1, 4, 6]), (3, [5])]):
         for column, i in enumerate([[1, 2], [6, 3]][row]):
@@ -45,21 +46,21 @@ def test_without_history_it_is_biased_mf():
     item = jnp.array([[1, 2], [6, 0]], jnp.int32)
     plain = BiasedMF(USERS, ITEMS, DIM, 3.5).apply({"params": params}, query([2, 0], [[], []]), item)
     for history in ([[], []], [[0, 0, 0], [0, 0, 0]]):
-        np.testing.assert_allclose(MODEL.apply(variables, query([2, 0], history), item), plain, rtol=1e-6)
+        np.testing.assert_allclose(apply(MODEL, variables, query([2, 0], history), item), plain, rtol=1e-6)
 
 
 def test_history_is_a_set_to_which_padding_adds_nothing():
     variables, item = start(), jnp.array([4], jnp.int32)
-    score = MODEL.apply(variables, query([1], [[2, 5]]), item)
+    score = apply(MODEL, variables, query([1], [[2, 5]]), item)
     for same in ([[5, 2]], [[0, 2, 0, 5, 0]]):
-        np.testing.assert_allclose(MODEL.apply(variables, query([1], same), item), score, rtol=1e-5)
-    assert abs(MODEL.apply(variables, query([1], [[2, 6]]), item) - score)[0] > 1e-3
+        np.testing.assert_allclose(apply(MODEL, variables, query([1], same), item), score, rtol=1e-5)
+    assert abs(apply(MODEL, variables, query([1], [[2, 6]]), item) - score)[0] > 1e-3
 
 
 def test_encode_and_table_give_the_score():
     variables = start()
     asked = query([0, 1, 4], [[1, 2], [3, 0], [0, 0]])
     every = jnp.broadcast_to(jnp.arange(ITEMS), (3, ITEMS))
-    vectors = MODEL.apply(variables, asked, method="encode")
-    items = MODEL.apply(variables, method="table")
-    np.testing.assert_allclose(vectors @ items.T, MODEL.apply(variables, asked, every), rtol=1e-5, atol=1e-5)
+    vectors = apply(MODEL, variables, asked, method="encode")
+    items = apply(MODEL, variables, method="table")
+    np.testing.assert_allclose(vectors @ items.T, apply(MODEL, variables, asked, every), rtol=1e-5, atol=1e-5)

@@ -1,0 +1,152 @@
+"""Two stages: a retriever chooses candidates among all products, a ranker puts them in order.
+
+    first = stages.index(retriever, variables, available=stock > 0)
+    ids, scores = stages.recommend(first, (ranker, its_variables), query, k=10, exclude=seen,
+                                   rules=(stages.at_most(category, 3),))
+
+Both functions are pure: jit what is asked often. The item vectors are computed once, by `index`, and
+read by every request; the candidates are exactly those of the highest inner product, as the table is
+gone through in blocks. Business rules are functions of (query, items, scores) that give new scores,
+with -inf for what must not be shown.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from rezoo import evaluation
+from rezoo.types import Query, Variables
+
+Rule = Callable[[Query, Int[Array, " B C"], Float[Array, " B C"]], Float[Array, " B C"]]
+"""`(query, item, score) -> score`; later rules see what earlier ones left."""
+
+
+class Stage(NamedTuple):
+    """A model and its variables."""
+
+    model: nn.Module
+    variables: Variables
+
+
+class Indexed(nn.Module):
+    """A retriever whose item vectors were computed before: collection `index`."""
+
+    model: nn.Module
+    columns: Sequence[str] | None = None
+    """Features of the query that the model reads; the ranker may know more."""
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        if self.columns is not None:
+            query = query._replace(features={name: query.features[name] for name in self.columns})
+        state = self.model.encode(query)  # pyright: ignore[reportAttributeAccessIssue]
+        return jnp.concatenate([state, jnp.ones((len(state), 1))], axis=1)
+
+    def table(self) -> Float[Array, " N D"]:
+        return self.get_variable("index", "table")
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        rows = self.table().at[item].get(mode="fill", fill_value=0.0)
+        return jnp.einsum("bd,b...d->b...", self.encode(query), rows)
+
+
+def index(
+    model: nn.Module,
+    variables: Variables,
+    *,
+    available: Bool[Array, " N"] | None = None,
+    columns: Sequence[str] | None = None,
+) -> Stage:
+    """The retriever `model` with its item vectors computed.
+
+    Args:
+      model: a retriever.
+      variables: its variables.
+      available: which items may be retrieved; all if not given.
+      columns: features of the query that the model reads; all if not given.
+
+    Raises:
+      ValueError: if the model is no retriever, or `available` has not one value per item.
+    """
+    if not (hasattr(model, "encode") and hasattr(model, "table")):
+        raise ValueError(f"{type(model).__name__} has no `encode` and `table`, so it cannot be a first stage")
+    table = jnp.asarray(model.apply(variables, method="table"))
+    available = jnp.ones(len(table), bool) if available is None else available
+    if len(available) != len(table):
+        raise ValueError(f"available has {len(available)} values, but there are {len(table)} items")
+    absent = jnp.where(available, 0.0, -jnp.inf)[:, None]
+    inner = {kind: {"model": tree} for kind, tree in variables.items()}
+    table = jnp.concatenate([table, absent], axis=1)
+    return Stage(Indexed(model, columns), {**inner, "index": {"table": table}})
+
+
+def recommend(
+    first: Stage,
+    second: Stage,
+    query: Query,
+    k: int,
+    *,
+    candidates: int = 100,
+    exclude: Int[Array, " B S"] | None = None,
+    rules: Sequence[Rule] = (),
+) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
+    """The k best of the first stage's candidates by the second's scores, best first.
+
+    Where fewer are left, the list ends with id 0 and score -inf.
+
+    Args:
+      first: the retriever, of `index`.
+      second: the ranker, any model.
+      query: who asks.
+      k: length of the lists, at most `candidates`.
+      candidates: how many the retriever hands over.
+      exclude: items that must not be retrieved, such as what was bought already; 0 = padding.
+      rules: applied to the ranker's scores one after the other.
+
+    Raises:
+      ValueError: if k is larger than `candidates`.
+    """
+    if k > candidates:
+        raise ValueError(f"a list of k = {k} cannot be made of {candidates} candidates: ask for more of them")
+    item, _ = evaluation.recommend(first.model, first.variables, query, candidates, exclude=exclude)
+    return rank(second, query, item, k, rules=rules)
+
+
+def rank(
+    stage: Stage, query: Query, item: Int[Array, " B C"], k: int, *, rules: Sequence[Rule] = ()
+) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
+    """The k best of each query's candidates, best first; candidate 0 is none."""
+    score: Array = stage.model.apply(stage.variables, query, item)  # pyright: ignore[reportAssignmentType]
+    score = jnp.where(item > 0, score, -jnp.inf)
+    for rule in rules:
+        score = rule(query, item, score)
+    best, place = jax.lax.top_k(score, k)
+    chosen = jnp.take_along_axis(item, place, axis=1)
+    return jnp.where(jnp.isneginf(best), 0, chosen), best
+
+
+def boost(amount: Float[Array, " N"]) -> Rule:
+    """Add an amount of its own to each item's score: a margin, a campaign."""
+    return lambda query, item, score: score + amount[item]
+
+
+def only(allowed: Bool[Array, " N"]) -> Rule:
+    """Show allowed items alone."""
+    return lambda query, item, score: jnp.where(allowed[item], score, -jnp.inf)
+
+
+def at_most(group: Int[Array, " N"], count: int) -> Rule:
+    """Show at most `count` items of one group, the best ones."""
+
+    def rule(query: Query, item: Array, score: Array) -> Array:
+        of = group[item]
+        place = jnp.arange(score.shape[1])
+        above = score[:, None, :] > score[:, :, None]
+        tied = (score[:, None, :] == score[:, :, None]) & (place[None, None, :] < place[None, :, None])
+        peers = (of[:, None, :] == of[:, :, None]) & (above | tied)
+        return jnp.where(peers.sum(axis=2) < count, score, -jnp.inf)
+
+    return rule

@@ -1,0 +1,86 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import init, noisy
+
+from rezoo import evaluation
+from rezoo.models import MF, WideDeep
+from rezoo.serving import stages
+from rezoo.types import Query
+
+ITEMS = 30
+ASKED = Query(jnp.array([1, 2, 3], jnp.int32), jnp.zeros((3, 0), jnp.int32), {})
+GROUP = jnp.arange(ITEMS, dtype=jnp.int32) % 4
+
+
+@functools.cache
+def variables(name):
+    model = {"mf": MF(5, ITEMS, 4), "wide_deep": WideDeep({"user": 5, "item": ITEMS}, (), 3, 4, (4,))}[name]
+    made = init(model, ASKED, jnp.array([1, 2, 3], jnp.int32))
+    return stages.Stage(model, {"params": noisy(made["params"], 0.4)})
+
+
+def two_stage(k, first, **options):
+    second = variables("wide_deep")
+    return jax.jit(lambda query: stages.recommend(first, second, query, k, **options))(ASKED)
+
+
+def test_with_all_items_as_candidates_the_list_is_the_rankers_own():
+    ids, score = two_stage(10, stages.index(*variables("mf")), candidates=ITEMS)
+    whole = evaluation.recommend(*variables("wide_deep"), ASKED, 10)
+    np.testing.assert_array_equal(ids, whole[0])
+    np.testing.assert_allclose(score, whole[1], rtol=1e-5)
+
+
+def test_candidates_are_the_retrievers_best_of_what_is_available_and_not_seen():
+    model, params = variables("mf")
+    available = jnp.arange(ITEMS) % 3 > 0
+    seen = jnp.array([[1, 2], [0, 0], [4, 29]], jnp.int32)
+    ids, _ = two_stage(6, stages.index(model, params, available=available), candidates=6, exclude=seen)
+    score = np.asarray(evaluation.score_all(model, params, ASKED))
+    for row in range(3):
+        allowed = set(np.flatnonzero(available)) - {0} - set(np.asarray(seen[row]))
+        best = sorted(allowed, key=lambda item: -score[row, item])[:6]
+        assert set(np.asarray(ids[row])) == set(best)
+
+
+def test_what_is_left_when_little_is_available_ends_with_nothing():
+    ids, score = two_stage(5, stages.index(*variables("mf"), available=jnp.arange(ITEMS) < 4), candidates=5)
+    assert (np.sort(np.asarray(ids[:, :3]), axis=1) == [1, 2, 3]).all() and not np.asarray(ids[:, 3:]).any()
+    assert np.isneginf(score[:, 3:]).all() and np.isfinite(score[:, :3]).all()
+
+
+def test_rules_follow_one_another():
+    first = stages.index(*variables("mf"))
+    plain, _ = two_stage(8, first, candidates=ITEMS)
+    worst = int(two_stage(ITEMS, first, candidates=ITEMS)[0][0, ITEMS - 2])
+    push = jnp.zeros(ITEMS).at[worst].set(100.0)
+    pushed, _ = two_stage(8, first, candidates=ITEMS, rules=(stages.boost(push),))
+    assert (np.asarray(pushed)[:, 0] == worst).all() and not np.array_equal(plain, pushed)
+    rules = (stages.boost(push), stages.only(jnp.arange(ITEMS) != worst), stages.at_most(GROUP, 1))
+    few, score = two_stage(8, first, candidates=ITEMS, rules=rules)
+    for row in np.asarray(few):
+        listed = row[row > 0]
+        assert worst not in listed and len(listed) == 4 == len(set(np.asarray(GROUP)[listed]))
+    assert (np.diff(np.asarray(score[:, :4]), axis=1) <= 0).all()
+
+
+def test_of_a_group_the_best_ones_stay_and_of_equals_the_first():
+    rule = stages.at_most(jnp.array([9, 1, 1, 1, 2, 2]), 2)
+    item = jnp.array([[1, 2, 3, 4, 5]], jnp.int32)
+    score = rule(ASKED, item, jnp.array([[1.0, 3.0, 3.0, 0.5, 0.5]]))
+    np.testing.assert_array_equal(score, [[-jnp.inf, 3.0, 3.0, 0.5, 0.5]])
+    score = rule(ASKED, item, jnp.array([[3.0, 3.0, 3.0, 0.5, 0.5]]))
+    np.testing.assert_array_equal(score, [[3.0, 3.0, -jnp.inf, 0.5, 0.5]])
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="WideDeep has no `encode`"):
+        stages.index(*variables("wide_deep"))
+    with pytest.raises(ValueError, match="available has 3 values, but there are 30 items"):
+        stages.index(*variables("mf"), available=jnp.ones(3, bool))
+    with pytest.raises(ValueError, match="k = 10 cannot be made of 5 candidates"):
+        two_stage(10, stages.index(*variables("mf")), candidates=5)
