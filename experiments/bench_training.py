@@ -100,6 +100,7 @@ def contest(
     contenders: dict[str, Turn],
     peers: dict[str, Peer],
     rounds: int,
+    metric: str = "interactions_per_s",
 ) -> None:
     """Let the contenders take turns, and write a row each and their ratios to ours."""
     start_time = time.perf_counter()
@@ -115,7 +116,7 @@ def contest(
             model,
             data,
             f"{size}, {name}",
-            "interactions_per_s",
+            metric,
             float(np.median(values)),
             seconds=seconds,
             rounds=values,

@@ -4,11 +4,11 @@
 
 Validation and test are the official files. The official training file is not to be had: its
 positives are, and its negatives were drawn again by the rule of the official ones. Embeddings are 10
-wide, batches 512, networks 200-200. For every model the same few values of λ, of the squared
-embeddings for each observation, are tried with one seed and the best by AUC on the validation part is
-kept; then every seed trains until that AUC has not risen for `PATIENCE` epochs, and the best epoch's
-variables are tested once. "Published" is BARS'
-(https://openbenchmark.github.io/BARS/CTR/leaderboard/frappe_x1.html).
+wide, batches 2,048, networks 300-300; Adam's rate falls to 0 along a cosine. For every model the same few
+values of λ, half the weight of all squared embeddings, are tried with one seed and the best by AUC on
+the validation part is kept; every seed's epoch with the best such AUC is tested once. "Published" is
+BARS'. A penalty of whole tables, which pulls rare rows down to nothing, is what these data ask for: with
+one that counts a row as often as it is looked up, DeepFM ends .002 lower in AUC.
 """
 
 import time
@@ -28,7 +28,6 @@ from rezoo.loop import Run, run
 from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
 from rezoo.types import Batch, Query, TrainState
 
-PATIENCE = 2
 TABLES = ("factors", "deep", "linear", "wide")
 """Names of what the models look up by column: embeddings and weights."""
 
@@ -62,19 +61,28 @@ class Budget(NamedTuple):
     num_epochs: int
 
 
+REAL = Budget((3e-4, 3e-3), 3e-3, 2048, 14)
+"""Of Frappe and, as it is the same zoo, of ML-1M."""
+
+
 def trainer(model: nn.Module, data: Data, budget: Budget) -> Callable[[int, float], Run]:
     """`(seed, l2) -> run`, compiled once for all seeds and values."""
-    adam = optax.adam(budget.rate)
-    plain = objectives.pointwise(model, losses.logistic)
+    rows = len(data.train.item)
+    steps = budget.num_epochs * -(-rows // min(budget.batch_size, rows))
+    objective = objectives.pointwise(model, losses.logistic)
+
+    def optimizer(l2: float | jax.Array) -> optax.GradientTransformation:
+        adam = optax.adam(optax.cosine_decay_schedule(budget.rate, steps))
+        return optax.chain(optax.add_decayed_weights(l2, tables), adam)  # pyright: ignore[reportArgumentType]
 
     @jax.jit
     def epoch(state: TrainState, train: Batch, l2: jax.Array):
-        objective = objectives.l2(plain, {name: l2 for name in TABLES})
-        step = training.make_step(objective, adam)
-        return training.epoch(step, state, train, budget.batch_size)
+        return training.epoch(training.make_step(objective, optimizer(l2)), state, train, budget.batch_size)
 
     evaluate = jax.jit(lambda variables, part: evaluation.evaluate_clicks(model, variables, part))
-    init = jax.jit(lambda key: training.init_state(key, model, adam, data.train, constants=data.constants))
+    init = jax.jit(
+        lambda key: training.init_state(key, model, optimizer(0.0), data.train, constants=data.constants)
+    )
 
     def fit(seed: int, l2: float) -> Run:
         return run(
@@ -83,10 +91,14 @@ def trainer(model: nn.Module, data: Data, budget: Budget) -> Callable[[int, floa
             budget.num_epochs,
             evaluate=lambda variables: evaluate(variables, data.valid),
             monitor=lambda m: m["auc"],
-            patience=PATIENCE,
         )
 
     return fit
+
+
+def tables(params: Any) -> Any:
+    """Which parameters are looked up by column."""
+    return jax.tree.map_with_path(lambda path, _: any(part.key in TABLES for part in path), params)
 
 
 def compare(entries: list[Entry], data: Data, budget: Budget, seeds: int, results: common.Results) -> None:
@@ -186,8 +198,7 @@ def main() -> None:
         compare(zoo(data.sizes, 4, (8,), 0.1)[1:3], data, Budget((1e-4,), 0.02, 256, 3), 1, results)
     else:
         data = official(flags.data_dir)
-        budget = Budget((3e-3, 1e-2), 1e-3, 512, 30)
-        compare(zoo(data.sizes, 10, (200, 200), 0.3), data, budget, flags.seeds, results)
+        compare(zoo(data.sizes, 10, (300, 300), 0.3), data, REAL, flags.seeds, results)
     results.finish()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import common
 import jax.numpy as jnp
 import numpy as np
-from frappe_ctr import Budget, Data, compare, pairs, synthetic, zoo
+from frappe_ctr import REAL, Budget, Data, compare, pairs, synthetic, zoo
 
 from rezoo.data import features, movielens, split
 from rezoo.data.features import Categorical, MultiValued, Quantile
@@ -49,8 +49,8 @@ def main() -> None:
     chosen = {entry.name: entry for entry in zoo(data.sizes, dim, widths, 0.2)}
     # What the zoo of `frappe_ctr` compares with was published for Frappe.
     entries = [chosen[name]._replace(published={}) for name in (("DNN",) if flags.smoke else MODELS)]
-    real = Budget((3e-3, 1e-2), 1e-3, 2048, 15)
-    compare(entries, data, Budget((1e-4,), 0.02, 256, 3) if flags.smoke else real, flags.seeds, results)
+    budget = Budget((1e-4,), 0.02, 256, 3) if flags.smoke else REAL._replace(l2=(1e-5, 1e-4), num_epochs=6)
+    compare(entries, data, budget, flags.seeds, results)
     results.finish()
 
 

@@ -1,13 +1,16 @@
 """Strictness for every test: rank promotion raises, keys may not be reused, eight fake devices."""
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
-# Most of a test's time is compilation: little is gained by compiling well what runs once.
+# Most of a test's time is compilation, and little is gained by compiling well what runs once. Fusion
+# emitters cost half of what is left; later releases do not know the flag.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    " --xla_llvm_disable_expensive_passes=true",
+    " --xla_llvm_disable_expensive_passes=true"
+    + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else ""),
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 

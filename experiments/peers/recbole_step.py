@@ -1,6 +1,6 @@
 """RecBole's own training loop on a data set in its format, one model.
 
-recbole_step.py FOLDER DATASET MODEL BATCH DIM STEPS THREADS
+recbole_step.py FOLDER DATASET MODEL BATCH DIM STEPS THREADS [LENGTH]
 """
 
 import logging
@@ -17,6 +17,7 @@ from rounds import serve  # noqa: E402
 
 folder, dataset_name, model_name = sys.argv[1:4]
 batch, dim, steps, threads = map(int, sys.argv[4:8])
+length = int(sys.argv[8]) if len(sys.argv) > 8 else 50
 sys.argv = sys.argv[:1]  # RecBole reads the command line too
 torch.set_num_threads(threads)
 logging.disable(logging.WARNING)
@@ -41,6 +42,11 @@ if model_name in ("WideDeep", "NFM", "DeepFM"):
     settings |= dict(load_col=columns, threshold={"rating": 4}, train_neg_sample_args=None)
     settings |= dict(metrics=["AUC"], valid_metric="AUC")
     settings["eval_args"] = dict(split={"RS": [0.98, 0.01, 0.01]}, order="RO", group_by=None, mode="labeled")
+elif model_name in ("GRU4Rec", "NARM", "STAMP", "SASRec", "Caser"):
+    # Every prefix is a sample, and every item a candidate; RecBole's own sizes but for the width.
+    settings |= dict(load_col={"inter": ["user_id", "item_id", "timestamp"]}, train_neg_sample_args=None)
+    settings |= dict(loss_type="CE", MAX_ITEM_LIST_LENGTH=length, hidden_size=dim, n_heads=1, inner_size=dim)
+    settings["eval_args"] = dict(split={"LS": "valid_only"}, order="TO", group_by="user", mode="full")
 else:
     settings["load_col"] = {"inter": ["user_id", "item_id"]}
     settings["eval_args"] = dict(split={"RS": [0.98, 0.01, 0.01]}, order="RO", group_by=None, mode="full")

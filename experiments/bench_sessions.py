@@ -1,0 +1,186 @@
+"""Training speed of session models beside RecBole and plain PyTorch.
+
+    taskset -c 0,1 python experiments/bench_sessions.py --data-dir FOLDER \
+        --torch-python TORCH/bin/python --recbole-python RECBOLE/bin/python
+
+Prefixes (events that have a next one) per second of whole training: shuffling, gradients, Adam, 64
+wide, 2 threads each. RecBole expands every prefix to a row of its own; we and plain torch compute the
+states after every event in one pass, torch over padded rows, we over packed ones. All three take the
+softmax over the whole catalogue; "rezoo, sampled" is a softmax over 2,048 sampled items, with which
+`session_next_click.py` spends most of its epochs. Contenders take turns, round by round; a figure is the
+median of the rounds; a batch has about 2,048 prefixes in all. Diginetica has 43,097 items, sessions
+are cut at 20; ML-100k has histories of 50. Without the data folder the sessions are drawn at random.
+"""
+
+import resource
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from bench_training import DIM, THREADS, contest, epochs
+from common import Flags, Results, start
+from turns import Peer, Turn
+
+from rezoo import losses, objectives
+from rezoo.data import movielens, packing, sessions
+from rezoo.data.sessions import Sessions
+from rezoo.models import NARM, STAMP, Caser, GRU4Rec, SASRec
+from rezoo.types import Batch, Query
+
+PREFIXES = 2048
+
+
+@dataclass(frozen=True)
+class BenchFlags(Flags):
+    """Flags of this benchmark."""
+
+    torch_python: Path | None = None
+    """A Python with torch and numpy."""
+    recbole_python: Path | None = None
+    """A Python with recbole."""
+    rounds: int = 5
+    """Turns that each contender takes."""
+    models: tuple[str, ...] = ()
+    """Which to time; all if none is given."""
+
+
+class Log(NamedTuple):
+    """Sessions, cut to `length` events."""
+
+    name: str
+    sessions: Sessions
+    length: int
+
+    @property
+    def num_items(self) -> int:
+        return int(self.sessions.items.max()) + 1
+
+
+MAKE: dict[str, Callable[[int, int], Any]] = {
+    "GRU4Rec": lambda n, length: GRU4Rec(n, DIM, tied=True),
+    "NARM": lambda n, length: NARM(n, DIM, DIM),
+    "STAMP": lambda n, length: STAMP(n, DIM),
+    "SASRec": lambda n, length: SASRec(n, DIM, 2, 1, length),
+    "Caser": lambda n, length: Caser(n, DIM),
+}
+ONE_PASS = ("GRU4Rec", "SASRec")
+
+
+def diginetica(folder: Path) -> Log:
+    """The training sessions, items numbered 1, 2 …, the last 20 events of each."""
+    whole = sessions.load_npz(folder / "diginetica" / "diginetica.npz").train
+    items = np.unique(whole.items, return_inverse=True)[1].astype(np.int32) + 1
+    return cut(Log("diginetica", whole._replace(items=items), 20))
+
+
+def ml_100k(folder: Path) -> Log:
+    """Each user's ratings in the order of time, in pieces of 50 that overlap by one event."""
+    ratings = movielens.load("ml-100k", manual_dir=folder).ratings
+    return pieces(sessions.by_id(ratings), 50, "ml-100k")
+
+
+def random(name: str) -> Log:
+    """Sessions of random items."""
+    length = np.random.default_rng(0).integers(2, 9, 300)
+    items = np.random.default_rng(1).integers(1, 60, length.sum()).astype(np.int32)
+    return Log(name, Sessions(items, sessions.offsets_of(length)), 8)
+
+
+def cut(log: Log) -> Log:
+    """The last `length` events of each session."""
+    rows = sessions.pad(log.sessions, log.length)
+    return log._replace(sessions=Sessions(rows[rows > 0], sessions.offsets_of((rows > 0).sum(1))))
+
+
+def pieces(whole: Sessions, length: int, name: str) -> Log:
+    """Long sessions in pieces, so that every event but the first is once a target."""
+    parts = []
+    for begin, end in zip(whole.offsets[:-1], whole.offsets[1:], strict=True):
+        for at in range(begin, max(end - 1, begin + 1), length - 1):
+            parts.append(whole.items[at : min(at + length, end)])
+    kept = [part for part in parts if len(part) > 1]
+    lengths = np.array([len(part) for part in kept])
+    return Log(name, Sessions(np.concatenate(kept), sessions.offsets_of(lengths)), length)
+
+
+def ours(log: Log, model: Any, sampled: bool, steps: int) -> Turn:
+    """An epoch over as many packed rows as make `steps` batches."""
+    packed = packing.next_item(log.sessions, log.length)
+    per_row = int(packed.where.sum()) / len(packed.where)
+    batch = max(round(PREFIXES / per_row), 1)
+    some = np.random.default_rng(0).permutation(len(packed.where))[: batch * steps]
+    history, target, where, segment = (jnp.asarray(column[some]) for column in packed)
+    nobody = jnp.zeros(len(history), jnp.int32)
+    data = Batch(Query(nobody, history, {"segment": segment}), target, where.astype(jnp.float32), where)
+    share = jnp.asarray(np.bincount(log.sessions.items, minlength=log.num_items), jnp.float32) ** 0.5
+    objective = (
+        objectives.next_item_sampled(model, losses.softmax_cross_entropy, share, min(2048, log.num_items))
+        if sampled
+        else objectives.next_item_softmax(model)
+    )
+    turn = epochs(model, objective, data, batch)
+    return lambda: turn() * int(packed.where[some].sum()) / len(some)
+
+
+def export(log: Log, out: Path) -> Path:
+    """The same sessions for the peers: an npz of padded rows, and RecBole's atomic file."""
+    folder = out / log.name
+    if folder.exists():
+        return folder
+    folder.mkdir(parents=True)
+    np.savez(folder / "sessions.npz", history=sessions.pad(log.sessions, log.length))
+    lengths = log.sessions.lengths
+    place = np.concatenate([np.arange(n) for n in lengths.tolist()])
+    session = np.repeat(np.arange(1, len(lengths) + 1), lengths)
+    with (folder / f"{log.name}.inter").open("w") as file:
+        file.write("user_id:token\titem_id:token\ttimestamp:float\n")
+        rows = zip(session.tolist(), log.sessions.items.tolist(), place.tolist(), strict=True)
+        file.writelines(f"{s}\t{i}\t{t}\n" for s, i, t in rows)
+    return folder
+
+
+def main(flags: BenchFlags, results: Results) -> None:
+    """Model after model on either log."""
+    out = results.out.absolute()
+    if flags.smoke or flags.data_dir is None:
+        logs = [random("random")]
+    else:
+        logs = [diginetica(flags.data_dir), ml_100k(flags.data_dir)]
+    steps, rounds = (3, 1) if flags.smoke else (8, flags.rounds)
+    for log in logs:
+        names = ("GRU4Rec", "NARM", "STAMP") if log.name == "diginetica" else tuple(MAKE)
+        folder = export(log, out)
+        per_row = (len(log.sessions.items) - log.sessions.num_sessions) / log.sessions.num_sessions
+        for name in names:
+            size = f"{PREFIXES:,} prefixes a batch"
+            done = results.values(name, log.name, f"{size}, rezoo", "prefixes_per_s")
+            if done or (flags.models and name not in flags.models):
+                continue
+            model = MAKE[name](log.num_items, log.length)
+            last = (DIM, steps, THREADS)
+            rows = max(round(PREFIXES / per_row), 1)
+            recbole = (out, log.name, name, PREFIXES, *last, log.length)
+            peers = {"RecBole": Peer(flags.recbole_python, out, "recbole_step.py", *recbole)}
+            if name in ONE_PASS:
+                file = folder / "sessions.npz"
+                peers["torch"] = Peer(flags.torch_python, out, "torch_sessions.py", file, name, rows, *last)
+            with ExitStack() as stack:
+                contenders = {"rezoo": ours(log, model, False, steps)}
+                contenders["rezoo, sampled"] = ours(log, model, True, 4 * steps)
+                for peer, process in peers.items():
+                    if process.python is None:
+                        print(f"{name}: {peer} is left out, as no Python with it is given")
+                    else:
+                        contenders[peer] = stack.enter_context(process)
+                contest(results, name, log.name, size, contenders, peers, rounds, "prefixes_per_s")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    results.add("all of the above", "in one process", "rezoo", "peak_rss_mib", peak, seconds=0.0)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main(*start(__file__, __doc__, BenchFlags))

@@ -1,0 +1,232 @@
+"""The next item of a long history: leave one out, ranked among all items.
+
+    python experiments/sequences.py --data-dir FOLDER         # holds ml-1m.zip and s3rec
+
+Of each user the last item is the test, the last but one the validation, all before them training;
+ML-1M without movies of fewer than five ratings (6,040 users, 3,416 movies), ratings of one second in
+the order of the file; Beauty, Sports and Toys as S3-Rec made them. What a user has is left out of the ranking.
+To compare with on ML-1M, by RecTools and generative-recommenders (recall@10/ndcg@10): SASRec .305/.175,
+GRU4Rec .281/.165.
+
+Models are trained with a softmax over all items after every event of the last `LENGTH`;
+the epoch is chosen by ndcg@10 on the validation items, and the validation item is then part of the
+history that the test is asked from. Baselines only count. Seconds are those of one seed.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rezoo import evaluation, loop, metrics, objectives, training
+from rezoo.data import movielens, packing, s3rec, sessions
+from rezoo.data.sessions import Sessions
+from rezoo.models import Caser, CoOccurrence, GRU4Rec, NextItNet, Popularity, SASRec, SessionPopularity
+from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.types import Batch, Query, TrainState
+
+PROTOCOL = "leave-one-out, full ranking without the user's own"
+CUTS = (10, 20)
+LENGTH = {"ml-1m": 200, "smoke": 10}
+"""Events that a model reads; 50 where no other number stands."""
+
+
+@dataclass(frozen=True)
+class Flags(common.Flags):
+    """Which data sets and models."""
+
+    dataset: tuple[str, ...] = ("ml-1m", "Beauty", "Sports_and_Outdoors", "Toys_and_Games")
+    """ml-1m, or a name of S3-Rec's files."""
+    models: tuple[str, ...] = ()
+    """Names of the table; all if none is given."""
+    seeds: int = 1
+    """Runs of each trained model."""
+
+
+class Fit(NamedTuple):
+    """How a model is trained."""
+
+    make: Callable[[int, int], nn.Module]
+    rate: float
+    num_epochs: int
+
+
+class Data(NamedTuple):
+    """Sequences without their last two events, and those."""
+
+    train: Sessions
+    valid: np.ndarray
+    test: np.ndarray
+    num_items: int
+    length: int
+
+    @property
+    def histories(self) -> np.ndarray:
+        """What the validation is asked from."""
+        return sessions.pad(self.train, self.length)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """All that a user has in training, however long ago."""
+        return sessions.pad(self.train, int(self.train.lengths.max()))
+
+    @property
+    def longer(self) -> np.ndarray:
+        """What the test is asked from: the validation item comes last."""
+        rows = np.split(self.train.items, self.train.offsets[1:-1])
+        whole = [np.append(row, last) for row, last in zip(rows, self.valid, strict=True)]
+        lengths = np.array([len(row) for row in whole])
+        return sessions.pad(Sessions(np.concatenate(whole), sessions.offsets_of(lengths)), self.length)
+
+
+PUBLISHED = {
+    "SASRec": {"recall@10": 0.305, "ndcg@10": 0.175},
+    "GRU4Rec": {"recall@10": 0.281, "ndcg@10": 0.165},
+}
+
+
+def fits(dataset: str) -> dict[str, Fit]:
+    """The trained models."""
+    dim, epochs = (8, 2) if dataset == "smoke" else (64, 40)
+    drop = 0.2 if dataset == "ml-1m" else 0.5
+    return {
+        "SASRec": Fit(lambda n, length: SASRec(n, dim, 2, 1, length, drop), 1e-3, epochs),
+        "GRU4Rec": Fit(lambda n, length: GRU4Rec(n, dim, tied=True, dropout=drop), 2e-3, epochs),
+        "NextItNet": Fit(lambda n, length: NextItNet(n, dim, (1, 2, 4, 8), dropout=drop), 1e-3, epochs),
+        "Caser": Fit(lambda n, length: Caser(n, dim, dropout=drop), 1e-3, epochs),
+    }
+
+
+def load(dataset: str, folder: Path | None) -> Data:
+    """A data set by name, cut into three."""
+    if dataset == "smoke":
+        rng = np.random.default_rng(0)
+        walk = (np.cumsum(rng.integers(1, 4, (200, 12)), axis=1) + rng.integers(0, 40, (200, 1))) % 40 + 1
+        whole = Sessions(walk.ravel().astype(np.int32), np.arange(0, walk.size + 1, 12))
+    elif dataset == "ml-1m":
+        ratings = movielens.load("ml-1m", manual_dir=folder).ratings
+        often = np.bincount(ratings.item)[ratings.item] >= 5
+        whole = sessions.by_id(ratings.take(often))
+        whole = whole._replace(items=np.unique(whole.items, return_inverse=True)[1].astype(np.int32) + 1)
+    else:
+        whole = s3rec.load(dataset, folder)
+    place = np.arange(len(whole.items))
+    last = np.repeat(whole.offsets[1:], whole.lengths) - place
+    train = Sessions(whole.items[last > 2], sessions.offsets_of(whole.lengths - 2))
+    valid, test = whole.items[last == 2], whole.items[last == 1]
+    return Data(train, valid, test, int(whole.items.max()) + 1, LENGTH.get(dataset, 50))
+
+
+def asking(history: np.ndarray) -> Query:
+    return Query(jnp.zeros(len(history), jnp.int32), jnp.asarray(history), {})
+
+
+def rows_of(data: Data) -> Batch:
+    """Packed rows of the last events of each sequence."""
+    kept = data.histories
+    lengths = (kept > 0).sum(1)
+    made = packing.next_item(Sessions(kept[kept > 0], sessions.offsets_of(lengths)), data.length)
+    history, target, where, segment = map(jnp.asarray, made)
+    query = Query(jnp.zeros(len(history), jnp.int32), history, {"segment": segment})
+    return Batch(query, target, where.astype(jnp.float32), where)
+
+
+def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
+    """The model and its run, which stops when the validation has not improved for five epochs."""
+    model, rows = fit.make(data.num_items, data.length), rows_of(data)
+    size = max(1, 128 * 50 // data.length)
+    steps = fit.num_epochs * -(-len(rows.item) // size)
+    optimizer = optax.adam(optax.cosine_decay_schedule(fit.rate, steps, 0.02))
+    step = training.make_step(objectives.next_item_softmax(model), optimizer)
+    epoch = jax.jit(lambda state, rows: training.epoch(step, state, rows, size), donate_argnums=0)
+    query, target, seen = asking(data.histories), jnp.asarray(data.valid)[:, None], jnp.asarray(data.seen)
+    evaluate = jax.jit(lambda v: evaluation.evaluate(model, v, query, target, exclude=seen, k=(10,)))
+
+    def watch(variables: Any) -> dict[str, Any]:
+        measured = {key: evaluate(variables)[key] for key in ("recall@10", "ndcg@10")}
+        print({key: round(float(value), 4) for key, value in measured.items()}, time.ctime(), flush=True)
+        return measured
+
+    state: TrainState = training.init_state(jax.random.key(seed), model, optimizer, rows)
+    return model, loop.run(
+        lambda state: epoch(state, rows),
+        state,
+        fit.num_epochs,
+        evaluate=watch,
+        monitor=lambda m: m["ndcg@10"],
+        patience=5,
+        folder=folder,
+    )
+
+
+def baselines(data: Data) -> Iterator[tuple[str, nn.Module, Any]]:
+    """Those that only count."""
+    history = data.histories
+    counts = popularity.fit(history, data.num_items)
+    yield "Popularity", Popularity(data.num_items), counts
+    yield "SessionPopularity", SessionPopularity(data.num_items), counts
+    fitted = cooccurrence.fit(history, data.num_items)
+    yield "CoOccurrence", CoOccurrence(data.num_items, len(fitted["params"]["follower"])), fitted
+
+
+def measure(model: nn.Module, variables: Any, data: Data) -> dict[str, float]:
+    """Accuracy, and what the lists are like."""
+    query, target = asking(data.longer), jnp.asarray(data.test)[:, None]
+    seen = jnp.asarray(np.c_[data.seen, data.valid])
+    rank = jax.jit(partial(evaluation.ranks, model))(variables, query, target, exclude=seen)
+    ids, _ = jax.jit(lambda v, q, e: evaluation.recommend(model, v, q, 20, exclude=e))(variables, query, seen)
+    found = {f"recall@{k}": float(metrics.recall(rank, k=k).mean()) for k in CUTS}
+    found |= {f"ndcg@{k}": float(metrics.ndcg(rank, k=k).mean()) for k in CUTS}
+    count = jnp.asarray(np.bincount(data.train.items, minlength=data.num_items), jnp.float32)
+    found["mrr@20"] = float(metrics.mrr(rank, k=20).mean())
+    found["precision@20"] = float(metrics.precision(rank, k=20).mean())
+    found["coverage@20"] = float(metrics.coverage(ids, data.num_items))
+    found["gini@20"] = float(metrics.gini(ids, data.num_items))
+    found["mean_popularity@20"] = float(metrics.mean_popularity(ids, count))
+    cold = count[target[:, 0]] == 0
+    if cold.any():
+        found["recall@20, last item new"] = float(metrics.recall(rank, k=20)[cold].mean())
+    return found
+
+
+def main() -> None:
+    flags, results = common.start(__file__, __doc__, Flags)
+    for dataset in ("smoke",) if flags.smoke else flags.dataset:
+        data = load(dataset, flags.data_dir)
+        named = {"Sports_and_Outdoors": "Sports", "Toys_and_Games": "Toys"}.get(dataset, dataset)
+        wanted = set(flags.models or (("SASRec", "CoOccurrence") if flags.smoke else ()))
+
+        def report(name: str, values: dict[str, float], seconds: float, named: str = named, **notes: Any):
+            published = PUBLISHED.get(name, {}) if named == "ml-1m" else {}
+            for metric, value in values.items():
+                results.add(
+                    name, named, PROTOCOL, metric, value, seconds=seconds,
+                    published=published.get(metric), **notes,
+                )  # fmt: skip
+            print(f"{named}: {name} " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()), flush=True)
+
+        for name, model, fitted in baselines(data):
+            if (not wanted or name in wanted) and not results.values(name, named, PROTOCOL, "recall@10"):
+                start = time.monotonic()
+                values = measure(model, fitted, data)
+                report(name, values, time.monotonic() - start)
+        for name, fit in fits(dataset).items():
+            if wanted and name not in wanted:
+                continue
+            for seed in range(len(results.values(name, named, PROTOCOL, "recall@10")), flags.seeds):
+                model, run = train(fit, data, seed, results.out / f"{named}-{name}-{seed}")
+                report(name, measure(model, run.best, data), run.seconds, epochs=int(run.best_epoch))
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()
