@@ -4,7 +4,7 @@
 
 Of each user the last item is the test, the last but one the validation, all before them training;
 ML-1M without movies of fewer than five ratings (6,040 users, 3,416 movies), ratings of one second in
-the order of the file; Beauty, Sports and Toys as S3-Rec made them. What a user has is left out of the ranking.
+the order of the file; Beauty, Sports and Toys as S3-Rec made them. What a user has is not ranked.
 To compare with on ML-1M, by RecTools and generative-recommenders (recall@10/ndcg@10): SASRec .305/.175,
 GRU4Rec .281/.165.
 
