@@ -79,6 +79,20 @@ def test_cooccurrence_counts_what_followed(memory):
     assert score[3].argmax() == 1  # popularity decides where nothing is known
 
 
+@pytest.mark.parametrize("memory", [1, 3])
+def test_cooccurrence_counts_a_long_slate_as_it_counts_pairs(memory):
+    rng = np.random.default_rng(0)
+    variables = cooccurrence.fit(rng.zipf(1.3, (200, 8)) % 400, 400, window=2)
+    model = CoOccurrence(400, len(variables["params"]["follower"]), memory)
+    asked = query([[1, 2, 3], [7, 0, 0], [0, 0, 0], [399, 1, 500]])
+    slate = jnp.tile(jnp.arange(402, dtype=jnp.int32), (4, 1))
+    whole = np.asarray(apply(model, variables, asked, slate))
+    followers = np.diff(variables["params"]["offset"]).max()
+    assert cooccurrence.LONG < 402 and followers > cooccurrence.AT_ONCE
+    for part in (slate[:, :200], slate[:, 200:401]):
+        np.testing.assert_allclose(apply(model, variables, asked, part), whole[:, part[0]], rtol=1e-6)
+
+
 def test_neumf_without_its_mlp_is_a_weighted_inner_product():
     model = NeuMF(4, 5, 3, (4, 2))
     asked, item = query([[0], [0]], [1, 2]), jnp.array([3, 4], jnp.int32)
