@@ -7,6 +7,9 @@ test, a tenth each (it is too small to tell models apart). The large log: up to 
 simulated shop, written as Parquet a million at a time, then learnt by Wide & Deep in one pass over the
 file, 262,144 rows in memory at a time. A value is the seconds of a pass per million rows, compiled before:
 the same for all sizes if the cost is linear; and the peak of the process's memory, at most 2 GB.
+
+On 2 busy CPU cores: 3.3 s per million rows of 10⁶, 2.4 of 10⁷ (of 10⁵ more, as the only chunk is filled
+up), 1.1 GiB in all. On the sample, AUC: Wide & Deep .766 ± .002, DCN-V2 .765 ± .002, FM .756 ± .003.
 """
 
 import resource
