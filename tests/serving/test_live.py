@@ -165,7 +165,7 @@ def test_bad_input_is_refused_by_name():
 
 def test_slots_are_recycled_and_idle_sessions_end():
     now = [0.0]
-    slots = live.Slots(2, idle=10, clock=lambda: now[0])
+    slots = live.Slots(2, idle=10.0, clock=lambda: now[0])
     assert slots.open("a") == (0, True) and slots.open("b") == (1, True)
     now[0] = 6.0
     assert slots.open("a") == (0, False)
