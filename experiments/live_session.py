@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tensorflow_datasets as tfds
 from rich.console import Console
 from rich.prompt import Prompt
 from rich.table import Table
@@ -144,7 +145,9 @@ class Counter:
         """The list, and where each product stood before."""
         before = self._before.get(visitor, [])
         title = f"{visitor} clicks {self.names[item]}" if item else f"{visitor} comes in"
-        table = Table("", "product", "before", title=f"{title}  ·  {ms:.2f} ms", title_justify="left")
+        table = Table(
+            "", "product", "before", title=f"{title}  ·  {ms:.2f} ms", title_justify="left", min_width=60
+        )
         for rank, number in enumerate(ids, start=1):
             was = before.index(number) + 1 if number in before else None
             moved = "new" if was is None else "" if was == rank else f"{'▲' if was > rank else '▼'} {was}"
@@ -223,6 +226,7 @@ def measure(name: str, model: nn.Module, items: int, flags: Any, results: common
 
 def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags)
+    tfds.disable_progress_bar()
     small = (
         dict(shoppers=200, products=60, ratings_per_shopper=5, impressions=1000, sessions=400)
         if flags.smoke

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tensorflow_datasets as tfds
 
 from rezoo import evaluation, loop, losses, metrics, objectives, sweep, training
 from rezoo.data import features, movielens, sessions, shop_builder
@@ -183,6 +184,7 @@ def measured(model: nn.Module, data: Data, seeds: int, first: bool) -> dict[int,
 
 def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags)
+    tfds.disable_progress_bar()
     seeds = 2 if flags.smoke else flags.seeds
     for dataset in ("shop",) if flags.smoke else flags.dataset:
         data = {"shop": of_shop, "ml-1m": of_movielens}[dataset](flags, results)

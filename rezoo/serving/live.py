@@ -50,7 +50,7 @@ class Sessions(NamedTuple):
     ring: Int[Array, " S L"]
     """Event n of a session stands at n mod L."""
     count: Int[Array, " S"]
-    """Events so far."""
+    """Events so far; those before the last L are forgotten, but for a model with `step`."""
     carry: Any
     """State of a model with `step`, leading axis S; None for all others."""
 
