@@ -67,6 +67,8 @@ class Data(NamedTuple):
     """After how many events the test asks."""
     models: Mapping[str, nn.Module]
     epochs: int
+    size: int
+    """Sessions of a batch."""
 
 
 def of_shop(flags: Any, results: common.Results) -> Data:
@@ -94,7 +96,7 @@ def of_shop(flags: Any, results: common.Results) -> Data:
     cut = int(0.9 * len(rows))
     parts = taken(known, rows < cut), taken(known, rows >= cut), asked
     sizes = {"age": len(AGES), "gender": len(GENDERS)}
-    return Data(*parts, n, sizes, "fifth of the sessions", (0, 1, 2, 4), models, 1 if flags.smoke else 10)
+    return Data(*parts, n, sizes, "fifth of the sessions", (0, 1, 2, 4), models, 1 if flags.smoke else 8, 128)
 
 
 def of_movielens(flags: Any, results: common.Results) -> Data:
@@ -110,9 +112,9 @@ def of_movielens(flags: Any, results: common.Results) -> Data:
     fitted = features.fit(specs, ml.users, np.append(False, draw < 0.8))
     whole = Part(rows, {name: column[1:] for name, column in fitted.transform(ml.users).items()})
     n = log.num_items
-    models = {"GRU4Rec": GRU4Rec(n, 64, dropout=0.2)}
+    models = {"GRU4Rec": GRU4Rec(n, 32, dropout=0.2)}
     parts = (taken(whole, draw < 0.8), taken(whole, (draw >= 0.8) & (draw < 0.9)), taken(whole, draw >= 0.9))
-    return Data(*parts, n, dict(fitted.sizes), "tenth of the users", (0, 1, 2, 5, 10, 20, 40), models, 12)
+    return Data(*parts, n, dict(fitted.sizes), "tenth of the users", (0, 1, 2, 5, 10, 20, 40), models, 8, 32)
 
 
 def taken(part: Part, rows: np.ndarray) -> Part:
@@ -157,7 +159,7 @@ def recall(model: nn.Module, part: Part, known: int) -> Callable[[Variables], ja
 def measured(model: nn.Module, data: Data, seeds: int, first: bool) -> dict[int, np.ndarray]:
     """recall@20 on the test part by events known, `[seeds]` each."""
     rows = batch(data.train)
-    steps = data.epochs * -(-len(rows.item) // 128)
+    steps = data.epochs * -(-len(rows.item) // data.size)
     optimizer = optax.adam(optax.linear_schedule(0.004, 0.0004, steps))
     objective = with_first_event(model) if first else objectives.next_item_softmax(model)
     step = training.make_step(objective, optimizer)
@@ -170,7 +172,7 @@ def measured(model: nn.Module, data: Data, seeds: int, first: bool) -> dict[int,
         return {"recall": jnp.stack([recall(model, data.valid, known)(variables) for known in ask]).mean()}
 
     run = loop.run(
-        jax.jit(jax.vmap(lambda state: training.epoch(step, state, rows, 128)), donate_argnums=0),
+        jax.jit(jax.vmap(lambda state: training.epoch(step, state, rows, data.size)), donate_argnums=0),
         jax.vmap(init)(sweep.keys(seeds)),
         data.epochs,
         evaluate=jax.jit(jax.vmap(validate)),
