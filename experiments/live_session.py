@@ -144,7 +144,7 @@ class Counter:
     def show(self, visitor: Any, item: int, ids: list[int], ms: float) -> None:
         """The list, and where each product stood before."""
         before = self._before.get(visitor, [])
-        title = f"{visitor} clicks {self.names[item]}" if item else f"{visitor} comes in"
+        title = f"{visitor} clicks {self.names[item]}" if item else f"for {visitor}"
         table = Table(
             "", "product", "before", title=f"{title}  ·  {ms:.2f} ms", title_justify="left", min_width=60
         )

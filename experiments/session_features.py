@@ -14,7 +14,7 @@ The row "with - without" is the difference of each seed's two runs, with its sta
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import common
@@ -146,14 +146,16 @@ def with_first_event(model: nn.Module) -> Objective:
     return objective
 
 
-def recall(model: nn.Module, part: Part, known: int) -> Callable[[Variables], jax.Array]:
-    """recall@20 of the event after the first `known`, of the sessions that have it."""
-    events = part.events[part.events[:, known] > 0]
-    features = {n: jnp.asarray(c[part.events[:, known] > 0]) for n, c in part.user.items()}
-    history = jnp.asarray(np.pad(events[:, :known], ((0, 0), (0, max(1 - known, 0)))))
-    query = Query(jnp.zeros(len(events), jnp.int32), history, features)
-    target = jnp.asarray(events[:, known : known + 1])
-    return lambda variables: metrics.recall(evaluation.ranks(model, variables, query, target), k=K).mean()
+def recall(model: nn.Module, part: Part, ask: Sequence[int]) -> Callable[[Variables], jax.Array]:
+    """recall@20 of the event after the first 0, 1 …: `[ask]`, of the sessions that have it."""
+    rows = [np.flatnonzero(part.events[:, known] > 0) for known in ask]
+    row, known = np.concatenate(rows), np.repeat(ask, [len(r) for r in rows])
+    history = np.where(np.arange(max(ask)) < known[:, None], part.events[row, : max(ask)], 0)
+    features = {name: jnp.asarray(column[row]) for name, column in part.user.items()}
+    query = Query(jnp.zeros(len(row), jnp.int32), jnp.asarray(history), features)
+    target = jnp.asarray(part.events[row, known])[:, None]
+    share = jnp.asarray(known == np.array(ask)[:, None], jnp.float32) / np.array([[len(r)] for r in rows])
+    return lambda variables: share @ metrics.recall(evaluation.ranks(model, variables, query, target), k=K)
 
 
 def measured(model: nn.Module, data: Data, seeds: int, first: bool) -> dict[int, np.ndarray]:
@@ -168,20 +170,20 @@ def measured(model: nn.Module, data: Data, seeds: int, first: bool) -> dict[int,
     def init(key: jax.Array) -> Any:
         return training.init_state(key, model, optimizer, rows)
 
+    valid, test = (recall(model, part, ask) for part in (data.valid, data.test))
+
     def validate(variables: Variables) -> dict[str, jax.Array]:
-        return {"recall": jnp.stack([recall(model, data.valid, known)(variables) for known in ask]).mean()}
+        return {"recall": valid(variables).mean()}
 
     run = loop.run(
         jax.jit(jax.vmap(lambda state: training.epoch(step, state, rows, data.size)), donate_argnums=0),
-        jax.vmap(init)(sweep.keys(seeds)),
+        jax.jit(jax.vmap(init))(sweep.keys(seeds)),
         data.epochs,
         evaluate=jax.jit(jax.vmap(validate)),
         monitor=lambda m: m["recall"],
         patience=3,
     )
-    tests = {known: recall(model, data.test, known) for known in ask}
-    test = jax.jit(jax.vmap(lambda variables: {known: one(variables) for known, one in tests.items()}))
-    return jax.tree.map(np.asarray, test(run.best))
+    return dict(zip(ask, np.asarray(jax.jit(jax.vmap(test))(run.best)).T, strict=True))
 
 
 def main() -> None:

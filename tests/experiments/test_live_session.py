@@ -29,7 +29,7 @@ def test_a_log_of_several_visits_is_replayed_by_number_and_by_name(capsys):
     )
     history = live.queries(desk.sessions, jnp.array([0, 1], jnp.int32)).history
     assert history.tolist() == [[1, 3, 0, 0, 0], [2, 0, 0, 0, 0]] and len(counter.milliseconds) == 5
-    last = shown[shown.rindex("ann comes in") :]
+    last = shown[shown.rindex("for ann") :]
     assert (
         NAMES[2] in last and NAMES[1] not in last and NAMES[3] not in last
     )  # what was clicked is not listed
