@@ -92,7 +92,7 @@ def of_shop(flags: Any, results: common.Results) -> Data:
         "SASRec": SASRec(n, dim, 1, 1, 10, 0.2),
     }
     if flags.smoke:
-        models = {name: models[name] for name in ("GRU4Rec", "STAMP")}
+        models = {"GRU4Rec": models["GRU4Rec"]}
     cut = int(0.9 * len(rows))
     parts = taken(known, rows < cut), taken(known, rows >= cut), asked
     sizes = {"age": len(AGES), "gender": len(GENDERS)}
