@@ -131,3 +131,19 @@ class SessionModel(Retriever, Protocol):
     """A retriever that knows its state after every event of the history, in one pass."""
 
     def prefixes(self, query: Query) -> Float[Array, " B L D"]: ...
+
+
+class Stepper(Retriever, Protocol):
+    """A retriever that reads a session event by event, for live serving: see `serving.live`."""
+
+    def begin(self, query: Query) -> Any:
+        """The state before the first event; the history is not read."""
+        ...
+
+    def step(self, carry: Any, item: Int[Array, " B"]) -> Any:
+        """The state after one more event."""
+        ...
+
+    def state(self, carry: Any) -> Float[Array, " B D"]:
+        """What `encode` gives of the same events."""
+        ...

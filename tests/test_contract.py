@@ -167,6 +167,18 @@ CASES = {
     "SASRec": Case(SASRec(ITEMS, 4, num_heads=2, max_length=L, dropout=0.3), "next_item_softmax"),
     "Caser": Case(Caser(ITEMS, 4, USERS, 3, 2, 2, dropout=0.3), "next_item_softmax"),
     "NextItNet": Case(NextItNet(ITEMS, 4, (1, 2), 2, dropout=0.3), "next_item_softmax"),
+    "GRU4Rec-features": Case(
+        GRU4Rec(ITEMS, 4, 2, LSTM, dropout=0.3, user_features=USER_FEATURES), "next_item_softmax"
+    ),
+    "NARM-features": Case(NARM(ITEMS, 4, 5, user_features=USER_FEATURES), "next_item_softmax"),
+    "STAMP-features": Case(STAMP(ITEMS, 4, user_features=USER_FEATURES), "next_item_softmax"),
+    "SASRec-features": Case(
+        SASRec(ITEMS, 4, num_heads=2, max_length=L, user_features=USER_FEATURES), "next_item_softmax"
+    ),
+    "Caser-features": Case(Caser(ITEMS, 4, 0, 3, 2, 2, user_features=USER_FEATURES), "next_item_softmax"),
+    "NextItNet-features": Case(
+        NextItNet(ITEMS, 4, (1, 2), 2, user_features=USER_FEATURES), "next_item_softmax"
+    ),
 }
 VISITS = Sessions(LOG[LOG > 0], np.append(0, np.cumsum((LOG > 0).sum(1))), np.arange(6))
 FOLLOWED = cooccurrence.fit(LOG, ITEMS, window=2)

@@ -571,3 +571,31 @@ def test_caser_sees_its_window_alone_and_the_user():
     np.testing.assert_array_equal(before, last([[7, 8, 3, 4, 5]], 1))
     assert np.abs(before - last([[1, 2, 7, 4, 5]], 1)).max() > 1e-5
     assert np.abs(before - last([[1, 2, 3, 4, 5]], 2)).max() > 1e-5
+
+
+PEOPLE = {"age": 4, "income": None}
+
+
+@pytest.mark.parametrize("kind", [GRU4Rec, NARM, STAMP, SASRec, Caser, NextItNet])
+def test_user_features_speak_for_an_empty_session_and_unknown_ones_say_nothing(kind):
+    model, plain = kind(9, 4, user_features=PEOPLE), kind(9, 4)
+
+    def asked(history, age, income):
+        features = {"age": jnp.array(age, jnp.int32), "income": jnp.array(income)}
+        return query(history)._replace(features=features)
+
+    somebody = asked([[0, 0], [0, 0], [0, 0]], [1, 2, 1], [0.0, 0.0, 2.0])
+    params = noisy(model, somebody, jnp.array([1, 1, 1], jnp.int32))
+    score = evaluation.score_all(model, {"params": params}, somebody)
+    assert min(np.abs(score[0] - score[1]).max(), np.abs(score[0] - score[2]).max()) > 1e-3
+
+    nobody = asked([[1, 2], [3, 0], [0, 0]], [0, 0, 0], [0.0, 0.0, 0.0])
+    without = {name: value for name, value in params.items() if name != "profile"}
+    if kind is Caser:  # the users' half of its output vectors
+        without["output"] = {"embedding": params["output"]["embedding"][:, :4]}
+    np.testing.assert_allclose(
+        evaluation.score_all(model, {"params": params}, nobody),
+        evaluation.score_all(plain, {"params": without}, nobody),
+        rtol=1e-5,
+        atol=1e-6,
+    )

@@ -111,13 +111,18 @@ class Entity(nn.Module):
             dropped = jax.random.bernoulli(self.make_rng("dropout"), self.drop, ids.shape)
             ids = jnp.where(dropped, 0, ids)
         vector = Embed(self.size, self.dim, name="id")(ids)
-        chosen = {name: _column(columns, name, rows) for name, rows in self.features.items()}
+        chosen = {name: checked_column(columns, name, rows) for name, rows in self.features.items()}
         sizes = {name: rows for name, rows in self.features.items() if rows is not None}
         fields = FieldEmbed(sizes, self.dim, name="feature")(chosen, ids.ndim)
         return vector + sum(fields.values())
 
 
-def _column(columns: Mapping[str, Array], name: str, rows: int | None) -> Array:
+def checked_column(columns: Mapping[str, Array], name: str, rows: int | None) -> Array:
+    """The column of a feature.
+
+    Raises:
+      ValueError: if there is none, or one of the other type.
+    """
     if name not in columns:
         raise ValueError(
             f"there is no column of the feature {name!r}; there are {', '.join(columns) or 'none'}"

@@ -2,7 +2,8 @@
 
 A cell's projection of its inputs does not depend on the state, so it is one matrix product for
 all events; only what needs the state is left inside the scan. Where `first` is given and true, the
-event is a session's first and its state before is zero, so that a row may hold several sessions.
+event is a session's first and its state before is zero, so that a row may hold several sessions, or
+has the output `begin`, which is given for every event or once for all.
 """
 
 import flax.linen as nn
@@ -22,13 +23,21 @@ class GRU(nn.Module):
 
     features: int
 
-    def initial(self, size: int) -> Array:
-        """The state before the first event, `[B D]`."""
-        return jnp.zeros((size, self.features))
+    def initial(self, size: int, begin: Float[Array, " B D"] | None = None) -> Array:
+        """The state before the first event, `[B D]`: zeros, or `begin`."""
+        return jnp.zeros((size, self.features)) if begin is None else begin
+
+    def output(self, carry: Array) -> Float[Array, " B D"]:
+        """What a state shows: all of it."""
+        return carry
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, " B L E"], carry: Array, first: Bool[Array, " B L"] | None = None
+        self,
+        x: Float[Array, " B L E"],
+        carry: Array,
+        first: Bool[Array, " B L"] | None = None,
+        begin: Float[Array, " B S D"] | None = None,
     ) -> tuple[Array, Float[Array, " B L D"]]:
         """The last state and the output after each event."""
         d = self.features
@@ -36,15 +45,16 @@ class GRU(nn.Module):
         gates = self.param("gates", RECURRENT, (d, 2 * d))
         candidate = self.param("candidate", RECURRENT, (d, d))
 
-        def event(h: Array, at: tuple[Array, Array | None]) -> tuple[Array, Array]:
-            x_gates, anew = at
-            h = _kept(h, anew)
+        def event(h: Array, at: tuple[Array, Array | None, Array | None]) -> tuple[Array, Array]:
+            x_gates, anew, begin = at
+            h = _kept(h, anew, begin)
             zr = nn.sigmoid(x_gates[:, : 2 * d] + h @ gates)
             z, r = jnp.split(zr, 2, axis=-1)
             h = (1 - z) * h + z * jnp.tanh(x_gates[:, 2 * d :] + (r * h) @ candidate)
             return h, h
 
-        carry, states = jax.lax.scan(event, carry, (projected.swapaxes(0, 1), _by_event(first)))
+        events = projected.swapaxes(0, 1), _by_event(first), _by_event(_repeated(begin, x))
+        carry, states = jax.lax.scan(event, carry, events)
         return carry, states.swapaxes(0, 1)
 
 
@@ -56,9 +66,14 @@ class LSTM(nn.Module):
 
     features: int
 
-    def initial(self, size: int) -> tuple[Array, Array]:
-        """The state (h, c) before the first event, each `[B D]`."""
-        return jnp.zeros((size, self.features)), jnp.zeros((size, self.features))
+    def initial(self, size: int, begin: Float[Array, " B D"] | None = None) -> tuple[Array, Array]:
+        """The state (h, c) before the first event, each `[B D]`: zeros, or `begin` for h."""
+        zeros = jnp.zeros((size, self.features))
+        return zeros if begin is None else begin, zeros
+
+    def output(self, carry: tuple[Array, Array]) -> Float[Array, " B D"]:
+        """What a state shows: h."""
+        return carry[0]
 
     @nn.compact
     def __call__(
@@ -66,28 +81,35 @@ class LSTM(nn.Module):
         x: Float[Array, " B L E"],
         carry: tuple[Array, Array],
         first: Bool[Array, " B L"] | None = None,
+        begin: Float[Array, " B S D"] | None = None,
     ) -> tuple[tuple[Array, Array], Array]:
         """The last state and the output after each event."""
         d = self.features
         projected = nn.Dense(4 * d, kernel_init=KERNEL, name="input")(x)
         recurrent = self.param("recurrent", RECURRENT, (d, 4 * d))
 
-        def event(carry: tuple[Array, Array], at: tuple[Array, Array | None]):
-            x, anew = at
-            h, c = _kept(carry[0], anew), _kept(carry[1], anew)
+        def event(carry: tuple[Array, Array], at: tuple[Array, Array | None, Array | None]):
+            x, anew, begin = at
+            h, c = _kept(carry[0], anew, begin), _kept(carry[1], anew, None)
             i, f, o, g = jnp.split(x + h @ recurrent, 4, axis=-1)
             c = nn.sigmoid(f + 1.0) * c + nn.sigmoid(i) * jnp.tanh(g)
             h = nn.sigmoid(o) * jnp.tanh(c)
             return (h, c), h
 
-        carry, states = jax.lax.scan(event, carry, (projected.swapaxes(0, 1), _by_event(first)))
+        events = projected.swapaxes(0, 1), _by_event(first), _by_event(_repeated(begin, x))
+        carry, states = jax.lax.scan(event, carry, events)
         return carry, states.swapaxes(0, 1)
 
 
-def _by_event(first: Array | None) -> Array | None:
-    return None if first is None else first.swapaxes(0, 1)
+def _by_event(x: Array | None) -> Array | None:
+    return None if x is None else x.swapaxes(0, 1)
 
 
-def _kept(state: Float[Array, " B D"], anew: Bool[Array, " B"] | None) -> Float[Array, " B D"]:
-    """The state, or zeros where a session begins."""
-    return state if anew is None else jnp.where(anew[:, None], 0.0, state)
+def _repeated(begin: Array | None, x: Float[Array, " B L E"]) -> Array | None:
+    """`begin` for every event."""
+    return None if begin is None else jnp.broadcast_to(begin, (*x.shape[:2], begin.shape[2]))
+
+
+def _kept(state: Float[Array, " B D"], anew: Bool[Array, " B"] | None, begin: Array | None) -> Array:
+    """The state, or `begin` (zeros, if there is none) where a session begins."""
+    return state if anew is None else jnp.where(anew[:, None], 0.0 if begin is None else begin, state)

@@ -57,9 +57,12 @@ def last_index(history: Int[Array, " B L"]) -> Int[Array, " B 1"]:
     return jnp.maximum((history > 0).sum(axis=1, keepdims=True) - 1, 0)
 
 
-def at_last(x: Float[Array, " B L D"], history: Int[Array, " B L"]) -> Float[Array, " B 1 D"]:
-    """`x` at the last real event; zeros for an empty history."""
+def at_last(
+    x: Float[Array, " B L D"], history: Int[Array, " B L"], empty: Float[Array, " B D"] | None = None
+) -> Float[Array, " B 1 D"]:
+    """`x` at the last real event; for an empty history `empty`, or zeros."""
+    nothing = jnp.zeros((x.shape[0], 1, x.shape[2])) if empty is None else empty[:, None]
     if history.shape[1] == 0:
-        return jnp.zeros((x.shape[0], 1, x.shape[2]))
+        return nothing
     last = jnp.take_along_axis(x, last_index(history)[..., None], axis=1)
-    return jnp.where((history[:, :1] > 0)[..., None], last, 0.0)
+    return jnp.where((history[:, :1] > 0)[..., None], last, nothing)

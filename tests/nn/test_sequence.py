@@ -9,6 +9,7 @@ from rezoo.data import packing
 from rezoo.data.sessions import Sessions, next_item_batch, offsets_of
 from rezoo.models import NARM, STAMP, Caser, GRU4Rec, NextItNet, SASRec
 from rezoo.nn import sequence
+from rezoo.nn.recurrent import LSTM
 from rezoo.types import Batch, Query
 
 MODELS = {
@@ -18,6 +19,15 @@ MODELS = {
     "SASRec": SASRec(9, 4, num_heads=2, max_length=6),
     "Caser": Caser(9, 4, window=3),
     "NextItNet": NextItNet(9, 4, (1, 2)),
+}
+AGE = {"age": 4}
+FEATURED = {
+    "GRU4Rec": GRU4Rec(9, 4, 2, LSTM, user_features=AGE),
+    "NARM": NARM(9, 4, 5, user_features=AGE),
+    "STAMP": STAMP(9, 4, user_features=AGE),
+    "SASRec": SASRec(9, 4, num_heads=2, max_length=6, user_features=AGE),
+    "Caser": Caser(9, 4, window=3, user_features=AGE),
+    "NextItNet": NextItNet(9, 4, (1, 2), user_features=AGE),
 }
 every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 
@@ -47,6 +57,27 @@ def test_packed_rows_teach_what_padded_rows_teach(model):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one[1], two[1])
     plain = jax.jit(objectives.next_item(model, losses.softmax_cross_entropy))
     np.testing.assert_allclose(plain(state.variables, jax.random.key(1), packed)[0], one[0][0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("model", FEATURED.values(), ids=FEATURED)
+def test_packed_rows_have_the_features_of_each_events_user(model):
+    made = some_sessions()
+    age = np.arange(made.num_sessions, dtype=np.int32) % 4
+    padded = batch(*next_item_batch(made, 6))
+    padded = padded._replace(query=padded.query._replace(features={"age": jnp.asarray(age)}))
+    packed = batch(*packing.next_item(made, 6))
+    size = made.lengths - 1
+    session = packing.pack(
+        Sessions(np.repeat(np.arange(1, 41, dtype=np.int32), size), offsets_of(size)), 6
+    ).items
+    of_event = jnp.asarray(np.append(np.int32(0), age)[session])
+    packed = packed._replace(query=packed.query._replace(features=packed.query.features | {"age": of_event}))
+    state = training.init_state(jax.random.key(0), model, optax.sgd(1.0), padded)
+    variables = {"params": jax.tree.map(lambda x: 3 * x, state.params)}
+    objective = jax.jit(jax.value_and_grad(objectives.next_item_softmax(model), has_aux=True))
+    one, two = (objective(variables, jax.random.key(1), rows) for rows in (padded, packed))
+    np.testing.assert_allclose(one[0][0], two[0][0], rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one[1], two[1])
 
 
 def test_a_sampled_softmax_over_many_draws_approaches_the_whole_one():

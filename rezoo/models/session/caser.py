@@ -4,10 +4,11 @@ Tang, Wang: Personalized Top-N Sequential Recommendation via Convolutional Seque
 WSDM 2018, https://arxiv.org/abs/1809.07426, section 3: horizontal filters of every height 1 … L,
 max-pooled over their places, beside vertical filters; z = φ(W [o ; õ] + b); score = W' [z ; p_u] + b'.
 
-Differs from the paper: every prefix is trained in one pass; where there are no users, p_u falls away.
+Differs from the paper: every prefix is trained in one pass; where there are no users, p_u falls away;
+what is known of the user is added to it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import flax.linen as nn
 import jax
@@ -18,6 +19,7 @@ from rezoo.nn import sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over
+from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.types import Query
 
 
@@ -34,10 +36,12 @@ class Caser(nn.Module):
     vertical: int = 4
     dropout: float = 0.0
     activation: Callable[[jax.Array], jax.Array] = nn.relu
+    user_features: Mapping[str, int | None] = NO_FEATURES
+    """As in `nn.profile.Profile`."""
 
     def setup(self) -> None:
         self.item = Embed(self.num_items, self.dim)
-        self.output = Embed(self.num_items, self.dim * (2 if self.num_users else 1))
+        self.output = Embed(self.num_items, self.dim * (2 if self.num_users or self.user_features else 1))
         self.bias = Embed(self.num_items, 1, nn.initializers.zeros)
         self.heights = [nn.Dense(self.horizontal) for _ in range(self.window)]
         self.columns = nn.Dense(self.vertical)
@@ -45,6 +49,8 @@ class Caser(nn.Module):
         self.drop = Dropout(self.dropout)
         if self.num_users:
             self.user = Embed(self.num_users, self.dim)
+        if self.user_features:
+            self.profile = Profile(self.user_features, self.dim)
 
     def prefixes(self, query: Query) -> Float[Array, " B L E"]:
         """[z_t ; p_u ; 1] after every event."""
@@ -75,7 +81,10 @@ class Caser(nn.Module):
         return (over(self.encode(query), item) * vector).sum(-1)
 
     def _with_user(self, z: Float[Array, " B L D"], query: Query) -> Float[Array, " B L E"]:
+        users = []
+        if self.num_users:
+            users.append(jnp.broadcast_to(self.user(query.user)[:, None], z.shape))
+        if self.user_features:
+            users.append(jnp.broadcast_to(self.profile(query)[0], z.shape))
         one = jnp.ones((*z.shape[:2], 1))
-        if not self.num_users:
-            return jnp.concatenate([z, one], axis=-1)
-        return jnp.concatenate([z, over(self.user(query.user), query.history[:, : z.shape[1]]), one], axis=-1)
+        return jnp.concatenate([z, *([sum(users)] if users else []), one], axis=-1)

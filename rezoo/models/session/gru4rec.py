@@ -5,10 +5,11 @@ Networks, ICLR 2016, https://arxiv.org/abs/1511.06939, section 3.
 
 Differs from the paper: inputs are embedded; every prefix of a padded session is trained at once
 instead of session-parallel mini-batches (the gradient is that of the whole session); the loss is
-the caller's choice.
+the caller's choice; what is known of the user is where the recurrence starts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from rezoo.nn import sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over
+from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.recurrent import GRU
 from rezoo.types import Query
 
@@ -25,7 +27,7 @@ from rezoo.types import Query
 class GRU4Rec(nn.Module):
     """Score = <h_t, v_i> + b_i, with h_t the state after the session's last click.
 
-    An empty session has the state 0 and is given each item's bias, its popularity.
+    An empty session has the state 0, or that of its user, and is given each item's bias, its popularity.
     """
 
     num_items: int
@@ -36,6 +38,8 @@ class GRU4Rec(nn.Module):
     tied: bool = False
     """Whether the input embeddings are the output table too ("constrained embeddings")."""
     dropout: float = 0.0
+    user_features: Mapping[str, int | None] = NO_FEATURES
+    """As in `nn.profile.Profile`."""
 
     def setup(self) -> None:
         self.item = Embed(self.num_items, self.dim)
@@ -44,20 +48,47 @@ class GRU4Rec(nn.Module):
         if not self.tied:
             self.output = Embed(self.num_items, self.dim)
         self.bias = Embed(self.num_items, 1, nn.initializers.zeros)
+        if self.user_features:
+            self.profile = Profile(self.user_features, self.dim * self.num_layers)
 
     def prefixes(self, query: Query) -> Float[Array, " B L E"]:
         """The state after each event, and a 1 for the bias."""
         x = self.drop(self.item(query.history))
         first = sequence.first_events(sequence.segments(query))
-        for layer in self.layers:
-            _, x = layer(x, layer.initial(x.shape[0]), first)
+        for layer, h in zip(self.layers, self.starts(query), strict=True):
+            _, x = layer(x, layer.initial(x.shape[0]), first, h)
             x = self.drop(x)
         return jnp.concatenate([x, jnp.ones((*x.shape[:2], 1))], axis=-1)
 
     def encode(self, query: Query) -> Float[Array, " B E"]:
         """The state after the last event that is not padding."""
-        last = sequence.at_last(self.prefixes(query), query.history).squeeze(1)
-        return last.at[:, -1].set(1.0)  # an empty session has its bias, too
+        empty = self.state(self.begin(query))
+        return sequence.at_last(self.prefixes(query), query.history, empty).squeeze(1)
+
+    def starts(self, query: Query) -> list[Float[Array, " B S D"]] | list[None]:
+        """The output of each layer before a session's first event, where there are user features."""
+        if not self.user_features:
+            return [None] * self.num_layers
+        return jnp.split(jnp.tanh(self.profile(query)[0]), self.num_layers, axis=-1)
+
+    def begin(self, query: Query) -> list[Any]:
+        """The state of each layer before the first event."""
+        size = query.user.shape[0]
+        starts = [None if h is None else h[:, 0] for h in self.starts(query)]
+        return [layer.initial(size, h) for layer, h in zip(self.layers, starts, strict=True)]
+
+    def step(self, carry: list[Any], item: Int[Array, " B"]) -> list[Any]:
+        """The state of each layer after one more event."""
+        x, after = self.item(item)[:, None], []
+        for layer, state in zip(self.layers, carry, strict=True):
+            state, x = layer(x, state)
+            after.append(state)
+        return after
+
+    def state(self, carry: list[Any]) -> Float[Array, " B E"]:
+        """What `encode` gives, of the events that led to the state."""
+        h = self.layers[-1].output(carry[-1])
+        return jnp.concatenate([h, jnp.ones((h.shape[0], 1))], axis=-1)
 
     def table(self) -> Float[Array, " N E"]:
         """Item vectors, each followed by its bias."""

@@ -5,8 +5,11 @@ https://arxiv.org/abs/1711.04725, sections 3.3 to 3.6:
 
     c_t = [h_t ; Σ_{j ≤ t} α_tj h_j],  α_tj = vᵀ σ(A₁ h_t + A₂ h_j),  S_i = emb_iᵀ B c_t
 
-Differs from the paper: every prefix of a session is trained in one pass, its attention masked.
+Differs from the paper: every prefix of a session is trained in one pass, its attention masked; what
+is known of the user is where the encoder starts.
 """
+
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -16,6 +19,7 @@ from rezoo.nn import sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over
+from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.recurrent import GRU
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Query
@@ -32,6 +36,8 @@ class NARM(nn.Module):
     state_dropout: float = 0.0
     """Of c_t."""
     similarity: Similarity = DOT
+    user_features: Mapping[str, int | None] = NO_FEATURES
+    """As in `nn.profile.Profile`."""
 
     def setup(self) -> None:
         self.item = Embed(self.num_items, self.dim)
@@ -41,12 +47,18 @@ class NARM(nn.Module):
         self.weight = nn.Dense(1, use_bias=False)
         self.bilinear = nn.Dense(self.dim, use_bias=False)
         self.drop_item, self.drop_state = Dropout(self.dropout), Dropout(self.state_dropout)
+        if self.user_features:
+            self.profile = Profile(self.user_features, self.hidden)
+
+    def start(self, query: Query) -> Float[Array, " B S H"] | None:
+        """The state before the first event, if it is not zeros."""
+        return jnp.tanh(self.profile(query)[0]) if self.user_features else None
 
     def states(self, query: Query) -> Float[Array, " B L H"]:
         """h_t after every event."""
         x = self.drop_item(self.similarity.item(self.item(query.history)))
         first = sequence.first_events(sequence.segments(query))
-        return self.gru(x, self.gru.initial(x.shape[0]), first)[1]
+        return self.gru(x, self.gru.initial(x.shape[0]), first, self.start(query))[1]
 
     def attend(
         self, now: Float[Array, " B Q H"], states: Float[Array, " B L H"], mask: Bool[Array, " B Q L"]
@@ -63,9 +75,9 @@ class NARM(nn.Module):
         return self.attend(states, states, sequence.past(sequence.segments(query)))
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
-        """B c after the last event; zeros for an empty session."""
-        states = self.states(query)
-        now = sequence.at_last(states, query.history)
+        """B c after the last event; of an empty session by its user alone, or zeros."""
+        states, start = self.states(query), self.start(query)
+        now = sequence.at_last(states, query.history, None if start is None else start[:, 0])
         return self.attend(now, states, (query.history > 0)[:, None]).squeeze(1)
 
     def table(self) -> Float[Array, " N D"]:

@@ -5,10 +5,10 @@ Recommendation, WSDM 2019, https://arxiv.org/abs/1808.05163, section 3.3 and fig
 
     F(x) = x + LN-ReLU of conv_{2l}(LN-ReLU of conv_l(x)),  kernel 3, dilations l and 2l
 
-Differs from the paper: the loss is the caller's choice.
+Differs from the paper: the loss is the caller's choice; what is known of the user is added to every x.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from rezoo.nn import sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over
+from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Query
 
@@ -32,23 +33,30 @@ class NextItNet(nn.Module):
     kernel: int = 3
     dropout: float = 0.0
     similarity: Similarity = DOT
+    user_features: Mapping[str, int | None] = NO_FEATURES
+    """As in `nn.profile.Profile`."""
 
     def setup(self) -> None:
         self.item, self.output = Embed(self.num_items, self.dim), Embed(self.num_items, self.dim)
         self.blocks = [Residual(dilation, self.kernel) for dilation in self.dilations]
         self.drop = Dropout(self.dropout)
+        if self.user_features:
+            self.profile = Profile(self.user_features, self.dim)
 
     def prefixes(self, query: Query) -> Float[Array, " B L D"]:
         """E_t after every event."""
         segment = sequence.segments(query)
         x = self.drop(self.similarity.item(self.item(query.history)))
+        if self.user_features:
+            x = x + jnp.broadcast_to(self.profile(query)[0], x.shape)
         for block in self.blocks:
             x = block(x, segment)
         return self.similarity.state(self.drop(x))
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
-        """E after the last event; zeros for an empty session."""
-        return sequence.at_last(self.prefixes(query), query.history).squeeze(1)
+        """E after the last event; of an empty session the user's vector, or zeros."""
+        empty = self.similarity.state(self.profile(query)[0][:, 0]) if self.user_features else None
+        return sequence.at_last(self.prefixes(query), query.history, empty).squeeze(1)
 
     def table(self) -> Float[Array, " N D"]:
         """Output item vectors."""

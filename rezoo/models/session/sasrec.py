@@ -4,8 +4,11 @@ Kang, McAuley: Self-Attentive Sequential Recommendation, ICDM 2018,
 https://arxiv.org/abs/1808.09781, section III.
 
 Differs from the paper: positions count from the session's first event; layers are normalised before
-each block as in the authors' code; the loss is the caller's choice.
+each block as in the authors' code; the loss is the caller's choice; what is known of the user is in a
+memory slot that every event may look at.
 """
+
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -15,6 +18,7 @@ from rezoo.nn import sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over
+from rezoo.nn.profile import NO_FEATURES, Profile, alone, with_slots
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Query
 
@@ -30,6 +34,8 @@ class SASRec(nn.Module):
     """Positions that have a vector of their own; later events share the last one."""
     dropout: float = 0.0
     similarity: Similarity = DOT
+    user_features: Mapping[str, int | None] = NO_FEATURES
+    """As in `nn.profile.Profile`."""
 
     def setup(self) -> None:
         self.item = Embed(self.num_items, self.dim)
@@ -37,21 +43,33 @@ class SASRec(nn.Module):
         self.blocks = [Block(self.num_heads, self.dropout) for _ in range(self.num_blocks)]
         self.norm = nn.LayerNorm()
         self.drop = Dropout(self.dropout)
+        if self.user_features:
+            self.profile = Profile(self.user_features, self.dim)
 
     def prefixes(self, query: Query) -> Float[Array, " B L D"]:
         """F_t after every event."""
+        return self.states(query)[0]
+
+    def states(self, query: Query) -> tuple[Float[Array, " B L D"], Float[Array, " B D"] | None]:
+        """F_t after every event, and that of an empty session with this user."""
         segment = sequence.segments(query)
         place = jnp.minimum(sequence.positions(segment), self.max_length - 1)
         x = self.similarity.item(self.item(query.history)) * self.dim**0.5
         x = self.drop(x + self.position(place))
-        mask = sequence.past(segment)
+        mask, known = sequence.past(segment), None
+        if self.user_features:
+            slots, known = self.profile(query)
+            x, mask = with_slots(x, mask, slots, known)
         for block in self.blocks:
             x = block(x, mask)
-        return self.similarity.state(self.norm(x))
+        x = self.similarity.state(self.norm(x))
+        length = segment.shape[1]
+        return x[:, :length], None if known is None else alone(x[:, length], known)
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
-        """F after the last event; zeros for an empty session."""
-        return sequence.at_last(self.prefixes(query), query.history).squeeze(1)
+        """F after the last event; of an empty session that of its user, or zeros."""
+        states, empty = self.states(query)
+        return sequence.at_last(states, query.history, empty).squeeze(1)
 
     def table(self) -> Float[Array, " N D"]:
         """Item vectors."""

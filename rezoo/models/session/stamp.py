@@ -7,8 +7,11 @@ Recommendation, KDD 2018, https://doi.org/10.1145/3219819.3219950, section 3.4:
     z_i = <tanh(W_s m_a + b_s) ∘ tanh(W_t x_t + b_t), x_i>
 
 Differs from the paper: every prefix of a session is trained in one pass, its attention masked; the
-softmax takes z itself, not σ(z).
+softmax takes z itself, not σ(z); what is known of the user is one more x_j, and the last click of a
+session that has none.
 """
+
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -18,6 +21,7 @@ from rezoo.nn import sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over
+from rezoo.nn.profile import NO_FEATURES, Profile, with_slots
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Query
 
@@ -30,6 +34,8 @@ class STAMP(nn.Module):
     dropout: float = 0.0
     """Of the item embeddings."""
     similarity: Similarity = DOT
+    user_features: Mapping[str, int | None] = NO_FEATURES
+    """As in `nn.profile.Profile`."""
 
     def setup(self) -> None:
         self.item = Embed(self.num_items, self.dim)
@@ -39,6 +45,8 @@ class STAMP(nn.Module):
         self.weight = nn.Dense(1, use_bias=False)
         self.session, self.last = nn.Dense(self.dim), nn.Dense(self.dim)
         self.drop = Dropout(self.dropout)
+        if self.user_features:
+            self.profile = Profile(self.user_features, self.dim)
 
     def events(self, query: Query) -> Float[Array, " B L D"]:
         """x_j of every event."""
@@ -58,14 +66,22 @@ class STAMP(nn.Module):
 
     def prefixes(self, query: Query) -> Float[Array, " B L D"]:
         """h_s ∘ h_t after every event."""
-        events = self.events(query)
-        return self.attend(events, events, sequence.past(sequence.segments(query)))
+        events, mask = self.events(query), sequence.past(sequence.segments(query))
+        if not self.user_features:
+            return self.attend(events, events, mask)
+        memory, mask = with_slots(events, mask, *self.profile(query))
+        return self.attend(events, memory, mask[:, : events.shape[1]])
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
-        """h_s ∘ h_t after the last event; zeros for an empty session."""
-        events = self.events(query)
+        """h_s ∘ h_t after the last event; of an empty session by its user alone, or zeros."""
+        events, mask = self.events(query), (query.history > 0)[:, None]
         last = sequence.at_last(events, query.history)
-        return self.attend(last, events, (query.history > 0)[:, None]).squeeze(1)
+        if self.user_features:
+            slot, known = self.profile(query)
+            last = sequence.at_last(events, query.history, slot[:, 0])
+            events = jnp.concatenate([events, slot], axis=1)
+            mask = jnp.concatenate([mask, known[:, None]], axis=2)
+        return self.attend(last, events, mask).squeeze(1)
 
     def table(self) -> Float[Array, " N D"]:
         """Item vectors."""

@@ -1,0 +1,218 @@
+"""What age and gender add to a session: the same models with and without them.
+
+    python experiments/session_features.py --data-dir FOLDER     # holds ml-1m.zip; --dataset shop needs none
+
+`shop`: the simulated shop's sessions, of which a fifth is held out (shoppers with age band and gender).
+`ml-1m`: each user's first 50 ratings in the order of time are a session; a tenth of the users are held
+out for the test and a tenth for validation, and are strangers of whom age, gender and occupation are
+known (users.dat). A model sees the first t events and ranks the event after them among the whole
+catalogue, as it is, nothing left out: recall@20. After 0 events only GRU4Rec is asked, which without
+features ranks by popularity there; it alone learns the first event, too. Settings are the same with and
+without; every seed keeps the epoch that is best on the validation part, and the test is looked at once.
+The row "with - without" is the difference of each seed's two runs, with its standard error over seeds.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import common
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tensorflow_datasets as tfds
+
+from rezoo import evaluation, loop, losses, metrics, objectives, sweep, training
+from rezoo.data import features, movielens, sessions, shop_builder
+from rezoo.data.features import Categorical
+from rezoo.data.sessions import Sessions
+from rezoo.data.shop import AGES, GENDERS, ShopConfig
+from rezoo.models import NARM, STAMP, GRU4Rec, SASRec
+from rezoo.types import Aux, Batch, Objective, Query, Variables
+
+K = 20
+PROTOCOL = "recall@20 of the next event, {} events known; held-out {}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags(common.Flags):
+    """Which data sets."""
+
+    dataset: tuple[str, ...] = ("shop", "ml-1m")
+    """Any of shop, ml-1m."""
+
+
+class Part(NamedTuple):
+    """Sessions, and what is known of who made them."""
+
+    events: np.ndarray
+    """`[S L]`, 0 = padding."""
+    user: dict[str, np.ndarray]
+    """`[S]` each."""
+
+
+class Data(NamedTuple):
+    """Of one data set."""
+
+    train: Part
+    valid: Part
+    test: Part
+    num_items: int
+    sizes: Mapping[str, int | None]
+    held_out: str
+    ask: tuple[int, ...]
+    """After how many events the test asks."""
+    models: Mapping[str, nn.Module]
+    epochs: int
+    size: int
+    """Sessions of a batch."""
+
+
+def of_shop(flags: Any, results: common.Results) -> Data:
+    """Every session is a row; the last tenth of the training part is for validation."""
+    size = (
+        dict(shoppers=200, products=60, ratings_per_shopper=5, impressions=1000, sessions=600)
+        if flags.smoke
+        else {}
+    )
+    made = shop_builder.load(ShopConfig(**size), data_dir=results.out / "shop")
+    known, asked = (
+        Part(part["items"], {name: column[part["user"]] for name, column in made.shoppers.items()})
+        for part in made.sessions
+    )
+    n, rows = made.config.products + 1, np.arange(len(known.events))
+    dim = 8 if flags.smoke else 48
+    models = {
+        "GRU4Rec": GRU4Rec(n, dim, dropout=0.2),
+        "NARM": NARM(n, dim, dim, 0.2, 0.2),
+        "STAMP": STAMP(n, dim, 0.2),
+        "SASRec": SASRec(n, dim, 1, 1, 10, 0.2),
+    }
+    if flags.smoke:
+        models = {"GRU4Rec": models["GRU4Rec"]}
+    cut = int(0.9 * len(rows))
+    parts = taken(known, rows < cut), taken(known, rows >= cut), asked
+    sizes = {"age": len(AGES), "gender": len(GENDERS)}
+    return Data(*parts, n, sizes, "fifth of the sessions", (0, 1, 2, 4), models, 1 if flags.smoke else 8, 128)
+
+
+def of_movielens(flags: Any, results: common.Results) -> Data:
+    """Every user is a row."""
+    ml = movielens.load("ml-1m", manual_dir=flags.data_dir)
+    log = ml.ratings
+    lives = sessions.by_gap(log, 2**40)  # users 1, 2 …; ties in the order of the file
+    first = np.minimum(lives.lengths, 50)
+    events = lives.items[sessions.ranges(lives.offsets[:-1], first)]
+    rows = sessions.pad(Sessions(events, sessions.offsets_of(first)), 50)
+    draw = np.random.default_rng(0).permutation(len(rows)) / len(rows)
+    specs = {name: Categorical() for name in ("age", "gender", "occupation")}
+    fitted = features.fit(specs, ml.users, np.append(False, draw < 0.8))
+    whole = Part(rows, {name: column[1:] for name, column in fitted.transform(ml.users).items()})
+    n = log.num_items
+    models = {"GRU4Rec": GRU4Rec(n, 32, dropout=0.2)}
+    parts = (taken(whole, draw < 0.8), taken(whole, (draw >= 0.8) & (draw < 0.9)), taken(whole, draw >= 0.9))
+    return Data(*parts, n, dict(fitted.sizes), "tenth of the users", (0, 1, 2, 5, 10, 20, 40), models, 8, 32)
+
+
+def taken(part: Part, rows: np.ndarray) -> Part:
+    return Part(part.events[rows], {name: column[rows] for name, column in part.user.items()})
+
+
+def batch(part: Part) -> Batch:
+    """The next event after each."""
+    events = jnp.asarray(part.events)
+    features = {name: jnp.asarray(column) for name, column in part.user.items()}
+    query = Query(jnp.zeros(len(events), jnp.int32), events[:, :-1], features)
+    return Batch(query, events[:, 1:], (events[:, 1:] > 0).astype(jnp.float32), events[:, 1:] > 0)
+
+
+def with_first_event(model: nn.Module) -> Objective:
+    """The softmax over the catalogue of every event that follows another, and of the first one."""
+    following = objectives.next_item_softmax(model)
+    beginning = objectives.every_item(model, losses.softmax_cross_entropy)
+
+    def objective(variables: Variables, key: jax.Array, rows: Batch) -> tuple[jax.Array, Aux]:
+        one, two = jax.random.split(key)
+        value, aux = following(variables, one, rows)
+        first, query = rows.query.history[:, :1], rows.query._replace(history=rows.query.history[:, :0])
+        alone, _ = beginning(variables, two, Batch(query, first, jnp.ones(first.shape), first > 0))
+        events, sessions = rows.where.sum(), (first > 0).sum()
+        value = (value * events + alone * sessions) / jnp.maximum(events + sessions, 1)
+        return value, Aux({"loss": value}, aux.sown)
+
+    return objective
+
+
+def recall(model: nn.Module, part: Part, ask: Sequence[int]) -> Callable[[Variables], jax.Array]:
+    """recall@20 of the event after the first 0, 1 …: `[ask]`, of the sessions that have it."""
+    rows = [np.flatnonzero(part.events[:, known] > 0) for known in ask]
+    row, known = np.concatenate(rows), np.repeat(ask, [len(r) for r in rows])
+    history = np.where(np.arange(max(ask)) < known[:, None], part.events[row, : max(ask)], 0)
+    features = {name: jnp.asarray(column[row]) for name, column in part.user.items()}
+    query = Query(jnp.zeros(len(row), jnp.int32), jnp.asarray(history), features)
+    target = jnp.asarray(part.events[row, known])[:, None]
+    share = jnp.asarray(known == np.array(ask)[:, None], jnp.float32) / np.array([[len(r)] for r in rows])
+    return lambda variables: share @ metrics.recall(evaluation.ranks(model, variables, query, target), k=K)
+
+
+def measured(model: nn.Module, data: Data, seeds: int, first: bool) -> dict[int, np.ndarray]:
+    """recall@20 on the test part by events known, `[seeds]` each."""
+    rows = batch(data.train)
+    steps = data.epochs * -(-len(rows.item) // data.size)
+    optimizer = optax.adam(optax.linear_schedule(0.004, 0.0004, steps))
+    objective = with_first_event(model) if first else objectives.next_item_softmax(model)
+    step = training.make_step(objective, optimizer)
+    ask = [known for known in data.ask if known or first]
+
+    def init(key: jax.Array) -> Any:
+        return training.init_state(key, model, optimizer, rows)
+
+    valid, test = (recall(model, part, ask) for part in (data.valid, data.test))
+
+    def validate(variables: Variables) -> dict[str, jax.Array]:
+        return {"recall": valid(variables).mean()}
+
+    run = loop.run(
+        jax.jit(jax.vmap(lambda state: training.epoch(step, state, rows, data.size)), donate_argnums=0),
+        jax.jit(jax.vmap(init))(sweep.keys(seeds)),
+        data.epochs,
+        evaluate=jax.jit(jax.vmap(validate)),
+        monitor=lambda m: m["recall"],
+        patience=3,
+    )
+    return dict(zip(ask, np.asarray(jax.jit(jax.vmap(test))(run.best)).T, strict=True))
+
+
+def main() -> None:
+    flags, results = common.start(__file__, __doc__, Flags)
+    tfds.disable_progress_bar()
+    seeds = 2 if flags.smoke else flags.seeds
+    for dataset in ("shop",) if flags.smoke else flags.dataset:
+        data = {"shop": of_shop, "ml-1m": of_movielens}[dataset](flags, results)
+        for name, plain in data.models.items():
+            last = PROTOCOL.format(data.ask[-1], data.held_out)
+            if results.values(f"{name}, with - without", dataset, last, "difference"):
+                continue
+            start = time.monotonic()
+            first = name == "GRU4Rec"
+            featured = plain.clone(user_features=data.sizes)
+            without = measured(plain, data, seeds, first)
+            with_them = measured(featured, data, seeds, first)
+            seconds = (time.monotonic() - start) / len(without)
+            for known in without:
+                said = PROTOCOL.format(known, data.held_out)
+                results.add(name, dataset, said, "recall@20", without[known].tolist(), seconds=0.0)
+                results.add(
+                    f"{name}, features", dataset, said, "recall@20", with_them[known].tolist(), seconds=0.0
+                )
+                gain = (with_them[known] - without[known]).tolist()
+                results.add(f"{name}, with - without", dataset, said, "difference", gain, seconds=seconds)
+            print(f"{dataset}: {name} {time.monotonic() - start:.0f} s", flush=True)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()

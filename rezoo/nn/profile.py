@@ -1,0 +1,76 @@
+"""What is known of whoever holds a session: age, gender, region, device.
+
+Every session model takes its `user_features` by this one module, as suits it: a recurrent model
+starts from the vector, an attentive one has it in a memory slot of its own, a convolutional one adds
+it to its stream. Unknown values add nothing, so someone of whom nothing is known has the session
+alone, as if the model had no features.
+"""
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax.numpy as jnp
+from flax.core import FrozenDict
+from jaxtyping import Array, Bool, Float
+
+from rezoo.nn.features import FieldEmbed, checked_column
+from rezoo.types import Query
+
+NO_FEATURES: Mapping[str, int | None] = FrozenDict()
+
+
+class Profile(nn.Module):
+    """The sum of the vectors of a user's features, and whether any of them is known.
+
+    A feature is a column of `query.features`: `[B]`, or `[B M]` with several values; in packed rows,
+    which hold several sessions, one value for each event, `[B L]` or `[B L M]`. A value of 0 is
+    unknown, also of a number: it is the mean of what `data.features.Numeric` makes.
+    """
+
+    features: Mapping[str, int | None]
+    """Rows of each categorical feature's table, None for a number; other columns are passed over."""
+    dim: int
+
+    @nn.compact
+    def __call__(self, query: Query) -> tuple[Float[Array, " B S D"], Bool[Array, " B S"]]:
+        """S is L for packed rows and 1 for all others.
+
+        Raises:
+          ValueError: if a feature has no column, or a column of the other type.
+        """
+        packed = "segment" in query.features
+        columns = {name: checked_column(query.features, name, rows) for name, rows in self.features.items()}
+        if not packed:
+            columns = {name: column[:, None] for name, column in columns.items()}
+        sizes = {name: rows for name, rows in self.features.items() if rows is not None}
+        vectors = FieldEmbed(sizes, self.dim, name="feature")(columns, 2)
+        told = {
+            name: (column != 0).reshape(*column.shape[:2], -1).any(-1) for name, column in columns.items()
+        }
+        total = sum(jnp.where(told[name][..., None], vector, 0.0) for name, vector in vectors.items())
+        return jnp.asarray(total), jnp.stack(list(told.values())).any(0)
+
+
+def with_slots(
+    x: Float[Array, " B L D"],
+    mask: Bool[Array, " B L L"],
+    slots: Float[Array, " B S D"],
+    known: Bool[Array, " B S"],
+) -> tuple[Float[Array, " B L+S D"], Bool[Array, " B L+S L+S"]]:
+    """Events and their mask with memory slots behind them.
+
+    With one slot every event may look at it, with L of them event t at slot t; a slot looks at itself
+    alone, and nobody at a slot of which nothing is known.
+    """
+    size, length, count = x.shape[0], x.shape[1], slots.shape[1]
+    own = jnp.eye(count, dtype=bool)
+    seen = jnp.ones((length, count), bool) if count == 1 else own
+    seen = seen[None] & known[:, None, :]
+    upper = jnp.concatenate([mask, seen], axis=2)
+    lower = jnp.concatenate([jnp.zeros((size, count, length), bool), own[None] & known[:, None, :]], axis=2)
+    return jnp.concatenate([x, slots], axis=1), jnp.concatenate([upper, lower], axis=1)
+
+
+def alone(state: Float[Array, " B D"], known: Bool[Array, " B S"]) -> Float[Array, " B D"]:
+    """The state of an empty session; zeros if nothing is known of its user."""
+    return jnp.where(known[:, :1], state, 0.0)

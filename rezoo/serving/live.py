@@ -1,0 +1,272 @@
+"""Open sessions, served click by click: pure functions of arrays, and a table of who has which slot.
+
+    served = live.serve(model, variables)
+    sessions = live.start(model, served, 100_000)          # one array for all of them
+    slots = live.Slots(100_000, idle=1800)
+
+    observe = jax.jit(partial(live.observe, model), donate_argnums=1)
+    recommend = jax.jit(partial(live.recommend, model), static_argnames="k")
+
+    slot, new = slots.open("visitor 17")                    # if new: sessions = begin(…)
+    sessions = observe(served, sessions, jnp.array([slot]), jnp.array([item]))
+    ids, scores = recommend(served, sessions, jnp.array([slot]), k=10)
+
+A model with `step` keeps its state, and a click costs the same however long the session is; of all
+others the last `length` events are kept, from which they score. Either way the answer is that of
+`evaluation.recommend` for the same events (the last `length`, where the model has no `step`). Donate
+the sessions, so that a click rewrites its row in place.
+
+Slots of one call differ from each other; one below 0 or beyond the last is padding: nothing is
+observed there, and the answer is that of an empty session of nobody.
+"""
+
+import time
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rezoo import evaluation
+from rezoo.types import Query, Variables
+
+
+class Served(NamedTuple):
+    """What a model is asked with, made once: arrays only."""
+
+    variables: Variables
+    table: Float[Array, " D N"] | None
+    """A retriever's item vectors, a column each: one query then reads them twice as fast."""
+
+
+class Sessions(NamedTuple):
+    """Every open session, S slots: arrays only, to be donated."""
+
+    user: Int[Array, " S"]
+    features: dict[str, Array]
+    """What is known of the user, as in a `Query`; leading axis S."""
+    ring: Int[Array, " S L"]
+    """Event n of a session stands at n mod L."""
+    count: Int[Array, " S"]
+    """Events so far; those before the last L are forgotten, but for a model with `step`."""
+    carry: Any
+    """State of a model with `step`, leading axis S; None for all others."""
+
+
+def serve(model: nn.Module, variables: Variables) -> Served:
+    """Prepare to ask a model; again when the catalogue grew, which open sessions survive."""
+    retriever = hasattr(model, "encode") and hasattr(model, "table")
+    return Served(variables, _apply(model, variables, method="table").T if retriever else None)
+
+
+def start(
+    model: nn.Module, served: Served, slots: int, *, length: int = 50, like: Query | None = None
+) -> Sessions:
+    """Sessions of which none has begun: empty, of an unknown user.
+
+    Args:
+      model: any `Scorer`.
+      served: by `serve`.
+      slots: sessions that can be open at once.
+      length: newest events of each that are kept.
+      like: a query of one row, whose columns give those of the sessions; needed for `user_features`.
+
+    Raises:
+      ValueError: if there would be no slot or no event, or a user feature has no column in `like`.
+    """
+    if slots < 1 or length < 1:
+        raise ValueError(f"slots = {slots} and length = {length} must be 1 or more")
+    features = {} if like is None else like.features
+    missing = [name for name in getattr(model, "user_features", {}) if name not in features]
+    if missing:
+        raise ValueError(
+            f"{type(model).__name__} reads the user features {', '.join(missing)}: give `like`, a query of "
+            "one row with these columns"
+        )
+    zero = jnp.zeros(1, jnp.int32)
+    nobody = Query(zero, zero[:, None], jax.tree.map(lambda x: jnp.zeros_like(x[:1]), features))
+    carry = _apply(model, served.variables, nobody, method="begin") if hasattr(model, "step") else None
+    row = Sessions(nobody.user, nobody.features, jnp.zeros((1, length), jnp.int32), zero, carry)
+    return jax.tree.map(lambda x: jnp.repeat(x, slots, axis=0), row)
+
+
+def begin(
+    model: nn.Module, served: Served, sessions: Sessions, slot: Int[Array, " B"], query: Query
+) -> Sessions:
+    """New sessions at these slots, whatever was there: of the query's users, after its history.
+
+    Raises:
+      ValueError: if the query has other columns than the sessions.
+    """
+    if set(query.features) != set(sessions.features):
+        raise ValueError(
+            f"the query has the columns {sorted(query.features)}, the sessions {sorted(sessions.features)}: "
+            "give both the same (`like` of `start`)"
+        )
+    carry = None
+    if sessions.carry is not None:
+        carry = _apply(model, served.variables, query, method="begin")
+    ring = jnp.zeros((len(slot), sessions.ring.shape[1]), jnp.int32)
+    new = Sessions(query.user, query.features, ring, jnp.zeros_like(slot), carry)
+    sessions = _written(sessions, _placed(sessions, slot), new)
+
+    def event(sessions: Sessions, item: Array) -> tuple[Sessions, None]:
+        return observe(model, served, sessions, slot, item), None
+
+    return jax.lax.scan(event, sessions, query.history.T)[0]
+
+
+def observe(
+    model: nn.Module, served: Served, sessions: Sessions, slot: Int[Array, " B"], item: Int[Array, " B"]
+) -> Sessions:
+    """The sessions after one more event in each of these slots.
+
+    An item that the model does not know (0, below, or beyond the catalogue) is left out, as it is in
+    the histories of training.
+    """
+    known = (item > 0) & (item < num_items(model, served))
+    slot = _placed(sessions, jnp.where(known, slot, -1))
+    row = _read(sessions, slot)
+    place = row.count % sessions.ring.shape[1]
+    carry = row.carry
+    if carry is not None:
+        carry = _apply(model, served.variables, carry, item, method="step")
+    return sessions._replace(
+        ring=sessions.ring.at[slot, place].set(item, mode="drop"),
+        count=sessions.count.at[slot].add(1, mode="drop"),
+        carry=_written(sessions.carry, slot, carry),
+    )
+
+
+def recommend(
+    model: nn.Module,
+    served: Served,
+    sessions: Sessions,
+    slot: Int[Array, " B"],
+    k: int,
+    exclude: Int[Array, " B E"] | None = None,
+) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
+    """The k best items for each of these sessions and their scores, best first.
+
+    Where fewer than k items can be recommended, the list ends with id 0 and score -inf. `exclude` is
+    what must not be in it, 0 = padding; `queries(sessions, slot).history` for what was clicked.
+
+    Raises:
+      ValueError: if k is less than 1.
+    """
+    if k < 1:
+        raise ValueError(f"k = {k}: a list has 1 place or more")
+    score = scores(model, served, sessions, slot).at[:, 0].set(-jnp.inf)
+    if exclude is not None:
+        row = jnp.arange(score.shape[0])[:, None]
+        score = score.at[row, jnp.maximum(exclude, 0)].set(-jnp.inf, mode="drop")
+    top, ids = jax.lax.top_k(score, min(k, score.shape[1]))
+    beyond = ((0, 0), (0, k - top.shape[1]))
+    top = jnp.pad(top, beyond, constant_values=-jnp.inf)
+    return jnp.where(jnp.isneginf(top), 0, jnp.pad(ids, beyond)), top
+
+
+def scores(
+    model: nn.Module, served: Served, sessions: Sessions, slot: Int[Array, " B"]
+) -> Float[Array, " B N"]:
+    """The score of every item for each of these sessions; column 0 belongs to no item."""
+    if served.table is None:
+        return evaluation.score_all(model, served.variables, queries(sessions, slot))
+    if sessions.carry is None:
+        state = _apply(model, served.variables, queries(sessions, slot), method="encode")
+    else:
+        carry = _read(sessions, _placed(sessions, slot)).carry
+        state = _apply(model, served.variables, carry, method="state")
+    return state @ served.table
+
+
+def queries(sessions: Sessions, slot: Int[Array, " B"]) -> Query:
+    """These sessions as a `Query`: their users, and their newest events, oldest first."""
+    row = _read(sessions, _placed(sessions, slot))
+    length = row.ring.shape[1]
+    step = jnp.arange(length)[None]
+    kept = jnp.minimum(row.count, length)[:, None]
+    events = jnp.take_along_axis(row.ring, (row.count[:, None] - kept + step) % length, axis=1)
+    return Query(row.user, jnp.where(step < kept, events, 0), row.features)
+
+
+def num_items(model: nn.Module, served: Served) -> int:
+    """Rows of the catalogue, id 0 included."""
+    if served.table is not None:
+        return served.table.shape[1]
+    return evaluation.catalogue_size(model, served.variables)
+
+
+class FullError(RuntimeError):
+    """Every slot has an open session, and none has been idle for long enough."""
+
+
+class Slots:
+    """Which slot each open session has, by a key of the caller's. Lives on the host.
+
+    A session that has been idle for `idle` seconds is over: its slot is free for another, and its key
+    begins a new session when it comes back.
+    """
+
+    def __init__(self, size: int, *, idle: float = 1800.0, clock: Callable[[], float] = time.monotonic):
+        self.size, self.idle, self._clock = size, idle, clock
+        self._open: dict[Hashable, tuple[int, float]] = {}  # slot and last use, least recent first
+        self._free = list(range(size - 1, -1, -1))
+
+    def __len__(self) -> int:
+        """Open sessions."""
+        return len(self._open)
+
+    def open(self, key: Hashable) -> tuple[int, bool]:
+        """The slot of a session, and whether it is new: then `begin` it.
+
+        Raises:
+          FullError: if it would be new and there is no slot for it.
+        """
+        now = self._clock()
+        self._evict(now)
+        new = key not in self._open
+        if new and not self._free:
+            oldest = now - next(iter(self._open.values()))[1]
+            raise FullError(
+                f"all {self.size} slots have an open session, the most idle one for {oldest:.0f} of "
+                f"{self.idle:.0f} s: start with more slots, a shorter `idle`, or close sessions"
+            )
+        slot = self._free.pop() if new else self._open.pop(key)[0]
+        self._open[key] = slot, now
+        return slot, new
+
+    def close(self, key: Hashable) -> None:
+        """End a session.
+
+        Raises:
+          KeyError: if it is not open.
+        """
+        self._free.append(self._open.pop(key)[0])
+
+    def _evict(self, now: float) -> None:
+        while self._open:
+            key, (_, used) = next(iter(self._open.items()))
+            if now - used < self.idle:
+                return
+            self.close(key)
+
+
+def _placed(sessions: Sessions, slot: Int[Array, " B"]) -> Int[Array, " B"]:
+    """Slots with padding beyond the last one, where reading gives 0 and writing does nothing."""
+    return jnp.where(slot < 0, len(sessions.count), slot)
+
+
+def _read(sessions: Sessions, slot: Int[Array, " B"]) -> Sessions:
+    return jax.tree.map(lambda x: x.at[slot].get(mode="fill", fill_value=0), sessions)
+
+
+def _written(old: Any, slot: Int[Array, " B"], new: Any) -> Any:
+    return jax.tree.map(lambda x, row: x.at[slot].set(row, mode="drop"), old, new)
+
+
+def _apply(model: nn.Module, variables: Variables, *inputs: Any, method: str) -> Any:
+    """`model.apply`, which without mutable collections gives the output alone."""
+    return model.apply(variables, *inputs, method=method)

@@ -1,0 +1,201 @@
+"""Live sessions say what batch scoring says of the same events, in whatever order they come."""
+
+import functools
+from collections import defaultdict
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import init, noisy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rezoo import evaluation
+from rezoo.data.sessions import Sessions
+from rezoo.models import (
+    NARM,
+    STAMP,
+    VSKNN,
+    Caser,
+    GRU4Rec,
+    NextItNet,
+    SASRec,
+    SessionPopularity,
+)
+from rezoo.models.baselines import popularity
+from rezoo.models.session import neighbours
+from rezoo.nn.recurrent import LSTM
+from rezoo.serving import live
+from rezoo.types import Query
+
+ITEMS, SLOTS, L, K = 11, 4, 3, 13
+PEOPLE = {"age": 4, "income": None}
+PAST = Sessions(np.array([1, 2, 3, 4, 5, 2, 3, 6, 7, 8], np.int32), np.array([0, 3, 5, 8, 10]))
+MODELS = {
+    "GRU4Rec": GRU4Rec(ITEMS, 4),
+    "GRU4Rec-LSTM-features": GRU4Rec(ITEMS, 4, 2, LSTM, user_features=PEOPLE),
+    "NARM-features": NARM(ITEMS, 4, 5, user_features=PEOPLE),
+    "STAMP-features": STAMP(ITEMS, 4, user_features=PEOPLE),
+    "SASRec-features": SASRec(ITEMS, 4, max_length=L, user_features=PEOPLE),
+    "Caser-users": Caser(ITEMS, 4, 7, 3, 2, 2),
+    "NextItNet": NextItNet(ITEMS, 4, (1, 2), 2),
+    "VSKNN": VSKNN(ITEMS, 5, 3, 4),
+    "SessionPopularity": SessionPopularity(ITEMS),
+}
+FITTED = {
+    "VSKNN": neighbours.fit(PAST, ITEMS, recent=3, longest=4),
+    "SessionPopularity": popularity.fit(PAST.items, ITEMS),
+}
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def who(users, history=None):
+    """A query of users whose features follow from their numbers; user 0 has none."""
+    users = np.asarray(users, np.int32)
+    features = {"age": jnp.asarray(users % 4), "income": jnp.asarray(users / 4, jnp.float32)}
+    history = np.zeros((len(users), 0), np.int32) if history is None else np.asarray(history, np.int32)
+    return Query(jnp.asarray(users), jnp.asarray(history), features)
+
+
+def ints(*values):
+    return jnp.array(values, jnp.int32)
+
+
+class Desk:
+    """A model's compiled functions, and the state they start from."""
+
+    def __init__(self, name):
+        self.model = MODELS[name]
+        asked = who([1], [[1, 2, 0]])
+        params = FITTED.get(name) or {"params": noisy(init(self.model, asked, ints(1))["params"], 0.3)}
+        self.served = live.serve(self.model, params)
+        self.observe = jax.jit(functools.partial(live.observe, self.model), donate_argnums=1)
+        self.begin = jax.jit(functools.partial(live.begin, self.model), donate_argnums=1)
+        self.recommend = jax.jit(functools.partial(live.recommend, self.model), static_argnums=3)
+        self.scores = jax.jit(functools.partial(live.scores, self.model))
+        self.whole = jax.jit(functools.partial(evaluation.recommend, self.model), static_argnums=2)
+
+        self.empty = live.start(self.model, self.served, SLOTS, length=L, like=who([0]))
+
+    def start(self):
+        return jax.tree.map(jnp.copy, self.empty)  # for a step takes the memory of its sessions
+
+
+desk = functools.cache(Desk)
+begins = st.tuples(st.just("begin"), st.integers(0, SLOTS - 1), st.integers(0, 6))
+clicks = st.tuples(st.just("click"), st.integers(0, SLOTS - 1), st.integers(-1, ITEMS + 2))
+
+
+@every_model
+@given(events=st.lists(clicks | clicks | clicks | begins, max_size=20))
+@settings(max_examples=15)
+def test_any_interleaving_is_answered_as_batch_scoring_answers(name, events):
+    at = desk(name)
+    sessions, users, past = at.start(), [0] * SLOTS, defaultdict(list)
+    for kind, slot, value in events:
+        if kind == "begin":
+            sessions = at.begin(at.served, sessions, ints(slot), who([value]))
+            users[slot], past[slot] = value, []
+        else:
+            sessions = at.observe(at.served, sessions, ints(slot, -1), ints(value, 5))
+            past[slot] += [value] if 0 < value < ITEMS else []
+    kept = 20 if name.startswith("GRU") else L
+    history = np.zeros((SLOTS, kept), np.int32)
+    for slot, items in past.items():
+        history[slot, : len(items[-kept:])] = items[-kept:]
+    ids, scores = at.recommend(at.served, sessions, jnp.arange(SLOTS), K)
+    expected, values = at.whole(at.served.variables, who(users, history), K)
+    np.testing.assert_allclose(scores, values, rtol=1e-4, atol=1e-5)
+    score = np.asarray(at.scores(at.served, sessions, jnp.arange(SLOTS)))
+    assert (np.sort(ids[:, : ITEMS - 1], axis=1) == np.arange(1, ITEMS)).all() and (
+        ids[:, ITEMS - 1 :] == 0
+    ).all()
+    for row, (ours, theirs) in enumerate(zip(np.asarray(ids), np.asarray(expected), strict=True)):
+        np.testing.assert_allclose(score[row, ours], score[row, theirs], rtol=1e-4, atol=1e-5)  # but for ties
+
+
+@every_model
+def test_a_session_that_begins_with_a_past_is_the_session_that_had_it(name):
+    at = desk(name)
+    one = at.begin(at.served, at.start(), ints(2, 0), who([3, 5], [[4, 2, 9, 0], [0, 6, 12, 0]]))
+    two = at.begin(at.served, at.start(), ints(2, 0), who([3, 5]))
+    for items in ((4, 0), (2, 6), (9, -1)):
+        two = at.observe(at.served, two, ints(2, 0), ints(*items))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one, two)
+    history = live.queries(one, ints(2, 0, -1, SLOTS)).history
+    assert history.tolist() == [[4, 2, 9], [6, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_the_newest_events_are_kept():
+    at = desk("STAMP-features")
+    sessions = at.begin(at.served, at.start(), ints(1), who([1], [[1, 2, 3, 4, 5]]))
+    assert live.queries(sessions, ints(1)).history.tolist() == [[3, 4, 5]]
+
+
+def test_what_is_excluded_is_in_no_list_and_nothing_is_made_up():
+    at = desk("GRU4Rec")
+    sessions = at.observe(at.served, at.start(), ints(0), ints(7))
+    ids, scores = at.recommend(at.served, sessions, ints(0, -1), K, jnp.array([[7, 3, 0], [-2, 99, 0]]))
+    assert sorted(ids[0].tolist()) == [0] * 5 + [1, 2, 4, 5, 6, 8, 9, 10]
+    assert np.isneginf(scores[0, 8:]).all() and np.isfinite(scores[0, :8]).all()
+    assert sorted(ids[1].tolist()) == [0, 0, 0, *range(1, 11)]  # padding is answered as nobody's session
+
+
+def test_a_grown_catalogue_is_served_and_open_sessions_survive():
+    at, longer = desk("SessionPopularity"), SessionPopularity(ITEMS + 1)
+    sessions = at.observe(at.served, at.start(), ints(0), ints(7))
+    served = live.serve(longer, popularity.fit(np.append(PAST.items, ITEMS), ITEMS + 1))
+    sessions = live.observe(longer, served, sessions, ints(0), ints(ITEMS))
+    ids, _ = live.recommend(longer, served, sessions, ints(0), 2)
+    assert set(ids[0].tolist()) == {7, ITEMS}
+
+
+def test_bad_input_is_refused_by_name():
+    at = desk("GRU4Rec-LSTM-features")
+    with pytest.raises(ValueError, match="age, income: give `like`"):
+        live.start(at.model, at.served, SLOTS)
+    with pytest.raises(ValueError, match="slots = 0"):
+        live.start(at.model, at.served, 0, like=who([0]))
+    with pytest.raises(ValueError, match=r"columns \[\], the sessions \['age', 'income'\]"):
+        live.begin(at.model, at.served, at.start(), ints(0), who([1])._replace(features={}))
+    with pytest.raises(ValueError, match="k = 0"):
+        live.recommend(at.model, at.served, at.start(), ints(0), 0)
+
+
+def test_slots_are_recycled_and_idle_sessions_end():
+    now = [0.0]
+    slots = live.Slots(2, idle=10.0, clock=lambda: now[0])
+    assert slots.open("a") == (0, True) and slots.open("b") == (1, True)
+    now[0] = 6.0
+    assert slots.open("a") == (0, False)
+    with pytest.raises(
+        live.FullError, match="all 2 slots have an open session, the most idle one for 6 of 10 s"
+    ):
+        slots.open("c")
+    now[0] = 11.0
+    assert slots.open("c") == (1, True) and len(slots) == 2  # b was idle for 11 s, a for 5
+    slots.close("a")
+    assert slots.open("b") == (0, True)
+    now[0] = 30.0
+    assert slots.open("c")[1] and len(slots) == 1
+    with pytest.raises(KeyError):
+        slots.close("b")
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 6), st.floats(0, 4)), max_size=40))
+def test_two_open_sessions_never_share_a_slot(visits):
+    now, used = [0.0], {}
+    slots = live.Slots(3, idle=5.0, clock=lambda: now[0])
+    for key, pause in visits:
+        now[0] += pause
+        open_now = {other for other, (_, last) in used.items() if now[0] - last < 5.0}
+        if key not in open_now and len(open_now) == 3:
+            with pytest.raises(live.FullError):
+                slots.open(key)
+            continue
+        slot, new = slots.open(key)
+        assert new == (key not in open_now)
+        assert slot not in {used[other][0] for other in open_now - {key}}
+        used[key] = slot, now[0]
