@@ -1,4 +1,4 @@
-"""Every notebook is a pair in step, without outputs, and has what a lesson needs. CI runs them with nbmake."""
+"""Every notebook is a pair in step, without outputs, and has what a lesson needs; nbmake runs them."""
 
 import re
 from pathlib import Path
