@@ -127,7 +127,7 @@ plt.show()
 # validation part (notebook 4). In `rezoo` a loss is a function, so the *choice* of a loss can be a number
 # like any other, and losses × rates × seeds are one program: 5 × 3 × 2 = 30 runs, compiled once.
 #
-# The task: rank the purchases to come. Each purchase known is put in a list with 8 products drawn at
+# The task: rank the purchases to come. Each purchase known is put in a list with 4 products drawn at
 # random.
 
 # %%
