@@ -388,9 +388,10 @@ axis.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Ids win where they are known, though not by much; features win where they are all there is. The distance
-# to the oracle grows to the right: features tell only a part of a taste. The rest has to be earned by
-# showing something and watching, which is another field, exploration (探索).
+# Where shopper and product are known, ids carry a model far. Where one of them is new, features are all
+# there is, and they tell but a part: the distance to the oracle grows to the right, and with both new
+# little is left but the mean. The rest has to be earned by showing something and watching, which is another
+# field, exploration (探索).
 #
 # ## Exercises
 #
