@@ -198,7 +198,7 @@ plt.show()
 
 # %% [markdown]
 # Read it from left to right. With a few ratings a shopper, taste cannot be told from chance, and
-# factorization is even a little worse than averages: it takes chance for taste. Then every doubling of the
+# factorization is even worse than averages: it takes chance for taste. Then every doubling of the
 # evidence buys something, while the biases soon have nothing left to learn. The oracle's line is the floor.
 #
 # ## 3 Popularity bias
