@@ -3,12 +3,14 @@
     shop = shop_builder.load(ShopConfig(), data_dir="runs/shop")
     shop.ratings.train["stars"]
 
+or, where a small one is wanted for a moment, `draw(ShopConfig(shoppers=500))`.
+
 What depends on chance is drawn from `fold_in(key, chunk)`, so a shop of any size takes the memory
 of a chunk to make, and the same seed makes the same shop.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,17 +71,33 @@ def load(config: ShopConfig | None = None, seed: int = 0, *, data_dir: str | Pat
         config=_builder_config(config, seed), data_dir=str(data_dir), file_format="array_record"
     )
     builder.download_and_prepare()
-    world = shop.world(jax.random.key(seed), config)
 
-    def columns(name: str) -> Columns:
-        chunks = list(builder.as_data_source(name))  # pyright: ignore[reportCallIssue]
+    def columns(task: str, part: str) -> Columns:
+        chunks = list(builder.as_data_source(f"{task}_{part}"))  # pyright: ignore[reportCallIssue]
         whole = {field: np.concatenate([chunk[field] for chunk in chunks]) for field in chunks[0]}
         if len(whole["items"]):
             whole["items"] = whole["items"].reshape(-1, config.session_length)
         return {field: column for field, column in whole.items() if len(column)}
 
-    def parts(name: str) -> Parts:
-        return Parts(columns(f"{name}_train"), columns(f"{name}_test"))
+    return _shop(config, seed, columns)
+
+
+def draw(config: ShopConfig | None = None, seed: int = 0) -> Shop:
+    """The shop of `load`, drawn into memory and kept nowhere: for a small one, in a notebook or a test."""
+    config = config or ShopConfig()
+
+    def columns(task: str, part: str) -> Columns:
+        drawn = list(chunks(config, seed, task, part))
+        return {field: np.concatenate([chunk[field] for chunk in drawn]) for field in drawn[0]}
+
+    return _shop(config, seed, columns)
+
+
+def _shop(config: ShopConfig, seed: int, columns: Callable[[str, str], Columns]) -> Shop:
+    world = shop.world(jax.random.key(seed), config)
+
+    def parts(task: str) -> Parts:
+        return Parts(columns(task, "train"), columns(task, "test"))
 
     return Shop(
         config,
@@ -87,9 +105,7 @@ def load(config: ShopConfig | None = None, seed: int = 0, *, data_dir: str | Pat
         {"age": np.asarray(world.age), "gender": np.asarray(world.gender)},
         {"category": np.asarray(world.category), "log_price": np.asarray(world.log_price)},
         shop.product_names(np.asarray(world.category), seed),
-        parts("ratings"),
-        parts("impressions"),
-        parts("sessions"),
+        *map(parts, TASKS),
     )
 
 
