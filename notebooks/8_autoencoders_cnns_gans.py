@@ -452,9 +452,9 @@ plt.show()
 
 # %% [markdown]
 # All three are ahead of the last click's followers. The two networks come out above VSKNN, but 500 sessions,
-# with a standard error of 0.022, cannot tell them apart: a shop that keeps its sessions has VSKNN for nothing. The
-# right picture shows what each can see. Caser's window ends after five clicks. NextItNet reads all of them,
-# and eight clicks back strongly, as its layer with dilation 8 looks exactly there.
+# with a standard error of 0.022, cannot tell them apart: a shop that keeps its sessions has VSKNN for
+# nothing. The right picture shows what each network can see. Caser's window ends after five clicks. NextItNet
+# reads all of them, and eight clicks back strongly, as its layer with dilation 8 looks exactly there.
 #
 # ## Exercises
 #
