@@ -9,6 +9,18 @@ group's tasks nor the income nor the survey's weight of a row are among its feat
 Every model has about as many parameters between the embeddings and the scores, the single-task network
 for each task, and the same learning rate; each run's epoch is chosen on the validation half, by the
 mean AUC of its tasks. A gain is the difference to the single-task network of the same seed.
+
+AUC of the tasks, 5 seeds, nine minutes on 2 busy CPU cores:
+
+                    income, never married       college, never married
+    SingleTask      .9491, .9947                .8912, .9945
+    SharedBottom    .9474, .9946                .8898, .9945
+    MMoE            .9478, .9946                .8890, .9945
+    PLE             .9480, .9946                .8893, .9945
+
+A network for each task alone is better at income and college by .001 to .002, which is 2.7 to 15 standard
+errors; never married is the same for all. The tasks' gradients are at right angles (cosines of -.03 to
+.05): they have little to tell each other, and share their parameters.
 """
 
 import time

@@ -35,11 +35,11 @@ import numpy as np
 import optax
 from movielens_mf import synthetic
 
-from rezoo import evaluation, losses, metrics, objectives, training
+from rezoo import evaluation, losses, metrics, objectives, sampling, training
 from rezoo.data import movielens, split
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
-from rezoo.models import EASE, IALS, ItemKNN, MultDAE, MultVAE, Popularity
+from rezoo.models import EASE, FISM, IALS, ItemKNN, MultDAE, MultVAE, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.models.factorization import ease, ials, item_knn
 from rezoo.types import Batch, Query, Step, TrainState, Variables
@@ -136,6 +136,28 @@ def mult_dae(data: Data, at: Sizes, seed: int, dropout: float) -> Fitted:
     return network(model, lambda _: training.make_step(likelihood, optimizer), optimizer, data, at, seed)
 
 
+def of_fism(data: Data, at: Sizes, seed: int, alpha: float) -> Fitted:
+    """BPR on every purchase beside four items drawn uniformly; a user's history is looked up by row."""
+    model = FISM(data.num_items, at.latent, alpha)
+    history = jnp.asarray(data.history)
+    row, column = np.nonzero(data.history)
+    users = Query(jnp.asarray(row), jnp.zeros((len(row), 0), jnp.int32), {})
+    item = jnp.asarray(data.history[row, column])
+    rows = Batch(users, item, jnp.ones(len(row)), jnp.ones(len(row), bool))
+    bpr = objectives.l2(objectives.sampled(model, losses.bpr, sampling.uniform(data.num_items), 4), 1e-4)
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> Any:
+        query = batch.query._replace(history=history[batch.query.user])
+        return bpr(variables, key, batch._replace(query=query))
+
+    optimizer = optax.adam(3e-3)
+    state = training.init_state(jax.random.key(seed), model, optimizer, rows)
+    step = training.make_step(objective, optimizer)
+    run = jax.jit(lambda state, rows: training.fit(step, state, rows, num_epochs=8, batch_size=1024)[0])
+    variables = run(state, rows).variables
+    return lambda known: (model, variables, asked(known))
+
+
 def of_ease(data: Data, at: Sizes, seed: int, l2: float) -> Fitted:
     variables = ease.fit(data.history, data.num_items, l2=l2)
     return lambda known: (EASE(data.num_items), variables, asked(known))
@@ -193,6 +215,7 @@ MODELS = {
         tuple({"unobserved": a, "l2": b} for a, b in ((0.1, 0.003), (0.3, 0.003), (0.1, 0.01))),
         True,
     ),
+    "FISM": Entry(of_fism, tuple({"alpha": alpha} for alpha in (0.4, 0.7, 1.0)), True),
     "MultDAE": Entry(mult_dae, tuple({"dropout": rate} for rate in (0.3, 0.5, 0.7)), True),
 }
 

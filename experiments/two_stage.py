@@ -48,7 +48,7 @@ class Size(NamedTuple):
     epochs: int
 
 
-WHOLE = Size(shop.ShopConfig(20_000, 1_000_000, 20, 3_000_000, 1, dim=6), 16, 300, 3)
+WHOLE = Size(shop.ShopConfig(4_000, 1_000_000, 20, 1_000_000, 1, dim=6), 16, 300, 2)
 SMOKE = Size(shop.ShopConfig(200, 2_000, 20, 20_000, 1, dim=6), 100, 20, 1)
 
 

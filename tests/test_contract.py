@@ -25,6 +25,7 @@ from rezoo.models import (
     DNN,
     EASE,
     ESMM,
+    FISM,
     FM,
     GMF,
     IALS,
@@ -107,6 +108,7 @@ class Case(NamedTuple):
 CASES = {
     "MF": Case(MF(USERS, ITEMS, 4), "pairwise"),
     "BiasedMF": Case(BiasedMF(USERS, ITEMS, 4, mean=3.0)),
+    "FISM": Case(FISM(ITEMS, 4), "pairwise"),
     "SVDpp": Case(SVDpp(USERS, ITEMS, 4, mean=3.0)),
     "GMF": Case(GMF(USERS, ITEMS, 4), "pairwise"),
     "MLP": Case(MLP(USERS, ITEMS, (8, 4), dropout=0.3), "pairwise"),

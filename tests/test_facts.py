@@ -14,6 +14,7 @@ from rezoo.models import (
     CFGAN,
     DIN,
     ESMM,
+    FISM,
     GMF,
     MLP,
     NARM,
@@ -77,6 +78,34 @@ def test_cooccurrence_counts_what_followed(memory):
         events = [i for i in history if i > 0][::-1][:memory]
         np.testing.assert_array_equal(np.floor(score[row]), sum((follows[i] for i in events), np.zeros(6)))
     assert score[3].argmax() == 1  # popularity decides where nothing is known
+
+
+@pytest.mark.parametrize("memory", [1, 3])
+def test_cooccurrence_counts_a_long_slate_as_it_counts_pairs(memory):
+    rng = np.random.default_rng(0)
+    variables = cooccurrence.fit(rng.zipf(1.3, (200, 8)) % 400, 400, window=2)
+    model = CoOccurrence(400, len(variables["params"]["follower"]), memory)
+    asked = query([[1, 2, 3], [7, 0, 0], [0, 0, 0], [399, 1, 500]])
+    slate = jnp.tile(jnp.arange(402, dtype=jnp.int32), (4, 1))
+    whole = np.asarray(apply(model, variables, asked, slate))
+    followers = np.diff(variables["params"]["offset"]).max()
+    assert cooccurrence.LONG < 402 and followers > cooccurrence.AT_ONCE
+    for part in (slate[:, :200], slate[:, 200:401]):
+        np.testing.assert_allclose(apply(model, variables, asked, part), whole[:, part[0]], rtol=1e-6)
+
+
+def test_fism_equals_its_equation_and_leaves_the_item_itself_out_while_it_trains():
+    model, asked = FISM(7, 3, 0.3), query([[2, 5, 3], [4, 0, 0], [0, 0, 0]])
+    item = jnp.array([[5, 1], [4, 6], [1, 2]], jnp.int32)
+    params = noisy(init(model, asked, item)["params"], 0.4)
+    p, q = params["taken"]["rows"]["embedding"], params["item"]["embedding"]
+    for rngs, leaves_out in ({}, False), ({"rngs": {"dropout": jax.random.key(0)}}, True):
+        score = apply(model, {"params": params}, asked, item, **rngs)
+        for (row, place), i in np.ndenumerate(item):
+            others = [j for j in np.asarray(asked.history[row]) if j > 0 and not (leaves_out and j == i)]
+            state = sum((p[j] for j in others), np.zeros(3)) * max(len(others), 1) ** -0.3
+            expected = params["item_bias"]["embedding"][i, 0] + state @ q[i]
+            np.testing.assert_allclose(score[row, place], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_neumf_without_its_mlp_is_a_weighted_inner_product():

@@ -164,7 +164,8 @@ def _content(file: Path, member: str) -> bytes:
 
 def _read_parquet(file: Any, name: str) -> Columns:
     try:
-        return _from_arrow(pyarrow.parquet.read_table(file), name)
+        # Buffering the file in advance would hold it in memory beside the columns.
+        return _from_arrow(pyarrow.parquet.read_table(file, pre_buffer=False), name)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{name} is no complete Parquet file ({error}): write or fetch it again") from error
 

@@ -59,11 +59,14 @@ class Ids:
             return np.where(whole, self.encode(np.where(whole, values, 0).astype(np.int64)), 0).astype(
                 np.int32
             )
-        known = pa.array(self.raw)
-        place = pc.index_in(  # pyright: ignore[reportAttributeAccessIssue]
-            pa.array(values.ravel()).cast(known.type), value_set=known
-        )
-        return np.add(place.fill_null(-1).to_numpy(), 1, dtype=np.int32).reshape(values.shape)
+        known, flat = pa.array(self.raw), values.ravel()
+        dense = np.empty(flat.shape, np.int32)
+        block = max(1 << 20, 4 * self.size)  # so that long columns are not held four times over
+        for at in range(0, len(flat), block):
+            some = pa.array(flat[at : at + block]).cast(known.type)
+            place = pc.index_in(some, value_set=known)  # pyright: ignore[reportAttributeAccessIssue]
+            dense[at : at + block] = place.fill_null(-1).to_numpy() + 1
+        return dense.reshape(values.shape)
 
     def decode(self, dense: ArrayLike) -> np.ndarray:
         """Raw ids, of any shape.

@@ -46,9 +46,9 @@ def seconds(
     if unit is not None and unit not in PER_SECOND:
         raise DataError(f"{source}, column {column!r}: unit {unit!r} is not one of {list(PER_SECOND)}")
     if unit is None:
-        size = np.abs(values.astype(np.float64)).max(initial=0)
+        size = max(abs(float(values.min(initial=0))), abs(float(values.max(initial=0))))
         unit = next((name for name, n in PER_SECOND.items() if size < 1e11 * n), "ns")
-    return (values // PER_SECOND[unit]).astype(np.int64)
+    return (values // PER_SECOND[unit]).astype(np.int64, copy=False)
 
 
 def _from_text(values: np.ndarray, source: str, column: str) -> np.ndarray:

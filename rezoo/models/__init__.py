@@ -1,7 +1,7 @@
 """The models, one file each, in families: baselines, factorization, rating, ranking, session."""
 
 from rezoo.models.baselines import CoOccurrence, FeatureKNN, Popularity, SessionPopularity
-from rezoo.models.factorization import EASE, FM, IALS, MF, BiasedMF, FeatureMF, ItemKNN, SVDpp
+from rezoo.models.factorization import EASE, FISM, FM, IALS, MF, BiasedMF, FeatureMF, ItemKNN, SVDpp
 from rezoo.models.ranking import (
     AFM,
     DIN,
@@ -39,6 +39,7 @@ __all__ = [
     "DNN",
     "EASE",
     "ESMM",
+    "FISM",
     "FM",
     "GMF",
     "IALS",

@@ -5,9 +5,10 @@ system", https://jmlr.org/papers/v6/shani05a.html), counted over a window. Where
 followed, popularity decides, which also breaks ties.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -15,6 +16,9 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn.features import over
 from rezoo.nn.pairs import find
 from rezoo.types import Query
+
+LONG, AT_ONCE = 256, 64
+"""Slates longer than this are counted by going through what followed, this many at once."""
 
 
 class CoOccurrence(nn.Module):
@@ -32,16 +36,53 @@ class CoOccurrence(nn.Module):
         follower = self.param("follower", zeros, (self.num_pairs,), jnp.int32)
         count = self.param("count", zeros, (self.num_pairs,))
         share = self.param("share", zeros, (self.num_items,))
+        pairs = Pairs(offset, follower, count)
         length = (query.history > 0).sum(axis=1)
         score = share.at[item].get(mode="fill", fill_value=0.0)
         for back in range(1, self.memory + 1):
             at = jnp.maximum(length - back, 0)[:, None]
-            last = jnp.take_along_axis(query.history, at, axis=1)
-            last = jnp.where((length >= back)[:, None], last, 0)
-            row = over(last, item)[..., 0]
-            place = find(offset, follower, jnp.where(row < self.num_items, row, 0), item)
-            score += jnp.where(place < 0, 0.0, count[place])
+            last = jnp.take_along_axis(query.history, at, axis=1)[:, 0]
+            last = jnp.where((length >= back) & (last < self.num_items), last, 0)
+            score += (
+                pairs.listed(last, item)
+                if item[0].size > LONG and self.num_pairs
+                else pairs.sought(last, item)
+            )
         return score
+
+
+class Pairs(NamedTuple):
+    """How often each item followed each, by the item that went before."""
+
+    offset: Int[Array, " N+1"]
+    follower: Int[Array, " P"]
+    count: Float[Array, " P"]
+
+    def sought(self, last: Int[Array, " B"], item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        """The count of each (last, item), found by bisection."""
+        place = find(self.offset, self.follower, over(last[:, None], item)[..., 0], item)
+        return jnp.where(place < 0, 0.0, self.count[place])
+
+    def listed(self, last: Int[Array, " B"], item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        """The same by going through all that followed `last`, which is shorter than a long slate."""
+        size = len(self.offset) - 1
+
+        def one(row: tuple[Array, Array]) -> Array:
+            last, wanted = row
+
+            def more(state: tuple[Array, Array]) -> tuple[Array, Array]:
+                begin, found = state
+                place = begin + jnp.arange(AT_ONCE)
+                who = self.follower.at[place].get(mode="clip")
+                who = jnp.where(place < self.offset[last + 1], who, size)
+                count = self.count.at[place].get(mode="clip")
+                return begin + AT_ONCE, found.at[who].add(count, mode="drop")
+
+            start = self.offset[last], jnp.zeros(size)
+            _, found = jax.lax.while_loop(lambda state: state[0] < self.offset[last + 1], more, start)
+            return found.at[wanted].get(mode="fill", fill_value=0.0)
+
+        return jax.lax.map(one, (last, item))
 
 
 def fit(history: np.ndarray, num_items: int, *, window: int = 1) -> dict[str, Any]:

@@ -1,0 +1,158 @@
+"""Click logs: Criteo's format, and one that is read from disk while it is learnt.
+
+    python experiments/criteo_stream.py --data-dir FOLDER      # holds criteo-sample-10k
+
+The sample: 10,000 lines of Criteo's log, the first eight tenths for training, then validation and
+test, a tenth each (it is too small to tell models apart). The large log: up to 10⁷ impressions of the
+simulated shop, written as Parquet a million at a time, then learnt by Wide & Deep in one pass over the
+file, 262,144 rows in memory at a time. A value is the seconds of a pass per million rows, compiled before:
+the same for all sizes if the cost is linear; and the peak of the process's memory, at most 2 GB.
+
+On 2 busy CPU cores: 3.3 s per million rows of 10⁶, 2.4 of 10⁷ (of 10⁵ more, as the only chunk is filled
+up), 1.1 GiB in all. On the sample, AUC: Wide & Deep .766 ± .002, DCN-V2 .765 ± .002, FM .756 ± .003.
+"""
+
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import common
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rezoo import evaluation, losses, objectives, training
+from rezoo.data import criteo, shop, stream
+from rezoo.models import FM, DCNv2, WideDeep
+from rezoo.types import Batch, Query
+
+SAMPLE = "first 80% of the lines for training, then 10% validation, 10% test"
+COLUMNS = ("user", "item", "hour", "age", "gender", "category")
+CHUNK, DRAWN = 1 << 18, 1_000_000
+
+
+def sample(folder: Path, seeds: int, results: common.Results) -> None:
+    """AUC and log loss of three models on the sample; the epoch is chosen on the validation part."""
+    clicks = criteo.read(f"{folder}/criteo-sample-10k/criteo-sample-10k.zip!train_examples.txt")
+    cuts = np.split(np.arange(len(clicks.label)), [8000, 9000])
+    parts = [
+        criteo.Clicks(clicks.label[rows], {n: c[rows] for n, c in clicks.columns.items()}) for rows in cuts
+    ]
+    fields = criteo.fit(parts[0])
+    train, valid, test = (
+        pairs(fields.transform(criteo.classes(part)), part.label, jnp.ones(len(part.label), bool))
+        for part in parts
+    )
+    sizes = {**fields.sizes, "user": 1, "item": 1}
+    net: dict[str, Any] = {"widths": (64, 32), "dropout": 0.3}
+    zoo = {
+        "FM": FM(sizes, 8),
+        "WideDeep": WideDeep(sizes, dim=8, **net),
+        "DCNv2": DCNv2(sizes, 8, 2, **net),
+    }
+    optimizer = optax.chain(optax.add_decayed_weights(1e-3), optax.adam(2e-3))
+    for name, model in zoo.items():
+        step = training.make_step(objectives.pointwise(model, losses.logistic), optimizer)
+
+        def fit(key: jax.Array, model: Any = model, step: Any = step) -> Any:
+            def measured(variables: Any) -> dict[str, Any]:
+                named = {"valid": valid, "test": test}
+                found = {
+                    part: evaluation.evaluate_clicks(model, variables, rows) for part, rows in named.items()
+                }
+                return {f"{part} {k}": v for part, values in found.items() for k, v in values.items()}
+
+            state = training.init_state(key, model, optimizer, train)
+            return training.fit(step, state, train, measured, num_epochs=12, batch_size=256)[1]
+
+        if not results.values(name, "criteo-sample-10k", SAMPLE, "logloss"):
+            start = time.monotonic()
+            history = jax.jit(jax.vmap(fit))(jax.random.split(jax.random.key(0), seeds))
+            best = np.argmax(history["valid auc"], axis=1)[:, None]
+            seconds = time.monotonic() - start
+            for metric in ("auc", "logloss"):
+                values = np.take_along_axis(np.asarray(history[f"test {metric}"]), best, axis=1)[:, 0]
+                results.add(name, "criteo-sample-10k", SAMPLE, metric, values.tolist(), seconds=seconds)
+
+
+def write(file: Path, world: shop.World, config: shop.ShopConfig, rows: int) -> None:
+    """Impressions as Parquet, drawn a million at a time."""
+    writer = None
+    for number, begin in enumerate(range(0, rows, DRAWN)):
+        drawn = shop.draw_impressions(jax.random.key(number + 1), world, config, min(DRAWN, rows))
+        user, item = drawn["user"], drawn["item"]
+        columns = {"user": user, "item": item, "hour": drawn["hour"], "click": drawn["click"]}
+        columns |= {"age": world.age[user], "gender": world.gender[user], "category": world.category[item]}
+        kept = {name: np.asarray(column, np.int32)[: rows - begin] for name, column in columns.items()}
+        table = pa.table(kept)
+        writer = writer or pq.ParquetWriter(file, table.schema)
+        writer.write_table(table, row_group_size=CHUNK)
+    assert writer is not None
+    writer.close()
+
+
+def learn(sizes: tuple[int, ...], config: shop.ShopConfig, chunk: int, results: common.Results) -> None:
+    """A pass of Wide & Deep over logs of each size."""
+    world = shop.world(jax.random.key(0), config)
+    rows = {"user": config.shoppers + 1, "item": config.products + 1, "hour": len(shop.DAYPARTS)}
+    rows |= {"age": len(shop.AGES), "gender": len(shop.GENDERS), "category": len(shop.NOUNS) + 1}
+    model = WideDeep(rows, (("age", "category"), ("hour", "category")), 1024, 16, (64, 32))
+    adam = optax.adam(1e-3)
+    step = training.make_step(objectives.pointwise(model, losses.logistic), adam)
+    epoch = jax.jit(lambda state, data: training.epoch(step, state, data, 4096), donate_argnums=0)
+    peak = f"one pass of Wide & Deep, {chunk:,} rows in memory at a time"
+    for size in sizes:
+        key = "WideDeep", f"shop, {size:,} impressions", peak
+        if results.values(*key, "peak_rss_gib"):
+            continue
+        file = results.out / f"clicks-{size}.parquet"
+        write(file, world, config, size)
+        example = batch(next(stream.chunks(file, chunk)))
+        state = training.init_state(jax.random.key(0), model, adam, example)
+        state, _ = epoch(state, example)
+        start = time.monotonic()
+        found = []
+        for columns in stream.chunks(file, chunk):
+            state, metrics = epoch(state, batch(columns))
+            found.append(metrics["loss"])
+        last = float(found[-1])
+        seconds = time.monotonic() - start
+        million = 1e6 * seconds / size
+        notes = {"rows": size, "last_loss": last, "megabytes_on_disk": round(file.stat().st_size / 2**20)}
+        results.add(*key, "seconds per million rows", million, seconds=seconds, **notes)
+        gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        results.add(*key, "peak_rss_gib", gib, seconds=seconds, published=2.0)
+        file.unlink()
+
+
+def batch(columns: dict[str, np.ndarray]) -> Batch:
+    """A chunk on the device."""
+    label, where = (jnp.asarray(columns[name], jnp.float32) for name in ("click", stream.WHERE))
+    return pairs({name: columns[name] for name in COLUMNS}, label, where > 0)
+
+
+def pairs(columns: dict[str, np.ndarray], label: Any, where: jax.Array) -> Batch:
+    """Pairs with all else as features of the query; a log without users and items has nobody's and none."""
+    on_device = {name: jnp.asarray(column) for name, column in columns.items()}
+    nobody = jnp.zeros(len(where), jnp.int32)
+    features = {name: column for name, column in on_device.items() if name not in ("user", "item")}
+    query = Query(on_device.get("user", nobody), jnp.zeros((len(where), 0), jnp.int32), features)
+    return Batch(query, on_device.get("item", nobody), jnp.asarray(label), where)
+
+
+def main() -> None:
+    flags, results = common.start(__file__, __doc__)
+    if flags.smoke:
+        learn((2_000, 5_000), shop.ShopConfig(shoppers=200, products=100), 1 << 10, results)
+    else:
+        learn((100_000, 1_000_000, 10_000_000), shop.ShopConfig(20_000, 5_000), CHUNK, results)
+        sample(flags.data_dir, flags.seeds, results)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()
