@@ -283,7 +283,7 @@ plt.show()
 
 # %% [markdown]
 # The first click, a lamp, tells the network little, and its forecast is spread over many categories. Two
-# clicks on novels later it is sure of novels. One knife hardly moves it: the state has learnt that an intent
+# clicks on novels later it expects novels. One knife hardly moves it: the state has learnt that an intent
 # lasts. The oracle knows whose session this is, so it begins with the shopper's taste, and no lamp misleads
 # it.
 #
