@@ -4,6 +4,8 @@ import importlib.util
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -28,7 +30,28 @@ def test_the_tables_are_made_from_the_result_files():
     assert wanted == README, "run `python experiments/leaderboard.py`"
 
 
-def test_every_local_link_leads_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)", README):
-        if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("file", ["README.md", "experiments/README.md"])
+def test_every_local_link_leads_somewhere(file):
+    text = (ROOT / file).read_text()
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert links
+    for link in links:
+        if link.startswith(("http:", "https:")):
+            continue
+        path, _, section = link.partition("#")
+        target = (ROOT / file).parent / path if path else ROOT / file
+        assert target.exists(), f"{file}: {link}"
+        if section:
+            titles = re.findall(r"^#+ (.+)$", target.read_text(), re.M)
+            anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert section in anchors, f"{file}: {link}"
+
+
+def test_every_experiment_is_listed_with_its_command():
+    text = (ROOT / "experiments" / "README.md").read_text()
+    files = {path.name for path in (ROOT / "experiments").glob("*.py")}
+    listed = set(re.findall(r"\]\((\w+\.py)\)", text))
+    assert listed == files, f"not listed: {files - listed}; listed, but not there: {listed - files}"
+    for line in text.splitlines():
+        if row := re.match(r"\| \[(\w+)\]\((\w+)\.py\) \| `([^`]+)`", line):
+            assert row[1] == row[2] and row[3].split()[:2] == ["python", f"experiments/{row[1]}.py"], line

@@ -1,0 +1,397 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 9 · Composing functionally
+#
+# **What you will learn**
+#
+# - to write a model of your own in 30 lines, and a loss (损失函数) of your own in eight, and to put them
+#   together with what is there: *composition of functions* (函数组合) instead of inheritance;
+# - to run a whole study, learning rates (学习率) × seeds (随机种子), as one program by `vmap` (向量化);
+# - to differentiate training itself;
+# - to train embedding tables (嵌入表) so large that a step may touch only the rows of its batch;
+# - to spread a step, a table or a study over a mesh of devices (设备网格), tried here on 8 pretended ones.
+#
+# You need notebooks 2 and 5, and a little JAX.
+
+# %%
+import os
+
+# Both are read when JAX starts: eight devices on one processor, and a compiler that is quick, not thorough.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    "--xla_force_host_platform_device_count=8"
+    " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
+import time
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from rezoo import evaluation, losses, objectives, row_sparse, sampling, sweep, training
+from rezoo.data import shop
+from rezoo.models import MF
+from rezoo.models.factorization.mf import with_columns
+from rezoo.nn.embedding import Embed
+from rezoo.nn.features import over
+from rezoo.types import Batch, Query
+
+plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+
+config = shop.ShopConfig(shoppers=399, products=199, ratings_per_shopper=20)
+world_key, buy_key = jax.random.split(jax.random.key(0))
+world = shop.world(world_key, config)
+users, items = config.shoppers + 1, config.products + 1  # row 0 is the unknown
+bought, _ = shop.draw_ratings(buy_key, world, config, jnp.arange(1, users))
+known, valid = bought[:, :16], bought[:, 16:]
+
+
+def queries(user):
+    """Shoppers told by their ids."""
+    return Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
+
+
+pairs = len(known) * 16
+data = Batch(
+    queries(jnp.repeat(jnp.arange(1, users), 16)), known.ravel(), jnp.ones(pairs), jnp.ones(pairs, bool)
+)
+
+# %% [markdown]
+# ## 1 A model of your own
+#
+# A model is a Linen module with `__call__(query, item) -> score`. There is no class to inherit from and no
+# registry to enter. Here is one that is not in the zoo: **collaborative metric learning** (度量学习; Hsieh
+# 2017) scores by a distance in place of an inner product,
+#
+# $$s(u, i) = -\,|p_u - q_i|^2 .$$
+#
+# If it also has `encode` and `table` whose inner product is the score, it is a *retriever*, and a whole
+# catalogue is scored by one matrix product. A distance can be written so:
+# $-|p - q|^2 = \langle [2p,\, -|p|^2,\, 1],\; [q,\, 1,\, -|q|^2]\rangle$.
+
+
+# %%
+class CML(nn.Module):
+    """Score = -|p_u - q_i|²."""
+
+    num_users: int
+    num_items: int
+    dim: int = 16
+
+    def setup(self):
+        self.user = Embed(self.num_users, self.dim, nn.initializers.normal(0.2))
+        self.item = Embed(self.num_items, self.dim, nn.initializers.normal(0.2))
+
+    def __call__(self, query, item):
+        return -jnp.square(over(self.user(query.user), item) - self.item(item)).sum(-1)
+
+    def encode(self, query):
+        p = self.user(query.user)
+        return with_columns(2 * p, -jnp.square(p).sum(1, keepdims=True), 1.0)
+
+    def table(self):
+        q = self.item.table()
+        return with_columns(q, 1.0, -jnp.square(q).sum(1, keepdims=True))
+
+
+# %% [markdown]
+# That is all: training, evaluation, recommendation, studies and meshes take it as it is.
+#
+# ## 2 A loss of your own
+#
+# A loss is a function `(score, label, *, where) -> value`. The last axis is a list of candidates, labels say
+# which should come first, `where` masks. Ours is the squared hinge (平方合页损失) over the pairs of a list:
+#
+# $$L = \operatorname{mean}_{\,y_i > y_j} \max(0,\; 1 - (s_i - s_j))^2 .$$
+
+
+# %%
+def squared_hinge(score, label, *, where=None):
+    """A value for each list."""
+    above = label[..., :, None] > label[..., None, :]
+    if where is not None:
+        above &= where[..., :, None] & where[..., None, :]
+    short = jnp.maximum(1 - (score[..., :, None] - score[..., None, :]), 0)
+    return jnp.where(above, jnp.square(short), 0).sum((-2, -1)) / jnp.maximum(above.sum((-2, -1)), 1)
+
+
+print(squared_hinge(jnp.array([0.5, 0.0, -2.0]), jnp.array([1.0, 0.0, 0.0])), "= (0.5² + 0²) / 2")
+
+# %% [markdown]
+# ## 3 Put together, and studied
+#
+# *Objective* = model × loss × sampler. *Step* = objective × optimizer. `fit` scans the step. All of it is one
+# pure function (纯函数) of a key and a learning rate, so `vmap` stands in your code:
+#
+# - `jax.vmap(train, (0, None))` runs over seeds,
+# - `jax.vmap(…, (None, 0))` over rates,
+# - `jax.jit` compiles both into one program.
+#
+# `sweep.study` writes these lines for you, and splits what does not fit into memory.
+
+
+# %%
+def trainer(model, loss):
+    """`(key, rate) -> NDCG@10 on the validation items`."""
+
+    def train(key, rate):
+        objective = objectives.sampled(model, loss, sampling.uniform(items), 4)
+        optimizer = optax.adam(rate)
+        state = training.init_state(key, model, optimizer, data)
+        step = training.make_step(objective, optimizer)
+        state, _ = training.fit(step, state, data, num_epochs=8, batch_size=512)
+        everyone = queries(jnp.arange(1, users))
+        return evaluation.evaluate(model, state.variables, everyone, valid, exclude=known)["ndcg@10"]
+
+    return train
+
+
+rates = jnp.array([3e-3, 1e-2, 3e-2, 1e-1])
+models = {"MF": MF(users, items, 16), "CML": CML(users, items, 16)}
+kinds = {"BPR": losses.bpr, "squared hinge": squared_hinge}
+studied = {
+    (model, loss): jax.jit(jax.vmap(jax.vmap(trainer(models[model], kinds[loss]), (0, None)), (None, 0)))(
+        sweep.keys(3), rates
+    )
+    for model in models
+    for loss in kinds
+}
+runs = sum(values.size for values in studied.values())
+print(f"{runs} runs in {len(studied)} programs")
+
+figure, panel = plt.subplots(figsize=(6.4, 3.6))
+for (name, values), style in zip(studied.items(), ("k-o", "k--s", "k-.^", "k:D"), strict=True):
+    told = sweep.summarise(values)
+    panel.errorbar(
+        rates, told.mean, 2 * told.standard_error, fmt=style, capsize=3, label=f"{name[0]} × {name[1]}"
+    )
+panel.set(xscale="log", xlabel="learning rate", ylabel="NDCG@10, validation (± 2 s.e., 3 seeds)")
+panel.legend()
+plt.show()
+
+# %% [markdown]
+# The matrix factorization is ahead of the distance here, and BPR of our squared hinge. But look at the rates:
+# each of the four has its own best one, and at 0.03, the same for all, three of them would have seemed equal.
+# That is why a comparison tunes every contender with the same budget (notebook 4).
+#
+# ## 4 Training has a derivative
+#
+# `train` is a function like any other, so it can be differentiated (可微) too. How does the validation loss
+# move with the penalty $\lambda$ (正则化) under which the model was trained? `jax.jvp` carries the answer
+# through every step of Adam.
+
+
+# %%
+def validation_loss(penalty):
+    """Logistic loss of validation purchases against fixed other products, after six epochs under λ."""
+    # Adam divides by √v, whose slope at v = 0 is infinite; eps_root stands under the root.
+    model, optimizer = MF(users, items, 8), optax.adam(0.03, eps_root=1e-8)
+    objective = objectives.l2(
+        objectives.sampled(model, losses.bpr, sampling.uniform(items), 2), jnp.exp(penalty)
+    )
+    state = training.init_state(jax.random.key(5), model, optimizer, data)
+    step = training.make_step(objective, optimizer)
+    state, _ = training.fit(step, state, data, num_epochs=6, batch_size=1600)
+    slate = jnp.concatenate([valid, (valid + 50) % (items - 1) + 1], axis=1)
+    label = jnp.broadcast_to(jnp.arange(8)[None] < 4, slate.shape).astype(jnp.float32)
+    score = model.apply(state.variables, queries(jnp.arange(1, users)), slate)
+    return losses.logistic(score, label).mean()
+
+
+slope = jax.jit(lambda penalty: jax.jvp(validation_loss, (penalty,), (1.0,)))
+value, derivative = slope(jnp.log(0.1))
+print(f"loss {value:.5f}, its derivative by ln λ {derivative:.5f}")
+
+# %% [markdown]
+# ## 5 Tables with many rows
+#
+# A batch of 1,024 pairs touches at most 1,024 rows of the users' table. A *dense* optimizer (稠密优化器)
+# moves all rows at every step; `row_sparse` (行稀疏) reads and writes those of the batch alone. The buffers
+# must be *donated* (缓冲区捐赠), `donate_argnums=0`, or the table would be copied.
+
+
+# %%
+def milliseconds(step, state, batch):
+    """Median time of a step after the first."""
+    run = jax.jit(step, donate_argnums=0)
+    state, _ = run(state, batch)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        state, _ = jax.block_until_ready(run(state, batch))
+        times.append(1e3 * (time.perf_counter() - start))
+    return np.median(times)
+
+
+sizes, times = (1_000, 20_000, 200_000), {"dense Adam": [], "row-sparse lazy Adam": []}
+for rows in sizes:
+    user = jax.random.randint(jax.random.key(1), (1024,), 1, rows)
+    batch = Batch(queries(user), data.item[:1024], jnp.ones(1024), jnp.ones(1024, bool))
+    model = MF(rows, items, 32)
+    objective = objectives.sampled(model, losses.bpr, sampling.uniform(items), 1)
+    adam, lazy = optax.adam(0.01), row_sparse.lazy_adam(0.01)
+    dense = training.init_state(jax.random.key(2), model, adam, batch)
+    times["dense Adam"].append(milliseconds(training.make_step(objective, adam), dense, batch))
+    sparse = row_sparse.init_state(jax.random.key(2), model, adam, lazy, batch)
+    step = row_sparse.make_step(objective, adam, lazy)
+    times["row-sparse lazy Adam"].append(milliseconds(step, sparse, batch))
+
+figure, panel = plt.subplots(figsize=(5.5, 3.4))
+for (name, values), style in zip(times.items(), ("k--s", "k-o"), strict=True):
+    panel.plot(sizes, values, style, label=name)
+panel.set(xscale="log", yscale="log", xlabel="rows of the users' table", ylabel="milliseconds a step")
+panel.legend()
+plt.show()
+
+# %% [markdown]
+# The dense step grows with the table, the row-sparse one hardly. Where they cross depends on the machine;
+# below some ten thousand rows dense is as good. *Lazy* Adam is not Adam, though: see exercise 3.
+#
+# ## 6 A mesh of devices
+#
+# Nothing in the functions above says where arrays live. *Where* is a property of the data: put them on a
+# mesh and call the same step. The compiler splits the work and adds the communication (通信).
+
+# %%
+mesh = jax.make_mesh((8,), ("devices",), axis_types=(AxisType.Auto,))
+split, whole = (NamedSharding(mesh, PartitionSpec(*axis)) for axis in (("devices",), ()))
+
+model, optimizer = MF(users, items, 16), optax.adam(0.01)
+objective = objectives.sampled(model, losses.bpr, sampling.uniform(items), 4)
+step = jax.jit(training.make_step(objective, optimizer))
+batch = training.take(data, jnp.arange(1024))
+state = training.init_state(jax.random.key(3), model, optimizer, data)
+alone, _ = step(state, batch)
+
+
+def apart(one, other):
+    """The largest difference of two trees of parameters."""
+    return max(float(jnp.abs(a - jnp.asarray(b)).max()) for a, b in zip(*map(jax.tree.leaves, (one, other))))  # noqa: B905
+
+
+# Data parallel (数据并行): an eighth of the batch on each device, the parameters on all.
+together, _ = step(jax.device_put(state, whole), jax.device_put(batch, split))
+print(
+    f"data parallel : differs from one device by {apart(alone.params, jax.device_get(together.params)):.0e}"
+)
+
+# Tables in parts (模型并行, model parallel): an eighth of each table's rows on each device.
+placed = jax.tree.map(
+    lambda leaf: jax.device_put(leaf, split if leaf.ndim == 2 and len(leaf) % 8 == 0 else whole), state
+)
+in_parts, _ = step(placed, jax.device_put(batch, whole))
+table = placed.params["user"]["embedding"]
+print(
+    f"tables in parts: differs from one device by {apart(alone.params, jax.device_get(in_parts.params)):.0e}"
+)
+print(f"{table.shape[0]} rows, {table.sharding.shard_shape(table.shape)[0]} on each of {len(jax.devices())}")
+
+program = step.lower(jax.device_put(state, whole), jax.device_put(batch, split)).compile().as_text()
+print(f"the data-parallel program has {program.count(' all-reduce(')} all-reduce operations")
+
+# %% [markdown]
+# A study spreads as easily. Its members have nothing to tell each other: eight seeds on eight devices.
+
+# %%
+train = trainer(MF(users, items, 16), losses.bpr)
+seeds = jax.device_put(sweep.keys(8), split)
+values = jax.jit(jax.vmap(lambda key: train(key, 0.01)), in_shardings=split, out_shardings=split)(seeds)
+print(np.round(np.asarray(values), 3))
+print("member → device:", [shard.device.id for shard in values.addressable_shards])
+
+# %% [markdown]
+# On eight pretended devices of one processor none of this is faster. On eight real ones the same lines are
+# the whole port.
+#
+# ## Exercises
+#
+# 1. Check that CML's `encode` and `table` give the scores of its `__call__`.
+# 2. Write a *sampler* `(key, query, item, n) -> [B n]` of hard negatives (困难负样本): other products of the
+#    positive's own category.
+# 3. With plain SGD the row-sparse step is the dense step. With Adam it is another algorithm. Show both, and
+#    say why.
+# 4. Check the derivative of section 4 by finite differences (有限差分).
+
+# %% [markdown]
+# ### Answers (folded: click on the dots or the arrow)
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+# 1.
+cml, some = CML(users, items, 16), queries(jnp.arange(1, 6))
+slate = jnp.broadcast_to(jnp.arange(items)[None], (5, items))
+variables = cml.init(jax.random.key(0), some, slate)
+assert jnp.allclose(cml.apply(variables, some, slate), evaluation.score_all(cml, variables, some), atol=1e-5)
+
+
+# 2. A Gumbel-max draw among the allowed products (two shoppers' positives may be alone in their category).
+def same_category(key, query, item, n):
+    allowed = world.category[item][:, None] == world.category[None]
+    allowed &= jnp.arange(items)[None] != item[:, None]
+    return jax.random.categorical(key, jnp.where(allowed, 0.0, -1e9)[:, None], shape=(len(item), n))
+
+
+drawn = same_category(jax.random.key(0), data.query, data.item, 3)
+assert drawn.shape == (pairs, 3) and (drawn > 0).all() and (drawn != data.item[:, None]).all()
+assert (world.category[drawn] == world.category[data.item][:, None]).all()
+
+
+# 3. SGD moves a row by its gradient alone: 0 for a row that is absent. Adam goes on along its momentum.
+def ways(adam_or_sgd, by_row):
+    batches = [training.take(data, jnp.arange(start, start + 64)) for start in (0, 64)]
+    states = [
+        training.init_state(jax.random.key(0), model, adam_or_sgd, data),
+        row_sparse.init_state(jax.random.key(0), model, adam_or_sgd, by_row, data),
+    ]
+    steps = [
+        training.make_step(objective, adam_or_sgd),
+        row_sparse.make_step(objective, adam_or_sgd, by_row),
+    ]
+    for batch in batches:
+        states = [jax.jit(step)(state, batch)[0] for step, state in zip(steps, states, strict=True)]
+    return apart(states[0].params, states[1].params)
+
+
+assert ways(optax.sgd(0.1), row_sparse.sgd(0.1)) < 1e-6
+assert ways(optax.adam(0.1), row_sparse.lazy_adam(0.1)) > 1e-2
+
+# 4.
+h = 0.1
+high, low = (slope(jnp.log(0.1) + d)[0] for d in (h, -h))
+print(f"4. derivative {derivative:.5f}, differences {(high - low) / (2 * h):.5f}")
+assert abs((high - low) / (2 * h) - derivative) < 0.05 * abs(derivative)
+
+# %% [markdown]
+# ## Read on
+#
+# - Hsieh, Yang, Cui, Lin, Belongie, Estrin 2017, *Collaborative metric learning*,
+#   [doi:10.1145/3038912.3052639](https://doi.org/10.1145/3038912.3052639)
+# - Frostig, Johnson, Leary 2018, *Compiling machine learning programs via high-level tracing*,
+#   [mlsys.org](https://mlsys.org/Conferences/doc/2018/146.pdf)
+# - Bradbury et al., *JAX: composable transformations*, [docs.jax.dev](https://docs.jax.dev)
+# - Franceschi, Donini, Frasconi, Pontil 2017, *Forward and reverse gradient-based hyperparameter
+#   optimization*, [arXiv:1703.01785](https://arxiv.org/abs/1703.01785)
+# - Naumov et al. 2019, *Deep learning recommendation model*, [arXiv:1906.00091](https://arxiv.org/abs/1906.00091)
+#
+# In the library: [training.py](../rezoo/training.py), [objectives](../rezoo/objectives/__init__.py),
+# [row_sparse.py](../rezoo/row_sparse.py), [sweep.py](../rezoo/sweep.py); measured at full size in
+# [bench_embeddings.py](../experiments/bench_embeddings.py). How to add a model to the zoo: the
+# [README](../README.md#adding-a-model).
