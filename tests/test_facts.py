@@ -585,7 +585,7 @@ def test_user_features_speak_for_an_empty_session_and_unknown_ones_say_nothing(k
         return query(history)._replace(features=features)
 
     somebody = asked([[0, 0], [0, 0], [0, 0]], [1, 2, 1], [0.0, 0.0, 2.0])
-    params = noisy(model, somebody, jnp.array([1, 1, 1], jnp.int32))
+    params = speaking(model, somebody, jnp.array([1, 1, 1], jnp.int32))
     score = evaluation.score_all(model, {"params": params}, somebody)
     assert min(np.abs(score[0] - score[1]).max(), np.abs(score[0] - score[2]).max()) > 1e-3
 
