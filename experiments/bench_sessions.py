@@ -80,7 +80,7 @@ def diginetica(folder: Path) -> Log:
 def ml_100k(folder: Path) -> Log:
     """Each user's ratings in the order of time, in pieces of 50 that overlap by one event."""
     ratings = movielens.load("ml-100k", manual_dir=folder).ratings
-    return pieces(sessions.by_id(ratings), 50, "ml-100k")
+    return pieces(sessions.by_id(ratings._replace(session=ratings.user)), 50, "ml-100k")
 
 
 def random(name: str) -> Log:

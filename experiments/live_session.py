@@ -8,7 +8,11 @@ GRU4Rec is trained on the simulated shop's sessions with age band and gender (a 
 runs/live_session), then serves visits from `rezoo.serving.live`. Without --replay and --typed the
 latency of observe + recommend 20 is measured too: 43,097 items (as many as diginetica has), 100,000
 open sessions, the last 30 events, untrained weights, after 20 clicks of warm-up; one session at a time
-(p50 and p99 of the time of a call, milliseconds; ours must be 2 ms at most on 2 cores), and 256 at a time.
+(p50 and p99 of the time of a call, milliseconds; 2 ms are asked for), and 256 at a time.
+
+On 2 CPU cores one click and its list take, at the 99th percentile, 0.9 ms with NARM, SASRec and NextItNet,
+1.2 with STAMP, 1.6 with GRU4Rec and 2.5 with Caser; 256 at a time make some 4,400 clicks a second
+(Caser 2,200).
 """
 
 import dataclasses

@@ -115,7 +115,7 @@ def load(dataset: str, folder: Path | None) -> Data:
     elif dataset == "ml-1m":
         ratings = movielens.load("ml-1m", manual_dir=folder).ratings
         often = np.bincount(ratings.item)[ratings.item] >= 5
-        whole = sessions.by_id(ratings.take(often))
+        whole = sessions.by_id(ratings.take(often)._replace(session=ratings.user[often]))
         whole = whole._replace(items=np.unique(whole.items, return_inverse=True)[1].astype(np.int32) + 1)
     else:
         whole = s3rec.load(dataset, folder)
