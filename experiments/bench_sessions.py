@@ -10,6 +10,17 @@ softmax over the whole catalogue; "rezoo, sampled" is a softmax over 2,048 sampl
 `session_next_click.py` spends most of its epochs. Contenders take turns, round by round; a figure is the
 median of the rounds; a batch has about 2,048 prefixes in all. Diginetica has 43,097 items, sessions
 are cut at 20; ML-100k has histories of 50. Without the data folder the sessions are drawn at random.
+
+On 2 CPU cores, times RecBole's speed (in brackets, with sampled items) and times plain torch's:
+
+                diginetica              ML-100k
+    GRU4Rec     3.3 (26), torch 2.3     21, torch 1.7
+    NARM        4.4 (28)                20
+    STAMP       3.5 (24)                 9
+    SASRec                              62, torch 1.3
+
+Over 43,097 items nearly all time goes into the softmax's products, which are the same for all. These four
+take 15 minutes (`--models GRU4Rec NARM STAMP SASRec`); Caser beside RecBole's takes longer.
 """
 
 import resource
