@@ -586,7 +586,7 @@ def test_user_features_speak_for_an_empty_session_and_unknown_ones_say_nothing(k
 
     somebody = asked([[0, 0], [0, 0], [0, 0]], [1, 2, 1], [0.0, 0.0, 2.0])
     params = speaking(model, somebody, jnp.array([1, 1, 1], jnp.int32))
-    score = evaluation.score_all(model, {"params": params}, somebody)
+    score = score_all(model, {"params": params}, somebody)
     assert min(np.abs(score[0] - score[1]).max(), np.abs(score[0] - score[2]).max()) > 1e-3
 
     nobody = asked([[1, 2], [3, 0], [0, 0]], [0, 0, 0], [0.0, 0.0, 0.0])
@@ -594,8 +594,8 @@ def test_user_features_speak_for_an_empty_session_and_unknown_ones_say_nothing(k
     if kind is Caser:  # the users' half of its output vectors
         without["output"] = {"embedding": params["output"]["embedding"][:, :4]}
     np.testing.assert_allclose(
-        evaluation.score_all(model, {"params": params}, nobody),
-        evaluation.score_all(plain, {"params": without}, nobody),
+        score_all(model, {"params": params}, nobody),
+        score_all(plain, {"params": without}, nobody),
         rtol=1e-5,
         atol=1e-6,
     )
