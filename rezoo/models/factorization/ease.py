@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
-from numpy.typing import ArrayLike
 
 from rezoo.models.factorization.item_item import ItemItem, by_rows, check, gram, variables
 
@@ -21,7 +21,7 @@ class EASE(ItemItem):
 
 
 def fit(
-    history: Int[ArrayLike, " U L"], num_items: int, *, l2: float = 500.0, memory: float = 24.0
+    history: Int[Array | np.ndarray, " U L"], num_items: int, *, l2: float = 500.0, memory: float = 24.0
 ) -> dict[str, Any]:
     """The variables of `EASE(num_items)`, from each user's items (0 = padding).
 

@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from numpy.typing import ArrayLike
 
 from rezoo.data.sessions import ranges
 from rezoo.models.factorization.mf import inner
@@ -132,8 +131,8 @@ CG3 = conjugate_gradient(3)
 
 def fit(
     key: jax.Array,
-    user: Int[ArrayLike, " n"],
-    item: Int[ArrayLike, " n"],
+    user: Int[Array | np.ndarray, " n"],
+    item: Int[Array | np.ndarray, " n"],
     num_users: int,
     num_items: int,
     dim: int = 64,

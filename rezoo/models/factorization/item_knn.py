@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from numpy.typing import ArrayLike
 
 from rezoo.models.factorization.item_item import ItemItem, by_rows, check, gram, variables
 
@@ -39,7 +38,7 @@ def tf_idf(size: np.ndarray, items: int) -> np.ndarray:
 
 
 def fit(
-    history: Int[ArrayLike, " U L"],
+    history: Int[Array | np.ndarray, " U L"],
     num_items: int,
     *,
     neighbours: int = 100,
