@@ -38,11 +38,11 @@ def score_all(
     `sizes["item"]`).
     """
     if hasattr(model, "encode") and hasattr(model, "table"):
-        states = _apply(model, variables, query, method="encode")
-        return jnp.einsum("bd,nd->bn", states, _apply(model, variables, method="table"))
+        states = apply(model, variables, query, method="encode")
+        return jnp.einsum("bd,nd->bn", states, apply(model, variables, method="table"))
     count = catalogue_size(model, variables) if num_items is None else num_items
     item = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32)[None], (query.user.shape[0], count))
-    return _apply(model, variables, query, item)
+    return apply(model, variables, query, item)
 
 
 def catalogue_size(model: Any, variables: Variables | None = None) -> int:
@@ -133,7 +133,7 @@ def evaluate_sampled(
     def of_block(rows: tuple[Query, Array, Array]) -> tuple[Array, Array]:
         query, target, negatives = rows
         slate = jnp.concatenate([target[:, None], negatives], axis=1)
-        score = _apply(model, variables, query, slate)
+        score = apply(model, variables, query, slate)
         place = jnp.zeros((slate.shape[0], 1), jnp.int32)
         rank = metrics.target_ranks(score, place, where=(slate > 0).at[:, 0].set(True))
         return rank, target[:, None] > 0
@@ -147,7 +147,7 @@ def predict(
 ) -> Float[Array, " B *C"]:
     """The model's score of every element of the batch, computed in blocks of rows."""
     rows = (batch.query, batch.item)
-    return _in_blocks(lambda rows: (_apply(model, variables, *rows),), rows, block)[0]
+    return _in_blocks(lambda rows: (apply(model, variables, *rows),), rows, block)[0]
 
 
 def predict_tasks(
@@ -155,7 +155,7 @@ def predict_tasks(
 ) -> dict[str, Float[Array, " B *C"]]:
     """A multi-task model's score by task of every element of the batch, computed in blocks of rows."""
     rows = (batch.query, batch.item)
-    return _in_blocks(lambda rows: _apply(model, variables, *rows, method="tasks"), rows, block)
+    return _in_blocks(lambda rows: apply(model, variables, *rows, method="tasks"), rows, block)
 
 
 def evaluate_ratings(
@@ -215,7 +215,7 @@ def recommend(
     if exclude is None:
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
     retriever = hasattr(model, "encode") and hasattr(model, "table")
-    table = _apply(model, variables, method="table") if retriever else None
+    table = apply(model, variables, method="table") if retriever else None
     total = (num_items or catalogue_size(model, variables)) if table is None else table.shape[0]
     item_block = min(item_block, max(total, k))
     starts = jnp.arange(0, total, item_block, dtype=jnp.int32)
@@ -223,12 +223,12 @@ def recommend(
     def of_block(rows: tuple[Query, Array]) -> tuple[Array, Array]:
         query, exclude = rows
         size = query.user.shape[0]
-        state = _apply(model, variables, query, method="encode") if retriever else None
+        state = apply(model, variables, query, method="encode") if retriever else None
 
         def merge(best: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], None]:
             item = start + jnp.arange(item_block, dtype=jnp.int32)
             if table is None:
-                score = _apply(model, variables, query, jnp.broadcast_to(item[None], (size, item_block)))
+                score = apply(model, variables, query, jnp.broadcast_to(item[None], (size, item_block)))
             else:
                 score = jnp.einsum("bd,nd->bn", state, table.at[item].get(mode="fill", fill_value=0.0))
             real = (item > 0) & (item < total)
@@ -282,6 +282,6 @@ def recommend_raw(ids: np.ndarray, items: Any) -> np.ndarray:
     return items.decode(np.asarray(ids).ravel()).reshape(np.shape(ids))
 
 
-def _apply(model: nn.Module, variables: Variables, *inputs: Any, method: str | None = None) -> Any:
+def apply(model: nn.Module, variables: Variables, *inputs: Any, method: str | None = None) -> Any:
     """`model.apply`, which without mutable collections gives the output alone."""
     return model.apply(variables, *inputs, method=method)

@@ -39,7 +39,7 @@ def read(path: str | Path) -> Clicks:
             raise DataError(f"{path}, line {number}: {len(row)} columns between tabs instead of 40")
         if row[0] not in ("0", "1"):
             raise DataError(f"{path}, line {number}: the label is {row[0]!r}; it must be 0 or 1")
-    label, *columns = zip(*rows, strict=True) if rows else [()] * 40
+    label, *columns = zip(*rows, strict=True)
     named = dict(zip((*NUMBERS, *CATEGORIES), columns, strict=True))
     counts = {name: _counts(named[name], name, path) for name in NUMBERS}
     categories = {name: np.array([word or None for word in named[name]], object) for name in CATEGORIES}

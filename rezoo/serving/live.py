@@ -58,7 +58,7 @@ class Sessions(NamedTuple):
 def serve(model: nn.Module, variables: Variables) -> Served:
     """Prepare to ask a model; again when the catalogue grew, which open sessions survive."""
     retriever = hasattr(model, "encode") and hasattr(model, "table")
-    return Served(variables, _apply(model, variables, method="table").T if retriever else None)
+    return Served(variables, evaluation.apply(model, variables, method="table").T if retriever else None)
 
 
 def start(
@@ -87,7 +87,9 @@ def start(
         )
     zero = jnp.zeros(1, jnp.int32)
     nobody = Query(zero, zero[:, None], jax.tree.map(lambda x: jnp.zeros_like(x[:1]), features))
-    carry = _apply(model, served.variables, nobody, method="begin") if hasattr(model, "step") else None
+    carry = (
+        evaluation.apply(model, served.variables, nobody, method="begin") if hasattr(model, "step") else None
+    )
     row = Sessions(nobody.user, nobody.features, jnp.zeros((1, length), jnp.int32), zero, carry)
     return jax.tree.map(lambda x: jnp.repeat(x, slots, axis=0), row)
 
@@ -107,7 +109,7 @@ def begin(
         )
     carry = None
     if sessions.carry is not None:
-        carry = _apply(model, served.variables, query, method="begin")
+        carry = evaluation.apply(model, served.variables, query, method="begin")
     ring = jnp.zeros((len(slot), sessions.ring.shape[1]), jnp.int32)
     new = Sessions(query.user, query.features, ring, jnp.zeros_like(slot), carry)
     sessions = _written(sessions, _placed(sessions, slot), new)
@@ -132,7 +134,7 @@ def observe(
     place = row.count % sessions.ring.shape[1]
     carry = row.carry
     if carry is not None:
-        carry = _apply(model, served.variables, carry, item, method="step")
+        carry = evaluation.apply(model, served.variables, carry, item, method="step")
     return sessions._replace(
         ring=sessions.ring.at[slot, place].set(item, mode="drop"),
         count=sessions.count.at[slot].add(1, mode="drop"),
@@ -175,10 +177,10 @@ def scores(
     if served.table is None:
         return evaluation.score_all(model, served.variables, queries(sessions, slot))
     if sessions.carry is None:
-        state = _apply(model, served.variables, queries(sessions, slot), method="encode")
+        state = evaluation.apply(model, served.variables, queries(sessions, slot), method="encode")
     else:
         carry = _read(sessions, _placed(sessions, slot)).carry
-        state = _apply(model, served.variables, carry, method="state")
+        state = evaluation.apply(model, served.variables, carry, method="state")
     return state @ served.table
 
 
@@ -265,8 +267,3 @@ def _read(sessions: Sessions, slot: Int[Array, " B"]) -> Sessions:
 
 def _written(old: Any, slot: Int[Array, " B"], new: Any) -> Any:
     return jax.tree.map(lambda x, row: x.at[slot].set(row, mode="drop"), old, new)
-
-
-def _apply(model: nn.Module, variables: Variables, *inputs: Any, method: str) -> Any:
-    """`model.apply`, which without mutable collections gives the output alone."""
-    return model.apply(variables, *inputs, method=method)

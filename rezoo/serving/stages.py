@@ -73,7 +73,7 @@ def index(
     """
     if not (hasattr(model, "encode") and hasattr(model, "table")):
         raise ValueError(f"{type(model).__name__} has no `encode` and `table`, so it cannot be a first stage")
-    table = jnp.asarray(model.apply(variables, method="table"))
+    table = evaluation.apply(model, variables, method="table")
     available = jnp.ones(len(table), bool) if available is None else available
     if len(available) != len(table):
         raise ValueError(f"available has {len(available)} values, but there are {len(table)} items")
@@ -119,7 +119,7 @@ def rank(
     stage: Stage, query: Query, item: Int[Array, " B C"], k: int, *, rules: Sequence[Rule] = ()
 ) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
     """The k best of each query's candidates, best first; candidate 0 is none."""
-    score: Array = stage.model.apply(stage.variables, query, item)  # pyright: ignore[reportAssignmentType]
+    score = evaluation.apply(stage.model, stage.variables, query, item)
     score = jnp.where(item > 0, score, -jnp.inf)
     for rule in rules:
         score = rule(query, item, score)
