@@ -85,7 +85,7 @@ def diginetica(folder: Path) -> Log:
     """The training sessions, items numbered 1, 2 …, the last 20 events of each."""
     whole = sessions.load_npz(folder / "diginetica" / "diginetica.npz").train
     items = np.unique(whole.items, return_inverse=True)[1].astype(np.int32) + 1
-    return cut(Log("diginetica", whole._replace(items=items), 20))
+    return Log("diginetica", whole._replace(items=items).newest(20), 20)
 
 
 def ml_100k(folder: Path) -> Log:
@@ -99,12 +99,6 @@ def random(name: str) -> Log:
     length = np.random.default_rng(0).integers(2, 9, 300)
     items = np.random.default_rng(1).integers(1, 60, length.sum()).astype(np.int32)
     return Log(name, Sessions(items, sessions.offsets_of(length)), 8)
-
-
-def cut(log: Log) -> Log:
-    """The last `length` events of each session."""
-    rows = sessions.pad(log.sessions, log.length)
-    return log._replace(sessions=Sessions(rows[rows > 0], sessions.offsets_of((rows > 0).sum(1))))
 
 
 def pieces(whole: Sessions, length: int, name: str) -> Log:

@@ -7,8 +7,8 @@ positives are, and its negatives were drawn again by the rule of the official on
 wide, batches 2,048, networks 300-300; Adam's rate falls to 0 along a cosine. For every model the same few
 values of λ, half the weight of all squared embeddings, are tried with one seed and the best by AUC on
 the validation part is kept; every seed's epoch with the best such AUC is tested once. "Published" is
-BARS'. A penalty of whole tables, which pulls rare rows down to nothing, is what these data ask for: with
-one that counts a row as often as it is looked up, DeepFM ends .002 lower in AUC.
+BARS'. A penalty of whole tables pulls rare rows down to nothing; DeepFM's AUC on the validation part was
+.9810 with it and .9798 with one that counts a row as often as it is looked up.
 """
 
 import time

@@ -26,13 +26,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from session_next_click import asking, batch
 
 from rezoo import evaluation, loop, metrics, objectives, training
-from rezoo.data import movielens, packing, s3rec, sessions
+from rezoo.data import movielens, s3rec, sessions
 from rezoo.data.sessions import Sessions
 from rezoo.models import Caser, CoOccurrence, GRU4Rec, NextItNet, Popularity, SASRec, SessionPopularity
 from rezoo.models.baselines import cooccurrence, popularity
-from rezoo.types import Batch, Query, TrainState
+from rezoo.types import TrainState
 
 PROTOCOL = "leave-one-out, full ranking without the user's own"
 CUTS = (10, 20)
@@ -64,28 +65,12 @@ class Data(NamedTuple):
     """Sequences without their last two events, and those."""
 
     train: Sessions
+    known: Sessions
+    """What the test is asked from: the validation item comes last."""
     valid: np.ndarray
     test: np.ndarray
     num_items: int
     length: int
-
-    @property
-    def histories(self) -> np.ndarray:
-        """What the validation is asked from."""
-        return sessions.pad(self.train, self.length)
-
-    @property
-    def seen(self) -> np.ndarray:
-        """All that a user has in training, however long ago."""
-        return sessions.pad(self.train, int(self.train.lengths.max()))
-
-    @property
-    def longer(self) -> np.ndarray:
-        """What the test is asked from: the validation item comes last."""
-        rows = np.split(self.train.items, self.train.offsets[1:-1])
-        whole = [np.append(row, last) for row, last in zip(rows, self.valid, strict=True)]
-        lengths = np.array([len(row) for row in whole])
-        return sessions.pad(Sessions(np.concatenate(whole), sessions.offsets_of(lengths)), self.length)
 
 
 PUBLISHED = {
@@ -121,34 +106,23 @@ def load(dataset: str, folder: Path | None) -> Data:
         whole = s3rec.load(dataset, folder)
     place = np.arange(len(whole.items))
     last = np.repeat(whole.offsets[1:], whole.lengths) - place
-    train = Sessions(whole.items[last > 2], sessions.offsets_of(whole.lengths - 2))
+    train, known = (
+        Sessions(whole.items[last > held], sessions.offsets_of(whole.lengths - held)) for held in (2, 1)
+    )
     valid, test = whole.items[last == 2], whole.items[last == 1]
-    return Data(train, valid, test, int(whole.items.max()) + 1, LENGTH.get(dataset, 50))
-
-
-def asking(history: np.ndarray) -> Query:
-    return Query(jnp.zeros(len(history), jnp.int32), jnp.asarray(history), {})
-
-
-def rows_of(data: Data) -> Batch:
-    """Packed rows of the last events of each sequence."""
-    kept = data.histories
-    lengths = (kept > 0).sum(1)
-    made = packing.next_item(Sessions(kept[kept > 0], sessions.offsets_of(lengths)), data.length)
-    history, target, where, segment = map(jnp.asarray, made)
-    query = Query(jnp.zeros(len(history), jnp.int32), history, {"segment": segment})
-    return Batch(query, target, where.astype(jnp.float32), where)
+    return Data(train, known, valid, test, int(whole.items.max()) + 1, LENGTH.get(dataset, 50))
 
 
 def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
     """The model and its run, which stops when the validation has not improved for five epochs."""
-    model, rows = fit.make(data.num_items, data.length), rows_of(data)
+    model, rows = fit.make(data.num_items, data.length), batch(data.train.newest(data.length), data.length)
     size = max(1, 128 * 50 // data.length)
     steps = fit.num_epochs * -(-len(rows.item) // size)
     optimizer = optax.adam(optax.cosine_decay_schedule(fit.rate, steps, 0.02))
     step = training.make_step(objectives.next_item_softmax(model), optimizer)
     epoch = jax.jit(lambda state, rows: training.epoch(step, state, rows, size), donate_argnums=0)
-    query, target, seen = asking(data.histories), jnp.asarray(data.valid)[:, None], jnp.asarray(data.seen)
+    query, target = asking(sessions.pad(data.train, data.length)), jnp.asarray(data.valid)[:, None]
+    seen = everything(data.train)
     evaluate = jax.jit(lambda v: evaluation.evaluate(model, v, query, target, exclude=seen, k=(10,)))
 
     def watch(variables: Any) -> dict[str, Any]:
@@ -168,9 +142,14 @@ def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loo
     )
 
 
+def everything(whole: Sessions) -> jax.Array:
+    """All that a user has, however long ago, `[U S]`."""
+    return jnp.asarray(sessions.pad(whole, int(whole.lengths.max())))
+
+
 def baselines(data: Data) -> Iterator[tuple[str, nn.Module, Any]]:
     """Those that only count."""
-    history = data.histories
+    history = sessions.pad(data.train, data.length)
     counts = popularity.fit(history, data.num_items)
     yield "Popularity", Popularity(data.num_items), counts
     yield "SessionPopularity", SessionPopularity(data.num_items), counts
@@ -180,8 +159,8 @@ def baselines(data: Data) -> Iterator[tuple[str, nn.Module, Any]]:
 
 def measure(model: nn.Module, variables: Any, data: Data) -> dict[str, float]:
     """Accuracy, and what the lists are like."""
-    query, target = asking(data.longer), jnp.asarray(data.test)[:, None]
-    seen = jnp.asarray(np.c_[data.seen, data.valid])
+    query, target = asking(sessions.pad(data.known, data.length)), jnp.asarray(data.test)[:, None]
+    seen = everything(data.known)
     rank = jax.jit(partial(evaluation.ranks, model))(variables, query, target, exclude=seen)
     ids, _ = jax.jit(lambda v, q, e: evaluation.recommend(model, v, q, 20, exclude=e))(variables, query, seen)
     found = {f"recall@{k}": float(metrics.recall(rank, k=k).mean()) for k in CUTS}

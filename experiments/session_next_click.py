@@ -164,9 +164,9 @@ def simulated() -> sessions.SessionSet:
     return sessions.SessionSet(made.take(np.arange(500)), asked, target, 61)
 
 
-def batch(data: Sessions) -> Batch:
+def batch(data: Sessions, length: int = LENGTH) -> Batch:
     """Packed rows."""
-    made = packing.next_item(data, LENGTH)
+    made = packing.next_item(data, length)
     history, target, where, segment = map(jnp.asarray, made)
     query = Query(jnp.zeros(len(history), jnp.int32), history, {"segment": segment})
     return Batch(query, target, where.astype(jnp.float32), where)

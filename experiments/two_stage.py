@@ -14,7 +14,12 @@ of the products) is never retrieved; of one category at most three products are 
   exact one, stands beside it.
 - ndcg@10 without the rule, of what the shop knows: the true probability of a click is the gain, and the
   ideal list is that of all available products. For the two stages, for each alone, for the ranker over
-  all products, which is what a second stage can reach at best, and for the most popular ones.
+  all products, and for the most popular ones.
+
+On 2 busy CPU cores, ten minutes: latency 8.3 and 12.3 ms; recall 1; ndcg@10 .33 ± .03 by the two stages,
+.44 ± .03 by the retriever alone, .26 ± .02 by the ranker over all and .58 ± .02 by popularity: a million
+impressions show each product once, which is too little to know a product by its click, and what is
+popular is clicked.
 """
 
 import time
@@ -160,8 +165,7 @@ def quality(data: Data, first: stages.Stage, second: stages.Stage) -> dict[str, 
     user = rng.integers(1, data.sizes["user"], ASKED)
     query = of(data.world, user, hour=jnp.asarray(rng.integers(1, data.sizes["hour"], ASKED)))
     seen = jnp.asarray(data.taken[user])
-    gone = jnp.where(data.available, 0, jnp.arange(len(data.available)))
-    gone = jnp.asarray(np.flatnonzero(np.asarray(gone)), jnp.int32)
+    gone = jnp.asarray(np.flatnonzero(~np.asarray(data.available)), jnp.int32)
 
     def over_all(stage: stages.Stage) -> np.ndarray:
         def one(query: Query, seen: jax.Array) -> jax.Array:
