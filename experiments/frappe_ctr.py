@@ -110,10 +110,10 @@ def compare(entries: list[Entry], data: Data, budget: Budget, seeds: int, result
             continue
         start = time.monotonic()
         fit = trainer(model, data, budget)
-        l2 = choose(name, fit, budget, results)
+        l2, first = choose(name, fit, budget, results)
         test = jax.jit(lambda variables, model=model: evaluation.evaluate_clicks(model, variables, data.test))
         for seed in range(done, seeds):
-            fitted = fit(seed, l2)
+            fitted = first if first and seed == 0 else fit(seed, l2)
             found = test(fitted.best)
             seconds = time.monotonic() - start
             for metric in ("auc", "logloss"):
@@ -128,19 +128,23 @@ def compare(entries: list[Entry], data: Data, budget: Budget, seeds: int, result
             start = time.monotonic()
 
 
-def choose(name: str, fit: Callable[[int, float], Run], budget: Budget, results: common.Results) -> float:
-    """The λ with the best AUC on the validation part, of one seed; remembered in the working folder."""
+def choose(
+    name: str, fit: Callable[[int, float], Run], budget: Budget, results: common.Results
+) -> tuple[float, Run | None]:
+    """The λ with the best AUC on the validation part, of seed 0, and that run.
+
+    The λ is remembered in the working folder, the run is not.
+    """
     file = results.out / f"{name}.l2"
     if file.exists():
-        return float(file.read_text())
-    best = {}
-    for l2 in budget.l2:
-        history = fit(0, l2).history
-        best[l2] = float(np.max(history["auc"]))
-        print(f"{name}, λ {l2}: valid auc {best[l2]:.4f} in {len(history['auc'])} epochs", flush=True)
+        return float(file.read_text()), None
+    runs = {l2: fit(0, l2) for l2 in budget.l2}
+    best = {l2: float(np.max(run.history["auc"])) for l2, run in runs.items()}
+    for l2, auc in best.items():
+        print(f"{name}, λ {l2}: valid auc {auc:.4f} in {len(runs[l2].history['auc'])} epochs", flush=True)
     l2 = max(best, key=lambda value: best[value])
     file.write_text(str(l2))
-    return l2
+    return l2, runs[l2]
 
 
 def pairs(columns: Mapping[str, np.ndarray], label: np.ndarray) -> Batch:

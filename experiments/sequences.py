@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from session_next_click import asking, batch
+from session_next_click import asking, batch, by_length
 
 from rezoo import evaluation, loop, metrics, objectives, training
 from rezoo.data import movielens, s3rec, sessions
@@ -171,10 +171,11 @@ def measure(model: nn.Module, variables: Any, data: Data) -> dict[str, float]:
     found["coverage@20"] = float(metrics.coverage(ids, data.num_items))
     found["gini@20"] = float(metrics.gini(ids, data.num_items))
     found["mean_popularity@20"] = float(metrics.mean_popularity(ids, count))
+    recalled = metrics.recall(rank, k=20)
     cold = count[target[:, 0]] == 0
     if cold.any():
-        found["recall@20, last item new"] = float(metrics.recall(rank, k=20)[cold].mean())
-    return found
+        found["recall@20, last item new"] = float(recalled[cold].mean())
+    return found | by_length(recalled, data.known.lengths, (10, 50, 200))
 
 
 def main() -> None:

@@ -223,20 +223,29 @@ def train(name: str, fit: Fit, data: Data, seed: int, folder: Any, targets: int)
     )
 
 
+def by_length(recalled: jax.Array, known: np.ndarray, cuts: tuple[int, ...]) -> dict[str, float]:
+    """recall@20 of those with so many events known: fewer than `cuts[0]`, from there to `cuts[1]` …"""
+    group = np.digitize(known, cuts)
+    ends = ("0", *map(str, cuts)), (*(str(cut - 1) for cut in cuts), "…")
+    named = {f"recall@20, {low} to {high} events": i for i, (low, high) in enumerate(zip(*ends, strict=True))}
+    return {name: float(recalled[group == i].mean()) for name, i in named.items() if (group == i).any()}
+
+
 def measure(model: Any, variables: Any, data: Data) -> dict[str, float]:
     """Accuracy, a label unknown to training being a miss, and what the lists are like."""
     query, target = asking(data.asked), jnp.asarray(data.target)[:, None]
     rank = jax.jit(partial(evaluation.ranks, model))(variables, query, target)
     rank = jnp.where(target > 0, rank, jnp.inf)
     ids, _ = jax.jit(lambda v, q: evaluation.recommend(model, v, q, K))(variables, query)
+    recalled = metrics.recall(rank, k=K)
     return {
-        "recall@20": float(metrics.recall(rank, k=K).mean()),
+        "recall@20": float(recalled.mean()),
         "mrr@20": float(metrics.mrr(rank, k=K).mean()),
         "precision@20": float(metrics.precision(rank, k=K).mean()),
         "coverage@20": float(metrics.coverage(ids, data.num_items)),
         "gini@20": float(metrics.gini(ids, data.num_items)),
         "mean_popularity@20": float(metrics.mean_popularity(ids, jnp.asarray(data.count, jnp.float32))),
-    }
+    } | by_length(recalled, (data.asked > 0).sum(1), (2, 5, 10))
 
 
 def baselines(data: Data) -> Iterator[tuple[str, Any, Any]]:

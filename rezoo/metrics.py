@@ -163,18 +163,21 @@ def ndcg(
     Järvelin and Kekäläinen 2002, https://doi.org/10.1145/582415.582418. The gain is 1 by default;
     for graded relevance give 2^grade - 1.
     """
-    gain = jnp.ones(rank.shape) if gain is None else gain
-    gain = gain if where is None else jnp.where(where, gain, 0.0)
-    dcg = (gain * _hits(rank, where, k, cutoff) / jnp.log2(rank + 1)).sum(-1)
-    ideal = ideal_dcg(gain, k)
+    hit = _hits(rank, where, k, cutoff)
+    if gain is None:
+        shape = (*rank.shape[:-1], min(k, rank.shape[-1]))
+        place = jax.lax.broadcasted_iota(jnp.int32, shape, rank.ndim - 1)
+        gained, ideal = hit, _discounted(place < _count(rank, where)[..., None])
+    else:
+        gain = gain if where is None else jnp.where(where, gain, 0.0)
+        gained, ideal = gain * hit, ideal_dcg(gain, k)
+    dcg = (gained / jnp.log2(rank + 1)).sum(-1)
     return jnp.where(ideal > 0, dcg / jnp.where(ideal > 0, ideal, 1.0), 0.0)
 
 
 def ideal_dcg(gain: Float[Array, " *B T"], k: int) -> Values:
     """Σ gain / log₂(rank + 1) within k of the best possible order."""
-    best = -jnp.sort(-gain, axis=-1)[..., :k]
-    discount = jnp.log2(jnp.arange(best.shape[-1]) + 2.0).reshape((1,) * (best.ndim - 1) + (-1,))
-    return (best / discount).sum(-1)
+    return _discounted(-jnp.sort(-gain, axis=-1)[..., :k])
 
 
 def average_precision(
@@ -248,6 +251,12 @@ def _ascending_ranks(value: Float[Array, " C"]) -> Float[Array, " C"]:
     low = jnp.searchsorted(ordered, value, side="left", method="sort")
     high = jnp.searchsorted(ordered, value, side="right", method="sort")
     return (low + high + 1) / 2
+
+
+def _discounted(gain: Array) -> Array:
+    """Σ gain / log₂(place + 1) of gains in the order of their places."""
+    discount = jnp.log2(jnp.arange(gain.shape[-1]) + 2.0).reshape((1,) * (gain.ndim - 1) + (-1,))
+    return (gain / discount).sum(-1)
 
 
 def _hits(rank: Array, where: Array | None, k: int, cutoff: Cutoff) -> Array:
