@@ -14,12 +14,15 @@ from typing import Any
 import common
 import jax.numpy as jnp
 import numpy as np
-from frappe_ctr import REAL, Budget, Data, compare, pairs, synthetic, zoo
+from frappe_ctr import Budget, Data, Setting, compare, pairs, synthetic, zoo
 
 from rezoo.data import features, movielens, split
 from rezoo.data.features import Categorical, MultiValued, Quantile
 
 MODELS = ("FM", "DNN", "WideDeep", "DCNv2", "AutoInt", "AFM")
+
+
+REAL = Budget((Setting(0.003, 1e-5), Setting(0.003, 1e-4)), 2048, 6)
 
 
 def likes(folder: Path | None) -> Data:
@@ -49,7 +52,7 @@ def main() -> None:
     chosen = {entry.name: entry for entry in zoo(data.sizes, dim, widths, 0.2)}
     # What the zoo of `frappe_ctr` compares with was published for Frappe.
     entries = [chosen[name]._replace(published={}) for name in (("DNN",) if flags.smoke else MODELS)]
-    budget = Budget((1e-4,), 0.02, 256, 3) if flags.smoke else REAL._replace(l2=(1e-5, 1e-4), num_epochs=6)
+    budget = Budget((Setting(0.02, 1e-4),), 256, 3) if flags.smoke else REAL
     compare(entries, data, budget, flags.seeds, results)
     results.finish()
 
