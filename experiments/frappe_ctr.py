@@ -29,7 +29,7 @@ from rezoo.loop import Run, run
 from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
 from rezoo.types import Batch, Query, TrainState
 
-TABLES = ("factors", "deep", "linear", "wide")
+TABLES = ("factors", "deep", "linear", "wide", "items", "profile")
 """Names of what the models look up by column: embeddings and weights."""
 
 
@@ -68,7 +68,7 @@ class Budget(NamedTuple):
     num_epochs: int
 
 
-REAL = Budget((Setting(0.01, 1e-5), Setting(0.01, 6e-3), Setting(0.003, 6e-3)), 2048, 14)
+REAL = Budget((Setting(0.01, 1e-5), Setting(0.01, 6e-3), Setting(0.003, 1e-2)), 2048, 14)
 
 
 def trainer(model: nn.Module, data: Data, budget: Budget) -> Callable[[int, Setting], Run]:

@@ -9,17 +9,21 @@ in `frappe_ctr.py`, with the same embeddings, network and budget.
 """
 
 from pathlib import Path
-from typing import Any
 
 import common
 import jax.numpy as jnp
 import numpy as np
-from frappe_ctr import Budget, Data, Setting, compare, pairs, synthetic, zoo
+from frappe_ctr import Budget, Data, Entry, Setting, compare, pairs, synthetic, zoo
 
 from rezoo.data import features, movielens, split
 from rezoo.data.features import Categorical, MultiValued, Quantile
+from rezoo.data.interactions import Interactions
+from rezoo.models import DIN
+from rezoo.models.ranking import din
+from rezoo.types import Batch
 
-MODELS = ("FM", "DNN", "WideDeep", "DCNv2", "AutoInt", "AFM")
+MODELS = ("FM", "DNN", "WideDeep", "DCNv2", "AutoInt", "AFM", "DIN, mean of the history", "DIN")
+HISTORY = 20
 
 
 REAL = Budget((Setting(0.003, 1e-5), Setting(0.003, 1e-4)), 2048, 6)
@@ -34,15 +38,39 @@ def likes(folder: Path | None) -> Data:
     of_items = features.fit({"genres": MultiValued(), "year": Quantile(20)}, ml.items)
     users, items = of_users.transform(about_users), of_items.transform(ml.items)
 
-    def part(rows: Any) -> Any:
-        columns = {"user": rows.user, "item": rows.item, **{n: c[rows.user] for n, c in users.items()}}
-        return pairs(columns, (np.asarray(rows.rating) > 3).astype(np.float32))
+    parts = split.ratio(log, valid=0.1, test=0.1).of(log)
+    liked = parts[0].take(np.asarray(parts[0].rating) > 3)
 
-    train, valid, test = map(part, split.ratio(log, valid=0.1, test=0.1).of(log))
+    def part(rows: Interactions) -> Batch:
+        columns = {"user": rows.user, "item": rows.item, **{n: c[rows.user] for n, c in users.items()}}
+        made = pairs(columns, (np.asarray(rows.rating) > 3).astype(np.float32))
+        history = jnp.asarray(items_before(rows, liked, HISTORY))
+        return made._replace(query=made.query._replace(history=history))
+
+    train, valid, test = map(part, parts)
     sizes = {"user": log.num_users, "item": log.num_items, **of_users.sizes, **of_items.sizes}
     catalogue = {name: jnp.asarray(column) for name, column in items.items()}
     protocol = "rating > 3, without 3; random 8:1:1 (seed 0)"
     return Data(train, valid, test, sizes, {"catalogue": catalogue}, "ml-1m", protocol)
+
+
+def items_before(rows: Interactions, log: Interactions, length: int) -> np.ndarray:
+    """`[rows, length]`: the last items of each row's user in the log, before the row's time."""
+    assert rows.timestamp is not None and log.timestamp is not None
+    log = log.take(np.lexsort((log.timestamp, log.user)))
+    assert log.timestamp is not None
+    span = int(max(rows.timestamp.max(), log.timestamp.max())) + 1
+    end = np.searchsorted(log.user * span + log.timestamp, rows.user * span + rows.timestamp)
+    start = np.maximum(np.searchsorted(log.user, rows.user), end - length)
+    place = start[:, None] + np.arange(length)
+    real = place < end[:, None]
+    return np.where(real, log.item[np.where(real, place, 0)], 0).astype(np.int32)
+
+
+def with_history(sizes: dict[str, int], dim: int, widths: tuple[int, ...], dropout: float) -> list[Entry]:
+    """Those that read what a user liked before."""
+    makes = {"DIN, mean of the history": din.Mean, "DIN": din.LocalActivation}
+    return [Entry(name, DIN(sizes, dim, widths, make, dropout)) for name, make in makes.items()]
 
 
 def main() -> None:
@@ -50,6 +78,7 @@ def main() -> None:
     data = synthetic() if flags.smoke else likes(flags.data_dir)
     dim, widths = (4, (8,)) if flags.smoke else (16, (64, 32))
     chosen = {entry.name: entry for entry in zoo(data.sizes, dim, widths, 0.2)}
+    chosen |= {entry.name: entry for entry in with_history(data.sizes, dim, widths, 0.2)}
     # What the zoo of `frappe_ctr` compares with was published for Frappe.
     entries = [chosen[name]._replace(published={}) for name in (("DNN",) if flags.smoke else MODELS)]
     budget = Budget((Setting(0.02, 1e-4),), 256, 3) if flags.smoke else REAL
