@@ -87,7 +87,7 @@ def main(flags: BenchFlags, results: Results) -> None:
                 else:
                     contenders[name] = stack.enter_context(peer)
             contest(results, model, data, f"batch {batch:,}", contenders, peers, rounds)
-    for dim in (16, 64):
+    for dim in (4,) if flags.smoke else (16, 64):
         study(results, log, data, dim, flags.smoke)
     results.finish()
 
@@ -189,11 +189,11 @@ def positives(log: Log) -> Batch:
 
 def study(results: Results, log: Log, data: str, dim: int, smoke: bool) -> None:
     """16 learning rates of MF with BPR: in one program, vmapped or mapped, and as 16 runs."""
-    part_rows = 2000 if smoke else 100_000
-    protocol = f"study of 16 learning rates, {dim} wide, {part_rows:,} interactions"
+    members, part_rows = (3, 2000) if smoke else (16, 100_000)
+    protocol = f"study of {members} learning rates, {dim} wide, {part_rows:,} interactions"
     if results.values("MF", data, f"{protocol}, vmapped", "run_seconds"):
         return
-    members, rows = 16, slice(None, part_rows)
+    rows = slice(None, part_rows)
     part = Log(log.user[rows], log.item[rows], log.rating[rows], log.users, log.items)
     num_users, num_items = int(part.user.max()) + 1, int(part.item.max()) + 1
     batch = positives(part)
