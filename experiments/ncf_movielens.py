@@ -98,7 +98,7 @@ class Settings(NamedTuple):
     dim: int = 128
     negatives: float = 8.0
     """m, of MF and GMF."""
-    l2: float = 0.005
+    l2: float = 0.02
     """λ of MF and GMF."""
     rate: float = 0.02
     epochs: int = 25

@@ -89,6 +89,7 @@ def draw_attention(weight: np.ndarray, events: Sequence[str], items: Sequence[st
     image = axes.imshow(weight[:, : len(events)], cmap="Greys", aspect="auto")
     axes.set_xticks(range(len(events)), events, rotation=60, ha="right")
     axes.set_yticks(range(len(items)), items)
+    axes.set(xlabel="history, oldest first", ylabel="to be ranked")
     figure.colorbar(image, label="weight")
     return figure
 

@@ -33,7 +33,7 @@ settings = dict(
     mf_embedding_size=dim,
     mlp_embedding_size=dim,
 )
-if model_name in ("WideDeep", "NFM", "DeepFM"):
+if model_name in ("WideDeep", "NFM", "DeepFM", "AFM"):
     columns = {
         "inter": ["user_id", "item_id", "rating"],
         "user": ["user_id", "age", "gender", "occupation"],
@@ -47,9 +47,17 @@ elif model_name in ("GRU4Rec", "NARM", "STAMP", "SASRec", "Caser"):
     settings |= dict(load_col={"inter": ["user_id", "item_id", "timestamp"]}, train_neg_sample_args=None)
     settings |= dict(loss_type="CE", MAX_ITEM_LIST_LENGTH=length, hidden_size=dim, n_heads=1, inner_size=dim)
     settings["eval_args"] = dict(split={"LS": "valid_only"}, order="TO", group_by="user", mode="full")
+elif model_name == "DIN":
+    settings |= dict(load_col={"inter": ["user_id", "item_id", "rating"]}, TIME_FIELD="rating")
+    settings |= dict(MAX_ITEM_LIST_LENGTH=length, metrics=["Recall"], valid_metric="Recall@10")
+    settings["eval_args"] = dict(split={"LS": "valid_only"}, order="TO", group_by="user", mode="full")
 else:
     settings["load_col"] = {"inter": ["user_id", "item_id"]}
     settings["eval_args"] = dict(split={"RS": [0.98, 0.01, 0.01]}, order="RO", group_by=None, mode="full")
+if model_name == "AFM":
+    settings |= dict(attention_size=16, dropout_prob=0.0)
+if model_name == "DIN":
+    settings |= dict(mlp_hidden_size=[256, 128], dropout_prob=0.0)
 if model_name == "MultiVAE":
     settings |= dict(train_neg_sample_args=None, mlp_hidden_size=[600], latent_dimension=128)
 config = Config(model=model_name, dataset=dataset_name, config_dict=settings)

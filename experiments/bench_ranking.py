@@ -1,0 +1,123 @@
+r"""Training speed of rankers beside DeepCTR-Torch, torch-rechub, RecBole and plain PyTorch, in turns.
+
+    taskset -c 0,1 python experiments/bench_ranking.py --data-dir FOLDER --torch-python TORCH/bin/python \
+        --recbole-python RECBOLE/bin/python --libraries-python LIBRARIES/bin/python
+
+Rows per second of whole training (shuffling, gradients, Adam, no regularisation), batch 2,048,
+embeddings 16 wide, networks 256-128. Wide & Deep and AFM (attention 16 wide) learn who likes which
+movie of ML-1M from user, item, age, gender, occupation and year; DIN learns from 100,000 rows of a
+user, an item and a history of 50 (local activation unit 36 wide; 64-16 in DeepCTR-Torch and
+torch-rechub, which have two layers, 256-128 in RecBole, which takes the network's). All contenders but
+RecBole have the same rows; RecBole reads its own files of the same log, AFM also the genres, DIN a
+history for each positive and a drawn item; its Wide & Deep is in `bench_training.py`. A figure is the
+median of the rounds; a peer whose Python is not given is left out. The environments:
+
+    TORCH       pip install torch==2.13.0 numpy
+    RECBOLE     pip install torch==2.13.0 recbole==1.2.1 'numpy<2' 'pandas<2.3' 'scipy<1.14'
+    LIBRARIES   pip install torch==2.13.0 deepctr-torch==0.3.0 torch-rechub==0.9.0
+
+Without the data folder the log is drawn at random in ML-1M's size.
+"""
+
+import resource
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from bench_training import THREADS, BenchFlags, Log, clicks, contest, epochs, export, read
+from common import Results, start
+from turns import Peer, Turn
+
+from rezoo import losses, objectives
+from rezoo.models import AFM, DIN, WideDeep
+from rezoo.types import Batch, Query
+
+DIM, WIDTHS, BATCH, LENGTH = 16, (256, 128), 2048, 50
+
+
+@dataclass(frozen=True)
+class Flags(BenchFlags):
+    """Flags of this benchmark."""
+
+    libraries_python: Path | None = None
+    """A Python with deepctr-torch and torch-rechub."""
+
+
+def histories(log: Log, rows: int) -> dict[str, np.ndarray]:
+    """Rows of a user, an item, whether it was liked, and `history` `[rows, 50]` of that user's items."""
+    rng = np.random.default_rng(0)
+    order = np.argsort(log.user, kind="stable")
+    item, begin = log.item[order], np.searchsorted(log.user[order], np.arange(log.user.max() + 2))
+    picked = rng.integers(0, len(log.user), rows)
+    user = log.user[picked]
+    low, high = begin[user], begin[user + 1]
+    place = (low + rng.integers(0, np.maximum(high - low - LENGTH, 0) + 1))[:, None] + np.arange(LENGTH)
+    history = np.where(place < high[:, None], item[np.minimum(place, len(item) - 1)], 0)
+    return {
+        "user": user,
+        "item": log.item[picked],
+        "label": (log.rating[picked] >= 4).astype(np.int32),
+        "history": history.astype(np.int32),
+    }
+
+
+def ours_din(rows: dict[str, np.ndarray]) -> Turn:
+    """Profile: the user's id."""
+    columns = {name: jnp.asarray(column) for name, column in rows.items()}
+    sizes = {name: int(rows[name].max()) + 1 for name in ("user", "item")}
+    query = Query(columns["user"], columns["history"], {})
+    count = len(rows["user"])
+    data = Batch(query, columns["item"], columns["label"].astype(jnp.float32), jnp.ones(count, bool))
+    model = DIN(sizes, DIM, WIDTHS)
+    return epochs(model, objectives.pointwise(model, losses.logistic), data, BATCH)
+
+
+def main(flags: Flags, results: Results) -> None:
+    """Contest after contest; DIN first, as peak memory is that of all before."""
+    log = read(flags)
+    export(log, results.out)
+    log = log._replace(items={"year": log.items["year"]})
+    out = results.out.absolute()
+    rows = histories(log, 2000 if flags.smoke else 100_000)
+    np.savez(out / "din.npz", **rows)  # pyright: ignore[reportArgumentType]
+    liked = {"label": (log.rating >= 4).astype(np.int32), "user": log.user, "item": log.item}
+    liked |= {name: column[log.user] for name, column in log.users.items()}
+    np.savez(out / "clicks.npz", **liked, year=log.items["year"][log.item])  # pyright: ignore[reportArgumentType]
+    data = "ml-1m" if flags.data_dir and not flags.smoke else "random pairs"
+    contests: dict[str, tuple[str, Callable[[], Turn]]] = {
+        "DIN": ("din.npz", lambda: ours_din(rows)),
+        "WideDeep": ("clicks.npz", lambda: clicks(log, BATCH, lambda s: WideDeep(s, dim=DIM, widths=WIDTHS))),
+        "AFM": ("clicks.npz", lambda: clicks(log, BATCH, lambda s: AFM(s, DIM, 16))),
+    }
+    for model, (file, ours) in contests.items():
+        if results.values(model, data, f"batch {BATCH:,}, rezoo", "rows_per_s"):
+            continue
+        last = (BATCH, DIM, 2 if flags.smoke else 10 if model == "DIN" else 30, THREADS)
+        libraries = flags.libraries_python
+        peers = {
+            "torch": Peer(flags.torch_python, out, "torch_ranking.py", out / file, model, *last),
+            "DeepCTR-Torch": Peer(libraries, out, "ctr_libraries.py", "deepctr", out / file, model, *last),
+            "torch-rechub": Peer(libraries, out, "ctr_libraries.py", "rechub", out / file, model, *last),
+        }
+        if model != "WideDeep":
+            peers["RecBole"] = Peer(flags.recbole_python, out, "recbole_step.py", out, "ml", model, *last)
+        with ExitStack() as stack:
+            contenders: dict[str, Any] = {"rezoo": ours()}
+            for name, peer in peers.items():
+                if peer.python is None:
+                    print(f"{model}: {name} is left out, as no Python with it is given")
+                else:
+                    contenders[name] = stack.enter_context(peer)
+            rounds = 2 if flags.smoke else flags.rounds
+            contest(results, model, data, f"batch {BATCH:,}", contenders, peers, rounds, "rows_per_s")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    results.add("all of the above", "in one process", "rezoo", "peak_rss_mib", peak, seconds=0.0)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main(*start(__file__, __doc__, Flags))
