@@ -1,22 +1,31 @@
-"""The README's result tables, made from experiments/results/*.json.
+"""The README's results, made from experiments/results/*.json.
 
     python experiments/leaderboard.py
 
-writes them between the README's markers `<!-- results -->` and `<!-- /results -->`.
-With --smoke it only says whether the README is up to date.
+writes them between the README's markers `<!-- results -->` and `<!-- /results -->`: for each data set and
+protocol a table, whichever experiments its rows are from; then the benchmarks, and the command that makes
+each file. For a data set with three models or more under a protocol it draws quality against training
+time, `experiments/results/leaderboard-DATASET.png`. With --smoke it only says whether the README is up
+to date.
 """
 
 import json
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import tyro
+from matplotlib.ticker import LogLocator, NullFormatter
 
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "experiments" / "results"
 START, END = "<!-- results -->", "<!-- /results -->"
+Table = dict[str, list[dict[str, Any]]]
+"""Rows by model."""
 
 
 def main(smoke: bool = False, out: Path | None = None) -> None:
-    """Bring the README's tables up to date.
+    """Bring the README's tables and the pictures up to date.
 
     Args:
       smoke: change nothing, only compare.
@@ -28,52 +37,175 @@ def main(smoke: bool = False, out: Path | None = None) -> None:
     if smoke:
         print("README is up to date" if wanted == text else "README differs: run without --smoke")
     else:
+        for dataset, by_protocol in leaderboards().items():
+            draw(dataset, by_protocol)
         readme.write_text(wanted)
-        print(f"wrote the results into {readme.name}")
+        print(f"wrote {readme.name}")
 
 
-def with_results(readme: str, results: str) -> str:
-    """The README's text with `results` between its markers."""
-    before, rest = readme.split(START)
-    return f"{before}{START}\n{results}\n{END}{rest.split(END)[1]}"
+def with_results(text: str, tables: str) -> str:
+    """The README with these tables between the markers."""
+    head, rest = text.split(START)
+    tail = rest.split(END)[1]
+    return f"{head}{START}\n{tables}\n{END}{tail}"
+
+
+def results() -> dict[str, dict[str, Any]]:
+    """Every result file, by its experiment."""
+    return {file.stem: json.loads(file.read_text()) for file in sorted(RESULTS.glob("*.json"))}
+
+
+def leaderboards() -> dict[str, dict[str, Table]]:
+    """By data set, by protocol, by model: the rows of all experiments that are no benchmark."""
+    found: dict[str, dict[str, Table]] = {}
+    for name, result in results().items():
+        for row in [] if is_benchmark(name) else result["rows"]:
+            models = found.setdefault(row["dataset"], {}).setdefault(row["protocol"], {})
+            models.setdefault(row["model"], []).append(row | {"experiment": name})
+    return dict(sorted(found.items()))
+
+
+def is_benchmark(name: str) -> bool:
+    """Whether an experiment is about time alone."""
+    return name.startswith("bench_") or name == "live_session"
 
 
 def tables() -> str:
-    """A Markdown table for each result file."""
-    files = sorted((ROOT / "experiments" / "results").glob("*.json"))
-    return "\n\n".join(table(json.loads(file.read_text())) for file in files)
+    """All that stands between the markers."""
+    parts = []
+    for dataset, by_protocol in leaderboards().items():
+        parts.append(f"### {dataset}")
+        if drawable(by_protocol):
+            parts.append(
+                f"![Quality against training time, {dataset}](experiments/results/{picture(dataset)})"
+            )
+        parts += [f"*{protocol}*\n\n{table(models)}" for protocol, models in by_protocol.items()]
+    parts.append("### Benchmarks")
+    parts += [benchmark(name, result) for name, result in results().items() if is_benchmark(name)]
+    return "\n\n".join([*parts, "### The commands", commands()])
 
 
-def table(result: dict) -> str:
-    """One experiment's rows, under the command that makes them: a line for each fit, its metrics together."""
-    name = result["experiment"]
-    lines = [
-        f"**[{name}](experiments/{name}.py)** · `{result['command']}` · {result['device']}, "
-        f"jax {result['versions']['jax']}, {result['date']}",
-        "",
-        "| model | data | protocol | ours ± s.e. (published) | runs | seconds |",
-        "| --- | --- | --- | --- | ---: | ---: |",
-    ]
-    fits: dict[tuple[str, str, str], list[dict]] = {}
+def table(models: Table) -> str:
+    """Models by metrics, with the published figure in brackets."""
+    metrics = list(dict.fromkeys(row["metric"] for rows in models.values() for row in rows))
+    head = ["model", *metrics, "runs", "seconds a run", "experiment"]
+    lines = [head, ["---", *["---:"] * (len(head) - 2), "---"]]
+    for model, rows in models.items():
+        by_metric = {row["metric"]: row for row in rows}
+        runs = max(len(row["values"]) for row in rows)
+        cells = [figure(by_metric[metric]) if metric in by_metric else "" for metric in metrics]
+        lines.append([model, *cells, str(runs), duration(rows), link(rows[0]["experiment"])])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def benchmark(name: str, result: dict[str, Any]) -> str:
+    """A benchmark's rows, a line each for what was timed: who took part at what speed."""
+    lines = [f"{link(name)}", "", "| model | data | what | figures |", "| --- | --- | --- | --- |"]
+    contests = [row["protocol"].removesuffix(", rezoo") for row in result["rows"]]
+    timed: dict[tuple[str, str, str], list[str]] = {}
     for row in result["rows"]:
-        fits.setdefault((row["model"], row["dataset"], row["protocol"]), []).append(row)
-    return "\n".join([*lines, *(line(rows) for rows in fits.values())])
+        what = next((c for c in contests if row["protocol"].startswith(f"{c}, ")), row["protocol"])
+        who = row["protocol"][len(what) + 2 :]
+        unit = "" if row["metric"] == "ratio" else f"{row['metric']} "
+        text = f"{who} {unit}{figure(row)}" if who else f"{unit}{figure(row)}"
+        timed.setdefault((row["model"], row["dataset"], what), []).append(text)
+    lines += [f"| {' | '.join(key)} | {' · '.join(texts)} |" for key, texts in timed.items()]
+    return "\n".join(lines)
 
 
-def line(rows: list[dict]) -> str:
-    """A line of the table, from the rows of one model under one protocol."""
-    first = rows[0]
-    cells = [first["model"], first["dataset"], first["protocol"], " · ".join(map(figure, rows))]
-    cells += [str(max(len(row["values"]) for row in rows)), f"{max(row['seconds'] for row in rows):,.0f}"]
-    return "| " + " | ".join(cells) + " |"
+def commands() -> str:
+    """What makes each result file, and what made it."""
+    lines = ["| experiment | command | device | jax | date |", "| --- | --- | --- | --- | --- |"]
+    for name, r in results().items():
+        cells = [link(name), f"`{r['command']}`", r["device"], r["versions"]["jax"], r["date"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
-def figure(row: dict) -> str:
-    """A metric's name and value; large numbers are rounded to whole ones."""
+def link(name: str) -> str:
+    """To an experiment."""
+    return f"[{name}](experiments/{name}.py)"
+
+
+def figure(row: dict[str, Any]) -> str:
+    """Mean, standard error, and what was published; large numbers are rounded to whole ones."""
     digits = 4 if abs(row["mean"]) < 10 else 1 if abs(row["mean"]) < 1000 else 0
     error = "" if row["sem"] is None else f" ± {row['sem']:,.{digits}f}"
     published = "" if row["published"] is None else f" ({row['published']:g})"
-    return f"{row['metric']} **{row['mean']:,.{digits}f}**{error}{published}"
+    return f"**{row['mean']:,.{digits}f}**{error}{published}"
+
+
+def duration(rows: list[dict[str, Any]]) -> str:
+    """Seconds of one run; what takes less than a tenth of one was only counted."""
+    spent = seconds(rows)
+    return f"{spent:,.0f}" if spent >= 10 else f"{spent:.1f}" if spent >= 0.1 else ""
+
+
+def seconds(rows: list[dict[str, Any]]) -> float:
+    """Of one run."""
+    return max(row["seconds"] / len(row["values"]) for row in rows)
+
+
+def picture(dataset: str) -> str:
+    """The name of a data set's picture."""
+    return f"leaderboard-{dataset.lower().replace(' ', '-').replace(',', '')}.png"
+
+
+def drawable(by_protocol: dict[str, Table]) -> dict[str, dict[str, tuple[float, dict[str, Any]]]]:
+    """Of the protocols with 3 to 12 timed models: each one's seconds and row of the first metric.
+
+    More is a study, such as that of losses, with a picture of its own.
+    """
+    found = {}
+    for protocol, models in by_protocol.items():
+        timed = {m: (seconds(rows), rows[0]) for m, rows in models.items() if seconds(rows) >= 0.1}
+        timed = {m: p for m, p in timed.items() if m != "Oracle" and p[1]["metric"] != "difference"}
+        if 2 < len(timed) <= 12 and len({row["metric"] for _, row in timed.values()}) == 1:
+            found[protocol] = timed
+    return found
+
+
+def draw(dataset: str, by_protocol: dict[str, Table]) -> None:
+    """Quality against training time: the six protocols with the most models at most, a panel each."""
+    from matplotlib.figure import Figure
+
+    panels = sorted(drawable(by_protocol).items(), key=lambda panel: -len(panel[1]))[:6]
+    if not panels:
+        return
+    columns = min(len(panels), 2)
+    rows = -(-len(panels) // columns)
+    drawn = Figure(figsize=(6 * columns, 4 * rows), layout="constrained")
+    axes = drawn.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
+    for axis, (protocol, timed) in zip(axes.flat, panels, strict=False):
+        draw_panel(axis, protocol, timed)
+    drawn.savefig(RESULTS / picture(dataset), dpi=110)
+
+
+def draw_panel(axis: Any, protocol: str, timed: dict[str, tuple[float, dict[str, Any]]]) -> None:
+    """A mark for each model, its name beside it, below the names that are there."""
+    points = sorted(timed.items(), key=lambda point: -point[1][1]["mean"])
+    for _, (spent, row) in points:
+        axis.errorbar(spent, row["mean"], yerr=row["sem"], fmt="o", color="black", markersize=4, capsize=2)
+    metric = points[0][1][1]["metric"]
+    better = "lower" if metric in ("rmse", "mae", "logloss") else "higher"
+    axis.set(xscale="log", ylabel=f"{metric}, {better} is better")
+    axis.set_xlabel("seconds of a run, compilation included")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=20))
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.margins(x=0.3, y=0.15)
+    axis.set_title(textwrap.shorten(protocol, 64, placeholder=" …"), fontsize=9)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.autoscale_view()
+    taken: list[tuple[float, float]] = []
+    for model, (spent, row) in points:
+        x, y = axis.transData.transform((spent, row["mean"]))
+        height = min([y, *(there - 11 for left, there in taken if abs(left - x) < 110)])
+        taken.append((x, height))
+        shift = (5, (height - y) * 72 / axis.figure.dpi)
+        axis.annotate(model, (spent, row["mean"]), shift, textcoords="offset points", fontsize=7)
 
 
 if __name__ == "__main__":
