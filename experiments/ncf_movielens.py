@@ -95,14 +95,14 @@ class Settings(NamedTuple):
     ials_dim: int = 192
     ials_weights: ials.Weights = ials.Weights(1.0, 0.003, 1.0)
     ials_epochs: int = 16
-    dim: int = 128
+    dim: int = 256
     negatives: float = 8.0
     """m, of MF and GMF."""
-    l2: float = 0.02
+    l2: float = 0.025
     """λ of MF and GMF."""
     rate: float = 0.02
-    epochs: int = 25
-    gmf_dim: int = 64
+    epochs: int = 40
+    gmf_dim: int = 256
     widths: tuple[int, ...] = (64, 32, 16)
     mlp_epochs: int = 15
     mlp_rate: float = 0.003

@@ -16,7 +16,8 @@ import tensorflow_datasets as tfds
 
 from rezoo.data import split
 from rezoo.data.errors import DataError
-from rezoo.data.interactions import Ids, Interactions, from_columns
+from rezoo.data.ids import Ids
+from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.movielens_builder import MovieLensBuilder, columns
 from rezoo.data.movielens_files import SOURCES, Columns
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from rezoo.data.errors import DataError
-from rezoo.data.interactions import Ids, Interactions
+from rezoo.data.ids import Ids
+from rezoo.data.interactions import Interactions
 
 Seed = int | np.random.Generator
 

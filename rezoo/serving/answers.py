@@ -20,7 +20,7 @@ from rezoo import evaluation
 from rezoo.data import columns as reading
 from rezoo.data.errors import DataError
 from rezoo.data.features import FeatureSet
-from rezoo.data.interactions import Ids
+from rezoo.data.ids import Ids
 from rezoo.serving.saved import Saved
 from rezoo.types import Batch, Query
 

@@ -30,7 +30,7 @@ from rezoo.data import features
 from rezoo.data.clean import Scale
 from rezoo.data.errors import DataError
 from rezoo.data.features import FeatureSet
-from rezoo.data.interactions import Ids
+from rezoo.data.ids import Ids
 from rezoo.serving.describe import decode, describe, encode, rebuild
 from rezoo.types import Query, Variables
 

@@ -10,7 +10,8 @@ import pytest
 
 from rezoo.data import files, formats
 from rezoo.data.errors import DataError
-from rezoo.data.interactions import Ids, from_columns
+from rezoo.data.ids import Ids
+from rezoo.data.interactions import from_columns
 
 ROWS = {
     "user_id": [7, 9, 7],

@@ -15,7 +15,8 @@ import pytest
 from rezoo.data import clean, features, files
 from rezoo.data.clean import Scale
 from rezoo.data.errors import DataError
-from rezoo.data.interactions import Ids, from_columns
+from rezoo.data.ids import Ids
+from rezoo.data.interactions import from_columns
 from rezoo.models import MF, BiasedMF, FeatureMF, GRU4Rec, NeuMF, Popularity
 from rezoo.nn.recurrent import LSTM
 from rezoo.serving import answers, describe, saved, tables
