@@ -33,7 +33,7 @@ def read(path: str | Path) -> Clicks:
     Raises:
       DataError: if a line has not 40 columns, a label is not 0 or 1, or a count is no whole number.
     """
-    rows = [line.split("\t") for line in text_lines(path) if line]
+    rows = [line.split("\t") for line in text_lines(path)]
     for number, row in enumerate(rows, start=1):
         if len(row) != 40:
             raise DataError(f"{path}, line {number}: {len(row)} columns between tabs instead of 40")

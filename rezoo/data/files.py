@@ -186,4 +186,7 @@ def text_lines(path: str | Path, *, encoding: str | None = None) -> list[str]:
     content = utf8(_content(Path(archive), member), encoding, Path(archive).name)
     if not content.strip():
         raise DataError(f"{path}: the file is empty")
-    return content.decode("utf-8").rstrip().splitlines()
+    lines = content.decode("utf-8").splitlines()
+    while not lines[-1].strip():
+        lines.pop()
+    return lines

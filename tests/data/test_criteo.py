@@ -26,12 +26,19 @@ def test_counts_go_by_the_square_of_their_logarithm_and_what_is_missing_is_unkno
     np.testing.assert_array_equal(columns["I3"] == 0, [True, False, False, False])
 
 
+def test_a_last_line_may_end_with_what_is_missing(tmp_path):
+    path = tmp_path / "log.txt"
+    path.write_text(f"{LINE}\n{LINE.rpartition(chr(9))[0]}\t\n\n")
+    assert criteo.read(path).columns["C26"].tolist() == [LINE.rpartition("\t")[2], None]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("1\t2\n", "line 1: 2 columns between tabs instead of 40"),
         (f"{LINE}\n2{LINE[1:]}\n", "line 2: the label is '2'"),
         (LINE.replace("1382", "many"), "line 1, column I5: 'many' is not a whole number"),
+        (f"{LINE}\n\n{LINE}\n", "line 2: 1 columns"),
         ("", "empty"),
     ],
 )
