@@ -1,0 +1,11 @@
+"""The mean over what counts."""
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+
+def mean(value: Array, where: Array | None) -> Array:
+    """Of the values where the mask is, 0 if nowhere; of all of them without a mask."""
+    if where is None:
+        return value.mean()
+    return jnp.where(where, value, 0.0).sum() / jnp.maximum(where.sum(), 1)
