@@ -149,7 +149,8 @@ def device() -> str:
     """What the run computes on, in words."""
     kind = jax.devices()[0].device_kind
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} CPU cores" if jax.default_backend() == "cpu" else f"{len(jax.devices())} × {kind}"
+    cpu = f"{cores} CPU core{'' if cores == 1 else 's'}"
+    return cpu if jax.default_backend() == "cpu" else f"{len(jax.devices())} × {kind}"
 
 
 def command(name: str) -> str:

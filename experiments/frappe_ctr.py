@@ -8,7 +8,9 @@ wide, batches 2,048, networks 300-300; Adam's rate falls to 0 along a cosine. Fo
 few pairs of a rate and of λ, half the weight of all squared embeddings, are tried with one seed and the
 best by AUC on the validation part is kept; every seed's epoch with the best such AUC is tested once.
 "Published" is BARS'. A penalty of whole tables pulls rare rows down to nothing, which is better here than
-one that counts a row as often as it is looked up.
+one that counts a row as often as it is looked up: networks like λ = 0.02, shallow models 1e-5 and a
+high rate. DeepFM and WideDeep reach .985 and log loss .149, DCNv2 .984 and .152, FM .973, AFM .971; NFM
+stays at .978. Fits take 3 (FM) to 90 seconds (AutoInt) on one CPU core, all of it 25 minutes.
 """
 
 import json
