@@ -57,6 +57,18 @@ def last_index(history: Int[Array, " B L"]) -> Int[Array, " B 1"]:
     return jnp.maximum((history > 0).sum(axis=1, keepdims=True) - 1, 0)
 
 
+def newest(history: Int[Array, " B L"], size: int) -> Int[Array, " B W"]:
+    """The last `size` real events of each row, padded at the end.
+
+    >>> newest(jnp.array([[1, 2, 3, 0], [4, 0, 0, 0]]), 2).tolist()
+    [[2, 3], [4, 0]]
+    """
+    count = (history > 0).sum(axis=1, keepdims=True)
+    place = jnp.maximum(count - size, 0) + jnp.arange(min(size, history.shape[1]))[None]
+    events = jnp.take_along_axis(history, place, axis=1)
+    return jnp.where(place < count, events, 0)
+
+
 def at_last(
     x: Float[Array, " B L D"], history: Int[Array, " B L"], empty: Float[Array, " B D"] | None = None
 ) -> Float[Array, " B 1 D"]:

@@ -68,7 +68,8 @@ class Caser(nn.Module):
         return self._with_user(z, query)
 
     def encode(self, query: Query) -> Float[Array, " B E"]:
-        """[z ; p_u ; 1] after the last event; of an empty session z is 0."""
+        """[z ; p_u ; 1] after the last event, of which z is 0 if there is none."""
+        query = query._replace(history=sequence.newest(query.history, self.window))
         z = sequence.at_last(self.prefixes(query), query.history)[..., : self.dim]
         return self._with_user(z, query).squeeze(1)
 
