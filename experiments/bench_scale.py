@@ -1,17 +1,20 @@
-"""What an epoch costs as the data grows: MF, FM and iALS on simulated logs of 10⁵ to 10⁷ rows; EASE's limit.
+"""What an epoch costs as the data grows, on simulated logs of 10⁵ to 10⁷ rows, and EASE's limit.
 
     taskset -c 0,1 python experiments/bench_scale.py
 
 MF and FM learn the clicks of a shop of 20,000 shoppers and 5,000 products (`rezoo.data.shop`, drawn a
 million at a time); FM reads age, gender and hour besides. Their tables and batches (4,096) are the
 same for every number of rows. iALS gets 50 purchases of every shopper and as many shoppers as it
-takes: its cost has a part per row of a table and a part per non-zero. All are 64 wide. A value is a
-second of one epoch, compiled before, per million rows: the same for all sizes if the cost is linear.
+takes: its cost has a part per row of a table and a part per non-zero. GRU4Rec learns the next clicks of
+sessions by a softmax over 1,024 sampled products; it comes first, as the peak memory that a row notes is
+that of all before it too. All are 64 wide. A value is a second of one epoch, compiled before, per million
+rows: the same for all sizes if the cost is linear.
 
 EASE holds N × N matrices; where a memory ends is in the error it raises beyond.
 """
 
 import re
+import resource
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,9 +27,9 @@ import optax
 
 from rezoo import losses, objectives, training
 from rezoo.data import shop
-from rezoo.models import FM, MF
+from rezoo.models import FM, MF, GRU4Rec
 from rezoo.models.factorization import ease, ials
-from rezoo.types import Batch, Query
+from rezoo.types import Batch, Objective, Query
 
 DIM, BATCH, PER_SHOPPER, PRODUCTS = 64, 4096, 50, 5000
 SIZES = (100_000, 1_000_000, 10_000_000)
@@ -64,11 +67,27 @@ def purchases(rows: int, config: shop.ShopConfig, chunk: int = 2_000) -> tuple[n
     return np.repeat(users, PER_SHOPPER), np.concatenate(items)[: len(users)].ravel()
 
 
-def gradient_epochs(model: Any, data: Batch) -> Callable[[], float]:
+def sessions(config: shop.ShopConfig, rows: int, chunk: int = 10_000) -> Batch:
+    """`rows` clicks that have one before them in their session, a session a row of the batch."""
+    world = shop.world(jax.random.key(0), config)
+    drawn: list[np.ndarray] = []
+    total = 0
+    while total < rows:
+        key = jax.random.key(len(drawn) + 1)
+        drawn.append(np.asarray(shop.draw_sessions(key, world, config, chunk)[1]))
+        total += int((drawn[-1][:, 1:] > 0).sum())
+    items = np.concatenate(drawn)
+    items = items[: np.searchsorted((items[:, 1:] > 0).sum(1).cumsum(), rows) + 1]
+    history, target = jnp.asarray(items[:, :-1]), jnp.asarray(items[:, 1:])
+    query = Query(jnp.zeros(len(items), jnp.int32), history, {})
+    return Batch(query, target, (target > 0).astype(jnp.float32), target > 0)
+
+
+def gradient_epochs(model: Any, objective: Objective, data: Batch, batch: int) -> Callable[[], float]:
     """Each call trains an epoch; its seconds."""
     optimizer = optax.adam(1e-3)
-    step = training.make_step(objectives.pointwise(model, losses.logistic), optimizer)
-    run = jax.jit(lambda state, data: training.epoch(step, state, data, BATCH), donate_argnums=0)
+    step = training.make_step(objective, optimizer)
+    run = jax.jit(lambda state, data: training.epoch(step, state, data, batch), donate_argnums=0)
     holder = [training.init_state(jax.random.key(0), model, optimizer, data)]
 
     def epoch() -> float:
@@ -98,11 +117,23 @@ def ials_epochs(user: np.ndarray, item: np.ndarray) -> Callable[[], float]:
 def contests(smoke: bool) -> Iterator[tuple[str, int, Callable[[], Callable[[], float]]]]:
     """(model, rows, what makes its epochs), the data made only when it is asked for."""
     config = shop.ShopConfig(shoppers=200 if smoke else 20_000, products=PRODUCTS)
-    for rows in (2_000, 20_000) if smoke else SIZES:
+    sizes = (2_000, 20_000) if smoke else SIZES
+    for rows in sizes:
+
+        def recurrent(rows: int = rows) -> Callable[[], float]:
+            model, share = GRU4Rec(PRODUCTS + 1, DIM, tied=True), jnp.ones(PRODUCTS + 1)
+            objective = objectives.next_item_sampled(model, losses.softmax_cross_entropy, share, 1024)
+            data = sessions(config, rows, 1_000 if smoke else 10_000)
+            return gradient_epochs(model, objective, data, BATCH // data.item.shape[1])
+
+        yield "GRU4Rec", rows, recurrent
+
+    for rows in sizes:
 
         def gradient(make: Callable[[dict[str, int]], Any], rows: int = rows) -> Callable[[], float]:
             data, sizes = clicks(config, rows)
-            return gradient_epochs(make(sizes), data)
+            model = make(sizes)
+            return gradient_epochs(model, objectives.pointwise(model, losses.logistic), data, BATCH)
 
         def solved(rows: int = rows) -> Callable[[], float]:
             shoppers = rows // PER_SHOPPER
@@ -124,7 +155,8 @@ def main(flags: common.Flags, results: common.Results) -> None:
             start = time.perf_counter()
             epoch = make()
             values = [epoch() * 1e6 / rows for _ in range(flags.seeds)]
-            results.add(*key, values, seconds=time.perf_counter() - start)
+            peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            results.add(*key, values, seconds=time.perf_counter() - start, peak_rss_mib=peak)
             print(f"{model}, {protocol}: {np.median(values):.3f} s per epoch and million rows", flush=True)
         median = float(np.median(results.values(*key)))
         smallest = first.setdefault(model, median)
