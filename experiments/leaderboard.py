@@ -2,11 +2,11 @@
 
     python experiments/leaderboard.py
 
-writes them between the README's markers `<!-- results -->` and `<!-- /results -->`: for each data set and
-protocol a table, whichever experiments its rows are from; then the benchmarks, and the command that makes
-each file. For a data set with three models or more under a protocol it draws quality against training
-time, `experiments/results/leaderboard-DATASET.png`. With --smoke it only says whether the README is up
-to date.
+writes them between the README's markers: at `<!-- speed -->` how fast we are beside other libraries, at
+`<!-- results -->` a table for each data set and protocol, whichever experiments its rows are from, then
+the benchmarks, and the command that makes each file. For a data set with three models or more under a
+protocol it draws quality against training time, `experiments/results/leaderboard-DATASET.png`. With
+--smoke it only says whether the README is up to date.
 """
 
 import json
@@ -19,7 +19,6 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
-START, END = "<!-- results -->", "<!-- /results -->"
 Table = dict[str, list[dict[str, Any]]]
 """Rows by model."""
 
@@ -33,7 +32,7 @@ def main(smoke: bool = False, out: Path | None = None) -> None:
     """
     readme = ROOT / "README.md"
     text = readme.read_text()
-    wanted = with_results(text, tables())
+    wanted = with_results(text)
     if smoke:
         print("README is up to date" if wanted == text else "README differs: run without --smoke")
     else:
@@ -43,11 +42,35 @@ def main(smoke: bool = False, out: Path | None = None) -> None:
         print(f"wrote {readme.name}")
 
 
-def with_results(text: str, tables: str) -> str:
-    """The README with these tables between the markers."""
-    head, rest = text.split(START)
-    tail = rest.split(END)[1]
-    return f"{head}{START}\n{tables}\n{END}{tail}"
+def with_results(text: str) -> str:
+    """The README with the tables of now between its markers."""
+    for name, made in (("speed", speed()), ("results", tables())):
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        head, rest = text.split(start)
+        text = f"{head}{start}\n{made}\n{end}{rest.split(end)[1]}"
+    return text
+
+
+def speed() -> str:
+    """How many times as fast as each peer: the ratios of all benchmarks."""
+    ratios: dict[tuple[str, str, str], dict[str, float]] = {}
+    for name, result in results().items():
+        for row in result["rows"]:
+            what, _, peer = row["protocol"].rpartition(", rezoo over ")
+            if row["metric"] == "ratio" and what and not peer.startswith("rezoo"):
+                key = row["model"], row["dataset"], f"[{what}](experiments/{name}.py)"
+                ratios.setdefault(key, {})[peer] = row["mean"]
+    peers = list(dict.fromkeys(peer for found in ratios.values() for peer in found))
+    head = ["model", "data", "work", *(f"× {peer}" for peer in peers)]
+    lines = [head, ["---"] * 3 + ["---:"] * len(peers)]
+    for key, found in ratios.items():
+        lines.append([*key, *(times(found[peer]) if peer in found else "" for peer in peers)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def times(ratio: float) -> str:
+    """A ratio, to two or three figures."""
+    return f"{ratio:.2f}" if ratio < 1 else f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def results() -> dict[str, dict[str, Any]]:
