@@ -13,7 +13,8 @@ TAGNN (.513/.180) and of SR-GNN (.706/.309), the best to be beaten.
 
 On yoochoose1_64, with one seed and 4 to 5 minutes of one CPU core each: NARM .714/.306, STAMP .705/.308,
 GRU4Rec .711/.307, "NARM, cosine" .717/.310; VSKNN .667/.270 and, after no training at all, CoOccurrence
-.649/.297. 412 of its 55,898 test labels never occur in training.
+.649/.297. 412 of its 55,898 test labels never occur in training. On diginetica, 8 to 10 minutes each:
+NARM .530/.183, STAMP .506/.177, GRU4Rec .521/.181, of neighbours SKNN .491/.173.
 """
 
 import time
