@@ -68,7 +68,8 @@ def histories(log: Log, rows: int) -> dict[str, np.ndarray]:
 def ours_din(rows: dict[str, np.ndarray]) -> Turn:
     """Profile: the user's id."""
     columns = {name: jnp.asarray(column) for name, column in rows.items()}
-    sizes = {name: int(rows[name].max()) + 1 for name in ("user", "item")}
+    last_item = max(rows["item"].max(), rows["history"].max())
+    sizes = {"user": int(rows["user"].max()) + 1, "item": int(last_item) + 1}
     query = Query(columns["user"], columns["history"], {})
     count = len(rows["user"])
     data = Batch(query, columns["item"], columns["label"].astype(jnp.float32), jnp.ones(count, bool))

@@ -24,6 +24,7 @@ torch.manual_seed(0)
 columns = dict(np.load(file).items())
 label = columns.pop("label").astype(np.float32)
 sizes = {key: int(column.max()) + 1 for key, column in columns.items()}
+sizes["item"] = max(sizes["item"], sizes.get("history", 0))
 rows = min(batch * steps, len(label))
 picked = np.random.default_rng(0).permutation(len(label))[:rows]
 columns, label = {key: column[picked] for key, column in columns.items()}, label[picked]

@@ -20,7 +20,10 @@ torch.set_num_threads(threads)
 torch.manual_seed(0)
 columns = {key: torch.from_numpy(value).long() for key, value in np.load(file).items()}
 label, history = columns.pop("label").float(), columns.pop("history", None)
-sizes = [int(column.max()) + 1 for column in columns.values()]
+top = {key: int(column.max()) for key, column in columns.items()}
+if history is not None:
+    top["item"] = max(top["item"], int(history.max()))
+sizes = [largest + 1 for largest in top.values()]
 ids = torch.stack(list(columns.values()), 1) + torch.tensor([0, *np.cumsum(sizes[:-1])])
 
 
