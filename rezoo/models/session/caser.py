@@ -54,23 +54,12 @@ class Caser(nn.Module):
 
     def prefixes(self, query: Query) -> Float[Array, " B L E"]:
         """[z_t ; p_u ; 1] after every event."""
-        segment, x = sequence.segments(query), self.item(query.history)
-        steps = range(self.window - 1, -1, -1)
-        picture = jnp.stack([sequence.back(x, segment, step) for step in steps], axis=2)
-        pooled = []
-        for height, dense in enumerate(self.heights, start=1):
-            places = range(self.window - height + 1)
-            cut = jnp.stack([picture[:, :, at : at + height] for at in places], axis=2)
-            cut = cut.reshape(*cut.shape[:3], height * self.dim)
-            pooled.append(self.activation(dense(cut)).max(axis=2))
-        columns = self.columns(picture.swapaxes(2, 3)).reshape(*x.shape[:2], -1)
-        z = self.activation(self.hidden(self.drop(jnp.concatenate([*pooled, columns], axis=-1))))
-        return self._with_user(z, query)
+        return self._with_user(self._local(query.history, sequence.segments(query)), query)
 
     def encode(self, query: Query) -> Float[Array, " B E"]:
         """[z ; p_u ; 1] after the last event, of which z is 0 if there is none."""
-        query = query._replace(history=sequence.newest(query.history, self.window))
-        z = sequence.at_last(self.prefixes(query), query.history)[..., : self.dim]
+        recent = sequence.newest(query.history, self.window)
+        z = sequence.at_last(self._local(recent, (recent > 0).astype(jnp.int32)), recent)
         return self._with_user(z, query).squeeze(1)
 
     def table(self) -> Float[Array, " N E"]:
@@ -80,6 +69,20 @@ class Caser(nn.Module):
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         vector = jnp.concatenate([self.output(item), self.bias(item)], axis=-1)
         return (over(self.encode(query), item) * vector).sum(-1)
+
+    def _local(self, history: Int[Array, " B L"], segment: Int[Array, " B L"]) -> Float[Array, " B L D"]:
+        """z_t after every event."""
+        x = self.item(history)
+        steps = range(self.window - 1, -1, -1)
+        picture = jnp.stack([sequence.back(x, segment, step) for step in steps], axis=2)
+        pooled = []
+        for height, dense in enumerate(self.heights, start=1):
+            places = range(self.window - height + 1)
+            cut = jnp.stack([picture[:, :, at : at + height] for at in places], axis=2)
+            cut = cut.reshape(*cut.shape[:3], height * self.dim)
+            pooled.append(self.activation(dense(cut)).max(axis=2))
+        columns = self.columns(picture.swapaxes(2, 3)).reshape(*x.shape[:2], -1)
+        return self.activation(self.hidden(self.drop(jnp.concatenate([*pooled, columns], axis=-1))))
 
     def _with_user(self, z: Float[Array, " B L D"], query: Query) -> Float[Array, " B L E"]:
         users = []
