@@ -26,7 +26,7 @@ import numpy as np
 import optax
 
 from rezoo import losses, objectives, training
-from rezoo.data import shop
+from rezoo.data import shop, shop_rows
 from rezoo.models import FM, MF, GRU4Rec
 from rezoo.models.factorization import ease, ials
 from rezoo.types import Batch, Objective, Query
@@ -42,7 +42,7 @@ def clicks(config: shop.ShopConfig, rows: int, chunk: int = 1_000_000) -> tuple[
     world = shop.world(jax.random.key(0), config)
     parts: list[dict[str, np.ndarray]] = []
     for number in range(-(-rows // chunk)):
-        drawn = shop.draw_impressions(jax.random.key(number + 1), world, config, min(chunk, rows))
+        drawn = shop_rows.draw_impressions(jax.random.key(number + 1), world, config, min(chunk, rows))
         parts.append({name: np.asarray(drawn[name]) for name in ("user", "item", "hour", "click")})
     column = {name: jnp.asarray(np.concatenate([part[name] for part in parts])[:rows]) for name in parts[0]}
     features = {
@@ -63,7 +63,7 @@ def purchases(rows: int, config: shop.ShopConfig, chunk: int = 2_000) -> tuple[n
     items = []
     for start in range(0, len(users), chunk):
         asked = jnp.asarray(np.resize(users[start : start + chunk], chunk))
-        items.append(np.asarray(shop.draw_ratings(jax.random.key(start), world, config, asked)[0]))
+        items.append(np.asarray(shop_rows.draw_ratings(jax.random.key(start), world, config, asked)[0]))
     return np.repeat(users, PER_SHOPPER), np.concatenate(items)[: len(users)].ravel()
 
 
@@ -74,7 +74,7 @@ def sessions(config: shop.ShopConfig, rows: int, chunk: int = 10_000) -> Batch:
     total = 0
     while total < rows:
         key = jax.random.key(len(drawn) + 1)
-        drawn.append(np.asarray(shop.draw_sessions(key, world, config, chunk)[1]))
+        drawn.append(np.asarray(shop_rows.draw_sessions(key, world, config, chunk)[1]))
         total += int((drawn[-1][:, 1:] > 0).sum())
     items = np.concatenate(drawn)
     items = items[: np.searchsorted((items[:, 1:] > 0).sum(1).cumsum(), rows) + 1]

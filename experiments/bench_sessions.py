@@ -37,7 +37,7 @@ from common import Flags, Results, start
 from turns import Peer, Turn
 
 from rezoo import losses, objectives
-from rezoo.data import movielens, packing, sessions
+from rezoo.data import movielens, packing, session_sets, sessions
 from rezoo.data.sessions import Sessions
 from rezoo.models import NARM, STAMP, Caser, GRU4Rec, SASRec
 from rezoo.types import Batch, Query
@@ -83,7 +83,7 @@ ONE_PASS = ("GRU4Rec", "SASRec")
 
 def diginetica(folder: Path) -> Log:
     """The training sessions, items numbered 1, 2 …, the last 20 events of each."""
-    whole = sessions.load_npz(folder / "diginetica" / "diginetica.npz").train
+    whole = session_sets.load_npz(folder / "diginetica" / "diginetica.npz").train
     items = np.unique(whole.items, return_inverse=True)[1].astype(np.int32) + 1
     return Log("diginetica", whole._replace(items=items).newest(20), 20)
 

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rezoo import evaluation, losses, objectives, training
-from rezoo.data import criteo, shop, stream
+from rezoo.data import criteo, shop, shop_rows, stream
 from rezoo.models import FM, DCNv2, WideDeep
 from rezoo.types import Batch, Query
 
@@ -83,7 +83,7 @@ def write(file: Path, world: shop.World, config: shop.ShopConfig, rows: int) -> 
     """Impressions as Parquet, drawn a million at a time."""
     writer = None
     for number, begin in enumerate(range(0, rows, DRAWN)):
-        drawn = shop.draw_impressions(jax.random.key(number + 1), world, config, min(DRAWN, rows))
+        drawn = shop_rows.draw_impressions(jax.random.key(number + 1), world, config, min(DRAWN, rows))
         user, item = drawn["user"], drawn["item"]
         columns = {"user": user, "item": item, "hour": drawn["hour"], "click": drawn["click"]}
         columns |= {"age": world.age[user], "gender": world.gender[user], "category": world.category[item]}

@@ -37,6 +37,7 @@ from rezoo import loop, objectives, training
 from rezoo.data import files, shop, shop_builder
 from rezoo.models import NARM, STAMP, Caser, GRU4Rec, NextItNet, SASRec
 from rezoo.serving import live
+from rezoo.serving.slots import Slots
 from rezoo.types import Batch, Query
 
 console = Console(width=100)
@@ -62,7 +63,7 @@ class Desk:
     def __init__(self, model: nn.Module, variables: Any, slots: int, length: int, like: Query, k: int):
         self.model, self.served = model, live.serve(model, variables)
         self.sessions = live.start(model, self.served, slots, length=length, like=like)
-        self.slots = live.Slots(slots)
+        self.slots = Slots(slots)
         self._begin = jax.jit(partial(live.begin, model), donate_argnums=1)
 
         @partial(jax.jit, donate_argnums=1)

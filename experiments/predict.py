@@ -21,9 +21,9 @@ import tyro
 
 from rezoo import losses, objectives, training
 from rezoo.data import features, files
-from rezoo.data.clean import Scale
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
+from rezoo.data.scale import Scale
 from rezoo.models import FeatureMF
 from rezoo.serving import saved, tables
 from rezoo.types import Batch, Query

@@ -31,7 +31,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, loop, losses, metrics, objectives, training
-from rezoo.data import packing, sessions
+from rezoo.data import packing, session_sets, sessions
 from rezoo.data.sessions import Sessions
 from rezoo.models import (
     NARM,
@@ -134,7 +134,7 @@ def fits(smoke: bool) -> dict[str, Fit]:
 
 def load(dataset: str, folder: Any) -> Data:
     """The data set from its npz, or a simulated one for `smoke`."""
-    whole = simulated() if dataset == "smoke" else sessions.load_npz(folder / dataset / f"{dataset}.npz")
+    whole = simulated() if dataset == "smoke" else session_sets.load_npz(folder / dataset / f"{dataset}.npz")
     known = np.unique(whole.train.items)
     number = np.zeros(max(whole.num_items, int(known.max()) + 1), np.int32)
     number[known] = np.arange(1, len(known) + 1)
@@ -153,7 +153,7 @@ def load(dataset: str, folder: Any) -> Data:
     )
 
 
-def simulated() -> sessions.SessionSet:
+def simulated() -> session_sets.SessionSet:
     """Sessions that walk along a ring of 60 items, with noise."""
     rng = np.random.default_rng(0)
     length = rng.integers(2, 9, 600)
@@ -163,7 +163,7 @@ def simulated() -> sessions.SessionSet:
     made = Sessions(walk.astype(np.int32), begin)
     history, target = sessions.prefixes(made.take(np.arange(500, 600)), 8)
     asked = Sessions(history[history > 0], sessions.offsets_of((history > 0).sum(1)))
-    return sessions.SessionSet(made.take(np.arange(500)), asked, target, 61)
+    return session_sets.SessionSet(made.take(np.arange(500)), asked, target, 61)
 
 
 def batch(data: Sessions, length: int = LENGTH) -> Batch:

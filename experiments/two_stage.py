@@ -33,7 +33,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, objectives, training
-from rezoo.data import shop
+from rezoo.data import shop, shop_rows
 from rezoo.models import Popularity, TwoTower, WideDeep
 from rezoo.models.baselines import popularity
 from rezoo.serving import stages
@@ -78,8 +78,8 @@ def draw(size: Size) -> Data:
     taken = [np.zeros((1, config.ratings_per_shopper), np.int32)]
     for n, part in enumerate(users.reshape(-1, size.chunk)):
         key = jax.random.fold_in(keys[1], n)
-        taken.append(np.asarray(shop.draw_ratings(key, world, config, jnp.asarray(part))[0]))
-    columns = shop.draw_impressions(keys[2], world, config, config.impressions)
+        taken.append(np.asarray(shop_rows.draw_ratings(key, world, config, jnp.asarray(part))[0]))
+    columns = shop_rows.draw_impressions(keys[2], world, config, config.impressions)
     sizes = {"user": config.shoppers + 1, "item": config.products + 1, "hour": len(shop.DAYPARTS)}
     sizes |= {"age": len(shop.AGES), "gender": len(shop.GENDERS), "category": len(shop.NOUNS) + 1}
     price = (world.log_price - world.log_price.mean()) / world.log_price.std()

@@ -433,5 +433,5 @@ print("all three hold")
 # - Järvelin, Kekäläinen 2002, *Cumulated gain-based evaluation of IR techniques*,
 #   [doi:10.1145/582415.582418](https://doi.org/10.1145/582415.582418)
 #
-# In the library: [metrics](../rezoo/metrics), [evaluation.py](../rezoo/evaluation.py),
+# In the library: [metrics](../rezoo/metrics), [evaluation](../rezoo/evaluation),
 # [significance.py](../rezoo/significance.py). Next: [5 · Ranking](5_ranking.ipynb)

@@ -43,7 +43,7 @@ import numpy as np
 import optax
 
 from rezoo import losses, metrics, objectives, sweep, training, weighting
-from rezoo.data import shop
+from rezoo.data import shop, shop_rows
 from rezoo.models import ESMM, PLE, MMoE, SharedBottom
 from rezoo.models.ranking.esmm import both
 from rezoo.types import Batch, Query, Target
@@ -53,7 +53,7 @@ plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False
 config = shop.ShopConfig(shoppers=300, products=150, impressions=40_000)
 world_key, shown_key, buy_key, batch_key = jax.random.split(jax.random.key(0), 4)
 world = shop.world(world_key, config)
-shown = shop.draw_impressions(shown_key, world, config, config.impressions)
+shown = shop_rows.draw_impressions(shown_key, world, config, config.impressions)
 
 # %% [markdown]
 # ## 1 A funnel of labels

@@ -44,7 +44,7 @@ import optax
 from flax import linen as nn
 
 from rezoo import evaluation, metrics, objectives, training
-from rezoo.data import sessions, shop
+from rezoo.data import sessions, shop, shop_rows
 from rezoo.models import NARM, STAMP, VSKNN, CoOccurrence, GRU4Rec, Popularity
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.session import neighbours
@@ -56,7 +56,7 @@ plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False
 config = shop.ShopConfig(shoppers=500, products=200, sessions=8_600, session_length=10)
 world_key, session_key, train_key = jax.random.split(jax.random.key(0), 3)
 world = shop.world(world_key, config)
-shopper, clicks = map(np.asarray, shop.draw_sessions(session_key, world, config, config.sessions))
+shopper, clicks = map(np.asarray, shop_rows.draw_sessions(session_key, world, config, config.sessions))
 names, items = shop.product_names(np.asarray(world.category)), config.products + 1
 
 # %% [markdown]

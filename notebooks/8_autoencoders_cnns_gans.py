@@ -44,7 +44,7 @@ import numpy as np
 import optax
 
 from rezoo import adversarial, evaluation, losses, metrics, objectives, sweep, training
-from rezoo.data import sessions, shop
+from rezoo.data import sessions, shop, shop_rows
 from rezoo.models import (
     CFGAN,
     EASE,
@@ -69,7 +69,7 @@ config = shop.ShopConfig(shoppers=800, products=200, ratings_per_shopper=30, ses
 world_key, buy_key, session_key = jax.random.split(jax.random.key(0), 3)
 world = shop.world(world_key, config)
 shoppers, items = jnp.arange(1, config.shoppers + 1), config.products + 1
-bought, stars = shop.draw_ratings(buy_key, world, config, shoppers)  # [shoppers 30], in random order
+bought, stars = shop_rows.draw_ratings(buy_key, world, config, shoppers)  # [shoppers 30], in random order
 
 # %% [markdown]
 # ## 1 AutoRec: stars through a bottleneck
@@ -387,7 +387,7 @@ if "REZOO_DATA" in os.environ:
 # and stand beside VSKNN, which looks up sessions like this one, and the follower of the last click.
 
 # %%
-shopper, clicks = map(np.asarray, shop.draw_sessions(session_key, world, config, config.sessions))
+shopper, clicks = map(np.asarray, shop_rows.draw_sessions(session_key, world, config, config.sessions))
 train_clicks, test_clicks = clicks[:3000], clicks[3000:]
 before, after = jnp.asarray(train_clicks[:, :-1]), jnp.asarray(train_clicks[:, 1:])
 steps = Batch(by_history(before), after, (after > 0).astype(jnp.float32), after > 0)

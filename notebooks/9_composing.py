@@ -48,7 +48,7 @@ import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, row_sparse, sampling, sweep, training
-from rezoo.data import shop
+from rezoo.data import shop, shop_rows
 from rezoo.models import MF
 from rezoo.models.factorization.mf import with_columns
 from rezoo.nn.embedding import Embed
@@ -61,7 +61,7 @@ config = shop.ShopConfig(shoppers=399, products=199, ratings_per_shopper=20)
 world_key, buy_key = jax.random.split(jax.random.key(0))
 world = shop.world(world_key, config)
 users, items = config.shoppers + 1, config.products + 1  # row 0 is the unknown
-bought, _ = shop.draw_ratings(buy_key, world, config, jnp.arange(1, users))
+bought, _ = shop_rows.draw_ratings(buy_key, world, config, jnp.arange(1, users))
 known, valid = bought[:, :16], bought[:, 16:]
 
 
@@ -392,6 +392,6 @@ assert abs((high - low) / (2 * h) - derivative) < 0.05 * abs(derivative)
 # - Naumov et al. 2019, *Deep learning recommendation model*, [arXiv:1906.00091](https://arxiv.org/abs/1906.00091)
 #
 # In the library: [training.py](../rezoo/training.py), [objectives](../rezoo/objectives/__init__.py),
-# [row_sparse.py](../rezoo/row_sparse.py), [sweep.py](../rezoo/sweep.py); measured at full size in
+# [row_sparse](../rezoo/row_sparse), [sweep.py](../rezoo/sweep.py); measured at full size in
 # [bench_embeddings.py](../experiments/bench_embeddings.py). How to add a model to the zoo: the
 # [README](../README.md#adding-a-model).

@@ -143,62 +143,16 @@ def min_session_length(data: Interactions, *, length: int = 2) -> tuple[Interact
 
 def reindex(data: Interactions) -> tuple[Interactions, Report]:
     """Dense ids anew, for those users and items that are left; the report counts those that are not."""
-    users = Ids(data.users.raw[np.unique(data.user[data.user > 0]) - 1])
-    items = Ids(data.items.raw[np.unique(data.item[data.item > 0]) - 1])
-
-    def renumber(dense: np.ndarray, old: Ids, new: Ids) -> np.ndarray:
-        table = np.zeros(old.size, np.int32)
-        table[old.encode(new.raw)] = np.arange(1, new.size)
-        return table[dense]
-
-    left = data._replace(
-        user=renumber(data.user, data.users, users),
-        item=renumber(data.item, data.items, items),
-        users=users,
-        items=items,
-    )
+    users, user_row = data.users.only(data.user)
+    items, item_row = data.items.only(data.item)
+    left = data._replace(user=user_row[data.user], item=item_row[data.item], users=users, items=items)
     reasons = []
-    for name, old, new in (("users", data.users, users), ("items", data.items, items)):
-        gone = old.raw[~np.isin(old.raw, new.raw)]
+    for name, old, row in (("users", data.users, user_row), ("items", data.items, item_row)):
+        gone = old.raw[row[1:] == 0]
         if len(gone):
             why = f"{len(gone):,} {name} have no rows left and lose their id"
             reasons.append(Reason(why, 0, [str(raw) for raw in gone[:3]]))
     return left, Report(data.num_rows, data.num_rows, reasons)
-
-
-class Scale(NamedTuple):
-    """A change of the ratings' scale, stars → (stars - shift) / factor, and its inverse."""
-
-    shift: float
-    factor: float
-
-    def apply(self, rating: np.ndarray) -> np.ndarray:
-        """From the original scale."""
-        return ((np.asarray(rating, np.float64) - self.shift) / self.factor).astype(np.float32)
-
-    def invert(self, rating: np.ndarray) -> np.ndarray:
-        """Back to the original scale."""
-        return (np.asarray(rating, np.float64) * self.factor + self.shift).astype(np.float32)
-
-
-def unit_scale(low: float, high: float) -> Scale:
-    """Ratings low … high to 0 … 1.
-
-    >>> unit_scale(1.0, 5.0).apply(np.array([1, 3, 5])).tolist()
-    [0.0, 0.5, 1.0]
-    """
-    if not low < high:
-        raise DataError(f"low={low} must be below high={high}")
-    return Scale(low, high - low)
-
-
-def centred(rating: np.ndarray, *, standardise: bool = False) -> Scale:
-    """Ratings to mean 0 (and variance 1). Fit it on the training rows alone."""
-    rating = np.asarray(rating, np.float64)
-    if not len(rating) or not np.isfinite(rating).all():
-        raise DataError("ratings to centre must be there and finite: run drop_bad_ratings first")
-    deviation = float(rating.std()) if standardise else 1.0
-    return Scale(float(rating.mean()), deviation or 1.0)
 
 
 def _missing(column: np.ndarray) -> np.ndarray:

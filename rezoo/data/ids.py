@@ -65,6 +65,18 @@ class Ids:
             raise DataError(f"id {bad.flat[0]} has no raw id: dense ids here are 1 … {len(self.raw)}")
         return self.raw[dense - 1]
 
+    def only(self, dense: np.ndarray) -> tuple["Ids", np.ndarray]:
+        """The map of those ids alone that occur in `dense`, and for each dense id here its new one.
+
+        >>> ids, new = Ids(np.array(["a", "b", "c"])).only(np.array([3, 0, 1]))
+        >>> ids.raw.tolist(), new.tolist()
+        (['a', 'c'], [0, 1, 0, 2])
+        """
+        old = np.unique(dense[dense > 0])
+        new = np.zeros(self.size, np.int32)
+        new[old] = np.arange(1, len(old) + 1)
+        return Ids(self.raw[old - 1]), new
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ids) and np.array_equal(self.raw, other.raw)
 

@@ -14,8 +14,8 @@ the features, so that strangers and new products are not hopeless.
 
 Oracles: the mean star rating, the probabilities of a click and of a purchase after it, P(i | u),
 and the probability of the next click given the clicks so far, by the forward algorithm (Rabiner
-1989, https://doi.org/10.1109/5.18626) with every parameter known. `rezoo.data.shop_builder`
-prepares a shop as a TFDS data set.
+1989, https://doi.org/10.1109/5.18626) with every parameter known. `rezoo.data.shop_rows`
+draws the rows, `rezoo.data.shop_builder` prepares a shop as a TFDS data set.
 """
 
 from dataclasses import dataclass
@@ -177,55 +177,6 @@ def _belief(world: World, user: Array, history: Array) -> Array:
         return jnp.where((item > 0)[:, None], moved, belief), None
 
     return jax.lax.scan(click, world.start[user], history.T)[0]
-
-
-@partial(jax.jit, static_argnames="config")
-def draw_ratings(
-    key: jax.Array, world: World, config: ShopConfig, user: Int[Array, " B"]
-) -> tuple[Array, Array]:
-    """`ratings_per_shopper` distinct products for each shopper, in random order, and their stars."""
-    buy, rate, order = jax.random.split(key, 3)
-    score = preference(world, config.affinity, user)
-    score = score + jax.random.gumbel(buy, score.shape)
-    _, item = jax.lax.top_k(score, config.ratings_per_shopper)
-    item = jax.random.permutation(order, item, axis=1, independent=True).astype(jnp.int32)
-    value = opinion(world, user[:, None], item) + config.noise * jax.random.normal(rate, item.shape)
-    return item, jnp.clip(jnp.round(value), 1, 5)
-
-
-@partial(jax.jit, static_argnames=("config", "rows"))
-def draw_impressions(key: jax.Array, world: World, config: ShopConfig, rows: int) -> dict[str, Array]:
-    """Products shown at random, with the hour, and whether they were clicked and bought."""
-    keys = jax.random.split(key, 5)
-    user = jax.random.randint(keys[0], (rows,), 1, config.shoppers + 1)
-    item = jax.random.randint(keys[1], (rows,), 1, config.products + 1)
-    hour = jax.random.randint(keys[2], (rows,), 1, len(DAYPARTS))
-    logit = click_logit(world, user, item, hour)
-    click = jax.random.uniform(keys[3], (rows,)) < jax.nn.sigmoid(logit)
-    buys = jax.nn.sigmoid(purchase_logit(world, user, item))
-    bought = click & (jax.random.uniform(keys[4], (rows,)) < buys)
-    columns = {"user": user, "item": item, "hour": hour, "click": click, "purchase": bought}
-    return {name: column.astype(jnp.int32) for name, column in columns.items()} | {"logit": logit}
-
-
-@partial(jax.jit, static_argnames=("config", "rows"))
-def draw_sessions(key: jax.Array, world: World, config: ShopConfig, rows: int) -> tuple[Array, Array]:
-    """Shoppers `[rows]` and their clicks `[rows session_length]`, padded with 0 at the end."""
-    who, first, rest, ends = jax.random.split(key, 4)
-    user = jax.random.randint(who, (rows,), 1, config.shoppers + 1)
-
-    cumulative = jnp.cumsum(jnp.exp(world.emit), axis=1)
-
-    def click(intent: Array, key: jax.Array) -> tuple[Array, Array]:
-        item_key, move_key = jax.random.split(key)
-        draw = jax.random.uniform(item_key, intent.shape) * cumulative[intent, -1]
-        item = jax.vmap(partial(jnp.searchsorted, side="right"))(cumulative[intent], draw)
-        return jax.random.categorical(move_key, world.move[intent]), jnp.clip(item, 1, config.products)
-
-    start = jax.random.categorical(first, world.start[user])
-    _, items = jax.lax.scan(click, start, jax.random.split(rest, config.session_length))
-    length = jax.random.randint(ends, (rows, 1), 3, config.session_length + 1)
-    return user, jnp.where(jnp.arange(config.session_length)[None] < length, items.T, 0).astype(jnp.int32)
 
 
 def product_names(category: np.ndarray, seed: int = 0) -> list[str]:

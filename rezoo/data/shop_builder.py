@@ -16,19 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 
 from rezoo.data import shop
 from rezoo.data.shop import ShopConfig, World
+from rezoo.data.shop_rows import TASKS, Columns, chunks
 
-Columns = dict[str, np.ndarray]
-TEST_SHARE = 0.2
 KINDS = dict.fromkeys(("user", "item", "hour", "click", "purchase", "items"), np.int32)
 KINDS |= dict.fromkeys(("stars", "logit"), np.float32)
-CHUNK_NUMBERS = 2**24
-"""Largest number of scores that one chunk may take."""
 
 
 class Parts(NamedTuple):
@@ -135,75 +131,6 @@ class ShopBuilder(tfds.core.GeneratorBasedBuilder):
         empty = {name: np.zeros(0, kind) for name, kind in KINDS.items()}
         for number, chunk in enumerate(chunks(made.shop, made.seed, task, part)):
             yield number, empty | {name: column.ravel() for name, column in chunk.items()}
-
-
-def chunks(config: ShopConfig, seed: int, task: str, part: str) -> Iterator[Columns]:
-    """The rows of a task's part, a chunk of columns at a time."""
-    world = shop.world(jax.random.key(seed), config)
-    key = jax.random.fold_in(jax.random.key(seed), 1 + list(TASKS).index(task))
-    known_shopper = round(config.shoppers * (1 - config.cold_shoppers))
-    known_product = round(config.products * (1 - config.cold_products))
-    for number, (rows, test) in enumerate(TASKS[task](key, world, config)):
-        if part == "train":
-            known = (rows["user"] <= known_shopper) & ~test
-            if "items" in rows:
-                rows["items"] = _without(rows["items"], known_product)
-                known &= (rows["items"] > 0).sum(1) >= 2
-            else:
-                known &= rows["item"] <= known_product
-            rows = {name: column[known] for name, column in rows.items()}
-        else:
-            rows = {name: column[test] for name, column in rows.items()}
-        if number == 0 or len(rows["user"]):
-            yield rows
-
-
-def _ratings(key: jax.Array, world: World, config: ShopConfig) -> Iterator[tuple[Columns, np.ndarray]]:
-    size = min(config.shoppers, max(CHUNK_NUMBERS // config.products, 1))
-    for number, first in enumerate(range(1, config.shoppers + 1, size)):
-        user = jnp.arange(first, first + size)
-        drawn = shop.draw_ratings(
-            jax.random.fold_in(key, number), world, config, user % (config.shoppers + 1)
-        )
-        item, stars = (np.asarray(column) for column in drawn)
-        test = np.arange(item.shape[1]) >= round(item.shape[1] * (1 - TEST_SHARE))
-        users = np.repeat(np.asarray(user, np.int32)[:, None], item.shape[1], axis=1)
-        real = users.ravel() <= config.shoppers
-        rows = {"user": users, "item": item, "stars": stars.astype(np.float32)}
-        rows = {name: column.ravel()[real] for name, column in rows.items()}
-        yield rows, np.tile(test, len(users))[real]
-
-
-def _impressions(key: jax.Array, world: World, config: ShopConfig) -> Iterator[tuple[Columns, np.ndarray]]:
-    size = min(config.impressions, 2**20)
-    for number, first in enumerate(range(0, config.impressions, size)):
-        drawn = shop.draw_impressions(jax.random.fold_in(key, number), world, config, size)
-        count = min(size, config.impressions - first)
-        yield {name: np.asarray(column)[:count] for name, column in drawn.items()}, _last(count)
-
-
-def _sessions(key: jax.Array, world: World, config: ShopConfig) -> Iterator[tuple[Columns, np.ndarray]]:
-    size = min(config.sessions, max(CHUNK_NUMBERS // config.products, 1))
-    for number, first in enumerate(range(0, config.sessions, size)):
-        user, items = shop.draw_sessions(jax.random.fold_in(key, number), world, config, size)
-        count = min(size, config.sessions - first)
-        rows = {"user": np.asarray(user, np.int32)[:count], "items": np.asarray(items)[:count]}
-        yield rows, _last(count)
-
-
-TASKS = {"ratings": _ratings, "impressions": _impressions, "sessions": _sessions}
-
-
-def _last(count: int) -> np.ndarray:
-    """True for the last fifth of a chunk's rows: its test part."""
-    return np.arange(count) >= round(count * (1 - TEST_SHARE))
-
-
-def _without(items: np.ndarray, known_product: int) -> np.ndarray:
-    """Sessions without the clicks on products that are not sold yet, padding moved to the end."""
-    items = np.where(items <= known_product, items, 0)
-    order = np.argsort(items == 0, axis=1, kind="stable")
-    return np.take_along_axis(items, order, axis=1)
 
 
 class _BuilderConfig(tfds.core.BuilderConfig):

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from rezoo.data.errors import DataError
-from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions
 
 Seed = int | np.random.Generator
@@ -153,20 +152,12 @@ def refit_ids(train: Interactions, *others: Interactions) -> tuple[Interactions,
     """
     if any(log.users != train.users or log.items != train.items for log in others):
         raise DataError("the logs have different id maps: split one log, or read all with the maps of one")
-    users, user_row = _known(train.user, train.users)
-    items, item_row = _known(train.item, train.items)
+    users, user_row = train.users.only(train.user)
+    items, item_row = train.items.only(train.item)
     return tuple(
         log._replace(user=user_row[log.user], item=item_row[log.item], users=users, items=items)
         for log in (train, *others)
     )
-
-
-def _known(dense: np.ndarray, ids: Ids) -> tuple[Ids, np.ndarray]:
-    """A map of the ids that occur, and for each old dense id the new one."""
-    old = np.unique(dense[dense > 0])
-    new = np.zeros(ids.size, np.int32)
-    new[old] = np.arange(1, len(old) + 1)
-    return Ids(ids.raw[old - 1]), new
 
 
 def _by_share(group: np.ndarray, valid: float, test: float, seed: Seed) -> Split:

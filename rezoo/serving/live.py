@@ -1,8 +1,8 @@
-"""Open sessions, served click by click: pure functions of arrays, and a table of who has which slot.
+"""Open sessions, served click by click: pure functions of arrays.
 
     served = live.serve(model, variables)
     sessions = live.start(model, served, 100_000)          # one array for all of them
-    slots = live.Slots(100_000, idle=1800)
+    slots = Slots(100_000, idle=1800)                      # of `serving.slots`: who has which
 
     observe = jax.jit(partial(live.observe, model), donate_argnums=1)
     recommend = jax.jit(partial(live.recommend, model), static_argnames="k")
@@ -20,8 +20,6 @@ Slots of one call differ from each other; one below 0 or beyond the last is padd
 observed there, and the answer is that of an empty session of nobody.
 """
 
-import time
-from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -199,61 +197,6 @@ def num_items(model: nn.Module, served: Served) -> int:
     if served.table is not None:
         return served.table.shape[1]
     return evaluation.catalogue_size(model, served.variables)
-
-
-class FullError(RuntimeError):
-    """Every slot has an open session, and none has been idle for long enough."""
-
-
-class Slots:
-    """Which slot each open session has, by a key of the caller's. Lives on the host.
-
-    A session that has been idle for `idle` seconds is over: its slot is free for another, and its key
-    begins a new session when it comes back.
-    """
-
-    def __init__(self, size: int, *, idle: float = 1800.0, clock: Callable[[], float] = time.monotonic):
-        self.size, self.idle, self._clock = size, idle, clock
-        self._open: dict[Hashable, tuple[int, float]] = {}  # slot and last use, least recent first
-        self._free = list(range(size - 1, -1, -1))
-
-    def __len__(self) -> int:
-        """Open sessions."""
-        return len(self._open)
-
-    def open(self, key: Hashable) -> tuple[int, bool]:
-        """The slot of a session, and whether it is new: then `begin` it.
-
-        Raises:
-          FullError: if it would be new and there is no slot for it.
-        """
-        now = self._clock()
-        self._evict(now)
-        new = key not in self._open
-        if new and not self._free:
-            oldest = now - next(iter(self._open.values()))[1]
-            raise FullError(
-                f"all {self.size} slots have an open session, the most idle one for {oldest:.0f} of "
-                f"{self.idle:.0f} s: start with more slots, a shorter `idle`, or close sessions"
-            )
-        slot = self._free.pop() if new else self._open.pop(key)[0]
-        self._open[key] = slot, now
-        return slot, new
-
-    def close(self, key: Hashable) -> None:
-        """End a session.
-
-        Raises:
-          KeyError: if it is not open.
-        """
-        self._free.append(self._open.pop(key)[0])
-
-    def _evict(self, now: float) -> None:
-        while self._open:
-            key, (_, used) = next(iter(self._open.items()))
-            if now - used < self.idle:
-                return
-            self.close(key)
 
 
 def _placed(sessions: Sessions, slot: Int[Array, " B"]) -> Int[Array, " B"]:

@@ -27,10 +27,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from rezoo.data import features
-from rezoo.data.clean import Scale
 from rezoo.data.errors import DataError
 from rezoo.data.features import FeatureSet
 from rezoo.data.ids import Ids
+from rezoo.data.scale import Scale
 from rezoo.serving.describe import decode, describe, encode, rebuild
 from rezoo.types import Query, Variables
 

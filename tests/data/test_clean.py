@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rezoo.data import clean
+from rezoo.data import clean, scale
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
 
@@ -99,11 +99,11 @@ def test_steps_add_up():
 @given(st.lists(st.floats(-100, 100, width=32), min_size=2, max_size=20), st.booleans())
 def test_scales_go_both_ways(values, standardise):
     rating = np.array(values, np.float32)
-    scale = clean.centred(rating, standardise=standardise)
-    np.testing.assert_allclose(scale.invert(scale.apply(rating)), rating, atol=1e-3)
-    assert abs(scale.apply(rating).mean()) < 1e-3
+    both_ways = scale.centred(rating, standardise=standardise)
+    np.testing.assert_allclose(both_ways.invert(both_ways.apply(rating)), rating, atol=1e-3)
+    assert abs(both_ways.apply(rating).mean()) < 1e-3
 
 
 def test_centring_refuses_what_is_not_finite():
     with pytest.raises(DataError, match="drop_bad_ratings"):
-        clean.centred(np.array([1.0, np.nan]))
+        scale.centred(np.array([1.0, np.nan]))

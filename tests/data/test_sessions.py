@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rezoo.data import sessions
+from rezoo.data import session_sets, sessions
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
 from rezoo.data.packing import next_item, pack
@@ -169,7 +169,7 @@ def test_pack_wastes_little():
 def test_npz(tmp_path):
     arrays = {"train_items": [5, 6, 7], "train_offsets": [0, 2, 3], "test_items": [9], "test_offsets": [0, 1]}
     np.savez(tmp_path / "a.npz", **arrays, test_labels=[8])
-    read = sessions.load_npz(tmp_path / "a.npz")
+    read = session_sets.load_npz(tmp_path / "a.npz")
     assert split(read.train) == [[5, 6], [7]] and split(read.test) == [[9]]
     assert read.target.tolist() == [8] and read.num_items == 10
     np.savez(tmp_path / "b.npz", **arrays)
@@ -180,7 +180,7 @@ def test_npz(tmp_path):
     (tmp_path / "f.npy").rename(tmp_path / "f.npz")
     for bad in ("b", "c", "d", "e", "f", "missing"):
         with pytest.raises(DataError, match=rf"{bad}\.npz: "):
-            sessions.load_npz(tmp_path / f"{bad}.npz")
+            session_sets.load_npz(tmp_path / f"{bad}.npz")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_npz(tmp_path):
     [("diginetica", 186_670, 719_470, 60_858, 43_098), ("yoochoose1_64", 116_167, 369_859, 55_898, 37_484)],
 )
 def test_real_sets_have_the_published_sizes(data_folder, name, trained, instances, tested, num_items):
-    read = sessions.load_npz(data_folder / name / f"{name}.npz")
+    read = session_sets.load_npz(data_folder / name / f"{name}.npz")
     assert (read.train.num_sessions, read.test.num_sessions, read.num_items) == (trained, tested, num_items)
     assert len(sessions.prefixes(read.train, 20)[1]) == instances
     assert (pack(read.train, 20).segment == 0).mean() < 0.01

@@ -8,14 +8,14 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from rezoo import metrics
-from rezoo.data import shop, shop_builder
+from rezoo.data import shop, shop_builder, shop_rows
 from rezoo.data.shop import ShopConfig
 
 SMALL = ShopConfig(shoppers=80, products=50, ratings_per_shopper=10, impressions=600, sessions=200)
 
 
 def made(task, part, config=SMALL, seed=0):
-    chunks = list(shop_builder.chunks(config, seed, task, part))
+    chunks = list(shop_rows.chunks(config, seed, task, part))
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
@@ -137,8 +137,8 @@ def test_clicks_happen_as_often_as_the_oracle_says():
 
 
 def test_a_shop_is_made_in_chunks(monkeypatch):
-    monkeypatch.setattr(shop_builder, "CHUNK_NUMBERS", 1000)
-    chunks = list(shop_builder.chunks(SMALL, 0, "ratings", "train"))
+    monkeypatch.setattr(shop_rows, "CHUNK_NUMBERS", 1000)
+    chunks = list(shop_rows.chunks(SMALL, 0, "ratings", "train"))
     assert len(chunks) > 2 and max(len(chunk["user"]) for chunk in chunks) <= 20 * 8
     users = np.concatenate([chunk["user"] for chunk in chunks])
     assert np.unique(users).tolist() == list(range(1, 77))

@@ -11,6 +11,7 @@ import live_session
 
 from rezoo.models import GRU4Rec
 from rezoo.serving import live
+from rezoo.serving.slots import FullError
 
 NAMES = ["(unknown)", "Nordic scarf 1", "Urban lamp 2", "Quiet tea 3"]
 
@@ -33,5 +34,5 @@ def test_a_log_of_several_visits_is_replayed_by_number_and_by_name(capsys):
     assert (
         NAMES[2] in last and NAMES[1] not in last and NAMES[3] not in last
     )  # what was clicked is not listed
-    with pytest.raises(live.FullError, match="all 2 slots"):
+    with pytest.raises(FullError, match="all 2 slots"):
         counter.click("cid", "1")

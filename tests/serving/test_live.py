@@ -27,6 +27,7 @@ from rezoo.models.baselines import popularity
 from rezoo.models.session import neighbours
 from rezoo.nn.recurrent import LSTM
 from rezoo.serving import live
+from rezoo.serving.slots import FullError, Slots
 from rezoo.types import Query
 
 ITEMS, SLOTS, L, K = 11, 4, 3, 13
@@ -165,13 +166,11 @@ def test_bad_input_is_refused_by_name():
 
 def test_slots_are_recycled_and_idle_sessions_end():
     now = [0.0]
-    slots = live.Slots(2, idle=10.0, clock=lambda: now[0])
+    slots = Slots(2, idle=10.0, clock=lambda: now[0])
     assert slots.open("a") == (0, True) and slots.open("b") == (1, True)
     now[0] = 6.0
     assert slots.open("a") == (0, False)
-    with pytest.raises(
-        live.FullError, match="all 2 slots have an open session, the most idle one for 6 of 10 s"
-    ):
+    with pytest.raises(FullError, match="all 2 slots have an open session, the most idle one for 6 of 10 s"):
         slots.open("c")
     now[0] = 11.0
     assert slots.open("c") == (1, True) and len(slots) == 2  # b was idle for 11 s, a for 5
@@ -187,12 +186,12 @@ def test_slots_are_recycled_and_idle_sessions_end():
 @given(st.lists(st.tuples(st.integers(0, 6), st.floats(0, 4)), max_size=40))
 def test_two_open_sessions_never_share_a_slot(visits):
     now, used = [0.0], {}
-    slots = live.Slots(3, idle=5.0, clock=lambda: now[0])
+    slots = Slots(3, idle=5.0, clock=lambda: now[0])
     for key, pause in visits:
         now[0] += pause
         open_now = {other for other, (_, last) in used.items() if now[0] - last < 5.0}
         if key not in open_now and len(open_now) == 3:
-            with pytest.raises(live.FullError):
+            with pytest.raises(FullError):
                 slots.open(key)
             continue
         slot, new = slots.open(key)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from rezoo.data import clean, features, files
-from rezoo.data.clean import Scale
 from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import from_columns
+from rezoo.data.scale import Scale
 from rezoo.models import MF, BiasedMF, FeatureMF, GRU4Rec, NeuMF, Popularity
 from rezoo.nn.recurrent import LSTM
 from rezoo.serving import answers, describe, saved, tables

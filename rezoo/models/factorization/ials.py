@@ -10,7 +10,6 @@ For fixed q, every p_u solves a linear system of its own; the sum over all pairs
 QᵀQ for all of them, so no users × items matrix is ever made.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.data.sessions import ranges
+from rezoo.models.factorization.least_squares import CG3, Solver, Systems, cholesky
 from rezoo.models.factorization.mf import inner
 from rezoo.nn.embedding import Embed
 from rezoo.types import Query, Variables
@@ -64,69 +64,6 @@ class Weights(NamedTuple):
     """λ."""
     exponent: float | Array = 1.0
     """ν: 0 is one λ for all rows, 1 is λ in proportion to how much a row is used."""
-
-
-class Systems(NamedTuple):
-    """R linear systems A x = b: A = Σ_l s_l s_lᵀ + every + penalty · I, b = Σ_l s_l.
-
-    A row's vectors s stand in one or more pieces of L.
-    """
-
-    seen: Float[Array, " P L D"]
-    """s, 0 where padded."""
-    row: Int[Array, " P"]
-    """Whose piece it is, 0 … R - 1, ascending."""
-    every: Float[Array, " D D"]
-    """α times the Gramian of the other side."""
-    penalty: Float[Array, " R"]
-
-    def total(self, pieces: Float[Array, " P *S"]) -> Float[Array, " R *S"]:
-        """Sum over the pieces of each row."""
-        return jax.ops.segment_sum(pieces, self.row, len(self.penalty), indices_are_sorted=True)
-
-
-Solver = Callable[[Systems, Float[Array, " R D"]], Float[Array, " R D"]]
-"""`(systems, start) -> x`."""
-
-
-def cholesky(systems: Systems, start: Float[Array, " R D"]) -> Float[Array, " R D"]:
-    """Exact; D³ per row and D² per interaction."""
-    a = systems.total(jnp.einsum("pld,ple->pde", systems.seen, systems.seen)) + systems.every[None]
-    a += systems.penalty[:, None, None] * jnp.eye(a.shape[-1])[None]
-    factor = jax.lax.linalg.cholesky(a)
-    b = systems.total(systems.seen.sum(1))[..., None]
-    y = jax.lax.linalg.triangular_solve(factor, b, left_side=True, lower=True)
-    return jax.lax.linalg.triangular_solve(factor, y, left_side=True, lower=True, transpose_a=True)[..., 0]
-
-
-def conjugate_gradient(steps: int = 3) -> Solver:
-    """`steps` steps from where the row was; D² per row and D per interaction each.
-
-    Takács, Pilászy, Tikk 2011, https://doi.org/10.1145/2043932.2043987. The objective never rises,
-    and as the alternations go on from where they were, few steps are enough.
-    """
-
-    def solve(systems: Systems, start: Array) -> Array:
-        def times_a(x: Array) -> Array:
-            fit = jnp.einsum("pld,pd->pl", systems.seen, x[systems.row])
-            fit = systems.total(jnp.einsum("pld,pl->pd", systems.seen, fit))
-            return fit + x @ systems.every + systems.penalty[:, None] * x
-
-        def step(_: Any, state: tuple[Array, ...]) -> tuple[Array, ...]:
-            x, r, direction, square = state
-            a = times_a(direction)
-            rate = _ratio(square, (direction * a).sum(1))
-            x, r = x + rate * direction, r - rate * a
-            new = (r * r).sum(1)
-            return x, r, r + _ratio(new, square) * direction, new
-
-        r = systems.total(systems.seen.sum(1)) - times_a(start)
-        return jax.lax.fori_loop(0, steps, step, (start, r, r, (r * r).sum(1)))[0]
-
-    return solve
-
-
-CG3 = conjugate_gradient(3)
 
 
 def fit(
@@ -253,8 +190,3 @@ def _half(fixed: Array, start: Array, blocks: _Blocks, weights: Weights, solve: 
 def _penalty(count: Int[Array, " R"], fixed: Array, weights: Weights) -> Float[Array, " R"]:
     """λ (interactions + α (rows of the other side))^ν."""
     return weights.l2 * (count + weights.unobserved * (len(fixed) - 1)) ** weights.exponent
-
-
-def _ratio(a: Float[Array, " R"], b: Float[Array, " R"]) -> Float[Array, " R 1"]:
-    """The quotient a / b, and 0 where a row is solved."""
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1.0), 0.0)[:, None]

@@ -5,7 +5,7 @@ import pytest
 
 from rezoo import evaluation
 from rezoo.models import IALS
-from rezoo.models.factorization import ials
+from rezoo.models.factorization import ials, least_squares
 from rezoo.types import Query
 
 USERS, ITEMS, DIM = 20, 15, 5
@@ -23,7 +23,7 @@ def log(seed=0, rows=90):
     return user, item, x
 
 
-def fit(epochs, solve=ials.cholesky, dim=DIM, weights=WEIGHTS):
+def fit(epochs, solve=least_squares.cholesky, dim=DIM, weights=WEIGHTS):
     user, item, _ = log()
     variables = ials.fit(
         jax.random.key(0), user, item, USERS, ITEMS, dim, weights=weights, num_epochs=epochs, solve=solve
@@ -55,7 +55,7 @@ def objective(p, q, x):
     return value + users @ (p[1:] ** 2).sum(1) + items @ (q[1:] ** 2).sum(1)
 
 
-@pytest.mark.parametrize("solve", [ials.cholesky, ials.conjugate_gradient(3 * DIM)])
+@pytest.mark.parametrize("solve", [least_squares.cholesky, least_squares.conjugate_gradient(3 * DIM)])
 def test_a_half_step_is_dense_weighted_least_squares(solve):
     _, _, x = log()
     p, q = fit(3, solve)
@@ -67,14 +67,17 @@ def test_a_half_step_is_dense_weighted_least_squares(solve):
     assert np.abs(q).max() > 0.1
 
 
-@pytest.mark.parametrize("solve", [ials.cholesky, ials.conjugate_gradient(1), ials.conjugate_gradient(3)])
+@pytest.mark.parametrize(
+    "solve",
+    [least_squares.cholesky, least_squares.conjugate_gradient(1), least_squares.conjugate_gradient(3)],
+)
 def test_the_objective_never_rises(solve):
     _, _, x = log()
     values = [objective(*fit(epochs, solve), x) for epochs in (0, 1, 2, 3, 5, 8, 16)]
     assert (np.diff(values) <= 1e-4).all() and values[-1] < 0.9 * values[0]
 
 
-@pytest.mark.parametrize("solve", [ials.cholesky, ials.conjugate_gradient(3)])
+@pytest.mark.parametrize("solve", [least_squares.cholesky, least_squares.conjugate_gradient(3)])
 def test_more_factors_than_items_and_rows_without_interactions_are_finite(solve):
     p, q = fit(4, solve, dim=2 * ITEMS)
     assert np.isfinite(p).all() and np.isfinite(q).all() and p.any()

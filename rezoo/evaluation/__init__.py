@@ -1,0 +1,25 @@
+"""Scores over a catalogue: evaluation by rank, and recommendation lists.
+
+Rankings are over the whole catalogue, with the items that a user has seen masked; the sampled
+protocol of some papers has a function of its own. Users without a target are left out of every
+mean and counted. Work is done in blocks, so memory is bounded whatever the number of users.
+"""
+
+from rezoo.evaluation.lists import recommend, recommend_raw
+from rezoo.evaluation.measures import evaluate, evaluate_clicks, evaluate_ratings, evaluate_sampled, ranks
+from rezoo.evaluation.scoring import apply, catalogue_size, predict, predict_tasks, score_all
+
+__all__ = [
+    "apply",
+    "catalogue_size",
+    "evaluate",
+    "evaluate_clicks",
+    "evaluate_ratings",
+    "evaluate_sampled",
+    "predict",
+    "predict_tasks",
+    "ranks",
+    "recommend",
+    "recommend_raw",
+    "score_all",
+]

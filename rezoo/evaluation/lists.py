@@ -1,0 +1,83 @@
+"""Recommendation lists over the whole catalogue."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from rezoo.evaluation.scoring import apply, catalogue_size, in_blocks
+from rezoo.types import Query, Variables
+
+
+def recommend(
+    model: nn.Module,
+    variables: Variables,
+    query: Query,
+    k: int,
+    *,
+    exclude: Int[Array, " B S"] | None = None,
+    num_items: int | None = None,
+    block: int = 256,
+    item_block: int = 65536,
+) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
+    """The k best items of the whole catalogue for each query, best first.
+
+    The catalogue is scored `item_block` items at a time for `block` queries at a time, so memory
+    does not grow with either. Where fewer than k items can be recommended, the list ends with id 0
+    and score -inf.
+
+    Args:
+      model: any `Scorer`.
+      variables: its variables.
+      query: who asks.
+      k: length of the lists.
+      exclude: items that must not be recommended, 0 = padding.
+      num_items: rows of the catalogue, if neither its collection nor the model tells.
+      block: queries at once.
+      item_block: items at once.
+    """
+    if exclude is None:
+        exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
+    retriever = hasattr(model, "encode") and hasattr(model, "table")
+    table = apply(model, variables, method="table") if retriever else None
+    total = (num_items or catalogue_size(model, variables)) if table is None else table.shape[0]
+    item_block = min(item_block, max(total, k))
+    starts = jnp.arange(0, total, item_block, dtype=jnp.int32)
+
+    def of_block(rows: tuple[Query, Array]) -> tuple[Array, Array]:
+        query, exclude = rows
+        size = query.user.shape[0]
+        state = apply(model, variables, query, method="encode") if retriever else None
+
+        def merge(best: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], None]:
+            item = start + jnp.arange(item_block, dtype=jnp.int32)
+            if table is None:
+                score = apply(model, variables, query, jnp.broadcast_to(item[None], (size, item_block)))
+            else:
+                score = jnp.einsum("bd,nd->bn", state, table.at[item].get(mode="fill", fill_value=0.0))
+            real = (item > 0) & (item < total)
+            score = jnp.where(real[None], score, -jnp.inf)
+            place = jnp.where(
+                (exclude >= start) & (exclude < start + item_block), exclude - start, item_block
+            )
+            score = score.at[jnp.arange(size)[:, None], place].set(-jnp.inf, mode="drop")
+            scores = jnp.concatenate([best[1], score], axis=1)
+            items = jnp.concatenate([best[0], jnp.broadcast_to(item[None], score.shape)], axis=1)
+            top, at = jax.lax.top_k(scores, k)
+            chosen = jnp.take_along_axis(items, at, axis=1)
+            return (jnp.where(jnp.isneginf(top), 0, chosen), top), None
+
+        empty = jnp.zeros((size, k), jnp.int32), jnp.full((size, k), -jnp.inf)
+        best, _ = jax.lax.scan(merge, empty, starts)
+        return best
+
+    ids, scores = in_blocks(of_block, (query, exclude), block)
+    return ids, scores
+
+
+def recommend_raw(ids: np.ndarray, items: Any) -> np.ndarray:
+    """Raw item ids of a recommendation list; `items` maps dense ids back with `decode`."""
+    return items.decode(np.asarray(ids).ravel()).reshape(np.shape(ids))

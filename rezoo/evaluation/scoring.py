@@ -1,0 +1,79 @@
+"""What a model says of given items, or of all of them."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from rezoo.types import Batch, Query, Variables
+
+
+def score_all(
+    model: nn.Module, variables: Variables, query: Query, *, num_items: int | None = None
+) -> Float[Array, " B N"]:
+    """The score of every item for each query; column 0 belongs to no item.
+
+    A retriever (`encode`, `table`) takes one matrix product; any other model is called on the
+    slate of all items. How many there are is told by `num_items`, else by the collection
+    `catalogue`, which may be longer than in training, else by the model (`num_items` or
+    `sizes["item"]`).
+    """
+    if hasattr(model, "encode") and hasattr(model, "table"):
+        states = apply(model, variables, query, method="encode")
+        return jnp.einsum("bd,nd->bn", states, apply(model, variables, method="table"))
+    count = catalogue_size(model, variables) if num_items is None else num_items
+    item = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32)[None], (query.user.shape[0], count))
+    return apply(model, variables, query, item)
+
+
+def catalogue_size(model: Any, variables: Variables | None = None) -> int:
+    """Rows of the collection `catalogue`, or of the model's item table.
+
+    Raises:
+      ValueError: if neither tells.
+    """
+    for column in (variables or {}).get("catalogue", {}).values():
+        return column.shape[0]
+    size = getattr(model, "num_items", None) or dict(getattr(model, "sizes", {})).get("item")
+    if size is None:
+        raise ValueError(
+            f"{type(model).__name__} has neither `num_items` nor `sizes['item']`: give num_items"
+        )
+    return size
+
+
+def predict(
+    model: nn.Module, variables: Variables, batch: Batch, *, block: int = 4096
+) -> Float[Array, " B *C"]:
+    """The model's score of every element of the batch, computed in blocks of rows."""
+    rows = (batch.query, batch.item)
+    return in_blocks(lambda rows: (apply(model, variables, *rows),), rows, block)[0]
+
+
+def predict_tasks(
+    model: nn.Module, variables: Variables, batch: Batch, *, block: int = 4096
+) -> dict[str, Float[Array, " B *C"]]:
+    """A multi-task model's score by task of every element of the batch, computed in blocks of rows."""
+    rows = (batch.query, batch.item)
+    return in_blocks(lambda rows: apply(model, variables, *rows, method="tasks"), rows, block)
+
+
+def apply(model: nn.Module, variables: Variables, *inputs: Any, method: str | None = None) -> Any:
+    """`model.apply`, which without mutable collections gives the output alone."""
+    return model.apply(variables, *inputs, method=method)
+
+
+def in_blocks(function: Any, rows: Any, block: int) -> Any:
+    """`function` on blocks of `block` rows, one after the other; the last block is filled up with 0."""
+    total = jax.tree.leaves(rows)[0].shape[0]
+    block = max(min(block, total), 1)
+    blocks = -(-total // block)
+
+    def split(x: Array) -> Array:
+        padded = jnp.pad(x, [(0, -total % block)] + [(0, 0)] * (x.ndim - 1))
+        return padded.reshape(blocks, block, *x.shape[1:])
+
+    out = jax.lax.map(function, jax.tree.map(split, rows))
+    return jax.tree.map(lambda x: x.reshape(blocks * block, *x.shape[2:])[:total], out)

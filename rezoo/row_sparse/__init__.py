@@ -1,0 +1,25 @@
+"""Training steps whose cost does not grow with the embedding tables.
+
+`make_step` is `training.make_step` for models with large tables. A batch looks up a few thousand
+rows; only those rows of the table and of its optimizer's state are read and written, in place if
+the state is donated. The table is never differentiated: each lookup's gradient arrives at a "tap"
+of the lookup's own shape (see `nn.embedding.Embed`).
+
+Sparse is the optimizer's choice, not the model's. Below some 10⁴ rows a dense optimizer is as fast.
+"""
+
+from rezoo.row_sparse.optimizers import RowOptimizer, adagrad, lazy_adam, row_wise_adagrad, sgd
+from rezoo.row_sparse.step import OptState, RowState, init_state, make_step, sum_by_id
+
+__all__ = [
+    "OptState",
+    "RowOptimizer",
+    "RowState",
+    "adagrad",
+    "init_state",
+    "lazy_adam",
+    "make_step",
+    "row_wise_adagrad",
+    "sgd",
+    "sum_by_id",
+]

@@ -1,0 +1,68 @@
+"""How looked-up rows of a table move: optimizers whose state has a row for every row of the table."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+class RowOptimizer(NamedTuple):
+    """How looked-up rows move. Rates may be traced values: build it inside `train` and vmap."""
+
+    init: Callable[[Float[Array, " N D"]], Any]
+    """Table -> the optimizer's state: arrays with leading axis N."""
+    update: Callable[[Float[Array, " M D"], Any, Int[Array, ""]], tuple[Float[Array, " M D"], Any]]
+    """(gradients of some rows, these rows' state, number of the step from 1) -> (what to add, state)."""
+
+
+def sgd(learning_rate: float | Array) -> RowOptimizer:
+    """Stochastic gradient descent; the same as `optax.sgd`."""
+    return RowOptimizer(lambda table: (), lambda grad, state, step: (-learning_rate * grad, state))
+
+
+def adagrad(
+    learning_rate: float | Array, initial_accumulator: float = 0.1, eps: float = 1e-7
+) -> RowOptimizer:
+    """Adagrad (Duchi 2011, https://jmlr.org/papers/v12/duchi11a.html); the same as `optax.adagrad`."""
+
+    def update(grad: Array, total: Array, step: Array) -> tuple[Array, Array]:
+        total = total + jnp.square(grad)
+        return -learning_rate * grad * jnp.where(total > 0, jax.lax.rsqrt(total + eps), 0.0), total
+
+    return RowOptimizer(lambda table: jnp.full_like(table, initial_accumulator), update)
+
+
+def row_wise_adagrad(learning_rate: float | Array, eps: float = 1e-8) -> RowOptimizer:
+    """Adagrad with one number a row: the sum of the mean square of the row's gradients.
+
+    The state is D times smaller than the table (Naumov 2019, https://arxiv.org/abs/1906.00091).
+    """
+
+    def update(grad: Array, total: Array, step: Array) -> tuple[Array, Array]:
+        total = total + jnp.square(grad).mean(axis=-1)
+        return -learning_rate * grad / (jnp.sqrt(total) + eps)[:, None], total
+
+    return RowOptimizer(lambda table: jnp.zeros(table.shape[0], table.dtype), update)
+
+
+def lazy_adam(
+    learning_rate: float | Array, b1: float | Array = 0.9, b2: float | Array = 0.999, eps: float = 1e-8
+) -> RowOptimizer:
+    """Adam for the rows of the batch alone. It is not Adam, it is another algorithm.
+
+    Adam (Kingma 2015, https://arxiv.org/abs/1412.6980, algorithm 1) moves every row at every step:
+    while a row is absent, its moments decay and it goes on along its momentum. Here an absent row
+    rests and its moments are kept. The bias correction counts all steps, the row's or not. Both are
+    one where every step sees every row.
+    """
+
+    def update(grad: Array, moments: Array, step: Array) -> tuple[Array, Array]:
+        m, v = jnp.split(moments, 2, axis=1)
+        m = b1 * m + (1 - b1) * grad
+        v = b2 * v + (1 - b2) * jnp.square(grad)
+        m_hat, v_hat = m / (1 - b1**step), v / (1 - b2**step)
+        return -learning_rate * m_hat / (jnp.sqrt(v_hat) + eps), jnp.concatenate([m, v], axis=1)
+
+    return RowOptimizer(lambda table: jnp.zeros_like(table, shape=(len(table), 2 * table.shape[1])), update)

@@ -1,0 +1,168 @@
+"""The training step, and the state that it takes."""
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from rezoo import training
+from rezoo.row_sparse.gradients import flat, gradients, join, looked_up_ids, split
+from rezoo.row_sparse.optimizers import RowOptimizer
+from rezoo.types import Aux, Batch, Objective, Scalars, Step, TrainState
+
+
+class RowState(NamedTuple):
+    """What is kept for a table that is trained by row."""
+
+    optimizer: Any
+    """The row optimizer's state: arrays with leading axis N."""
+    slot: Int[Array, " N"]
+    """Scratch of `sum_by_id`; its content means nothing between steps."""
+
+
+class OptState(NamedTuple):
+    """Both optimizers' states."""
+
+    dense: Any
+    """The optax optimizer's, for whatever is not in `rows`."""
+    rows: dict[str, RowState]
+    """By path of the table; the tables that stand here are trained by row."""
+
+
+def init_state(
+    key: jax.Array,
+    model: nn.Module,
+    dense_optimizer: optax.GradientTransformation,
+    row_optimizer: RowOptimizer,
+    batch: Batch,
+    *,
+    constants: Mapping[str, Any] | None = None,
+    dense: Sequence[str] = (),
+) -> TrainState:
+    """The state before the first step; takes what `training.init_state` takes.
+
+    Args:
+      key: a typed key, `jax.random.key(seed)`.
+      model: a `Scorer`.
+      dense_optimizer: for all parameters but the tables.
+      row_optimizer: for every `nn.embedding.Embed` that scoring looks up.
+      batch: any batch of the data; only its shapes matter.
+      constants: collections that the model reads and that are not trained.
+      dense: names of modules whose tables are left to the dense optimizer, because the objective
+        uses them as a whole (`table()`) or because they have few rows.
+
+    Raises:
+      ValueError: if a name in `dense` is no module with a table.
+    """
+    state = training.init_state(key, model, optax.identity(), batch, constants=constants)
+    row = jax.tree.map(operator.itemgetter(slice(1)), batch)
+    _, sown = jax.eval_shape(
+        lambda: model.apply(state.variables, row.query, row.item, mutable=["row_ids", "batch_stats"])
+    )
+    params = flat(state.params)
+    tables = [path for path in looked_up_ids(Aux({}, sown), params) if params[path].ndim == 2]
+    modules = {path: set(path.split("/")[:-1]) for path in tables}
+    if unknown := set(dense).difference(*modules.values()):
+        raise ValueError(f"no table has a name in {sorted(unknown)}; the tables are {tables}")
+    rows = {
+        path: RowState(row_optimizer.init(params[path]), jnp.zeros(len(params[path]), jnp.int32))
+        for path in tables
+        if not modules[path] & set(dense)
+    }
+    _, rest = split(state.params, rows)
+    return state._replace(opt_state=OptState(dense_optimizer.init(rest), rows))
+
+
+def make_step(
+    objective: Objective, dense_optimizer: optax.GradientTransformation, row_optimizer: RowOptimizer
+) -> Step:
+    """One update of the looked-up rows, and of every parameter that is not in a table.
+
+    Takes the state of this module's `init_state`; otherwise it is the step of
+    `training.make_step`. A step whose loss is not finite writes no row.
+
+    The objective must call the model once, and return the collection `row_ids` that the model
+    writes in `Aux.sown`, as those of `rezoo.objectives` do.
+
+    Raises:
+      ValueError: if the loss depends on a table otherwise than by its looked-up rows.
+    """
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
+        key = jax.random.fold_in(state.key, state.step)
+        tables, dense = split(state.params, state.opt_state.rows)
+        rows = dict(state.opt_state.rows)
+        loss, aux, grads, row_grads = gradients(objective, state.constants, key, batch, dense, tables)
+
+        old = state._replace(params=dense, opt_state=state.opt_state.dense)
+        updates, opt_state = dense_optimizer.update(grads, old.opt_state, dense)
+        params = optax.apply_updates(dense, updates)
+        finite = [training.all_finite((loss, params))]
+        frozen = state.halted | ~jnp.isfinite(loss)
+        for path, (ids, grad) in row_grads.items():
+            tables[path], rows[path], ok = _update_rows(
+                row_optimizer, tables[path], rows[path], ids, grad, state.step + 1, frozen
+            )
+            finite.append(ok)
+        new = old._replace(
+            params=params,
+            constants=training.refreshed(state.constants, aux.sown),
+            opt_state=opt_state,
+            step=state.step + 1,
+            halted=~jnp.array(finite).all(),
+        )
+        new = training.unless_halted(old, new)
+        new = new._replace(params=join(new.params, tables), opt_state=OptState(new.opt_state, rows))
+        return new, aux.metrics
+
+    return step
+
+
+def sum_by_id(
+    ids: Int[Array, " M"], values: Float[Array, " M D"], slot: Int[Array, " N"]
+) -> tuple[Float[Array, " M D"], Bool[Array, " M"], Int[Array, " N"]]:
+    """The values summed over equal ids, without sorting them.
+
+    Each id writes its place into `slot`, and the place that is left there stands for them all.
+    Which of them that is, the device may choose; on CPU it is the last.
+
+    Args:
+      ids: row numbers, 0..N-1.
+      values: what to sum.
+      slot: scratch; its content does not matter.
+
+    Returns:
+      At one place of each id its sum, at the others 0; whether it is that place; the scratch, to
+      be written in again by the next call.
+    """
+    place = jnp.arange(len(ids), dtype=slot.dtype)
+    slot = slot.at[ids].set(place)
+    at = slot[ids]
+    return jnp.zeros_like(values).at[at].add(values), at == place, slot
+
+
+def _update_rows(
+    optimizer: RowOptimizer,
+    table: Float[Array, " N D"],
+    state: RowState,
+    ids: Int[Array, " M"],
+    grad: Float[Array, " M D"],
+    step: Int[Array, ""],
+    frozen: Bool[Array, ""],
+) -> tuple[Float[Array, " N D"], RowState, Bool[Array, ""]]:
+    """The table and its state after one update of the rows `ids`, and whether it was finite."""
+    grad, here, slot = sum_by_id(ids, grad, state.slot)
+    old = jax.tree.map(operator.itemgetter(ids), state.optimizer)
+    # Without the barrier XLA computes the update once for the table and once more for `isfinite`.
+    update, new = jax.lax.optimization_barrier(optimizer.update(grad, old, step))
+    beyond = table.shape[0] + jnp.arange(len(ids), dtype=ids.dtype)
+    target = jnp.where(here & ~frozen, ids, beyond)
+    write = {"mode": "drop", "unique_indices": True}
+    table = table.at[target].add(update, **write)
+    new = jax.tree.map(lambda leaf, rows: leaf.at[target].set(rows, **write), state.optimizer, new)
+    return table, RowState(new, slot), jnp.isfinite(update).all()
