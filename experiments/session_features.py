@@ -10,6 +10,20 @@ catalogue, as it is, nothing left out: recall@20. After 0 events only GRU4Rec is
 features ranks by popularity there; it alone learns the first event, too. Settings are the same with and
 without; every seed keeps the epoch that is best on the validation part, and the test is looked at once.
 The row "with - without" is the difference of each seed's two runs, with its standard error over seeds.
+
+Ours, five seeds, recall@20 with features less that without (standard errors .001, on ml-1m .002 to .006;
+half an hour on one busy CPU core):
+
+    after events         0       1       2       4
+    shop     GRU4Rec   .079    .018    .008    .000
+             NARM              .014    .004    .002
+             STAMP             .021    .006    .001
+             SASRec            .019    .003    .002
+
+    after events         0       1       2       5      10      20      40
+    ml-1m    GRU4Rec  -.008    .026    .006    .003    .012    .016    .013
+
+What is known of the user helps until the clicks tell more, which in the shop they do after four.
 """
 
 import dataclasses
