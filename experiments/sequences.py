@@ -11,7 +11,9 @@ the last; CoOccurrence .207/.123.
 
 Models are trained with a softmax over all items after every event of the last `LENGTH`;
 the epoch is chosen by ndcg@10 on the validation items, and the validation item is then part of the
-history that the test is asked from. Baselines only count. Seconds are those of one seed.
+history that the test is asked from. Baselines only count. Seconds are those of one seed. What made it
+were small steps (8 rows of 200 events) at a high rate: of 32 rows, at half the rate, SASRec had .284/.162
+after 40 epochs. Training anew on all but the test items changed nothing (.300/.172).
 """
 
 import time

@@ -126,7 +126,7 @@ def fits(smoke: bool) -> dict[str, Fit]:
         "NARM, cosine": Fit(
             lambda n: NARM(n, dim, dim, 0.25, 0.25, similarity=cosine(16.0)), 4e-3, epochs, sampled
         ),
-        "SASRec": Fit(lambda n: SASRec(n, dim, 1, 2, LENGTH, 0.3), 4e-3, epochs, sampled),
+        "SASRec": Fit(lambda n: SASRec(n, dim, 1, 2, LENGTH, 0.3), 2e-3, epochs, sampled),
         "NextItNet": Fit(lambda n: NextItNet(n, dim, (1, 4), dropout=0.25), 4e-3, epochs, sampled),
         "Caser": Fit(lambda n: Caser(n, dim, dropout=0.25), 4e-3, epochs, sampled),
     }
