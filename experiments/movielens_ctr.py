@@ -26,7 +26,7 @@ MODELS = ("FM", "DNN", "WideDeep", "DCNv2", "AutoInt", "AFM", "DIN, mean of the 
 HISTORY = 20
 
 
-REAL = Budget((Setting(0.003, 1e-5), Setting(0.003, 1e-4)), 2048, 6)
+REAL = Budget((Setting(0.003, 1e-4), Setting(0.003, 3e-4), Setting(0.01, 1e-5)), 2048, 10)
 
 
 def likes(folder: Path | None) -> Data:

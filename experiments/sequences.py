@@ -89,7 +89,7 @@ def fits(dataset: str) -> dict[str, Fit]:
     dim, epochs = (8, 2) if dataset == "smoke" else (64, 20)
     drop = 0.2 if dataset == "ml-1m" else 0.5
     return {
-        "SASRec": Fit(lambda n, length: SASRec(n, dim, 2, 1, length, drop), 2e-3, epochs),
+        "SASRec": Fit(lambda n, length: SASRec(n, 2 * dim, 2, 2, length, drop), 2e-3, min(epochs, 16)),
         "GRU4Rec": Fit(lambda n, length: GRU4Rec(n, dim, tied=True, dropout=drop), 5e-3, epochs),
         "NextItNet": Fit(lambda n, length: NextItNet(n, dim, (1, 2, 4, 8), dropout=drop), 2e-3, epochs),
         "Caser": Fit(lambda n, length: Caser(n, dim, dropout=drop), 2e-3, epochs),
