@@ -5,7 +5,17 @@
 As in AutoInt, https://arxiv.org/abs/1810.11921, section 5.1: ratings of 3 are dropped, higher ones are
 positive, and the 739,012 rows left are split 8:1:1 at random. Columns: user, age, gender, occupation,
 the first two digits of the zip code; movie, genres, year. All models are tuned, stopped and tested as
-in `frappe_ctr.py`, with the same embeddings, network and budget.
+in `frappe_ctr.py`, with the same embeddings, network and budget; DIN and its mean of the history read,
+beside these columns, the last 20 movies that the user liked before, of the training part.
+
+AUC / log loss, three seeds, standard errors at most .0004 / .0012; 35 minutes on one busy CPU core:
+
+    AFM         .894 / .318      WideDeep    .903 / .308      DIN, mean   .903 / .307
+    FM          .900 / .312      AutoInt     .904 / .306      DIN         .903 / .308
+    DNN         .903 / .308      DCNv2       .906 / .304
+
+DNN is ahead of FM by seven standard errors, and what was liked before adds nothing to it, weighed or
+not: in a random split the user's vector has been learnt from those same movies.
 """
 
 from pathlib import Path
