@@ -189,10 +189,17 @@ def drawable(by_protocol: dict[str, Table]) -> dict[str, dict[str, tuple[float, 
 
 
 def draw(dataset: str, by_protocol: dict[str, Table]) -> None:
-    """Quality against training time: the six protocols with the most models at most, a panel each."""
+    """Quality against training time, a panel each for six protocols at most.
+
+    Those come first that have the most models with a published figure, then those with the most models.
+    """
     from matplotlib.figure import Figure
 
-    panels = sorted(drawable(by_protocol).items(), key=lambda panel: -len(panel[1]))[:6]
+    def weight(panel: tuple[str, dict[str, Any]]) -> tuple[int, int]:
+        published = [row for _, row in panel[1].values() if row.get("published")]
+        return -len(published), -len(panel[1])
+
+    panels = sorted(drawable(by_protocol).items(), key=weight)[:6]
     if not panels:
         return
     columns = min(len(panels), 2)
@@ -207,7 +214,7 @@ def draw(dataset: str, by_protocol: dict[str, Table]) -> None:
 
 
 def draw_panel(axis: Any, protocol: str, timed: dict[str, tuple[float, dict[str, Any]]]) -> None:
-    """A mark for each model, its name beside it, below the names that are there."""
+    """A mark for each model, its name beside it; below, with a line to it, where another name is."""
     points = sorted(timed.items(), key=lambda point: -point[1][1]["mean"])
     for _, (spent, row) in points:
         axis.errorbar(spent, row["mean"], yerr=row["sem"], fmt="o", color="black", markersize=4, capsize=2)
@@ -228,7 +235,9 @@ def draw_panel(axis: Any, protocol: str, timed: dict[str, tuple[float, dict[str,
         height = min([y, *(there - 11 for left, there in taken if abs(left - x) < 110)])
         taken.append((x, height))
         shift = (5, (height - y) * 72 / axis.figure.dpi)
-        axis.annotate(model, (spent, row["mean"]), shift, textcoords="offset points", fontsize=7)
+        line = {"arrowstyle": "-", "linewidth": 0.4, "color": "gray"} if height < y else None
+        place = spent, row["mean"]
+        axis.annotate(model, place, shift, textcoords="offset points", fontsize=7, arrowprops=line)
 
 
 if __name__ == "__main__":
