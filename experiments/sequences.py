@@ -6,8 +6,8 @@ Of each user the last item is the test, the last but one the validation, all bef
 ML-1M without movies of fewer than five ratings (6,040 users, 3,416 movies), ratings of one second in
 the order of the file; Beauty, Sports and Toys as S3-Rec made them. What a user has is not ranked.
 To compare with on ML-1M, by RecTools and generative-recommenders (recall@10/ndcg@10): SASRec .305/.175,
-GRU4Rec .281/.165. Ours, one seed each: SASRec .307/.180 (24 minutes on one busy CPU core), GRU4Rec
-.307/.178 (7 minutes); CoOccurrence .207/.123.
+GRU4Rec .281/.165. Ours: SASRec .307/.180 (one seed, 23 minutes on a busy CPU core), GRU4Rec .303/.176
+(three seeds, 7 minutes each); CoOccurrence .207/.123.
 
 Models are trained with a softmax over all items after every event of the last `LENGTH`;
 the epoch is chosen by ndcg@10 on the validation items, and the validation item is then part of the
