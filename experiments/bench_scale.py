@@ -15,10 +15,10 @@ EASE holds N × N matrices; where a memory ends is in the error it raises beyond
 Seconds per epoch and million rows at 10⁵, 10⁶ and 10⁷, two epochs each; the peak memory is 1.2 GiB after
 GRU4Rec and 1.7 GiB after all:
 
-    GRU4Rec  16.2  15.2  15.8        FM    1.20  1.91  1.20
-    MF        .74  2.07   .90        IALS   .27   .13   .25
+    GRU4Rec  16.2  15.2  15.8        FM    1.20  1.42  1.20
+    MF        .74   .76   .90        IALS   .27   .13   .25
 
-MF and FM at 10⁶ were measured while the machine was slow. EASE in 24 GiB: 46,340 items.
+EASE in 24 GiB: 46,340 items.
 """
 
 import re
