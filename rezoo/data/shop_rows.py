@@ -12,11 +12,7 @@ from rezoo.data import shop
 from rezoo.data.shop import DAYPARTS, ShopConfig, World
 
 Columns = dict[str, np.ndarray]
-
-
 TEST_SHARE = 0.2
-
-
 CHUNK_NUMBERS = 2**24
 """Largest number of scores that one chunk may take."""
 

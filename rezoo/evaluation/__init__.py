@@ -7,7 +7,7 @@ mean and counted. Work is done in blocks, so memory is bounded whatever the numb
 
 from rezoo.evaluation.lists import recommend, recommend_raw
 from rezoo.evaluation.measures import evaluate, evaluate_clicks, evaluate_ratings, evaluate_sampled, ranks
-from rezoo.evaluation.scoring import apply, catalogue_size, predict, predict_tasks, score_all
+from rezoo.evaluation.scoring import apply, catalogue_size, is_retriever, predict, predict_tasks, score_all
 
 __all__ = [
     "apply",
@@ -16,6 +16,7 @@ __all__ = [
     "evaluate_clicks",
     "evaluate_ratings",
     "evaluate_sampled",
+    "is_retriever",
     "predict",
     "predict_tasks",
     "ranks",

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.evaluation.scoring import apply, catalogue_size, in_blocks
+from rezoo.evaluation.scoring import apply, catalogue_size, in_blocks, is_retriever
 from rezoo.types import Query, Variables
 
 
@@ -41,7 +41,7 @@ def recommend(
     """
     if exclude is None:
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
-    retriever = hasattr(model, "encode") and hasattr(model, "table")
+    retriever = is_retriever(model)
     table = apply(model, variables, method="table") if retriever else None
     total = (num_items or catalogue_size(model, variables)) if table is None else table.shape[0]
     item_block = min(item_block, max(total, k))

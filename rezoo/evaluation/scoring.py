@@ -20,12 +20,17 @@ def score_all(
     `catalogue`, which may be longer than in training, else by the model (`num_items` or
     `sizes["item"]`).
     """
-    if hasattr(model, "encode") and hasattr(model, "table"):
+    if is_retriever(model):
         states = apply(model, variables, query, method="encode")
         return jnp.einsum("bd,nd->bn", states, apply(model, variables, method="table"))
     count = catalogue_size(model, variables) if num_items is None else num_items
     item = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32)[None], (query.user.shape[0], count))
     return apply(model, variables, query, item)
+
+
+def is_retriever(model: nn.Module) -> bool:
+    """Whether a score is the product of the query's vector and the item's: `encode`, `table`."""
+    return hasattr(model, "encode") and hasattr(model, "table")
 
 
 def catalogue_size(model: Any, variables: Variables | None = None) -> int:

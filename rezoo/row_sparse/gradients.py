@@ -34,14 +34,14 @@ def gradients(
     (loss, aux), (grads, row_grads, _) = jax.value_and_grad(value, (0, 1, 2), has_aux=True)(
         dense, taps, jnp.float32(0)
     )
-    flat = {
+    by_table = {
         path: (
             jnp.concatenate([ids.reshape(-1) for ids in looked_up]),
             jnp.concatenate([grad.reshape(-1, grad.shape[-1]) for grad in row_grads[path]]),
         )
         for path, looked_up in looked_up_ids(aux, tables).items()
     }
-    return loss, aux, grads, flat
+    return loss, aux, grads, by_table
 
 
 def looked_up_ids(aux: Aux, tables: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:

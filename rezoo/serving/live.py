@@ -55,8 +55,9 @@ class Sessions(NamedTuple):
 
 def serve(model: nn.Module, variables: Variables) -> Served:
     """Prepare to ask a model; again when the catalogue grew, which open sessions survive."""
-    retriever = hasattr(model, "encode") and hasattr(model, "table")
-    return Served(variables, evaluation.apply(model, variables, method="table").T if retriever else None)
+    if not evaluation.is_retriever(model):
+        return Served(variables, None)
+    return Served(variables, evaluation.apply(model, variables, method="table").T)
 
 
 def start(

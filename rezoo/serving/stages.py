@@ -71,7 +71,7 @@ def index(
     Raises:
       ValueError: if the model is no retriever, or `available` has not one value per item.
     """
-    if not (hasattr(model, "encode") and hasattr(model, "table")):
+    if not evaluation.is_retriever(model):
         raise ValueError(f"{type(model).__name__} has no `encode` and `table`, so it cannot be a first stage")
     table = evaluation.apply(model, variables, method="table")
     available = jnp.ones(len(table), bool) if available is None else available
