@@ -32,8 +32,8 @@ import numpy as np
 import optax
 from session_next_click import asking, batch, by_length
 
-from rezoo import evaluation, loop, metrics, objectives, training
-from rezoo.data import movielens, s3rec, sessions
+from rezoo import evaluation, loop, losses, metrics, objectives, training
+from rezoo.data import formats, movielens, s3rec, sessions
 from rezoo.data.sessions import Sessions
 from rezoo.models import Caser, CoOccurrence, GRU4Rec, NextItNet, Popularity, SASRec, SessionPopularity
 from rezoo.models.baselines import cooccurrence, popularity
@@ -43,16 +43,20 @@ PROTOCOL = "leave-one-out, full ranking without the user's own"
 CUTS = (10, 20)
 LENGTH = {"ml-1m": 200, "smoke": 10}
 """Events that a model reads; 50 where no other number stands."""
-EVENTS = 1600
-"""Of a step."""
+EVENTS = {"ml-1m": 1600}
+"""Of a step; 600 where no other number stands."""
+NEGATIVES = 2048
+"""Items sampled for a step; on ml-1m, with its 3,416, the softmax is over all."""
 
 
 @dataclass(frozen=True)
 class Flags(common.Flags):
     """Which data sets and models."""
 
-    dataset: tuple[str, ...] = ("ml-1m", "Beauty", "Sports_and_Outdoors", "Toys_and_Games")
-    """ml-1m, or a name of S3-Rec's files."""
+    dataset: tuple[str, ...] = (
+        "ml-1m", "Beauty", "Sports_and_Outdoors", "Toys_and_Games", "amazon-beauty-bert4rec",
+    )  # fmt: skip
+    """ml-1m, amazon-beauty-bert4rec, or a name of S3-Rec's files."""
     models: tuple[str, ...] = ()
     """Names of the table; all if none is given."""
     seeds: int = 1
@@ -78,6 +82,11 @@ class Data(NamedTuple):
     num_items: int
     length: int
 
+    @property
+    def count(self) -> np.ndarray:
+        """`[N]`: events of each item in training."""
+        return np.bincount(self.train.items, minlength=self.num_items)
+
 
 PUBLISHED = {
     "SASRec": {"recall@10": 0.305, "ndcg@10": 0.175},
@@ -87,13 +96,19 @@ PUBLISHED = {
 
 def fits(dataset: str) -> dict[str, Fit]:
     """The trained models."""
-    dim, epochs = (8, 2) if dataset == "smoke" else (64, 20)
-    drop = 0.2 if dataset == "ml-1m" else 0.5
+    if dataset == "ml-1m":
+        return {
+            "SASRec": Fit(lambda n, length: SASRec(n, 128, 2, 2, length, 0.2), 2e-3, 16),
+            "GRU4Rec": Fit(lambda n, length: GRU4Rec(n, 64, tied=True, dropout=0.2), 5e-3, 20),
+            "NextItNet": Fit(lambda n, length: NextItNet(n, 64, (1, 2, 4, 8), dropout=0.2), 2e-3, 20),
+            "Caser": Fit(lambda n, length: Caser(n, 64, dropout=0.2), 2e-3, 20),
+        }
+    dim, epochs = (8, 2) if dataset == "smoke" else (128, 20)
     return {
-        "SASRec": Fit(lambda n, length: SASRec(n, 2 * dim, 2, 2, length, drop), 2e-3, min(epochs, 16)),
-        "GRU4Rec": Fit(lambda n, length: GRU4Rec(n, dim, tied=True, dropout=drop), 5e-3, epochs),
-        "NextItNet": Fit(lambda n, length: NextItNet(n, dim, (1, 2, 4, 8), dropout=drop), 2e-3, epochs),
-        "Caser": Fit(lambda n, length: Caser(n, dim, dropout=drop), 2e-3, epochs),
+        "SASRec": Fit(lambda n, length: SASRec(n, dim, 2, 2, length, 0.5), 1e-3, epochs),
+        "GRU4Rec": Fit(lambda n, length: GRU4Rec(n, dim, tied=True, dropout=0.5), 3e-3, epochs),
+        "NextItNet": Fit(lambda n, length: NextItNet(n, dim, (1, 4), dropout=0.5), 1e-3, epochs),
+        "Caser": Fit(lambda n, length: Caser(n, dim, dropout=0.5), 1e-3, epochs),
     }
 
 
@@ -108,6 +123,11 @@ def load(dataset: str, folder: Path | None) -> Data:
         often = np.bincount(ratings.item)[ratings.item] >= 5
         whole = sessions.by_id(ratings.take(often)._replace(session=ratings.user[often]))
         whole = whole._replace(items=np.unique(whole.items, return_inverse=True)[1].astype(np.int32) + 1)
+    elif dataset == "amazon-beauty-bert4rec":
+        if folder is None:
+            raise SystemExit(f"name the folder that holds {dataset}/beauty.txt.gz with --data-dir")
+        user, item = formats.read_sequences(folder / dataset / "beauty.txt.gz")
+        whole = Sessions(item.astype(np.int32), sessions.offsets_of(np.bincount(user)[1:]))
     else:
         whole = s3rec.load(dataset, folder)
     place = np.arange(len(whole.items))
@@ -119,14 +139,20 @@ def load(dataset: str, folder: Path | None) -> Data:
     return Data(train, known, valid, test, int(whole.items.max()) + 1, LENGTH.get(dataset, 50))
 
 
-def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
+def train(fit: Fit, data: Data, dataset: str, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
     """The model and its run, which stops when the validation has not improved for five epochs."""
     model, rows = fit.make(data.num_items, data.length), batch(data.train.newest(data.length), data.length)
-    size = max(1, EVENTS // data.length)
+    size = max(1, EVENTS.get(dataset, 600) // data.length)
     steps = fit.num_epochs * -(-len(rows.item) // size)
     rate = optax.warmup_cosine_decay_schedule(0.0, fit.rate, steps // 20, steps, 0.02 * fit.rate)
     optimizer = optax.adam(rate)
-    step = training.make_step(objectives.next_item_softmax(model), optimizer)
+    if dataset == "ml-1m":
+        objective = objectives.next_item_softmax(model)
+    else:
+        share = jnp.sqrt(jnp.asarray(data.count, jnp.float32))
+        negatives = min(NEGATIVES, data.num_items)
+        objective = objectives.next_item_sampled(model, losses.softmax_cross_entropy, share, negatives)
+    step = training.make_step(objective, optimizer)
     epoch = jax.jit(lambda state, rows: training.epoch(step, state, rows, size), donate_argnums=0)
     query, target = asking(sessions.pad(data.train, data.length)), jnp.asarray(data.valid)[:, None]
     seen = everything(data.train)
@@ -172,7 +198,7 @@ def measure(model: nn.Module, variables: Any, data: Data) -> dict[str, float]:
     ids, _ = jax.jit(lambda v, q, e: evaluation.recommend(model, v, q, 20, exclude=e))(variables, query, seen)
     found = {f"recall@{k}": float(metrics.recall(rank, k=k).mean()) for k in CUTS}
     found |= {f"ndcg@{k}": float(metrics.ndcg(rank, k=k).mean()) for k in CUTS}
-    count = jnp.asarray(np.bincount(data.train.items, minlength=data.num_items), jnp.float32)
+    count = jnp.asarray(data.count, jnp.float32)
     found["mrr@20"] = float(metrics.mrr(rank, k=20).mean())
     found["precision@20"] = float(metrics.precision(rank, k=20).mean())
     found["coverage@20"] = float(metrics.coverage(ids, data.num_items))
@@ -210,7 +236,7 @@ def main() -> None:
             if wanted and name not in wanted:
                 continue
             for seed in range(len(results.values(name, named, PROTOCOL, "recall@10")), flags.seeds):
-                model, run = train(fit, data, seed, results.out / f"{named}-{name}-{seed}")
+                model, run = train(fit, data, dataset, seed, results.out / f"{named}-{name}-{seed}")
                 report(name, measure(model, run.best, data), run.seconds, epochs=int(run.best_epoch))
     results.finish()
 
