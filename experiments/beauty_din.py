@@ -187,7 +187,7 @@ def main() -> None:
     at = Budget(4, 1, 128, (0.003,), full_users=20) if flags.smoke else Budget()
     seeds = 1 if flags.smoke else flags.seeds
     data = prepare(log)
-    name = "made up" if flags.smoke else "s3rec Beauty"
+    name = "made up" if flags.smoke else "Beauty"
     for model_name, weights in MODELS.items():
         done = len(results.values(model_name, name, SAMPLED, "ndcg@10"))
         if done >= seeds:

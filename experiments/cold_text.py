@@ -16,6 +16,17 @@ characters (`data.features.Text`), and its first price. `FeatureMF` has the cust
 Settings are chosen in the same way 8 weeks earlier: on products first sold then, trained on what was
 before. The test part is looked at once. A value is a seed's mean over the customers; see
 `cold_start.py` for `sem_over_users` and `margin_in_errors`. No paper's figures to compare with.
+
+106 new products, 932 customers, 2 minutes; ndcg@10, standard errors over customers of .009 to .011:
+
+    Popularity                  0
+    FeatureMF                   .212    five seeds
+    Popularity of like items    .235
+    TF-IDF item-kNN             .285
+    Hindsight                   .352
+
+What one customer bought says less about these products than what they are like: the neighbours, which
+need no training, are ahead of the factors learnt from the same words.
 """
 
 import time

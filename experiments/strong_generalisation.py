@@ -103,7 +103,7 @@ class Sizes(NamedTuple):
 
 SIZES = {
     "ml-1m": Sizes(200, 100, 40, 50, 128),
-    "citeulike-a": Sizes(200, 100, 60, 32, 512),
+    "citeulike-a": Sizes(200, 200, 60, 32, 512),
     "synthetic": Sizes(16, 8, 10, 32, 16),
 }
 RATE = 3e-3
@@ -230,6 +230,7 @@ MODELS = {
     "MultDAE": Entry(mult_dae, tuple({"dropout": rate} for rate in (0.3, 0.5, 0.7)), True),
 }
 SPARSE = {
+    "MultVAE": tuple({"beta_max": beta} for beta in (0.2, 0.5, 1.0)),
     "EASE": tuple({"l2": l2} for l2 in (30.0, 100.0, 300.0)),
     "IALS": (
         {"unobserved": 0.03, "l2": 0.001},
