@@ -109,12 +109,14 @@ class Settings(NamedTuple):
     rate: float = 0.02
     epochs: int = 40
     gmf_dim: int = 256
-    widths: tuple[int, ...] = (64, 32, 16)
-    mlp_epochs: int = 15
-    mlp_rate: float = 0.003
-    tuning_epochs: int = 5
+    widths: tuple[int, ...] = (256, 128, 64)
+    mlp_epochs: int = 20
+    mlp_rate: float = 0.001
+    mlp_batch: int = 1024
+    """Rows of a step, of MLP and NeuMF."""
+    tuning_epochs: int = 3
     """Of NeuMF after its pre-training."""
-    tuning_rate: float = 0.0005
+    tuning_rate: float = 0.0002
     tuning_l2: float = 1e-4
 
 
@@ -146,11 +148,11 @@ def fitter(
     data = pairs(task.train)
     if name == "MLP":
         mlp = MLP(users, items, at.widths)
-        run = descent(mlp, sampled(mlp, task.train), data, at.mlp_rate, at.mlp_epochs, 4096)
+        run = descent(mlp, sampled(mlp, task.train), data, at.mlp_rate, at.mlp_epochs, at.mlp_batch)
         return lambda seed: (mlp, run(jax.random.key(seed), None))
     neu = NeuMF(users, items, at.gmf_dim, at.widths)
     objective = objectives.l2(sampled(neu, task.train), at.tuning_l2)
-    run = descent(neu, objective, data, at.tuning_rate, at.tuning_epochs, 4096)
+    run = descent(neu, objective, data, at.tuning_rate, at.tuning_epochs, at.mlp_batch)
 
     def tuned(seed: int) -> Fitted:
         (_, left), (_, right) = fitted("GMF", seed), fitted("MLP", seed)

@@ -106,22 +106,23 @@ SIZES = {
     "citeulike-a": Sizes(200, 200, 60, 32, 512),
     "synthetic": Sizes(16, 8, 10, 32, 16),
 }
-RATE = 3e-3
-"""Of the autoencoders, falling to 0."""
 
 Fitted = Callable[[jax.Array], tuple[Any, Variables, Query]]
 """The model, its variables and the query for users known by their history `[U L]`."""
 
 
 def network(
-    model: Any, beta: Callable[[jax.Array], jax.Array] | None, data: Data, at: Sizes, seed: int
+    model: Any, beta: Callable[[jax.Array], jax.Array] | None, data: Data, at: Sizes, seed: int, rate: float
 ) -> Fitted:
-    """An autoencoder trained on the histories; `beta` weighs the penalty by the share of steps done."""
+    """An autoencoder trained on the histories; `beta` weighs the penalty by the share of steps done.
+
+    The rate falls to 0.
+    """
     history = jnp.asarray(data.history)
     real = history > 0
     rows = Batch(asked(history), history, real.astype(jnp.float32), real)
     steps = at.num_epochs * -(-len(history) // at.batch_size)
-    optimizer = optax.adam(optax.cosine_decay_schedule(RATE, steps))
+    optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
     state = training.init_state(jax.random.key(seed), model, optimizer, rows)
     likelihood = objectives.every_item(model, losses.softmax_cross_entropy)
 
@@ -137,15 +138,15 @@ def network(
     return lambda known: (model, variables, asked(known))
 
 
-def mult_vae(data: Data, at: Sizes, seed: int, beta_max: float) -> Fitted:
+def mult_vae(data: Data, at: Sizes, seed: int, beta_max: float, rate: float = 3e-3) -> Fitted:
     """β grows to `beta_max` in the first half of the steps."""
     model = MultVAE(data.num_items, at.hidden, at.latent)
-    return network(model, lambda done: jnp.minimum(2 * done, 1.0) * beta_max, data, at, seed)
+    return network(model, lambda done: jnp.minimum(2 * done, 1.0) * beta_max, data, at, seed, rate)
 
 
-def mult_dae(data: Data, at: Sizes, seed: int, dropout: float) -> Fitted:
+def mult_dae(data: Data, at: Sizes, seed: int, dropout: float, rate: float = 3e-3) -> Fitted:
     """The paper's one hidden layer."""
-    return network(MultDAE(data.num_items, at.hidden, dropout), None, data, at, seed)
+    return network(MultDAE(data.num_items, at.hidden, dropout), None, data, at, seed, rate)
 
 
 def of_fism(data: Data, at: Sizes, seed: int, alpha: float) -> Fitted:
@@ -227,10 +228,13 @@ MODELS = {
         True,
     ),
     "FISM": Entry(of_fism, tuple({"alpha": alpha} for alpha in (0.4, 0.7, 1.0)), True),
-    "MultDAE": Entry(mult_dae, tuple({"dropout": rate} for rate in (0.3, 0.5, 0.7)), True),
+    "MultDAE": Entry(
+        mult_dae, tuple({"dropout": d, "rate": r} for d, r in ((0.5, 1e-3), (0.7, 1e-3), (0.5, 3e-3))), True
+    ),
 }
 SPARSE = {
     "MultVAE": tuple({"beta_max": beta} for beta in (0.2, 0.5, 1.0)),
+    "MultDAE": tuple({"dropout": dropout} for dropout in (0.3, 0.5, 0.7)),
     "EASE": tuple({"l2": l2} for l2 in (30.0, 100.0, 300.0)),
     "IALS": (
         {"unobserved": 0.03, "l2": 0.001},
