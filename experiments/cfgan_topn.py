@@ -64,7 +64,7 @@ def cfgan(data: Data, at: Sizes, seed: int, rate: float, weights: Weights) -> Fi
         adversarial.only("discriminator", against, optimizers["discriminator"]),
         adversarial.only("generator", towards, optimizers["generator"]),
     )
-    return network(model, lambda _: step, adversarial.parts(optimizers), data, at, seed)
+    return network(model, step, adversarial.parts(optimizers), data, at, seed)
 
 
 class Entry(NamedTuple):

@@ -139,7 +139,7 @@ def autorec(fold: Fold, at: movielens_autorec.Settings, members: int) -> tuple[l
         movielens_autorec.foretell("IAutoRec", fold.train, fold.test, at, seed) for seed in range(members)
     ]
     single = [movielens_autorec.rmse(score, fold.test) for score in scores]
-    return single, movielens_autorec.rmse(sum(scores) / members, fold.test), l2
+    return single, movielens_autorec.rmse(jnp.stack(scores).mean(axis=0), fold.test), l2
 
 
 def main() -> None:

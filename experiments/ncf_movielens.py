@@ -110,7 +110,7 @@ class Settings(NamedTuple):
     epochs: int = 40
     gmf_dim: int = 256
     widths: tuple[int, ...] = (256, 128, 64)
-    mlp_epochs: int = 20
+    mlp_epochs: int = 9
     mlp_rate: float = 0.001
     mlp_batch: int = 1024
     """Rows of a step, of MLP and NeuMF."""
