@@ -16,6 +16,7 @@ Real data are still to be run.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,16 @@ from rezoo.models import CFGAN
 
 PROTOCOL = "per user a random fifth for the test (seed 0), every rating a positive; full ranking"
 METRICS = ("precision@5", "ndcg@10", "recall@10")
+
+
+@dataclass(frozen=True)
+class Flags(common.Flags):
+    """Which data sets."""
+
+    dataset: tuple[str, ...] = ("ml-100k", "ml-1m")
+    """Any of ml-100k, ml-1m."""
+
+
 SIZES = {
     "ml-100k": Sizes(200, 100, 100, 64),
     "ml-1m": Sizes(200, 100, 30, 128),
@@ -120,8 +131,8 @@ def part(known: Interactions, target: Interactions) -> Data:
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__)
-    for dataset in ("synthetic",) if flags.smoke else ("ml-100k", "ml-1m"):
+    flags, results = common.start(__file__, __doc__, Flags)
+    for dataset in ("synthetic",) if flags.smoke else flags.dataset:
         at = SIZES[dataset]
         valid, test = read(dataset, flags.data_dir)
         for name, entry in MODELS.items():
