@@ -15,9 +15,9 @@ https://doi.org/10.1145/3394486.3403226).
 
 The settings of the closed forms and of MF were chosen by the sampled ndcg@10 of the last movie of each
 user's training part, held out (`--tune MODEL` prints it); GMF has MF's, MLP's were looked at, NeuMF's are
-untuned. Each seed is then fitted to the whole training part and the test movies are ranked once, MLP's twice (see below). Not as
-published: MF and GMF take the expectation of Rendle 2020's loss, all movies as negatives with the weight
-of m sampled ones, where sampling would take longer and be noisier.
+untuned. Each seed is then fitted to the whole training part and the test movies are ranked once, MLP's
+twice (see below). Not as published: MF and GMF take the expectation of Rendle 2020's loss, all movies as
+negatives with the weight of m sampled ones, where sampling would take longer and be noisier.
 
 hr@10 / ndcg@10, seeds of what starts at random 5, a fit half a minute to two minutes on one CPU core:
 
