@@ -48,6 +48,11 @@ from rezoo.models import CFGAN
 
 PROTOCOL = "per user a random fifth for the test (seed 0), every rating a positive; full ranking"
 METRICS = ("precision@5", "ndcg@10", "recall@10")
+SIZES = {
+    "ml-100k": Sizes(200, 100, 100, 64),
+    "ml-1m": Sizes(200, 100, 30, 128),
+    "synthetic": Sizes(16, 8, 10, 32),
+}
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,6 @@ class Flags(common.Flags):
 
     dataset: tuple[str, ...] = ("ml-100k", "ml-1m")
     """Any of ml-100k, ml-1m."""
-
-
-SIZES = {
-    "ml-100k": Sizes(200, 100, 100, 64),
-    "ml-1m": Sizes(200, 100, 30, 128),
-    "synthetic": Sizes(16, 8, 10, 32),
-}
 
 
 class Weights(NamedTuple):

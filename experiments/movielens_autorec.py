@@ -23,6 +23,7 @@ What was tried on the validation part, fitted to 81% of the ratings:
 """
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import common
@@ -30,9 +31,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from movielens_mf import columns, squared_error, synthetic
+from movielens_mf import columns, synthetic
 
-from rezoo import evaluation, losses, objectives, training
+from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.data import movielens, split
 from rezoo.data.interactions import Interactions
 from rezoo.models import IAutoRec, UAutoRec
@@ -61,11 +62,10 @@ SETTINGS = {
 SMOKE = Settings(16, 1e-2, 1e-4, 32, 20, None)
 
 
-def fit(key: jax.Array, train: Columns, shape: tuple[int, int], at: Settings) -> Variables:
-    """The variables of U-AutoRec, each of whose rows is completed from its observed ratings.
+def fitter(train: Columns, shape: tuple[int, int], at: Settings) -> Callable[[jax.Array], Variables]:
+    """`key -> the variables of U-AutoRec`, each of whose rows is completed from its observed ratings.
 
     Args:
-      key: of the run.
       train: row, column, rating.
       shape: rows and columns, id 0 included.
       at: settings.
@@ -81,13 +81,12 @@ def fit(key: jax.Array, train: Columns, shape: tuple[int, int], at: Settings) ->
         optax.add_decayed_weights(at.l2, weights), optax.adam(optax.linear_schedule(at.rate, 0.0, steps))
     )
     step = training.make_step(objectives.pointwise(model, losses.squared), optimizer)
-    state = training.init_state(key, model, optimizer, data)
 
     @jax.jit
     def run(state: TrainState, data: Batch) -> TrainState:
         return training.fit(step, state, data, num_epochs=at.num_epochs, batch_size=at.batch_size)[0]
 
-    return run(state, data).variables
+    return lambda key: run(training.init_state(key, model, optimizer, data), data).variables
 
 
 def weights(params: dict) -> dict:
@@ -96,36 +95,36 @@ def weights(params: dict) -> dict:
     return {name: jax.tree.map(lambda _, on=name in tables: on, branch) for name, branch in params.items()}
 
 
-def foretell(name: str, train: Interactions, test: Interactions, at: Settings, seed: int = 0) -> jax.Array:
-    """What one fit to the training part gives for the rows of the test part, not clipped."""
+def forecaster(
+    name: str, train: Interactions, test: Interactions, at: Settings
+) -> Callable[[jax.Array], jax.Array]:
+    """`key -> what a fit to the training part gives for the rows of the test part`, not clipped."""
     user, item, rating = columns(train)
     mean, users, items = float(rating.mean()), train.num_users, train.num_items
-    key, everyone = jax.random.key(seed), jnp.arange(users, dtype=jnp.int32)
+    everyone = jnp.arange(users, dtype=jnp.int32)
     if name == "IAutoRec":
         model = IAutoRec(users, at.dim, mean)
         rater, rated = ratings_of(item, user, rating, items)
-        fitted = fit(key, (item, user, rating), (items, users), at)
-        variables = {**fitted, "catalogue": {"rater": rater, "rating": rated}}
+        fit = fitter((item, user, rating), (items, users), at)
+        constants = {"catalogue": {"rater": rater, "rating": rated}}
         query = Query(everyone, jnp.zeros((users, 0), jnp.int32), {})
     else:
         model = UAutoRec(items, at.dim, mean)
         history, rated = ratings_of(user, item, rating, users)
-        variables = fit(key, (user, item, rating), (users, items), at)
+        fit, constants = fitter((user, item, rating), (users, items), at), {}
         query = Query(everyone, history, {"history_rating": rated})
 
     @jax.jit
     def whole(variables: Variables, query: Query) -> jax.Array:
         return jnp.asarray(evaluation.score_all(model, variables, query))
 
-    return whole(variables, query)[jnp.asarray(test.user), jnp.asarray(test.item)]
+    asked = jnp.asarray(test.user), jnp.asarray(test.item)
+    return lambda key: whole({**fit(key), **constants}, query)[asked]
 
 
 def rmse(score: jax.Array, test: Interactions) -> float:
-    """RMSE of clipped scores."""
-    user, item, rating = map(jnp.asarray, columns(test))
-    known = Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
-    asked = Batch(known, item, rating, jnp.ones(len(item), bool))
-    return float(jnp.sqrt(squared_error(score, asked) / len(item)))
+    """RMSE of scores clipped to the scale."""
+    return float(metrics.rmse(jnp.clip(score, 1, 5), jnp.asarray(columns(test)[2])))
 
 
 def main() -> None:
@@ -138,7 +137,7 @@ def main() -> None:
         for repeat in range(len(results.values(name, **row)), 2 if flags.smoke else flags.seeds):
             train, _, test = split.ratio(log, test=0.1, seed=repeat).of(log)
             start = time.monotonic()
-            value = rmse(foretell(name, train, test, at), test)
+            value = rmse(forecaster(name, train, test, at)(jax.random.key(0)), test)
             seconds = time.monotonic() - start
             results.add(name, **row, values=value, seconds=seconds, published=at.published)
             print(f"{name}, split {repeat}: {value:.4f}, {seconds:.0f} s", flush=True)

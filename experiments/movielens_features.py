@@ -131,15 +131,15 @@ def tuned(fold: Fold, about: Known, at: Settings, rated: bool, seeds: int) -> tu
 def autorec(fold: Fold, at: movielens_autorec.Settings, members: int) -> tuple[list[float], float, float]:
     """(RMSE on the test part of every member, of the mean of them all, the λ chosen)."""
 
+    def fit(train: Interactions, asked: Interactions, l2: float) -> Callable[[jax.Array], jax.Array]:
+        return movielens_autorec.forecaster("IAutoRec", train, asked, at._replace(l2=l2))
+
     def error(l2: float) -> float:
-        score = movielens_autorec.foretell("IAutoRec", fold.rest, fold.valid, at._replace(l2=l2))
-        return movielens_autorec.rmse(score, fold.valid)
+        return movielens_autorec.rmse(fit(fold.rest, fold.valid, l2)(jax.random.key(0)), fold.valid)
 
     l2 = min(PENALTIES, key=error)
-    at = at._replace(l2=l2)
-    scores = [
-        movielens_autorec.foretell("IAutoRec", fold.train, fold.test, at, seed) for seed in range(members)
-    ]
+    member = fit(fold.train, fold.test, l2)
+    scores = [member(jax.random.key(seed)) for seed in range(members)]
     single = [movielens_autorec.rmse(score, fold.test) for score in scores]
     return single, movielens_autorec.rmse(jnp.stack(scores).mean(axis=0), fold.test), l2
 

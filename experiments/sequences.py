@@ -44,6 +44,7 @@ from session_next_click import asking, batch, by_length
 
 from rezoo import evaluation, loop, losses, metrics, objectives, training
 from rezoo.data import formats, movielens, s3rec, sessions
+from rezoo.data.interactions import from_columns
 from rezoo.data.sessions import Sessions
 from rezoo.models import Caser, CoOccurrence, GRU4Rec, NextItNet, Popularity, SASRec, SessionPopularity
 from rezoo.models.baselines import cooccurrence, popularity
@@ -53,11 +54,6 @@ PROTOCOL = "leave-one-out, full ranking without the user's own"
 CUTS = (10, 20)
 LENGTH = {"ml-1m": 200, "smoke": 10}
 """Events that a model reads; 50 where no other number stands."""
-EVENTS = {"ml-1m": 1600}
-"""Of a step; 600 where no other number stands."""
-NEGATIVES = 2048
-"""Items sampled for a step; on ml-1m, with its 3,416, the softmax is over all."""
-
 VALIDATED = 6100
 """Users at most, drawn once, by whom an epoch is judged."""
 
@@ -82,6 +78,10 @@ class Fit(NamedTuple):
     make: Callable[[int, int], nn.Module]
     rate: float
     num_epochs: int
+    events: int = 600
+    """Of a step."""
+    negatives: int | None = 2048
+    """Items sampled for a step's softmax; None = all."""
 
 
 class Data(NamedTuple):
@@ -110,11 +110,14 @@ PUBLISHED = {
 def fits(dataset: str) -> dict[str, Fit]:
     """The trained models."""
     if dataset == "ml-1m":
+        steps = {"events": 1600, "negatives": None}
         return {
-            "SASRec": Fit(lambda n, length: SASRec(n, 128, 2, 2, length, 0.2), 2e-3, 16),
-            "GRU4Rec": Fit(lambda n, length: GRU4Rec(n, 64, tied=True, dropout=0.2), 5e-3, 20),
-            "NextItNet": Fit(lambda n, length: NextItNet(n, 64, (1, 2, 4, 8), dropout=0.2), 2e-3, 20),
-            "Caser": Fit(lambda n, length: Caser(n, 64, dropout=0.2), 2e-3, 20),
+            "SASRec": Fit(lambda n, length: SASRec(n, 128, 2, 2, length, 0.2), 2e-3, 16, **steps),
+            "GRU4Rec": Fit(lambda n, length: GRU4Rec(n, 64, tied=True, dropout=0.2), 5e-3, 20, **steps),
+            "NextItNet": Fit(
+                lambda n, length: NextItNet(n, 64, (1, 2, 4, 8), dropout=0.2), 2e-3, 20, **steps
+            ),
+            "Caser": Fit(lambda n, length: Caser(n, 64, dropout=0.2), 2e-3, 20, **steps),
         }
     dim, epochs = (8, 2) if dataset == "smoke" else (128, 20)
     return {
@@ -140,7 +143,7 @@ def load(dataset: str, folder: Path | None) -> Data:
         if folder is None:
             raise SystemExit(f"name the folder that holds {dataset}/beauty.txt.gz with --data-dir")
         user, item = formats.read_sequences(folder / dataset / "beauty.txt.gz")
-        whole = Sessions(item.astype(np.int32), sessions.offsets_of(np.bincount(user)[1:]))
+        whole = sessions.by_id(from_columns({"user": user, "item": item, "session": user}))
     else:
         whole = s3rec.load(dataset, folder)
     place = np.arange(len(whole.items))
@@ -152,18 +155,18 @@ def load(dataset: str, folder: Path | None) -> Data:
     return Data(train, known, valid, test, int(whole.items.max()) + 1, LENGTH.get(dataset, 50))
 
 
-def train(fit: Fit, data: Data, dataset: str, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
+def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
     """The model and its run, which stops when the validation has not improved for five epochs."""
     model, rows = fit.make(data.num_items, data.length), batch(data.train.newest(data.length), data.length)
-    size = max(1, EVENTS.get(dataset, 600) // data.length)
+    size = max(1, fit.events // data.length)
     steps = fit.num_epochs * -(-len(rows.item) // size)
     rate = optax.warmup_cosine_decay_schedule(0.0, fit.rate, steps // 20, steps, 0.02 * fit.rate)
     optimizer = optax.adam(rate)
-    if dataset == "ml-1m":
+    if fit.negatives is None:
         objective = objectives.next_item_softmax(model)
     else:
         share = jnp.sqrt(jnp.asarray(data.count, jnp.float32))
-        negatives = min(NEGATIVES, data.num_items)
+        negatives = min(fit.negatives, data.num_items)
         objective = objectives.next_item_sampled(model, losses.softmax_cross_entropy, share, negatives)
     step = training.make_step(objective, optimizer)
     epoch = jax.jit(lambda state, rows: training.epoch(step, state, rows, size), donate_argnums=0)
@@ -251,7 +254,7 @@ def main() -> None:
             if wanted and name not in wanted:
                 continue
             for seed in range(len(results.values(name, named, PROTOCOL, "recall@10")), flags.seeds):
-                model, run = train(fit, data, dataset, seed, results.out / f"{named}-{name}-{seed}")
+                model, run = train(fit, data, seed, results.out / f"{named}-{name}-{seed}")
                 report(name, measure(model, run.best, data), run.seconds, epochs=int(run.best_epoch))
     results.finish()
 
