@@ -276,7 +276,9 @@ class Trainer(NamedTuple):
         data = rows(self.world) if whole else pairs(self.world)
         catalogue = jax.tree.map(jnp.asarray, dict(self.world.catalogue))
         warm = {name: column[: parts.num_items] for name, column in catalogue.items()}
-        rate = optax.linear_schedule(plan.rate, 0.0, plan.epochs * -(-len(data.item) // plan.batch_size))
+        rate = optax.linear_schedule(
+            plan.rate, 0.0, plan.epochs * training.num_steps(len(data.item), plan.batch_size)
+        )
         seen = sampling.known(parts.user, parts.item, parts.num_users)
         sampler = sampling.excluding(sampling.uniform(parts.num_items), seen, parts.num_items)
 

@@ -76,7 +76,7 @@ REAL = Budget((Setting(0.01, 1e-5), Setting(0.003, 2e-2)), 2048, 14)
 def trainer(model: nn.Module, data: Data, budget: Budget) -> Callable[[int, Setting], Run]:
     """`(seed, setting) -> run`, compiled once for all of them."""
     rows = len(data.train.item)
-    steps = budget.num_epochs * -(-rows // min(budget.batch_size, rows))
+    steps = budget.num_epochs * training.num_steps(rows, budget.batch_size)
     objective = objectives.pointwise(model, losses.logistic)
 
     def optimizer(at: Setting) -> optax.GradientTransformation:

@@ -76,7 +76,7 @@ def fitter(train: Columns, shape: tuple[int, int], at: Settings) -> Callable[[ja
     data = Batch(Query(row, ids, {"history_rating": rating}), ids, rating, ids > 0)
     data = jax.tree.map(lambda column: column[some], data)
     model = UAutoRec(shape[1], at.dim, float(train[2].mean()))
-    steps = at.num_epochs * -(-len(some) // at.batch_size)
+    steps = at.num_epochs * training.num_steps(len(some), at.batch_size)
     optimizer = optax.chain(
         optax.add_decayed_weights(at.l2, weights), optax.adam(optax.linear_schedule(at.rate, 0.0, steps))
     )

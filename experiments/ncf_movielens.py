@@ -205,7 +205,7 @@ def descent(
     model: nn.Module, objective: Objective, data: Batch, rate: float, epochs: int, batch_size: int
 ) -> Callable[[jax.Array, Any], Variables]:
     """`(key, parameters to start from or None) -> variables`, by Adam with a rate that falls to 0."""
-    steps = epochs * -(-len(data.item) // batch_size)
+    steps = epochs * training.num_steps(len(data.item), batch_size)
     optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
     step = training.make_step(objective, optimizer)
     epoch = jax.jit(lambda state, data: training.epoch(step, state, data, batch_size)[0], donate_argnums=0)

@@ -159,7 +159,7 @@ def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loo
     """The model and its run, which stops when the validation has not improved for five epochs."""
     model, rows = fit.make(data.num_items, data.length), batch(data.train.newest(data.length), data.length)
     size = max(1, fit.events // data.length)
-    steps = fit.num_epochs * -(-len(rows.item) // size)
+    steps = fit.num_epochs * training.num_steps(len(rows.item), size)
     rate = optax.warmup_cosine_decay_schedule(0.0, fit.rate, steps // 20, steps, 0.02 * fit.rate)
     optimizer = optax.adam(rate)
     if fit.negatives is None:

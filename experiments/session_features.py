@@ -175,7 +175,7 @@ def recall(model: nn.Module, part: Part, ask: Sequence[int]) -> Callable[[Variab
 def measured(model: nn.Module, data: Data, seeds: int, first: bool) -> dict[int, np.ndarray]:
     """recall@20 on the test part by events known, `[seeds]` each."""
     rows = batch(data.train)
-    steps = data.epochs * -(-len(rows.item) // data.size)
+    steps = data.epochs * training.num_steps(len(rows.item), data.size)
     optimizer = optax.adam(optax.linear_schedule(0.004, 0.0004, steps))
     objective = with_first_event(model) if first else objectives.next_item_softmax(model)
     step = training.make_step(objective, optimizer)

@@ -194,7 +194,7 @@ def train(name: str, fit: Fit, data: Data, seed: int, folder: Any, targets: int)
     """The model and its run, which stops when the validation part has not improved for two epochs."""
     model, rows = fit.make(data.num_items), batch(data.train)
     size = max(1, round(targets * len(rows.item) / int(rows.where.sum())))
-    steps = fit.num_epochs * -(-len(rows.item) // size)
+    steps = fit.num_epochs * training.num_steps(len(rows.item), size)
     optimizer = optax.adam(optax.linear_schedule(fit.rate, 0.02 * fit.rate, steps))
     share = jnp.asarray(data.count, jnp.float32) ** 0.5
     sampled = objectives.next_item_sampled(

@@ -36,7 +36,6 @@ of its candidates then, as 30 is now.
 """
 
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +49,8 @@ import optax
 from movielens_mf import synthetic
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
-from rezoo.data import movielens, split
+from rezoo.data import folders, movielens, split
+from rezoo.data.files import text_lines
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
 from rezoo.models import EASE, FISM, IALS, ItemKNN, MultDAE, MultVAE, Popularity
@@ -137,7 +137,7 @@ def multinomial(
     model: Any, beta: Callable[[jax.Array], jax.Array] | None, data: Data, at: Sizes, seed: int, rate: float
 ) -> Fitted:
     """By Liang's likelihood; `beta` weighs the penalty by the share of steps done; the rate falls to 0."""
-    steps = at.num_epochs * -(-len(data.history) // at.batch_size)
+    steps = at.num_epochs * training.num_steps(len(data.history), at.batch_size)
     optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
     likelihood = objectives.every_item(model, losses.softmax_cross_entropy)
 
@@ -306,16 +306,12 @@ def read(dataset: str, data_dir: Path | None) -> Interactions:
 
 def citeulike(data_dir: Path | None) -> Interactions:
     """citeulike-a, whose `users.dat` has a line for each user: how many articles, and which."""
-    if data_dir is None:
-        raise SystemExit("name the folder that holds citeulike-a.zip with --data-dir")
-    places = [data_dir / "citeulike-a.zip", data_dir / "citeulike-a" / "citeulike-a.zip"]
-    file = next((place for place in places if place.is_file()), None)
-    if file is None:
-        raise SystemExit(f"there is no {' nor '.join(map(str, places))}; see github.com/js05212/citeulike-a")
-    lines = zipfile.ZipFile(file).read("users.dat").decode().splitlines()
+    name, source = "citeulike-a", "https://github.com/js05212/citeulike-a"
+    file = folders.find(f"{name}.zip", manual_dir=data_dir, below=name, source=source)
+    lines = text_lines(f"{file}!users.dat")
     taken = [np.unique(np.array(line.split()[1:], np.int64)) for line in lines]
     user = np.repeat(np.arange(len(taken)), [len(items) for items in taken])
-    return from_columns({"user": user, "item": np.concatenate(taken)}, source="citeulike-a")
+    return from_columns({"user": user, "item": np.concatenate(taken)}, source=name)
 
 
 def prepare(log: Interactions) -> Data:

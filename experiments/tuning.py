@@ -53,7 +53,7 @@ def pieces(
     """(`(key, **point) -> state`, one epoch `(state, **point) -> state`, the model)."""
     data = pairs(train)
     model = BiasedMF(train.num_users, train.num_items, at.dim, float(data.label.mean()))
-    steps = at.num_epochs * -(-train.num_rows // at.batch_size)
+    steps = at.num_epochs * training.num_steps(train.num_rows, at.batch_size)
 
     def optimizer(rate: jax.Array) -> optax.GradientTransformation:
         return optax.adam(optax.linear_schedule(rate, 0.0, steps))

@@ -7,7 +7,6 @@ point alone, trained on training and validation part together and measured on th
 """
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -18,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo import checkpoint, chunks
+from rezoo import chunks, survivors
+from rezoo.survivors import Record
 from rezoo.sweep import best, checked, ranking
 
 Init = Callable[..., Any]
@@ -95,7 +95,7 @@ def search(
     columns = checked(grid)
     sizes = _sizes(columns, rungs, eta)
     limits: dict[str, Any] = {"at_once": at_once, "memory": memory}
-    record = _Record(
+    record = Record(
         {"seeds": seeds, "grid": columns, "rungs": jnp.asarray(rungs), "eta": jnp.float32(eta)},
         np.arange(sizes[0]),
         np.zeros(sizes[0], np.int32),
@@ -109,7 +109,7 @@ def search(
         return {name: jnp.repeat(column[points], len(seeds)) for name, column in columns.items()}
 
     everyone = jnp.tile(seeds, sizes[0]), values(record.alive)
-    done, record, state = _resume(folder, record, jax.eval_shape(jax.vmap(start), *everyone), sizes)
+    done, record, state = survivors.resume(folder, record, jax.eval_shape(jax.vmap(start), *everyone), sizes)
     if not done:
         state = chunks.run(start, *everyone, **limits)
     for rung in range(done, len(rungs)):
@@ -123,7 +123,7 @@ def search(
         rows = (keep[:, None] * len(seeds) + np.arange(len(seeds))).ravel()
         state = jax.tree.map(lambda leaf, rows=rows: leaf[rows], state)
         record = record._replace(alive=alive[keep])
-        _save(folder, rung + 1, record, state)
+        survivors.save(folder, rung + 1, record, state)
 
     _, alive, units, history = record
     score = np.take_along_axis(history, (units - 1)[:, None, None], axis=2)[..., 0]
@@ -145,15 +145,6 @@ def rungs(points: int, units: int, eta: float = 2.0) -> list[int]:
     return sorted(steps)
 
 
-class _Record(NamedTuple):
-    """What a search is and how far it is, beside the states."""
-
-    identity: dict[str, Any]
-    alive: np.ndarray
-    units: np.ndarray
-    history: np.ndarray
-
-
 def _unit_after_unit(more: More, units: int) -> Callable[..., Any]:
     def run(state: Any, values: dict[str, jax.Array]) -> tuple[Any, jax.Array]:
         return jax.lax.scan(lambda state, _: more(state, **values), state, length=units)
@@ -173,38 +164,3 @@ def _sizes(columns: Mapping[str, jax.Array], rungs: Sequence[int], eta: float) -
     for _ in rungs[1:]:
         sizes.append(math.ceil(round(sizes[-1] / eta, 9)))
     return [*sizes, sizes[-1]]
-
-
-def _resume(
-    folder: str | Path | None, record: _Record, state: Any, sizes: list[int]
-) -> tuple[int, _Record, Any]:
-    """Rungs done, the record and the survivors' states, from the newest rung in `folder`."""
-    seeds = len(record.identity["seeds"])
-    for rung in range(len(sizes) - 1, 0, -1):
-        place = Path(folder) / f"rung-{rung}" if folder else None
-        if place is None or not place.is_dir():
-            continue
-        members = sizes[rung] * seeds
-        template = jax.tree.map(lambda leaf, n=members: jnp.zeros((n, *leaf.shape[1:]), leaf.dtype), state)
-        alive = record._replace(alive=record.alive[: sizes[rung]])
-        found = checkpoint.restore(place, {**alive._asdict(), "state": template})
-        if not found:
-            continue
-        tree = found[0]
-        if not chunks.same(tree["identity"], record.identity):
-            raise ValueError(
-                f"{folder} holds another search: other seeds, points, rungs or eta. "
-                "Give another folder, or delete this one."
-            )
-        # Copies, as what was read may not be written to.
-        alive, units, history = (np.array(tree[name]) for name in ("alive", "units", "history"))
-        return rung, _Record(record.identity, alive, units, history), tree["state"]
-    return 0, record, None
-
-
-def _save(folder: str | Path | None, rung: int, record: _Record, state: Any) -> None:
-    """Keep the survivors of a rung; the rung before is then no longer needed."""
-    if folder is None:
-        return
-    checkpoint.save(Path(folder) / f"rung-{rung}", rung, {**record._asdict(), "state": state})
-    shutil.rmtree(Path(folder) / f"rung-{rung - 1}", ignore_errors=True)

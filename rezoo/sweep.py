@@ -42,8 +42,9 @@ def study(
     """`train(key, **point)` for every point of the grid and every seed, compiled once.
 
     Value hyper-parameters (rates, penalties, temperatures) may be in the grid; what changes shapes
-    (widths, layers, batch size) is a loop around studies. Seeds are the inner `vmap`, so what
-    depends on the point alone is computed once per point.
+    (widths, layers, batch size) is a loop around studies. Members, every point with every seed, are
+    one axis of a single `vmap`: a `vmap` in a `vmap` takes a CPU five times as long where tables are
+    looked up.
 
     What chooses hyper-parameters by what `train` returns must train and measure on the training and
     the validation part. The test part is for another `train`, of the one point that `best` gives.
@@ -71,15 +72,6 @@ def study(
     """
     columns = checked(grid or {})
     shape = (*(len(column) for column in list(columns.values())[:1]), len(seeds))
-    total = int(np.prod(shape))
-    if at_once is None and folder is None:
-        seeded = jax.vmap(lambda key, values: train(key, **values), (0, None))
-        run = jax.vmap(seeded, (None, 0)) if grid else seeded
-        program = jax.jit(run).lower(seeds, columns).compile()
-        at_once = chunks.share(program, total, chunks.free_memory() if memory is None else memory)
-        if at_once == total:
-            return program(seeds, columns)
-
     place = np.indices(shape).reshape(len(shape), -1)
     members = {name: column[place[0]] for name, column in columns.items()}
 

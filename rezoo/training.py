@@ -86,8 +86,15 @@ def epoch(step: Step, state: TrainState, data: Batch, batch_size: int) -> tuple[
 
     Returns:
       The state and each metric's mean over the rows seen.
+
+    Raises:
+      ValueError: if there is no row, or `batch_size` is below 1.
     """
     rows = data.item.shape[0]
+    if not rows or batch_size < 1:
+        raise ValueError(
+            f"there are {rows} rows to learn from in batches of {batch_size}: give one or more of each"
+        )
     batch_size = min(batch_size, rows)
     order = shuffle(shuffle_key(state), rows)
     order = jnp.pad(order, (0, -rows % batch_size), constant_values=-1).reshape(-1, batch_size)
@@ -121,6 +128,15 @@ def fit(
         return state, metrics | (evaluate(state.variables) if evaluate else {})
 
     return jax.lax.scan(body, state, length=num_epochs)
+
+
+def num_steps(rows: int, batch_size: int) -> int:
+    """Steps of one epoch, for schedules.
+
+    >>> num_steps(10, 4), num_steps(3, 4)
+    (3, 1)
+    """
+    return -(-rows // batch_size)
 
 
 def take(data: Batch, index: Int[Array, " B"]) -> Batch:

@@ -20,6 +20,7 @@ LAYERS = [
         "chunks",
         "sweep",
         "halving",
+        "survivors",
         "shapes",
         "significance",
         "report",

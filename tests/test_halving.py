@@ -119,14 +119,14 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from rezoo import halving
+from rezoo import survivors
 import test_halving
-save = halving.checkpoint.save
+save = survivors.checkpoint.save
 def killing(folder, rung, tree):
     save(folder, rung, tree)
     if rung == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-halving.checkpoint.save = killing
+survivors.checkpoint.save = killing
 test_halving.mf_search(Path(sys.argv[2]))
 """
 

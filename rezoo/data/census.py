@@ -5,15 +5,16 @@ https://archive.ics.uci.edu/dataset/117/census+income+kdd (CC BY 4.0). Fetch the
 """
 
 import gzip
-import os
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from rezoo.data import folders
 from rezoo.data.errors import DataError
 
+URL = "https://archive.ics.uci.edu/dataset/117/census+income+kdd"
 COLUMNS = (
     "age", "class_worker", "det_ind_code", "det_occ_code", "education", "wage_per_hour", "hs_college",
     "marital_stat", "major_ind_code", "major_occ_code", "race", "hisp_origin", "sex", "union_member",
@@ -46,18 +47,17 @@ class Census(NamedTuple):
     test: Columns
 
 
-def load(data_dir: str | Path | None = None) -> Census:
+def load(manual_dir: str | Path | None = None) -> Census:
     """Read both files.
 
     Args:
-      data_dir: the folder that holds them, or a folder with a subfolder `census-income-kdd` that does;
+      manual_dir: the folder that holds them, or a folder with a subfolder `census-income-kdd` that does;
         the folder that REZOO_DATA names if not given.
 
     Raises:
       DataError: if a file is not there, damaged, or has a row of the wrong shape.
     """
-    roots = [Path(folder) for folder in (data_dir or os.environ.get("REZOO_DATA"),) if folder]
-    return Census(*(_read(roots, f"census-income.{part}.gz") for part in ("data", "test")))
+    return Census(*(_read(f"census-income.{part}.gz", manual_dir) for part in ("data", "test")))
 
 
 def labels(columns: Columns) -> dict[str, np.ndarray]:
@@ -74,16 +74,8 @@ def labels(columns: Columns) -> dict[str, np.ndarray]:
     return {task: label.astype(np.float32) for task, label in held.items()}
 
 
-def _read(roots: list[Path], name: str) -> Columns:
-    places = [root / sub / name for root in roots for sub in ("", "census-income-kdd")]
-    file = next((place for place in places if place.is_file()), None)
-    if file is None:
-        searched = " or ".join(map(str, roots)) or "any folder, as none was named"
-        raise DataError(
-            f"{name} is not in {searched}: fetch it from "
-            "https://archive.ics.uci.edu/dataset/117/census+income+kdd and name its folder as data_dir or in "
-            "REZOO_DATA"
-        )
+def _read(name: str, manual_dir: str | Path | None) -> Columns:
+    file = folders.find(name, manual_dir=manual_dir, below="census-income-kdd", source=URL)
     try:
         lines = gzip.decompress(file.read_bytes()).decode("latin-1").splitlines()
     except (OSError, EOFError, zlib.error) as error:

@@ -20,7 +20,7 @@ import numpy as np
 
 from rezoo.data import columns as reading
 from rezoo.data.errors import DataError
-from rezoo.data.fitted import KINDS, Buckets, Fitted, Grams, Scale, Vocabularies, Vocabulary
+from rezoo.data.fitted import KINDS, Buckets, Fitted, Grams, Standardised, Vocabularies, Vocabulary
 
 
 @runtime_checkable
@@ -62,9 +62,9 @@ class Numeric:
     log: bool = False
     """Of log(1 + x), for prices and counts."""
 
-    def fit(self, column: Any) -> Scale:
+    def fit(self, column: Any) -> Standardised:
         known, missing = _known(reading.numbers(column, log=self.log))
-        return Scale(float(known.mean()), float(known.std()) or 1.0, self.log, missing)
+        return Standardised(float(known.mean()), float(known.std()) or 1.0, self.log, missing)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Vocabularies(NamedTuple):
         return columns.padded(known, self.width)
 
 
-class Scale(NamedTuple):
+class Standardised(NamedTuple):
     """A number: float32 `[n]`, (x - mean) / deviation, of log(1 + x) if `log`; 0 where it is missing."""
 
     mean: float
@@ -111,7 +111,9 @@ class Grams(NamedTuple):
         return text.hashed(value, self.size, self.words, (self.shortest, self.longest))
 
 
-KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Vocabulary, Vocabularies, Scale, Buckets, Grams)}
+KINDS: dict[str, Any] = {
+    kind.__name__: kind for kind in (Vocabulary, Vocabularies, Standardised, Buckets, Grams)
+}
 
 
 def encode(vocabulary: np.ndarray, column: Any) -> np.ndarray:

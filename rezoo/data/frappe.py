@@ -5,13 +5,13 @@ Recommendations In-The-Wild, 2015, https://arxiv.org/abs/1505.03014; with two ne
 and the split of Neural Factorization Machines, https://arxiv.org/abs/1708.05027, section 4.1.
 """
 
-import os
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from rezoo.data import folders
 from rezoo.data.errors import DataError
 from rezoo.data.formats import read_libfm
 
@@ -62,7 +62,7 @@ def load(manual_dir: str | Path | None = None) -> Frappe:
     Raises:
       DataError: if the zip or a member is not there, damaged, or not Frappe.
     """
-    file = _find(manual_dir)
+    file = folders.find("frappe.zip", manual_dir=manual_dir, below="frappe", source=f"{URL} (as a zip)")
     try:
         with zipfile.ZipFile(file) as archive:
             members = {Path(name).name: name for name in archive.namelist()}
@@ -93,14 +93,3 @@ def _read(file: Path, member: str) -> Clicks:
         )
     columns = {name: np.ascontiguousarray(dense[:, n]) for n, name in enumerate(FIRST)}
     return Clicks(columns, (label > 0).astype(np.float32))
-
-
-def _find(manual_dir: str | Path | None) -> Path:
-    roots = [Path(folder) for folder in (manual_dir, os.environ.get("REZOO_DATA")) if folder]
-    for file in (root / sub / "frappe.zip" for root in roots for sub in ("", "frappe")):
-        if file.is_file():
-            return file
-    raise DataError(
-        f"frappe.zip is not in {' or '.join(map(str, roots)) or 'any folder, as none was named'}. Zip the "
-        f"files of {URL} and name the zip's folder as manual_dir or in REZOO_DATA"
-    )

@@ -6,16 +6,15 @@ fetched from https://grouplens.org/datasets/movielens/, or found where you put i
 """
 
 import io
-import os
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rezoo.data import split
+from rezoo.data import folders, split
 from rezoo.data.errors import DataError
+from rezoo.data.files import text_lines
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.movielens_builder import MovieLensBuilder, columns
@@ -117,25 +116,11 @@ def ncf(manual_dir: str | Path | None = None) -> NCF:
 
 
 def _ncf_table(part: str, manual_dir: str | Path | None) -> np.ndarray:
-    roots = [Path(folder) for folder in (manual_dir, os.environ.get("REZOO_DATA")) if folder]
-    for folder in (root / sub for root in roots for sub in ("", "ncf-ml-1m")):
-        raw = None
-        if (file := folder / f"ml-1m.{part}").is_file():
-            raw = file.read_bytes()
-        elif (file := folder / "ncf-ml-1m.zip").is_file():
-            try:
-                raw = zipfile.ZipFile(file).read(f"ml-1m.{part}")
-            except (zipfile.BadZipFile, KeyError) as error:
-                raise DataError(
-                    f"{file}: damaged, or without ml-1m.{part} ({error}); make it again"
-                ) from error
-        if raw is not None:
-            plain = raw.replace(b"(", b"").replace(b")", b"").replace(b",", b"\t")
-            return np.loadtxt(io.BytesIO(plain), np.int64, delimiter="\t", ndmin=2)
-    raise DataError(
-        f"ml-1m.{part} is not in {' or '.join(map(str, roots)) or 'any folder, as none was named'}. Fetch "
-        f"NCF's three ml-1m files from {NCF_URL} and name their folder as manual_dir or in REZOO_DATA"
-    )
+    name, archive = f"ml-1m.{part}", "ncf-ml-1m.zip"
+    file = folders.find(name, archive, manual_dir=manual_dir, below="ncf-ml-1m", source=NCF_URL)
+    text = "\n".join(text_lines(f"{file}!{name}" if file.name == archive else file))
+    tabbed = text.translate({ord("("): None, ord(")"): None, ord(","): "\t"})
+    return np.loadtxt(io.StringIO(tabbed), np.int64, delimiter="\t", ndmin=2)
 
 
 def _by_id(table: Columns, ids: Ids, raw: np.ndarray) -> Columns:

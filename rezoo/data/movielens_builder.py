@@ -10,7 +10,6 @@ Its checksum must be right in any case.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
+from rezoo.data import folders
 from rezoo.data.errors import DataError
 from rezoo.data.movielens_files import SOURCES, TYPES, URL, Archive, Columns, check
 
@@ -90,17 +90,18 @@ def find(name: str, dl_manager: tfds.download.DownloadManager) -> Archive:
     Raises:
       DataError: if it is nowhere to be had, truncated, or another file than GroupLens'.
     """
-    folders = [Path(folder) for folder in [os.environ.get("REZOO_DATA")] if folder]
+    manual_dir = None
     with contextlib.suppress(AssertionError):  # TFDS raises it if the folder is not there
-        folders.insert(0, Path(dl_manager.manual_dir))
-    places = [folder / part / f"{name}.zip" for folder in folders for part in ("", name)]
+        manual_dir = str(dl_manager.manual_dir)
+    roots = folders.named(manual_dir)
+    places = [root / part / f"{name}.zip" for root in roots for part in ("", name)]
     url = URL.format(name)
     try:
         file = next(filter(Path.is_file, places), None) or Path(dl_manager.download(url))
     except (OSError, tfds.download.DownloadError, NonMatchingChecksumError) as error:
         raise DataError(
             f"{name}.zip could not be downloaded from {url} ({type(error).__name__}: {error}) and is not in "
-            f"{' or '.join(map(str, folders)) or 'any folder, as none was named'}. Fetch it by other means, "
+            f"{' or '.join(map(str, roots)) or 'any folder, as none was named'}. Fetch it by other means, "
             "do not unzip it, and name the folder that it is in as manual_dir or in REZOO_DATA"
         ) from error
     check(Archive(file, name))

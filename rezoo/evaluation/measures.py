@@ -67,8 +67,8 @@ def ranks(
         query, target, exclude = rows
         score = score_all(model, variables, query)
         row = jnp.arange(score.shape[0])[:, None]
-        allowed = jnp.ones(score.shape, bool).at[row, exclude].set(False, mode="drop")
-        allowed = allowed.at[row, target].set(True, mode="drop").at[:, 0].set(False)
+        allowed = jnp.ones(score.shape, bool).at[row, jnp.maximum(exclude, 0)].set(False, mode="drop")
+        allowed = allowed.at[row, jnp.maximum(target, 0)].set(True, mode="drop").at[:, 0].set(False)
         return metrics.target_ranks(score, target, where=allowed)
 
     return in_blocks(of_block, (query, target, exclude), block)

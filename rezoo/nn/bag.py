@@ -11,8 +11,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.embedding import Embed
+from rezoo.nn.embedding import Embed, or_unknown
 
+XAVIER = nn.initializers.xavier_uniform()
 ROWS_PER_ID = 64
 """Rows of the table for each id of a row from which on gathering is faster than a product."""
 
@@ -25,7 +26,7 @@ class Bag(nn.Module):
 
     num_embeddings: int
     features: int
-    embedding_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()
+    embedding_init: nn.initializers.Initializer = XAVIER
 
     def setup(self) -> None:
         self.rows = Embed(self.num_embeddings, self.features, self.embedding_init)
@@ -45,11 +46,11 @@ class Bag(nn.Module):
 def inner_with_rows(
     state: Float[Array, " B D"], rows: Embed, ids: Int[Array, " B *C"]
 ) -> Float[Array, " B *C"]:
-    """⟨state_b, row(ids_bc)⟩; an id beyond the table is row 0."""
+    """⟨state_b, row(ids_bc)⟩; an id below 0 or beyond the table is row 0."""
     count = ids.size // max(len(ids), 1)
     if gathers(count, rows.num_embeddings):
         return jnp.einsum("bd,b...d->b...", state, rows(ids))
-    known = jnp.where(ids < rows.num_embeddings, ids, 0).reshape(len(ids), count)
+    known = or_unknown(ids, rows.num_embeddings).reshape(len(ids), count)
     return jnp.take_along_axis(state @ rows.table().T, known, axis=1).reshape(ids.shape)
 
 

@@ -8,8 +8,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 
+def or_unknown(ids: Int[Array, " *S"], size: int) -> Int[Array, " *S"]:
+    """The ids, with 0 in the place of those below 0 and of those beyond a table of `size` rows.
+
+    >>> or_unknown(jnp.array([2, 3, -1]), 3).tolist()
+    [2, 0, 0]
+    """
+    return jnp.where((ids >= 0) & (ids < size), ids, 0)
+
+
 class Embed(nn.Module):
-    """A table with a row per id. Row 0 belongs to the unknown, and so does an id beyond the table.
+    """A table with a row per id. Row 0 belongs to the unknown, and so does an id below 0 or beyond the table.
 
     Row 0 starts as zeros: where training never meets the unknown, it adds nothing to a score.
 
@@ -30,7 +39,7 @@ class Embed(nn.Module):
 
     def __call__(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
         """The row of each id."""
-        ids = jnp.where(ids < self.num_embeddings, ids, 0)
+        ids = or_unknown(ids, self.num_embeddings)
         rows = self.embedding[ids]
         if self.has_variable("row_taps", "embedding"):
             call = len(self.get_variable("row_ids", "embedding", ()))

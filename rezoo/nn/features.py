@@ -43,7 +43,10 @@ def pair_columns(query: Query, item: Int[Array, " B *C"], catalogue: Mapping[str
 
 def item_columns(item: Int[Array, " *S"], catalogue: Mapping[str, Array]) -> dict[str, Array]:
     """The columns of each item, with leading axes `[*S]`; 0 for an item beyond the catalogue."""
-    return {name: column.at[item].get(mode="fill", fill_value=0) for name, column in catalogue.items()}
+    return {
+        name: column.at[item].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+        for name, column in catalogue.items()
+    }
 
 
 def catalogue_rows(variables: Mapping[str, Any], otherwise: int) -> int:

@@ -69,6 +69,12 @@ def newest(history: Int[Array, " B L"], size: int) -> Int[Array, " B W"]:
     return jnp.where(place < count, events, 0)
 
 
+def mean_of(vectors: Float[Array, " B L D"], history: Int[Array, " B L"]) -> Float[Array, " B D"]:
+    """The mean of the vectors of what is not padding, 0 if all is."""
+    real = (history > 0).astype(jnp.float32)
+    return jnp.einsum("bl,bld->bd", real / jnp.maximum(real.sum(axis=1, keepdims=True), 1), vectors)
+
+
 def at_last(
     x: Float[Array, " B L D"], history: Int[Array, " B L"], empty: Float[Array, " B D"] | None = None
 ) -> Float[Array, " B 1 D"]:

@@ -20,7 +20,7 @@ Slots of one call differ from each other; one below 0 or beyond the last is padd
 observed there, and the answer is that of an empty session of nobody.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo import evaluation
+from rezoo.serving.rings import Sessions, placed, queries, read, written
 from rezoo.types import Query, Variables
 
 
@@ -37,20 +38,6 @@ class Served(NamedTuple):
     variables: Variables
     table: Float[Array, " D N"] | None
     """A retriever's item vectors, a column each: one query then reads them twice as fast."""
-
-
-class Sessions(NamedTuple):
-    """Every open session, S slots: arrays only, to be donated."""
-
-    user: Int[Array, " S"]
-    features: dict[str, Array]
-    """What is known of the user, as in a `Query`; leading axis S."""
-    ring: Int[Array, " S L"]
-    """Event n of a session stands at n mod L."""
-    count: Int[Array, " S"]
-    """Events so far; those before the last L are forgotten, but for a model with `step`."""
-    carry: Any
-    """State of a model with `step`, leading axis S; None for all others."""
 
 
 def serve(model: nn.Module, variables: Variables) -> Served:
@@ -111,7 +98,7 @@ def begin(
         carry = evaluation.apply(model, served.variables, query, method="begin")
     ring = jnp.zeros((len(slot), sessions.ring.shape[1]), jnp.int32)
     new = Sessions(query.user, query.features, ring, jnp.zeros_like(slot), carry)
-    sessions = _written(sessions, _placed(sessions, slot), new)
+    sessions = written(sessions, placed(sessions, slot), new)
 
     def event(sessions: Sessions, item: Array) -> tuple[Sessions, None]:
         return observe(model, served, sessions, slot, item), None
@@ -128,8 +115,8 @@ def observe(
     the histories of training.
     """
     known = (item > 0) & (item < num_items(model, served))
-    slot = _placed(sessions, jnp.where(known, slot, -1))
-    row = _read(sessions, slot)
+    slot = placed(sessions, jnp.where(known, slot, -1))
+    row = read(sessions, slot)
     place = row.count % sessions.ring.shape[1]
     carry = row.carry
     if carry is not None:
@@ -137,7 +124,7 @@ def observe(
     return sessions._replace(
         ring=sessions.ring.at[slot, place].set(item, mode="drop"),
         count=sessions.count.at[slot].add(1, mode="drop"),
-        carry=_written(sessions.carry, slot, carry),
+        carry=written(sessions.carry, slot, carry),
     )
 
 
@@ -178,19 +165,9 @@ def scores(
     if sessions.carry is None:
         state = evaluation.apply(model, served.variables, queries(sessions, slot), method="encode")
     else:
-        carry = _read(sessions, _placed(sessions, slot)).carry
+        carry = read(sessions, placed(sessions, slot)).carry
         state = evaluation.apply(model, served.variables, carry, method="state")
     return state @ served.table
-
-
-def queries(sessions: Sessions, slot: Int[Array, " B"]) -> Query:
-    """These sessions as a `Query`: their users, and their newest events, oldest first."""
-    row = _read(sessions, _placed(sessions, slot))
-    length = row.ring.shape[1]
-    step = jnp.arange(length)[None]
-    kept = jnp.minimum(row.count, length)[:, None]
-    events = jnp.take_along_axis(row.ring, (row.count[:, None] - kept + step) % length, axis=1)
-    return Query(row.user, jnp.where(step < kept, events, 0), row.features)
 
 
 def num_items(model: nn.Module, served: Served) -> int:
@@ -198,16 +175,3 @@ def num_items(model: nn.Module, served: Served) -> int:
     if served.table is not None:
         return served.table.shape[1]
     return evaluation.catalogue_size(model, served.variables)
-
-
-def _placed(sessions: Sessions, slot: Int[Array, " B"]) -> Int[Array, " B"]:
-    """Slots with padding beyond the last one, where reading gives 0 and writing does nothing."""
-    return jnp.where(slot < 0, len(sessions.count), slot)
-
-
-def _read(sessions: Sessions, slot: Int[Array, " B"]) -> Sessions:
-    return jax.tree.map(lambda x: x.at[slot].get(mode="fill", fill_value=0), sessions)
-
-
-def _written(old: Any, slot: Int[Array, " B"], new: Any) -> Any:
-    return jax.tree.map(lambda x, row: x.at[slot].set(row, mode="drop"), old, new)

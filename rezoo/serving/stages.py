@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import evaluation
+from rezoo.nn.inner import with_columns
 from rezoo.types import Query, Variables
 
 Rule = Callable[[Query, Int[Array, " B C"], Float[Array, " B C"]], Float[Array, " B C"]]
@@ -43,13 +44,13 @@ class Indexed(nn.Module):
         if self.columns is not None:
             query = query._replace(features={name: query.features[name] for name in self.columns})
         state = self.model.encode(query)  # pyright: ignore[reportAttributeAccessIssue]
-        return jnp.concatenate([state, jnp.ones((len(state), 1))], axis=1)
+        return with_columns(state, 1.0)
 
     def table(self) -> Float[Array, " N D"]:
         return self.get_variable("index", "table")
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        rows = self.table().at[item].get(mode="fill", fill_value=0.0)
+        rows = self.table().at[item].get(mode="fill", fill_value=0.0, wrap_negative_indices=False)
         return jnp.einsum("bd,b...d->b...", self.encode(query), rows)
 
 

@@ -49,7 +49,8 @@ def test_bad_rows_are_named(tmp_path, lines, message):
         census.load(tmp_path)
 
 
-def test_a_file_that_is_missing_or_cut_off_is_named(tmp_path):
+def test_a_file_that_is_missing_or_cut_off_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("REZOO_DATA", raising=False)
     with pytest.raises(DataError, match=r"census-income\.data\.gz is not in"):
         census.load(tmp_path)
     write(tmp_path, [row(age=n % 90) for n in range(500)])

@@ -261,7 +261,7 @@ def test_bad_new_rows():
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[1]", '{"a": {"kind": "Other"}}', '{"a": {"kind": "Scale"}}', '{"a": 1}']
+    "content", ["", "[1]", '{"a": {"kind": "Other"}}', '{"a": {"kind": "Standardised"}}', '{"a": 1}']
 )
 def test_bad_files(tmp_path, content):
     (tmp_path / "bad.json").write_text(content)

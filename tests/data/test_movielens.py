@@ -207,7 +207,7 @@ def test_ncf(tmp_path, monkeypatch):
             archive.writestr(f"ml-1m.{part}", text)
     np.testing.assert_array_equal(movielens.ncf(zipped.parent).negatives, data.negatives)
     (zipped / "ncf-ml-1m.zip").write_bytes(b"PK")
-    with pytest.raises(DataError, match=r"ncf-ml-1m\.zip: damaged"):
+    with pytest.raises(DataError, match=r"ncf-ml-1m\.zip is damaged"):
         movielens.ncf(zipped.parent)
     (tmp_path / "ml-1m.test.negative").write_text("(0,2)\t4\n(1,1)\t0\n")
     with pytest.raises(DataError, match="same"):

@@ -19,15 +19,19 @@ def test_sequences_keep_their_order(tmp_path, zipped):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("1 4 x", "numbers"), ("2 4", "1, 2, 3"), ("1 0 3", "1 or more")]
-)
-def test_bad_lines_are_refused(text, message):
+    ("text", "message"),
+    [("1 4 x", "row 1: '1 4 x' is not whole"), ("2 4", "1, 2, 3"), ("1 4\n1 5\n3 4", "1, 2, 3"),
+     ("1 0 3", "ids start at 1"), ("1 4\n2", "row 2: user 2 has no item")],
+)  # fmt: skip
+def test_bad_lines_are_refused(tmp_path, text, message):
+    (tmp_path / "Beauty.txt").write_text(text)
     with pytest.raises(DataError, match=message):
-        s3rec.parse(text, "there")
+        s3rec.load("Beauty", tmp_path)
 
 
-def test_what_is_missing_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"Beauty\.txt is not in"):
+def test_what_is_missing_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("REZOO_DATA", raising=False)
+    with pytest.raises(DataError, match=r"Beauty\.txt or s3rec\.zip is not in"):
         s3rec.load("Beauty", tmp_path)
     (tmp_path / "s3rec.zip").write_bytes(b"no zip")
     with pytest.raises(DataError, match="damaged"):

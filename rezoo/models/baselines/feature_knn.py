@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.nn.embedding import or_unknown
 from rezoo.types import Query
 
 
@@ -33,11 +34,11 @@ class FeatureKNN(nn.Module):
         self.neighbour = self.param("neighbour", zeros, (self.num_items, self.num_items))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        row = jnp.where(item < self.num_items, item, 0)
+        row = or_unknown(item, self.num_items)
         return jnp.einsum("bn,b...n->b...", self.encode(query), self.neighbour[row])
 
     def encode(self, query: Query) -> Float[Array, " B N"]:
-        return self.profile[jnp.where(query.user < self.num_users, query.user, 0)]
+        return self.profile[or_unknown(query.user, self.num_users)]
 
     def table(self) -> Float[Array, " N N"]:
         return self.neighbour

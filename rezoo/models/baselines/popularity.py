@@ -25,7 +25,7 @@ class Popularity(nn.Module):
         return self.count[:, None]
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return self.count.at[item].get(mode="fill", fill_value=0.0)
+        return self.count.at[item].get(mode="fill", fill_value=0.0, wrap_negative_indices=False)
 
 
 def fit(item: np.ndarray, num_items: int) -> dict[str, Any]:

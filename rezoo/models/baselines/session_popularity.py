@@ -20,4 +20,6 @@ class SessionPopularity(nn.Module):
         count = self.param("count", nn.initializers.zeros, (self.num_items,))
         history = query.history.reshape(len(query.history), *(1,) * (item.ndim - 1), -1)
         clicks = ((history == item[..., None]) & (item > 0)[..., None]).sum(-1)
-        return clicks + (count / (count.sum() + 1)).at[item].get(mode="fill", fill_value=0.0)
+        return clicks + (count / (count.sum() + 1)).at[item].get(
+            mode="fill", fill_value=0.0, wrap_negative_indices=False
+        )

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo.nn.inner import per_row
 from rezoo.types import Batch, Query
 
 
@@ -33,7 +34,7 @@ def fit(
       0. λ_u and λ_i are `user_damping` and `item_damping`, in numbers of ratings.
     """
     where = data.where.astype(jnp.float32)
-    user = jnp.broadcast_to(data.query.user.reshape(-1, *[1] * (data.item.ndim - 1)), data.item.shape)
+    user = jnp.broadcast_to(per_row(data.query.user, data.item), data.item.shape)
     mean = jnp.vdot(where, data.label) / jnp.maximum(where.sum(), 1)
 
     def damped_mean(left: Array, row: Array, rows: int, damping: float | Array) -> Array:
@@ -52,6 +53,6 @@ def fit(
 
 def score(fitted: dict[str, Array], query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
     """μ + b_u + b_i; an id beyond its table has bias 0."""
-    b_u = fitted["user_bias"].at[query.user].get(mode="fill", fill_value=0.0)
-    b_i = fitted["item_bias"].at[item].get(mode="fill", fill_value=0.0)
-    return fitted["mean"] + b_u.reshape(-1, *[1] * (item.ndim - 1)) + b_i
+    b_u = fitted["user_bias"].at[query.user].get(mode="fill", fill_value=0.0, wrap_negative_indices=False)
+    b_i = fitted["item_bias"].at[item].get(mode="fill", fill_value=0.0, wrap_negative_indices=False)
+    return fitted["mean"] + per_row(b_u, item) + b_i

@@ -16,8 +16,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.models.factorization.mf import inner, with_columns
 from rezoo.nn.features import Entity, catalogue_rows, item_columns
+from rezoo.nn.inner import inner, with_columns
 from rezoo.types import Query
 
 

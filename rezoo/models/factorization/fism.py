@@ -13,10 +13,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.models.factorization.mf import inner, with_columns
 from rezoo.nn.bag import Bag
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over
+from rezoo.nn.inner import inner, with_columns
 from rezoo.types import Query
 
 

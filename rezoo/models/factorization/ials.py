@@ -21,8 +21,8 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.data.sessions import ranges
 from rezoo.models.factorization.least_squares import CG3, Solver, Systems, cholesky
-from rezoo.models.factorization.mf import inner
-from rezoo.nn.embedding import Embed
+from rezoo.nn.embedding import Embed, or_unknown
+from rezoo.nn.inner import inner
 from rezoo.types import Query, Variables
 
 CHUNK = 32
@@ -131,7 +131,7 @@ def with_users(
     q = variables["params"]["item"]["embedding"].at[0].set(0.0)
     weights = weights or Weights()
     row = jnp.arange(len(history))
-    others = jnp.where(history < len(q), history, 0)
+    others = or_unknown(history, len(q))
     systems = Systems(q[others], row, weights.unobserved * q.T @ q, _penalty((others > 0).sum(1), q, weights))
     p = jnp.pad(cholesky(systems, jnp.zeros((len(row), q.shape[1]))), ((1, 0), (0, 0)))
     return {"params": {**variables["params"], "user": {"embedding": p}}}

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.nn.embedding import or_unknown
 from rezoo.types import Query
 
 GIB = 2**30
@@ -38,7 +39,7 @@ class ItemItem(nn.Module):
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         score = jnp.einsum("bd,nd->bn", self.encode(query), self.weight)
-        known = jnp.where(item < self.num_items, item, 0).reshape(len(item), -1)
+        known = or_unknown(item, self.num_items).reshape(len(item), -1)
         return jnp.take_along_axis(score, known, axis=1).reshape(item.shape)
 
 

@@ -4,15 +4,14 @@ Koren, Bell and Volinsky 2009, "Matrix factorization techniques for recommender 
 https://doi.org/10.1109/MC.2009.263, equations 1 and 4; as a ranker trained by BPR, Rendle et al.
 2009, https://arxiv.org/abs/1205.2618, section 4.3.1.
 
-Both models fold their biases into the inner product by appending columns, so that
-`encode(query) · table()[item]` is the score itself and retrieval needs nothing else.
+Both models fold their biases into the inner product (`nn.inner.with_columns`).
 """
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import Embed
+from rezoo.nn.inner import inner, per_row, with_columns
 from rezoo.types import Query
 
 
@@ -72,18 +71,3 @@ class BiasedMF(nn.Module):
 
     def table(self) -> Float[Array, " N D"]:
         return with_columns(self.item.table(), 1.0, self.item_bias.table())
-
-
-def inner(query: Float[Array, " B D"], item: Float[Array, " B *C D"]) -> Float[Array, " B *C"]:
-    """⟨query_b, item_bc⟩ for each row b and each of its items c."""
-    return jnp.einsum("bd,b...d->b...", query, item)
-
-
-def per_row(value: Float[Array, " B"], like: Float[Array, " B *C"]) -> Float[Array, " B *_"]:
-    """`value` with axes of length 1 after B, so that it goes along with an array `[B *C]`."""
-    return value.reshape(-1, *[1] * (like.ndim - 1))
-
-
-def with_columns(x: Float[Array, " R D"], *columns: float | Float[Array, " R 1"]) -> Float[Array, " R E"]:
-    """`x` with further columns; a number is a constant column."""
-    return jnp.concatenate([x, *(jnp.broadcast_to(column, (len(x), 1)) for column in columns)], axis=1)

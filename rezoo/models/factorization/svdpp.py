@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.models.factorization.mf import inner, per_row, with_columns
 from rezoo.nn.embedding import Embed
+from rezoo.nn.inner import inner, per_row, with_columns
 from rezoo.types import Query
 
 

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.nn.dropout import Dropout
-from rezoo.nn.features import FieldEmbed, over
+from rezoo.nn.features import FieldEmbed, item_columns, over
 from rezoo.nn.inputs import side_by_side
 from rezoo.nn.norm import Moments
 from rezoo.types import Query
@@ -92,9 +92,7 @@ class DIN(nn.Module):
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         target, interest, _ = self._interest(query, item)
         parts = [interest, target, interest * target]
-        profile = {
-            name: c for name, c in self._profile(query).items() if name in self.sizes or name != "user"
-        }
+        profile = {**({"user": query.user} if "user" in self.sizes else {}), **query.features}
         if profile:
             parts.append(over(side_by_side(self.profile(profile, 1)), item))
         x = jnp.concatenate(parts, axis=-1)
@@ -112,12 +110,8 @@ class DIN(nn.Module):
         return target, jnp.einsum("b...l,bld->b...d", weight, history), weight
 
     def _items(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
-        catalogue = self.variables.get("catalogue", {})
-        columns = {name: column.at[ids].get(mode="fill", fill_value=0) for name, column in catalogue.items()}
+        columns = item_columns(ids, self.variables.get("catalogue", {}))
         return side_by_side(self.items({"item": ids, **columns}, ids.ndim))
-
-    def _profile(self, query: Query) -> dict[str, Array]:
-        return {"user": query.user, **query.features}
 
 
 class Dice(nn.Module):

@@ -17,12 +17,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.models.factorization.mf import inner
-from rezoo.models.ranking.youtube_dnn import mean_of
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import FieldEmbed
+from rezoo.nn.features import FieldEmbed, item_columns
+from rezoo.nn.inner import inner
 from rezoo.nn.inputs import side_by_side
 from rezoo.nn.mlp import MLP
+from rezoo.nn.sequence import mean_of
 from rezoo.types import Query
 
 
@@ -68,7 +68,6 @@ class TwoTower(nn.Module):
 
     def vectors(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
         """The rows of the table that belong to these items, without making the others."""
-        catalogue = self.variables.get("catalogue", {})
-        columns = {name: column.at[ids].get(mode="fill", fill_value=0) for name, column in catalogue.items()}
+        columns = item_columns(ids, self.variables.get("catalogue", {}))
         x = side_by_side(self.items({"item": ids, **columns}, ids.ndim))
         return self.item_output(self.item_tower(x))

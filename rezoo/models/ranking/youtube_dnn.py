@@ -23,11 +23,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.models.factorization.mf import inner
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import FieldEmbed, over, pair_columns
+from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.inputs import side_by_side
 from rezoo.nn.mlp import MLP
+from rezoo.nn.sequence import mean_of
 from rezoo.types import Query
 
 
@@ -59,13 +60,13 @@ class YouTubeDNN(nn.Module):
         if query.features:
             parts.append(side_by_side(self.context(query.features, 1)))
         user = self.last(self.mlp(jnp.concatenate(parts, axis=-1)))
-        return jnp.concatenate([user, jnp.ones((len(user), 1))], axis=-1)
+        return with_columns(user, 1.0)
 
     def table(self) -> Float[Array, " N D"]:
-        return jnp.concatenate([self.item.table(), self.item_bias.table()], axis=-1)
+        return with_columns(self.item.table(), self.item_bias.table())
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return inner(self.encode(query), jnp.concatenate([self.item(item), self.item_bias(item)], axis=-1))
+        return inner(self.encode(query), with_columns(self.item(item), self.item_bias(item)))
 
 
 class YouTubeRanker(nn.Module):
@@ -89,12 +90,6 @@ class YouTubeRanker(nn.Module):
         x = jnp.concatenate([x, over(mean_of(watched, query.history), item)], axis=-1)
         x = MLP(self.widths, dropout=self.dropout, name="mlp")(x)
         return nn.Dense(1, name="output")(x).squeeze(-1)
-
-
-def mean_of(vectors: Float[Array, " B L D"], ids: Int[Array, " B L"]) -> Float[Array, " B D"]:
-    """The mean over what is not padding, 0 if all is."""
-    real = (ids > 0).astype(jnp.float32)
-    return jnp.einsum("bl,bld->bd", real / jnp.maximum(real.sum(axis=1, keepdims=True), 1), vectors)
 
 
 def with_powers(columns: Mapping[str, Array]) -> dict[str, Array]:

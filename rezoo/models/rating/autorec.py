@@ -18,12 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.models.factorization.mf import inner, with_columns
-from rezoo.nn.bag import Bag, inner_with_rows
-from rezoo.nn.embedding import Embed
+from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
+from rezoo.nn.embedding import Embed, or_unknown
+from rezoo.nn.inner import inner, per_row, with_columns
 from rezoo.types import Query
-
-XAVIER = nn.initializers.xavier_uniform()
 
 
 class UAutoRec(nn.Module):
@@ -87,10 +85,10 @@ class IAutoRec(nn.Module):
         if item.size < len(raters):
             hidden = self.hidden(item.ravel()).reshape(*item.shape, -1)
         else:
-            known = jnp.where(item < len(raters), item, 0)
+            known = or_unknown(item, len(raters))
             hidden = self.hidden(jnp.arange(len(raters)))[known]
         state = self.encode(query)
-        return inner(state[:, :-1], hidden) + state[:, -1].reshape(-1, *[1] * (item.ndim - 1))
+        return inner(state[:, :-1], hidden) + per_row(state[:, -1], item)
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         return with_columns(self.decoder(query.user), self.mean + self.decoder_bias(query.user))
@@ -102,8 +100,8 @@ class IAutoRec(nn.Module):
     def hidden(self, item: Int[Array, " R"]) -> Float[Array, " R D"]:
         """g(V r + μ) of each item; an item beyond the catalogue has no ratings."""
         rater, rating = (self.get_variable("catalogue", name) for name in ("rater", "rating"))
-        rater = rater.at[item].get(mode="fill", fill_value=0)
-        rating = rating.at[item].get(mode="fill", fill_value=0.0)
+        rater = rater.at[item].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+        rating = rating.at[item].get(mode="fill", fill_value=0.0, wrap_negative_indices=False)
         return nn.sigmoid(self.encoder(rater, rating) + self.encoder_bias[None])
 
 

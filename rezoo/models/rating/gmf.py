@@ -10,9 +10,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.models.factorization.mf import with_columns
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over
+from rezoo.nn.inner import with_columns
 from rezoo.types import Query
 
 

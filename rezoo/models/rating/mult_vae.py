@@ -23,13 +23,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.models.factorization.mf import with_columns
-from rezoo.nn.bag import Bag, inner_with_rows
+from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
+from rezoo.nn.inner import with_columns
 from rezoo.types import Query
-
-XAVIER = nn.initializers.xavier_uniform()
 
 
 class MultDAE(nn.Module):

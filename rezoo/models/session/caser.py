@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn import sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import over
+from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.types import Query
 
@@ -64,11 +64,10 @@ class Caser(nn.Module):
 
     def table(self) -> Float[Array, " N E"]:
         """Item vectors, each followed by its bias."""
-        return jnp.concatenate([self.output.table(), self.bias.table()], axis=-1)
+        return with_columns(self.output.table(), self.bias.table())
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        vector = jnp.concatenate([self.output(item), self.bias(item)], axis=-1)
-        return (over(self.encode(query), item) * vector).sum(-1)
+        return inner(self.encode(query), with_columns(self.output(item), self.bias(item)))
 
     def _local(self, history: Int[Array, " B L"], segment: Int[Array, " B L"]) -> Float[Array, " B L D"]:
         """z_t after every event."""
@@ -90,5 +89,4 @@ class Caser(nn.Module):
             users.append(jnp.broadcast_to(self.user(query.user)[:, None], z.shape))
         if self.user_features:
             users.append(jnp.broadcast_to(self.profile(query)[0], z.shape))
-        one = jnp.ones((*z.shape[:2], 1))
-        return jnp.concatenate([z, *([sum(users)] if users else []), one], axis=-1)
+        return with_columns(jnp.concatenate([z, sum(users)], axis=-1) if users else z, 1.0)

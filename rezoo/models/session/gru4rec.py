@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn import sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import over
+from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.recurrent import GRU
 from rezoo.types import Query
@@ -58,7 +58,7 @@ class GRU4Rec(nn.Module):
         for layer, h in zip(self.layers, self.starts(query), strict=True):
             _, x = layer(x, layer.initial(x.shape[0]), first, h)
             x = self.drop(x)
-        return jnp.concatenate([x, jnp.ones((*x.shape[:2], 1))], axis=-1)
+        return with_columns(x, 1.0)
 
     def encode(self, query: Query) -> Float[Array, " B E"]:
         """The state after the last event that is not padding."""
@@ -87,15 +87,13 @@ class GRU4Rec(nn.Module):
 
     def state(self, carry: list[Any]) -> Float[Array, " B E"]:
         """What `encode` gives, of the events that led to the state."""
-        h = self.layers[-1].output(carry[-1])
-        return jnp.concatenate([h, jnp.ones((h.shape[0], 1))], axis=-1)
+        return with_columns(self.layers[-1].output(carry[-1]), 1.0)
 
     def table(self) -> Float[Array, " N E"]:
         """Item vectors, each followed by its bias."""
         items = self.item if self.tied else self.output
-        return jnp.concatenate([items.table(), self.bias.table()], axis=-1)
+        return with_columns(items.table(), self.bias.table())
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         items = self.item if self.tied else self.output
-        vector = jnp.concatenate([items(item), self.bias(item)], axis=-1)
-        return (over(self.encode(query), item) * vector).sum(-1)
+        return inner(self.encode(query), with_columns(items(item), self.bias(item)))

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rezoo.nn import sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import over
+from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.recurrent import GRU
 from rezoo.nn.similarity import DOT, Similarity
@@ -85,4 +85,4 @@ class NARM(nn.Module):
         return self.similarity.item(self.item.table())
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return (over(self.encode(query), item) * self.similarity.item(self.item(item))).sum(-1)
+        return inner(self.encode(query), self.similarity.item(self.item(item)))

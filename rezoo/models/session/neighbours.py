@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.data.sessions import Sessions, pad, ranges
+from rezoo.nn.embedding import or_unknown
 from rezoo.types import Query
 
 Weight = Callable[[Array, Array], Array]
@@ -63,9 +64,9 @@ class VSKNN(nn.Module):
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         def one(row: tuple[Array, Array]) -> Array:
             history, wanted = row
-            return self.scores(history).at[wanted].get(mode="fill", fill_value=0.0)
+            return self.scores(history)[wanted]
 
-        return jax.lax.map(one, (query.history, jnp.where(item < self.num_items, item, 0)))
+        return jax.lax.map(one, (query.history, or_unknown(item, self.num_items)))
 
     def scores(self, history: Int[Array, " L"]) -> Float[Array, " N"]:
         """Of every item for one session."""
@@ -101,7 +102,7 @@ class VSKNN(nn.Module):
 
     def newest(self, history: Int[Array, " L"]) -> tuple[Array, Array, Array]:
         """(items, steps from the end, length) of the newest events; an item clicked twice counts once."""
-        history = jnp.where(history < self.num_items, history, 0)
+        history = or_unknown(history, self.num_items)
         length = (history > 0).sum()
         steps = jnp.arange(min(self.memory, history.shape[0]))
         item = jnp.where(steps < length, history[jnp.maximum(length - 1 - steps, 0)], 0)

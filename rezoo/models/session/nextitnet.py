@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn import sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import over
+from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Query
@@ -63,7 +63,7 @@ class NextItNet(nn.Module):
         return self.similarity.item(self.output.table())
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return (over(self.encode(query), item) * self.similarity.item(self.output(item))).sum(-1)
+        return inner(self.encode(query), self.similarity.item(self.output(item)))
 
 
 class Residual(nn.Module):

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rezoo.nn import sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import over
+from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile, with_slots
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Query
@@ -88,4 +88,4 @@ class STAMP(nn.Module):
         return self.similarity.item(self.item.table())
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return (over(self.encode(query), item) * self.similarity.item(self.item(item))).sum(-1)
+        return inner(self.encode(query), self.similarity.item(self.item(item)))
