@@ -85,6 +85,17 @@ def test_evaluate_equals_counting_by_hand(ties, block):
     assert int(found["users"]) == users and int(found["users_without_target"]) == USERS - users > 0
 
 
+def test_an_id_below_0_is_padding():
+    scores, target, seen = problem()
+    variables = {"params": {"scores": jnp.asarray(scores)}}
+    query, model = ask(np.arange(USERS)), Table()
+    found, same = (
+        evaluation.ranks(model, variables, query, jnp.asarray(t), exclude=jnp.asarray(e))
+        for t, e in ((target, seen), (np.where(target > 0, target, -1), np.where(seen > 0, seen, -1)))
+    )
+    np.testing.assert_array_equal(np.asarray(found)[target > 0], np.asarray(same)[target > 0])
+
+
 def test_a_constant_scorer_has_no_hits():
     model, variables = Popularity(500), popularity.fit(np.zeros(3, np.int64), 500)
     found = evaluation.evaluate(model, variables, ask([1, 2]), jnp.array([[3], [4]], jnp.int32), k=(10,))

@@ -82,6 +82,19 @@ def test_an_epoch_sees_every_row_once():
     np.testing.assert_allclose(metrics["loss"], (4 * 5 * 5 + 3 * 3) / 23, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("rows", "batch_size"), [(0, 5), (3, 0)])
+def test_an_epoch_of_nothing_is_refused(rows, batch_size):
+    with pytest.raises(ValueError, match=f"{rows} rows to learn from in batches of {batch_size}"):
+        training.epoch(lambda state, batch: (state, {}), start(optax.sgd(0.1)), data(rows), batch_size)
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), [(23, 5), (20, 5), (4, 5)])
+def test_an_epoch_has_as_many_steps_as_it_says(rows, batch_size):
+    step = training.make_step(objective, optax.sgd(0.1))
+    state, _ = training.epoch(step, start(optax.sgd(0.1)), data(rows), batch_size)
+    assert int(state.step) == training.num_steps(rows, batch_size)
+
+
 def test_vmapped_seeds_equal_single_runs():
     def train(key, rate):
         optimizer = optax.adam(rate)

@@ -8,9 +8,9 @@ TABLE = jnp.arange(12, dtype=jnp.float32).reshape(4, 3)
 VARIABLES = {"params": {"embedding": TABLE}}
 
 
-def test_an_id_reads_its_row_and_an_id_beyond_the_table_reads_that_of_the_unknown():
-    rows = Embed(4, 3).apply(VARIABLES, jnp.array([[0, 3], [4, 1_000_000]]))
-    np.testing.assert_array_equal(rows, np.array(TABLE)[[[0, 3], [0, 0]]])
+def test_an_id_reads_its_row_and_an_id_that_is_not_in_the_table_reads_that_of_the_unknown():
+    rows = Embed(4, 3).apply(VARIABLES, jnp.array([[0, 3], [4, 1_000_000], [-1, -9]]))
+    np.testing.assert_array_equal(rows, np.array(TABLE)[[[0, 3], [0, 0], [0, 0]]])
 
 
 def test_each_call_sows_its_rows_and_ids_when_asked():
