@@ -14,10 +14,10 @@ there, while the full one asks for the best ten of 3,706 (Krichene and Rendle 20
 https://doi.org/10.1145/3394486.3403226).
 
 The settings of the closed forms and of MF were chosen by the sampled ndcg@10 of the last movie of each
-user's training part, held out (`--tune MODEL` prints it), and so was NeuMF's α; GMF has MF's, MLP's were looked
-at. Each seed is then fitted to the whole training part and the test movies are ranked once, those of MLP
-and NeuMF more often (see below). Not as published: MF and GMF take the expectation of Rendle 2020's loss, all movies as
-negatives with the weight of m sampled ones, where sampling would take longer and be noisier.
+user's training part, held out (`--tune MODEL` prints it), and so was NeuMF's α; GMF has MF's, MLP's were
+looked at. Each seed is then fitted to the whole training part and the test movies are ranked once, those of
+MLP and NeuMF more often (see below). Not as published: MF and GMF take the expectation of Rendle 2020's loss,
+all movies as negatives with the weight of m sampled ones, where sampling would take longer and be noisier.
 
 hr@10 / ndcg@10, seeds of what starts at random 5, a fit half a minute to two minutes on one CPU core:
 
@@ -34,15 +34,15 @@ hr@10 / ndcg@10, seeds of what starts at random 5, a fit half a minute to two mi
 MF needed width (64, 128, 256 and 400 were tried) and λ: at 0.005 it is at .709 of the validation movies
 and falls with more epochs, at 0.02 to 0.03 it is at .74.
 
-MLP wants small steps: of the validation movies it is at .665 with batches of 4,096 rows, at .70 with 1,024 and
-at .71 with 256 (each at its best epoch; at the last of ten .69 and .70). λ of 1e-4 and 1e-3 and dropout of
-.3 changed little. Its test movies were ranked under three settings: .633 / .380 with 20 epochs of 1,024,
+MLP wants small steps: of the validation movies it is at .665 with batches of 4,096 rows, at .70 with 1,024
+and at .71 with 256 (each at its best epoch; at the last of ten .69 and .70). λ of 1e-4 and 1e-3 and dropout
+of .3 changed little. Its test movies were ranked under three settings: .633 / .380 with 20 epochs of 1,024,
 which is overfitting, .673 / .399 with 9 of them, and the table's.
 
 NeuMF is GMF and MLP joined by equation 13 of the paper with α = .8, which has .744 / .457 on the validation
 movies; α = .5, the paper's, has .728 / .443 and α = 1, GMF alone, .742 / .455. It is not trained further:
-that took it from .744 to .734 (one epoch with rates of 5e-5 and 2e-4). Under the setting before (MLP as in its
-second one, α = .5, three epochs more) it had .708 / .430 of the test movies.
+that took it from .744 to .734 (one epoch with rates of 5e-5 and 2e-4). Under the setting before (MLP as in
+its second one, α = .5, three epochs more) it had .708 / .430 of the test movies.
 """
 
 import time

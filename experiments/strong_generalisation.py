@@ -32,7 +32,7 @@ batches of 125 to 32, 200 to 600 hidden and 100 and 200 latent units, β from .1
 `SIZES` and `OF_DATASET` come of such trials on the validation users, of which iALS and Mult-VAE had more than
 the others. Some test users were measured before with other settings: ml-1m's Mult-VAE .406 and Mult-DAE
 .431 of ndcg@100 at a constant rate of .001 in batches of 125, citeulike-a's EASE .349 with λ 100, the least
-of its candidates then. (λ of 3, 10, 30 have .338, .350 and .356 of the validation users; 100 had less than 30.)
+of its candidates then. (λ of 3, 10, 30 have .338, .350 and .356 of the validation users; 100 had less.)
 """
 
 import time
