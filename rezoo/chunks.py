@@ -84,7 +84,7 @@ def free_memory() -> float:
     return SHARE * 1024 * kilobytes["MemAvailable"]
 
 
-def share(program: Any, total: int, budget: float) -> int:
+def _share(program: Any, total: int, budget: float) -> int:
     """Members that fit side by side, where `program` runs `total`; says so if these are fewer."""
     need = needed(program)
     if need <= budget:
@@ -114,7 +114,7 @@ def _fitting(
                 f"{_bytes(waiting)}, but {_bytes(budget)} are free: return less from the function, "
                 "or take a smaller batch or a narrower model"
             )
-        size = share(program, size, budget - waiting)
+        size = _share(program, size, budget - waiting)
 
 
 def _compiled(function: Callable[..., Any], members: Any, size: int, donate: bool) -> Any:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from rezoo.nn.inner import per_row
 from rezoo.types import Batch, Objective, Scalars, Step, TrainState, Variables
 
 
@@ -145,7 +146,7 @@ def take(data: Batch, index: Int[Array, " B"]) -> Batch:
 
     def pick(column: Array) -> Array:
         chosen = column[index]
-        return jnp.where(real.reshape(-1, *[1] * (chosen.ndim - 1)), chosen, jnp.zeros_like(chosen))
+        return jnp.where(per_row(real, chosen), chosen, jnp.zeros_like(chosen))
 
     return jax.tree.map(pick, data)
 

@@ -6,23 +6,34 @@ from pathlib import Path
 from rezoo.data.errors import DataError
 
 
-def named(manual_dir: str | Path | None) -> list[Path]:
-    """The folder `manual_dir` and the one that REZOO_DATA names, as far as there are any."""
-    return [Path(folder) for folder in (manual_dir, os.environ.get("REZOO_DATA")) if folder]
-
-
 def find(*names: str, manual_dir: str | Path | None, below: str, source: str) -> Path:
-    """The first of the files `names` that is in a named folder, or in its subfolder `below`.
+    """What `search` finds.
 
     Raises:
-      DataError: if none is; it tells where it was looked for, and to fetch it from `source`.
+      DataError: if that is nothing; it tells where it was looked for, and to fetch it from `source`.
     """
-    roots = named(manual_dir)
-    for folder in (root / part for root in roots for part in ("", below)):
-        for name in names:
-            if (folder / name).is_file():
-                return folder / name
+    if file := search(*names, manual_dir=manual_dir, below=below):
+        return file
     raise DataError(
-        f"{' or '.join(names)} is not in {' or '.join(map(str, roots)) or 'any folder, as none was named'}: "
-        f"fetch it from {source} and name its folder as manual_dir or in REZOO_DATA"
+        f"{' or '.join(names)} is not in {searched(manual_dir)}: fetch it from {source} and name its folder "
+        "as manual_dir or in REZOO_DATA"
     )
+
+
+def search(*names: str, manual_dir: str | Path | None, below: str) -> Path | None:
+    """The first of the files `names` that is in a named folder, or in its subfolder `below`.
+
+    Folders are named by `manual_dir` and by the environment variable REZOO_DATA.
+    """
+    folders = (root / part for root in _named(manual_dir) for part in ("", below))
+    files = (folder / name for folder in folders for name in names)
+    return next(filter(Path.is_file, files), None)
+
+
+def searched(manual_dir: str | Path | None) -> str:
+    """What an error calls the folders."""
+    return " or ".join(map(str, _named(manual_dir))) or "any folder, as none was named"
+
+
+def _named(manual_dir: str | Path | None) -> list[Path]:
+    return [Path(folder) for folder in (manual_dir, os.environ.get("REZOO_DATA")) if folder]

@@ -5,7 +5,6 @@ https://doi.org/10.1145/2827872. GroupLens does not allow to pass the data on, s
 fetched from https://grouplens.org/datasets/movielens/, or found where you put it.
 """
 
-import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,9 +117,9 @@ def ncf(manual_dir: str | Path | None = None) -> NCF:
 def _ncf_table(part: str, manual_dir: str | Path | None) -> np.ndarray:
     name, archive = f"ml-1m.{part}", "ncf-ml-1m.zip"
     file = folders.find(name, archive, manual_dir=manual_dir, below="ncf-ml-1m", source=NCF_URL)
-    text = "\n".join(text_lines(f"{file}!{name}" if file.name == archive else file))
-    tabbed = text.translate({ord("("): None, ord(")"): None, ord(","): "\t"})
-    return np.loadtxt(io.StringIO(tabbed), np.int64, delimiter="\t", ndmin=2)
+    lines = text_lines(f"{file}!{name}" if file.name == archive else file)
+    tabbed = (line.translate({ord("("): None, ord(")"): None, ord(","): "\t"}) for line in lines)
+    return np.loadtxt(tabbed, np.int64, delimiter="\t", ndmin=2)
 
 
 def _by_id(table: Columns, ids: Ids, raw: np.ndarray) -> Columns:

@@ -93,15 +93,15 @@ def find(name: str, dl_manager: tfds.download.DownloadManager) -> Archive:
     manual_dir = None
     with contextlib.suppress(AssertionError):  # TFDS raises it if the folder is not there
         manual_dir = str(dl_manager.manual_dir)
-    roots = folders.named(manual_dir)
-    places = [root / part / f"{name}.zip" for root in roots for part in ("", name)]
     url = URL.format(name)
     try:
-        file = next(filter(Path.is_file, places), None) or Path(dl_manager.download(url))
+        file = folders.search(f"{name}.zip", manual_dir=manual_dir, below=name) or Path(
+            dl_manager.download(url)
+        )
     except (OSError, tfds.download.DownloadError, NonMatchingChecksumError) as error:
         raise DataError(
             f"{name}.zip could not be downloaded from {url} ({type(error).__name__}: {error}) and is not in "
-            f"{' or '.join(map(str, roots)) or 'any folder, as none was named'}. Fetch it by other means, "
+            f"{folders.searched(manual_dir)}. Fetch it by other means, "
             "do not unzip it, and name the folder that it is in as manual_dir or in REZOO_DATA"
         ) from error
     check(Archive(file, name))

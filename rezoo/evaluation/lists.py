@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.evaluation.scoring import apply, catalogue_size, in_blocks, is_retriever
+from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Query, Variables
 
 
@@ -57,7 +58,7 @@ def recommend(
             if table is None:
                 score = apply(model, variables, query, jnp.broadcast_to(item[None], (size, item_block)))
             else:
-                score = jnp.einsum("bd,nd->bn", state, table.at[item].get(mode="fill", fill_value=0.0))
+                score = jnp.einsum("bd,nd->bn", state, rows_or_zero(table, item))
             real = (item > 0) & (item < total)
             score = jnp.where(real[None], score, -jnp.inf)
             place = jnp.where(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 
 def or_unknown(ids: Int[Array, " *S"], size: int) -> Int[Array, " *S"]:
@@ -15,6 +15,15 @@ def or_unknown(ids: Int[Array, " *S"], size: int) -> Int[Array, " *S"]:
     [2, 0, 0]
     """
     return jnp.where((ids >= 0) & (ids < size), ids, 0)
+
+
+def rows_or_zero(table: Shaped[Array, " N ..."], ids: Int[Array, " *S"]) -> Shaped[Array, " ..."]:
+    """The row of each id, of a table without a row for the unknown: 0 for an id below 0 or beyond it.
+
+    >>> rows_or_zero(jnp.array([5.0, 6.0]), jnp.array([1, 2, -1])).tolist()
+    [6.0, 0.0, 0.0]
+    """
+    return table.at[ids].get(mode="fill", fill_value=0, wrap_negative_indices=False)
 
 
 class Embed(nn.Module):

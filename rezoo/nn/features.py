@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from rezoo.nn.embedding import Embed
+from rezoo.nn.embedding import Embed, rows_or_zero
 from rezoo.types import Query
 
 
@@ -43,10 +43,7 @@ def pair_columns(query: Query, item: Int[Array, " B *C"], catalogue: Mapping[str
 
 def item_columns(item: Int[Array, " *S"], catalogue: Mapping[str, Array]) -> dict[str, Array]:
     """The columns of each item, with leading axes `[*S]`; 0 for an item beyond the catalogue."""
-    return {
-        name: column.at[item].get(mode="fill", fill_value=0, wrap_negative_indices=False)
-        for name, column in catalogue.items()
-    }
+    return {name: rows_or_zero(column, item) for name, column in catalogue.items()}
 
 
 def catalogue_rows(variables: Mapping[str, Any], otherwise: int) -> int:

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo import evaluation
-from rezoo.serving.rings import Sessions, placed, queries, read, written
+from rezoo.serving.rings import PASS_OVER, Sessions, queries, read, written
 from rezoo.types import Query, Variables
 
 
@@ -98,7 +98,7 @@ def begin(
         carry = evaluation.apply(model, served.variables, query, method="begin")
     ring = jnp.zeros((len(slot), sessions.ring.shape[1]), jnp.int32)
     new = Sessions(query.user, query.features, ring, jnp.zeros_like(slot), carry)
-    sessions = written(sessions, placed(sessions, slot), new)
+    sessions = written(sessions, slot, new)
 
     def event(sessions: Sessions, item: Array) -> tuple[Sessions, None]:
         return observe(model, served, sessions, slot, item), None
@@ -115,15 +115,15 @@ def observe(
     the histories of training.
     """
     known = (item > 0) & (item < num_items(model, served))
-    slot = placed(sessions, jnp.where(known, slot, -1))
+    slot = jnp.where(known, slot, -1)
     row = read(sessions, slot)
     place = row.count % sessions.ring.shape[1]
     carry = row.carry
     if carry is not None:
         carry = evaluation.apply(model, served.variables, carry, item, method="step")
     return sessions._replace(
-        ring=sessions.ring.at[slot, place].set(item, mode="drop"),
-        count=sessions.count.at[slot].add(1, mode="drop"),
+        ring=sessions.ring.at[slot, place].set(item, **PASS_OVER),
+        count=sessions.count.at[slot].add(1, **PASS_OVER),
         carry=written(sessions.carry, slot, carry),
     )
 
@@ -165,7 +165,7 @@ def scores(
     if sessions.carry is None:
         state = evaluation.apply(model, served.variables, queries(sessions, slot), method="encode")
     else:
-        carry = read(sessions, placed(sessions, slot)).carry
+        carry = read(sessions, slot).carry
         state = evaluation.apply(model, served.variables, carry, method="state")
     return state @ served.table
 

@@ -1,4 +1,7 @@
-"""Open sessions as arrays: a ring of the newest events for each, read and written by slot."""
+"""Open sessions as arrays: a ring of the newest events for each, read and written by slot.
+
+A slot below 0 or beyond the last is padding: reading gives 0 there, and writing does nothing.
+"""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Query
+
+PASS_OVER: dict[str, Any] = {"mode": "drop", "wrap_negative_indices": False}
+"""How `.at[slot]` writes, so that padding is passed over."""
 
 
 class Sessions(NamedTuple):
@@ -25,7 +32,7 @@ class Sessions(NamedTuple):
 
 def queries(sessions: Sessions, slot: Int[Array, " B"]) -> Query:
     """These sessions as a `Query`: their users, and their newest events, oldest first."""
-    row = read(sessions, placed(sessions, slot))
+    row = read(sessions, slot)
     length = row.ring.shape[1]
     step = jnp.arange(length)[None]
     kept = jnp.minimum(row.count, length)[:, None]
@@ -33,16 +40,11 @@ def queries(sessions: Sessions, slot: Int[Array, " B"]) -> Query:
     return Query(row.user, jnp.where(step < kept, events, 0), row.features)
 
 
-def placed(sessions: Sessions, slot: Int[Array, " B"]) -> Int[Array, " B"]:
-    """Slots with padding beyond the last one, where reading gives 0 and writing does nothing."""
-    return jnp.where(slot < 0, len(sessions.count), slot)
-
-
 def read(sessions: Sessions, slot: Int[Array, " B"]) -> Sessions:
     """These sessions, in this order."""
-    return jax.tree.map(lambda x: x.at[slot].get(mode="fill", fill_value=0), sessions)
+    return jax.tree.map(lambda x: rows_or_zero(x, slot), sessions)
 
 
 def written(old: Any, slot: Int[Array, " B"], new: Any) -> Any:
     """`old` with the rows of `new` at these slots."""
-    return jax.tree.map(lambda x, row: x.at[slot].set(row, mode="drop"), old, new)
+    return jax.tree.map(lambda x, row: x.at[slot].set(row, **PASS_OVER), old, new)

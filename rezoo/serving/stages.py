@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import evaluation
+from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.inner import with_columns
 from rezoo.types import Query, Variables
 
@@ -50,7 +51,7 @@ class Indexed(nn.Module):
         return self.get_variable("index", "table")
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        rows = self.table().at[item].get(mode="fill", fill_value=0.0, wrap_negative_indices=False)
+        rows = rows_or_zero(self.table(), item)
         return jnp.einsum("bd,b...d->b...", self.encode(query), rows)
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.features import over
 from rezoo.nn.pairs import find
 from rezoo.types import Query
@@ -38,7 +39,7 @@ class CoOccurrence(nn.Module):
         share = self.param("share", zeros, (self.num_items,))
         pairs = Pairs(offset, follower, count)
         length = (query.history > 0).sum(axis=1)
-        score = share.at[item].get(mode="fill", fill_value=0.0, wrap_negative_indices=False)
+        score = rows_or_zero(share, item)
         for back in range(1, self.memory + 1):
             at = jnp.maximum(length - back, 0)[:, None]
             last = jnp.take_along_axis(query.history, at, axis=1)[:, 0]
@@ -80,7 +81,7 @@ class Pairs(NamedTuple):
 
             start = self.offset[last], jnp.zeros(size)
             _, found = jax.lax.while_loop(lambda state: state[0] < self.offset[last + 1], more, start)
-            return found.at[wanted].get(mode="fill", fill_value=0.0, wrap_negative_indices=False)
+            return rows_or_zero(found, wanted)
 
         return jax.lax.map(one, (last, item))
 

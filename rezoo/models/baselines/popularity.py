@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Query
 
 
@@ -25,7 +26,7 @@ class Popularity(nn.Module):
         return self.count[:, None]
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return self.count.at[item].get(mode="fill", fill_value=0.0, wrap_negative_indices=False)
+        return rows_or_zero(self.count, item)
 
 
 def fit(item: np.ndarray, num_items: int) -> dict[str, Any]:

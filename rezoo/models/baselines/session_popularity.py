@@ -7,6 +7,7 @@ S-POP of Hidasi 2016, https://arxiv.org/abs/1511.06939, section 4. Its variables
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
+from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Query
 
 
@@ -20,6 +21,4 @@ class SessionPopularity(nn.Module):
         count = self.param("count", nn.initializers.zeros, (self.num_items,))
         history = query.history.reshape(len(query.history), *(1,) * (item.ndim - 1), -1)
         clicks = ((history == item[..., None]) & (item > 0)[..., None]).sum(-1)
-        return clicks + (count / (count.sum() + 1)).at[item].get(
-            mode="fill", fill_value=0.0, wrap_negative_indices=False
-        )
+        return clicks + rows_or_zero(count / (count.sum() + 1), item)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.inner import per_row
 from rezoo.types import Batch, Query
 
@@ -53,6 +54,6 @@ def fit(
 
 def score(fitted: dict[str, Array], query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
     """μ + b_u + b_i; an id beyond its table has bias 0."""
-    b_u = fitted["user_bias"].at[query.user].get(mode="fill", fill_value=0.0, wrap_negative_indices=False)
-    b_i = fitted["item_bias"].at[item].get(mode="fill", fill_value=0.0, wrap_negative_indices=False)
+    b_u = rows_or_zero(fitted["user_bias"], query.user)
+    b_i = rows_or_zero(fitted["item_bias"], item)
     return fitted["mean"] + per_row(b_u, item) + b_i

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
-from rezoo.nn.embedding import Embed, or_unknown
+from rezoo.nn.embedding import Embed, or_unknown, rows_or_zero
 from rezoo.nn.inner import inner, per_row, with_columns
 from rezoo.types import Query
 
@@ -100,8 +100,8 @@ class IAutoRec(nn.Module):
     def hidden(self, item: Int[Array, " R"]) -> Float[Array, " R D"]:
         """g(V r + μ) of each item; an item beyond the catalogue has no ratings."""
         rater, rating = (self.get_variable("catalogue", name) for name in ("rater", "rating"))
-        rater = rater.at[item].get(mode="fill", fill_value=0, wrap_negative_indices=False)
-        rating = rating.at[item].get(mode="fill", fill_value=0.0, wrap_negative_indices=False)
+        rater = rows_or_zero(rater, item)
+        rating = rows_or_zero(rating, item)
         return nn.sigmoid(self.encoder(rater, rating) + self.encoder_bias[None])
 
 
