@@ -83,7 +83,7 @@ ONE_PASS = ("GRU4Rec", "SASRec")
 
 def diginetica(folder: Path) -> Log:
     """The training sessions, items numbered 1, 2 …, the last 20 events of each."""
-    whole = session_sets.load_npz(folder / "diginetica" / "diginetica.npz").train
+    whole = session_sets.load("diginetica", folder).train
     items = np.unique(whole.items, return_inverse=True)[1].astype(np.int32) + 1
     return Log("diginetica", whole._replace(items=items).newest(20), 20)
 

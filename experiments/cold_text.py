@@ -41,7 +41,7 @@ import numpy as np
 from cold_start import Division, Known, Plan, Scores, Setting, Trainer, per_user, scorer
 from common import start
 
-from rezoo.data import clean, features, files
+from rezoo.data import clean, features, files, folders
 from rezoo.data.features import Numeric, Text
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
@@ -49,6 +49,7 @@ from rezoo.models import FeatureKNN, Popularity
 from rezoo.models.baselines import feature_knn
 
 WEEK = 7 * 24 * 3600
+SHEET = "online_retail_2010-2011.parquet"
 PROTOCOL = "products first sold in the last 8 weeks, ranked among each other"
 PLAN = Plan(32, 30, 512, 1e-2, (1e-6, 1e-5), (0.5, 0.9))
 SMALL = Plan(4, 3, 32, 1e-2, (1e-6,), (0.5,))
@@ -64,9 +65,11 @@ class Part(NamedTuple):
     """TF-IDF vectors of the descriptions, `[N terms]`."""
 
 
-def purchases(data_dir: Path) -> Interactions:
+def purchases(data_dir: Path | None) -> Interactions:
     """Purchases with a customer, oldest first."""
-    table = files.read_table(data_dir / "online-retail" / "online_retail_2010-2011.parquet")
+    source = "https://doi.org/10.24432/C5BW33, save the sheet as that"
+    file = folders.find(SHEET, manual_dir=data_dir, below="online-retail", source=source)
+    table = files.read_table(file)
     table, _ = clean.drop_missing(table, ["CustomerID", "Description"])
     sold = (np.asarray(table["Quantity"]) > 0) & (np.asarray(table["UnitPrice"]) > 0)
     return from_columns({name: column[sold] for name, column in table.items()}).sort_by_time()
@@ -148,8 +151,6 @@ def item_knn(at: Part, k: int) -> Scores:
 def main() -> None:
     flags, results = start(__file__, __doc__)
     dataset = "small log" if flags.smoke else "online-retail"
-    if not flags.smoke and flags.data_dir is None:
-        raise SystemExit("name the folder that holds online-retail with --data-dir")
     log = synthetic() if flags.smoke else purchases(flags.data_dir)
     assert log.timestamp is not None
     plan, seeds = (SMALL, 2) if flags.smoke else (PLAN, flags.seeds)

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import jax
 import tyro
 from rich.console import Console
 from rich.table import Table
+
+from rezoo.data.errors import DataError
 
 RESULTS = Path(__file__).parent / "results"
 PLACES = ("--data-dir", "--json", "--out", "--recommendations")
@@ -40,11 +43,20 @@ class Flags:
 
 def start(script: str, doc: str | None, flags: type = Flags) -> tuple[Any, "Results"]:
     """Read the command line of the experiment `script` (its `__file__`) and open its results."""
+    sys.excepthook = say
     name = Path(script).stem
     given = tyro.cli(flags, prog=f"python experiments/{name}.py", description=doc)
     out = given.out or Path("runs") / (f"{name}-smoke" if given.smoke else name)
     json_file = given.json or (out if given.smoke else RESULTS) / f"{name}.json"
     return given, Results(name, out, json_file)
+
+
+def say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An exception hook: input that cannot be used in one line, which says what to do; else the traceback."""
+    if isinstance(error, DataError):
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 class Results:

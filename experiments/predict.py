@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import optax
 import tyro
+from common import say
 
 from rezoo import losses, objectives, training
 from rezoo.data import features, files
@@ -127,8 +128,5 @@ def smoke(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Flags, description=__doc__))
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.excepthook = say
+    main(tyro.cli(Flags, description=__doc__))

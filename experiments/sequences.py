@@ -43,7 +43,7 @@ import optax
 from session_next_click import asking, batch, by_length
 
 from rezoo import evaluation, loop, losses, metrics, objectives, training
-from rezoo.data import formats, movielens, s3rec, sessions
+from rezoo.data import folders, formats, movielens, s3rec, sessions
 from rezoo.data.interactions import from_columns
 from rezoo.data.sessions import Sessions
 from rezoo.models import Caser, CoOccurrence, GRU4Rec, NextItNet, Popularity, SASRec, SessionPopularity
@@ -54,6 +54,7 @@ PROTOCOL = "leave-one-out, full ranking without the user's own"
 CUTS = (10, 20)
 LENGTH = {"ml-1m": 200, "smoke": 10}
 """Events that a model reads; 50 where no other number stands."""
+BERT4REC = "https://github.com/FeiSun/BERT4Rec/tree/master/data"
 VALIDATED = 6100
 """Users at most, drawn once, by whom an epoch is judged."""
 
@@ -140,9 +141,8 @@ def load(dataset: str, folder: Path | None) -> Data:
         whole = sessions.by_id(ratings.take(often)._replace(session=ratings.user[often]))
         whole = whole._replace(items=np.unique(whole.items, return_inverse=True)[1].astype(np.int32) + 1)
     elif dataset == "amazon-beauty-bert4rec":
-        if folder is None:
-            raise SystemExit(f"name the folder that holds {dataset}/beauty.txt.gz with --data-dir")
-        user, item = formats.read_sequences(folder / dataset / "beauty.txt.gz")
+        file = folders.find("beauty.txt.gz", "beauty.txt", manual_dir=folder, below=dataset, source=BERT4REC)
+        user, item = formats.read_sequences(file)
         whole = sessions.by_id(from_columns({"user": user, "item": item, "session": user}))
     else:
         whole = s3rec.load(dataset, folder)

@@ -145,8 +145,8 @@ def fits(smoke: bool) -> dict[str, Fit]:
 
 
 def load(dataset: str, folder: Any) -> Data:
-    """The data set from its npz, or a simulated one for `smoke`."""
-    whole = simulated() if dataset == "smoke" else session_sets.load_npz(folder / dataset / f"{dataset}.npz")
+    """The published data set, or a simulated one for `smoke`."""
+    whole = simulated() if dataset == "smoke" else session_sets.load(dataset, folder)
     known = np.unique(whole.train.items)
     number = np.zeros(max(whole.num_items, int(known.max()) + 1), np.int32)
     number[known] = np.arange(1, len(known) + 1)

@@ -12,7 +12,6 @@ them again (--hide-seen leaves them out). Without FILE a small synthetic log is 
 The UCI set "Online Retail" (541,909 rows) takes about three minutes on 2 CPU cores.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -292,8 +291,4 @@ def synthetic(file: Path) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(*start(__file__, __doc__, LogFlags))
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    main(*start(__file__, __doc__, LogFlags))

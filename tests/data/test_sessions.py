@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -169,7 +171,7 @@ def test_pack_wastes_little():
 def test_npz(tmp_path):
     arrays = {"train_items": [5, 6, 7], "train_offsets": [0, 2, 3], "test_items": [9], "test_offsets": [0, 1]}
     np.savez(tmp_path / "a.npz", **arrays, test_labels=[8])
-    read = session_sets.load_npz(tmp_path / "a.npz")
+    read = session_sets.read_npz(tmp_path / "a.npz")
     assert split(read.train) == [[5, 6], [7]] and split(read.test) == [[9]]
     assert read.target.tolist() == [8] and read.num_items == 10
     np.savez(tmp_path / "b.npz", **arrays)
@@ -180,7 +182,29 @@ def test_npz(tmp_path):
     (tmp_path / "f.npy").rename(tmp_path / "f.npz")
     for bad in ("b", "c", "d", "e", "f", "missing"):
         with pytest.raises(DataError, match=rf"{bad}\.npz: "):
-            session_sets.load_npz(tmp_path / f"{bad}.npz")
+            session_sets.read_npz(tmp_path / f"{bad}.npz")
+
+
+def test_published_pickles(tmp_path, monkeypatch):
+    monkeypatch.delenv("REZOO_DATA", raising=False)
+    folder = tmp_path / "diginetica"
+    folder.mkdir()
+    with pytest.raises(DataError, match=r"all_train_seq\.txt is not in"):
+        session_sets.load("diginetica", tmp_path)
+    (folder / "all_train_seq.txt").write_bytes(pickle.dumps([[5, 6], [7]]))
+    test = folder / "test.txt"
+    test.write_bytes(pickle.dumps(([[9], [9, 5]], [5, 8]), 2))
+    read = session_sets.load("diginetica", tmp_path)
+    assert split(read.train) == [[5, 6], [7]] and split(read.test) == [[9], [9, 5]]
+    assert read.target.tolist() == [5, 8] and read.num_items == 10
+    whole, code, short = test.read_bytes(), pickle.dumps(print), pickle.dumps(([[9]], [5, 8]))
+    for content, message in (
+        (whole[:-9], "test.txt"), (b"", "test.txt"), (b"1 2 3", "test.txt"), (code, "builtins.print"),
+        (pickle.dumps([3]), "test.txt"), (short, "1 test sessions but 2 labels"),
+    ):  # fmt: skip
+        test.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            session_sets.load("diginetica", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +212,7 @@ def test_npz(tmp_path):
     [("diginetica", 186_670, 719_470, 60_858, 43_098), ("yoochoose1_64", 116_167, 369_859, 55_898, 37_484)],
 )
 def test_real_sets_have_the_published_sizes(data_folder, name, trained, instances, tested, num_items):
-    read = session_sets.load_npz(data_folder / name / f"{name}.npz")
+    read = session_sets.load(name, data_folder)
     assert (read.train.num_sessions, read.test.num_sessions, read.num_items) == (trained, tested, num_items)
     assert len(sessions.prefixes(read.train, 20)[1]) == instances
     assert (pack(read.train, 20).segment == 0).mean() < 0.01
