@@ -26,18 +26,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rezoo import evaluation, losses, objectives, training
-from rezoo.data import criteo, shop, shop_rows, stream
+from rezoo.data import criteo, folders, shop, shop_rows, stream
 from rezoo.models import FM, DCNv2, WideDeep
 from rezoo.types import Batch, Query
 
+SOURCE = "https://github.com/shichence/AutoInt"
 SAMPLE = "first 80% of the lines for training, then 10% validation, 10% test"
 COLUMNS = ("user", "item", "hour", "age", "gender", "category")
 CHUNK, DRAWN = 1 << 18, 1_000_000
 
 
-def sample(folder: Path, seeds: int, results: common.Results) -> None:
+def sample(folder: Path | None, seeds: int, results: common.Results) -> None:
     """AUC and log loss of three models on the sample; the epoch is chosen on the validation part."""
-    clicks = criteo.read(f"{folder}/criteo-sample-10k/criteo-sample-10k.zip!train_examples.txt")
+    archive, text = "criteo-sample-10k.zip", "train_examples.txt"
+    file = folders.find(archive, text, manual_dir=folder, below="criteo-sample-10k", source=SOURCE)
+    clicks = criteo.read(f"{file}!{text}" if file.name == archive else file)
     cuts = np.split(np.arange(len(clicks.label)), [8000, 9000])
     parts = [
         criteo.Clicks(clicks.label[rows], {n: c[rows] for n, c in clicks.columns.items()}) for rows in cuts

@@ -29,7 +29,6 @@ result file has the shop alone.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,14 +57,6 @@ RATED, UNRATED = 8, 16
 METRICS = ("ndcg@10", "mrr@10", "recall@50", "auc")
 MARKS = {"cross entropy": "o", "order": "s", "relevance": "^"}
 PROTOCOL = f"{HELD_TEST} ratings a user held out, grades 0-3, full ranking"
-
-
-@dataclass(frozen=True)
-class StudyFlags(Flags):
-    """Flags of the study."""
-
-    seeds: int = 3
-    """Independent runs at the chosen rate."""
 
 
 class Budget(NamedTuple):
@@ -110,7 +101,7 @@ class Way(NamedTuple):
     objective: Callable[[nn.Module, Log, Rows], Objective]
 
 
-def main(flags: StudyFlags, results: Results) -> None:
+def main(flags: Flags, results: Results) -> None:
     """Train by every loss, test once, compare."""
     budget = Budget((0.01, 0.03), stages=2, epochs=2, users=32, dim=8) if flags.smoke else Budget()
     small = dict(shoppers=60, products=80, ratings_per_shopper=24, impressions=100, sessions=20)
@@ -323,8 +314,11 @@ LOSSES = {
     "list mle": Way("order", listed(losses.list_mle)),
     "lambda rank": Way("relevance", listed(losses.lambda_rank)),
     "approx ndcg": Way("relevance", listed(losses.approx_ndcg)),
+    "approx ndcg, τ = 0.1": Way("relevance", listed(partial(losses.approx_ndcg, temperature=0.1))),
     "approx mrr": Way("relevance", listed(losses.approx_mrr)),
+    "approx mrr, τ = 0.1": Way("relevance", listed(partial(losses.approx_mrr, temperature=0.1))),
     "smooth rank": Way("relevance", listed(losses.smooth_rank)),
+    "smooth rank, τ = 0.1": Way("relevance", listed(partial(losses.smooth_rank, temperature=0.1))),
     "smooth(recall@8)": Way("relevance", listed(losses.smooth(metrics.recall, k=RATED))),
     "bound(ndcg)": Way("relevance", listed(losses.bound(metrics.ndcg, gain=losses.exponential_gain))),
 }
@@ -451,4 +445,4 @@ def picture(results: Results, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*start(__file__, __doc__, StudyFlags))
+    main(*start(__file__, __doc__))
