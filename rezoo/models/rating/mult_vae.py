@@ -18,6 +18,8 @@ Users are known by `query.history` alone, so new users need no training. A user 
 given what the network gives for an input of zeros: about popularity, and nothing personal.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -55,19 +57,24 @@ class MultDAE(nn.Module):
 class MultVAE(nn.Module):
     """Mult-VAE: I → hidden → latent → hidden → I. Scoring takes the mean of z, training draws it.
 
+    With `hidden` None it is I → latent → I, each arrow an affine map: for data that is small and sparse.
     While it trains, it sows the KL of each row, `[B]`, as `penalty/kl`.
     """
 
     num_items: int
-    hidden: int = 600
+    hidden: int | None = 600
     latent: int = 200
     dropout: float = 0.5
 
     def setup(self) -> None:
-        self.input = Input(self.num_items, self.hidden, self.dropout)
-        self.posterior = nn.Dense(2 * self.latent, kernel_init=XAVIER)
-        self.decoder = nn.Dense(self.hidden, kernel_init=XAVIER)
-        self.output = Embed(self.num_items, self.hidden, XAVIER)
+        if self.hidden is None:
+            self.input = Input(self.num_items, 2 * self.latent, self.dropout, linear)
+            self.posterior = self.decoder = linear
+        else:
+            self.input = Input(self.num_items, self.hidden, self.dropout)
+            self.posterior = nn.Dense(2 * self.latent, kernel_init=XAVIER)
+            self.decoder = nn.Sequential([nn.Dense(self.hidden, kernel_init=XAVIER), nn.tanh])
+        self.output = Embed(self.num_items, self.hidden or self.latent, XAVIER)
         self.output_bias = Embed(self.num_items, 1, nn.initializers.zeros)
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
@@ -80,18 +87,18 @@ class MultVAE(nn.Module):
         return with_columns(self.output.table(), self.output_bias.table())
 
     def state(self, query: Query) -> Float[Array, " B D"]:
-        """The decoder's last hidden layer."""
+        """What the output layer is given."""
         mean, log_variance = jnp.split(self.posterior(self.input(query)), 2, axis=1)
         z = mean
         if self.has_rng("dropout"):
             noise = jax.random.normal(self.make_rng("dropout"), mean.shape)
             z = mean + noise * jnp.exp(log_variance / 2)
             self.sow("penalty", "kl", kl_from_standard_normal(mean, log_variance))
-        return nn.tanh(self.decoder(z))
+        return self.decoder(z)
 
 
 class Input(nn.Module):
-    """tanh(V x̃ + c): x is the binary history over its norm, x̃ what is left of it after dropout.
+    """f(V x̃ + c): x is the binary history over its norm, x̃ what is left of it after dropout.
 
     An event that comes twice counts twice.
     """
@@ -99,13 +106,20 @@ class Input(nn.Module):
     num_items: int
     dim: int
     dropout: float
+    activation: Callable[[Array], Array] = nn.tanh
 
     @nn.compact
     def __call__(self, query: Query) -> Float[Array, " B D"]:
         real = ((query.history > 0) & (query.history < self.num_items)).astype(jnp.float32)
         x = real * jax.lax.rsqrt(jnp.maximum(real.sum(axis=1, keepdims=True), 1.0))
         bias = self.param("bias", nn.initializers.zeros, (self.dim,))
-        return nn.tanh(Bag(self.num_items, self.dim)(query.history, Dropout(self.dropout)(x)) + bias[None])
+        mapped = Bag(self.num_items, self.dim)(query.history, Dropout(self.dropout)(x))
+        return self.activation(mapped + bias[None])
+
+
+def linear(x: Array) -> Array:
+    """No activation."""
+    return x
 
 
 def kl_from_standard_normal(

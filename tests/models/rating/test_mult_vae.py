@@ -30,7 +30,10 @@ def trained(model, beta_max=0.2, epochs=120):
     return jax.jit(lambda s: training.fit(step, s, data(), num_epochs=epochs, batch_size=3))(state)
 
 
-@pytest.mark.parametrize("model", [MultVAE(ITEMS, 8, 4), MultDAE(ITEMS, 8)], ids=["vae", "dae"])
+KINDS = [MultVAE(ITEMS, 8, 4), MultVAE(ITEMS, None, 4), MultDAE(ITEMS, 8)]
+
+
+@pytest.mark.parametrize("model", KINDS, ids=["vae", "affine vae", "dae"])
 def test_it_learns_what_goes_together_and_serves_users_it_never_saw(model):
     state, history = trained(model)
     assert not bool(state.halted) and float(history["loss"][-1]) < float(history["loss"][0])
@@ -40,12 +43,22 @@ def test_it_learns_what_goes_together_and_serves_users_it_never_saw(model):
     assert np.isfinite(score).all()  # also of the user without history
 
 
-@pytest.mark.parametrize("model", [MultVAE(ITEMS, 8, 4), MultDAE(ITEMS, 8)], ids=["vae", "dae"])
+@pytest.mark.parametrize("model", KINDS, ids=["vae", "affine vae", "dae"])
 def test_a_list_longer_than_the_catalogue_ends_with_zeros(model):
     state, _ = trained(model, epochs=1)
     ids, score = evaluation.recommend(model, state.variables, data().query, 20, exclude=HISTORY)
     np.testing.assert_array_equal((ids > 0).sum(axis=1), ITEMS - 1 - (HISTORY > 0).sum(axis=1))
     assert np.isneginf(score[ids == 0]).all() and not np.isnan(score).any()
+
+
+def test_without_hidden_layers_a_score_is_affine_in_the_history():
+    model = MultVAE(ITEMS, None, 4)
+    variables = trained(model, epochs=3)[0].variables
+    params = jax.tree.map(np.asarray, variables["params"])
+    mean = params["input"]["Bag_0"]["rows"]["embedding"][[1, 2, 3], :4].sum(0) / np.sqrt(3)
+    z = mean + params["input"]["bias"][:4]
+    oracle = params["output"]["embedding"] @ z + params["output_bias"]["embedding"][:, 0]
+    np.testing.assert_allclose(evaluation.score_all(model, variables, data().query)[0], oracle, rtol=1e-5)
 
 
 def test_beta_adds_to_the_likelihood_and_holds_the_posterior():
