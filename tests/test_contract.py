@@ -206,7 +206,8 @@ CASES |= {
     ),
 }
 TRAINED = {name: case for name, case in CASES.items() if case.fitted is None}
-every_model = pytest.mark.parametrize("name", TRAINED)
+# Of module scope, so that pytest runs all tests of a model one after the other: they share what is compiled.
+every_model = pytest.mark.parametrize("name", TRAINED, scope="module")
 
 
 def queries(rows: int, seed: int = 0) -> Query:
@@ -284,7 +285,7 @@ def variables_of(name: str):
     return {"params": noisy(state.params, 0.3), **state.constants}
 
 
-every_scorer = pytest.mark.parametrize("name", CASES)
+every_scorer = pytest.mark.parametrize("name", CASES, scope="module")
 
 
 @every_scorer
