@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from rezoo.nn.bag import scattered
+from rezoo.nn.bag import multi_hot
 from rezoo.objectives import forward, mean
 from rezoo.training import make_step
 from rezoo.types import Aux, Batch, Objective, Query, Scalars, Step, TrainState, Variables
@@ -49,7 +49,7 @@ def discriminator(model: nn.Module, partial: Mask) -> Objective:
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         mask_key, model_key = jax.random.split(key)
-        real = bought(model, batch.query)
+        real = multi_hot(batch.query.history, model.num_items)
         fake = model.apply(variables, batch.query, method="purchases") * (real + partial(mask_key, real))
 
         def judge(module: Any, query: Query) -> tuple[Array, Array]:
@@ -75,7 +75,7 @@ def generator(model: nn.Module, partial: Mask, zeros: Mask, alpha: float | Array
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         mask_key, zero_key, model_key = jax.random.split(key, 3)
-        real = bought(model, batch.query)
+        real = multi_hot(batch.query.history, model.num_items)
         taken, unbought = partial(mask_key, real), zeros(zero_key, real)
 
         def both(module: Any, query: Query) -> tuple[Array, Array]:
@@ -90,12 +90,6 @@ def generator(model: nn.Module, partial: Mask, zeros: Mask, alpha: float | Array
         return value, Aux({"generator_loss": value}, sown)
 
     return objective
-
-
-def bought(model: Any, query: Query) -> Float[Array, " B N"]:
-    """1 where an item is in the history."""
-    real = ((query.history > 0) & (query.history < model.num_items)).astype(jnp.float32)
-    return jnp.minimum(scattered(query.history, real, model.num_items), 1.0)
 
 
 def parts(optimizers: Mapping[str, optax.GradientTransformation]) -> optax.GradientTransformation:

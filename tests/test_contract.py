@@ -334,7 +334,8 @@ def test_the_unknown_gets_a_finite_score(name):
         model, variables, nobody._replace(user=nobody.user + USERS + 5), jnp.array([0, 1, 2], jnp.int32)
     )
     np.testing.assert_allclose(beyond, score, rtol=1e-5)
-    below = apply(model, variables, nobody._replace(user=nobody.user - 2), jnp.array([0, 1, 2], jnp.int32))
+    below = nobody._replace(user=nobody.user - 2, history=nobody.history - 2)
+    below = apply(model, variables, below, jnp.array([0, 1, 2], jnp.int32))
     np.testing.assert_allclose(below, score, rtol=1e-5)
     for no_item in (ITEMS + 3, -2):
         new = apply(model, variables, nobody, jnp.full(3, no_item, jnp.int32))

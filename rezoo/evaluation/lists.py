@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.evaluation.scoring import apply, catalogue_size, in_blocks, is_retriever
-from rezoo.nn.embedding import rows_or_zero
+from rezoo.nn.embedding import has_row, rows_or_zero
 from rezoo.types import Query, Variables
 
 
@@ -59,7 +59,7 @@ def recommend(
                 score = apply(model, variables, query, jnp.broadcast_to(item[None], (size, item_block)))
             else:
                 score = jnp.einsum("bd,nd->bn", state, rows_or_zero(table, item))
-            real = (item > 0) & (item < total)
+            real = has_row(item, total)
             score = jnp.where(real[None], score, -jnp.inf)
             place = jnp.where(
                 (exclude >= start) & (exclude < start + item_block), exclude - start, item_block

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.embedding import Embed, or_unknown
+from rezoo.nn.embedding import Embed, has_row, or_unknown
 
 XAVIER = nn.initializers.xavier_uniform()
 ROWS_PER_ID = 64
@@ -33,7 +33,7 @@ class Bag(nn.Module):
 
     def __call__(self, ids: Int[Array, " B L"], weight: Float[Array, " B L"]) -> Float[Array, " B D"]:
         """Σ_l weight_bl · row(ids_bl)."""
-        weight = jnp.where((ids > 0) & (ids < self.num_embeddings), weight, 0.0)
+        weight = jnp.where(has_row(ids, self.num_embeddings), weight, 0.0)
         if gathers(ids.shape[1], self.num_embeddings):
             return jnp.einsum("bl,bld->bd", weight, self.rows(ids))
         return scattered(ids, weight, self.num_embeddings) @ self.rows.table()
@@ -58,6 +58,16 @@ def scattered(ids: Int[Array, " B L"], weight: Float[Array, " B L"], size: int) 
     """The dense row that the ids stand for; what belongs to id 0 or beyond `size` must weigh 0."""
     row = jnp.arange(ids.shape[0])[:, None]
     return jnp.zeros((ids.shape[0], size)).at[row, ids].add(weight, mode="drop")
+
+
+def multi_hot(ids: Int[Array, " B L"], size: int) -> Float[Array, " B N"]:
+    """1 where an id is in the row; 0 is nowhere, nor is an id below it or beyond `size`.
+
+    >>> multi_hot(jnp.array([[2, 2, 1, 0, -1, 4]]), 4).tolist()
+    [[0.0, 1.0, 1.0, 0.0]]
+    """
+    row = jnp.arange(ids.shape[0])[:, None]
+    return jnp.zeros((ids.shape[0], size)).at[row, or_unknown(ids, size)].set(1.0).at[:, 0].set(0.0)
 
 
 def gathers(ids: int, rows: int) -> bool:

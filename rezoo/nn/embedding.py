@@ -5,7 +5,16 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+
+def has_row(ids: Int[Array, " *S"], size: int) -> Bool[Array, " *S"]:
+    """Which ids are known to a table of `size` rows, whose row 0 is the unknown's and padding's.
+
+    >>> has_row(jnp.array([2, 3, 0, -1]), 3).tolist()
+    [True, False, False, False]
+    """
+    return (ids > 0) & (ids < size)
 
 
 def or_unknown(ids: Int[Array, " *S"], size: int) -> Int[Array, " *S"]:

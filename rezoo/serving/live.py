@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo import evaluation
+from rezoo.nn.embedding import has_row
 from rezoo.serving.rings import PASS_OVER, Sessions, queries, read, written
 from rezoo.types import Query, Variables
 
@@ -114,7 +115,7 @@ def observe(
     An item that the model does not know (0, below, or beyond the catalogue) is left out, as it is in
     the histories of training.
     """
-    known = (item > 0) & (item < num_items(model, served))
+    known = has_row(item, num_items(model, served))
     slot = jnp.where(known, slot, -1)
     row = read(sessions, slot)
     place = row.count % sessions.ring.shape[1]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.bag import Bag
-from rezoo.nn.embedding import Embed
+from rezoo.nn.embedding import Embed, has_row
 from rezoo.nn.features import over
 from rezoo.nn.inner import inner, with_columns
 from rezoo.types import Query
@@ -60,5 +60,5 @@ class FISM(nn.Module):
 
     def total(self, query: Query) -> tuple[Float[Array, " B D"], Float[Array, " B"]]:
         """Σ_j p_j and n."""
-        real = ((query.history > 0) & (query.history < self.num_items)).astype(jnp.float32)
+        real = has_row(query.history, self.num_items).astype(jnp.float32)
         return self.taken(query.history, real), real.sum(1)

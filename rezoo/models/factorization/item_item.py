@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.nn.bag import multi_hot
 from rezoo.nn.embedding import or_unknown
 from rezoo.types import Query
 
@@ -41,12 +42,6 @@ class ItemItem(nn.Module):
         score = jnp.einsum("bd,nd->bn", self.encode(query), self.weight)
         known = or_unknown(item, self.num_items).reshape(len(item), -1)
         return jnp.take_along_axis(score, known, axis=1).reshape(item.shape)
-
-
-def multi_hot(items: Int[Array, " B L"], num_items: int) -> Float[Array, " B N"]:
-    """1 where an item is in the row; padding, and an item beyond the catalogue, is nowhere."""
-    row = jnp.arange(items.shape[0])[:, None]
-    return jnp.zeros((items.shape[0], num_items)).at[row, items].set(1.0, mode="drop").at[:, 0].set(0.0)
 
 
 def check(history: Any, num_items: int, memory: float) -> np.ndarray:

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
 from rezoo.nn.dropout import Dropout
-from rezoo.nn.embedding import Embed
+from rezoo.nn.embedding import Embed, has_row
 from rezoo.nn.inner import with_columns
 from rezoo.types import Query
 
@@ -110,7 +110,7 @@ class Input(nn.Module):
 
     @nn.compact
     def __call__(self, query: Query) -> Float[Array, " B D"]:
-        real = ((query.history > 0) & (query.history < self.num_items)).astype(jnp.float32)
+        real = has_row(query.history, self.num_items).astype(jnp.float32)
         x = real * jax.lax.rsqrt(jnp.maximum(real.sum(axis=1, keepdims=True), 1.0))
         bias = self.param("bias", nn.initializers.zeros, (self.dim,))
         mapped = Bag(self.num_items, self.dim)(query.history, Dropout(self.dropout)(x))
