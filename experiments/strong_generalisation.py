@@ -100,7 +100,8 @@ class Data(NamedTuple):
 class Sizes(NamedTuple):
     """What a data set asks for."""
 
-    hidden: int
+    hidden: int | None
+    """None: Mult-VAE has no hidden layers."""
     latent: int
     num_epochs: int
     batch_size: int
@@ -148,14 +149,16 @@ def multinomial(
     return network(model, step, optimizer, data, at, seed)
 
 
-def mult_vae(data: Data, at: Sizes, seed: int, beta_max: float) -> Fitted:
-    """β grows to `beta_max` in the first half of the steps."""
+def mult_vae(data: Data, at: Sizes, seed: int, beta_max: float, rate: float = 3e-3, **sizes: Any) -> Fitted:
+    """β grows to `beta_max` in the first half of the steps; `sizes` take the place of the data set's."""
+    at = at._replace(**sizes)
     model = MultVAE(data.num_items, at.hidden, at.latent)
-    return multinomial(model, lambda done: jnp.minimum(2 * done, 1.0) * beta_max, data, at, seed, 3e-3)
+    return multinomial(model, lambda done: jnp.minimum(2 * done, 1.0) * beta_max, data, at, seed, rate)
 
 
 def mult_dae(data: Data, at: Sizes, seed: int, dropout: float, rate: float = 3e-3) -> Fitted:
     """The paper's one hidden layer."""
+    assert at.hidden is not None
     return multinomial(MultDAE(data.num_items, at.hidden, dropout), None, data, at, seed, rate)
 
 
@@ -242,9 +245,10 @@ MODELS = {
         mult_dae, tuple({"dropout": d, "rate": r} for d, r in ((0.5, 1e-3), (0.7, 1e-3), (0.5, 3e-3))), True
     ),
 }
+AFFINE = {"rate": 2e-3, "hidden": None, "latent": 400, "batch_size": 100}
 OF_DATASET: dict[str, dict[str, Sequence[dict[str, Any]]]] = {
     "citeulike-a": {
-        "MultVAE": tuple({"beta_max": beta} for beta in (0.2, 0.5, 1.0)),
+        "MultVAE": tuple(AFFINE | {"beta_max": beta} for beta in (0.1, 0.2, 0.5)),
         "MultDAE": tuple({"dropout": dropout} for dropout in (0.3, 0.5, 0.7)),
         "EASE": tuple({"l2": l2} for l2 in (3.0, 10.0, 30.0)),
         "IALS": (

@@ -61,6 +61,7 @@ from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.factorization import biases, ease, item_knn
 from rezoo.models.rating.mult_vae import kl_from_standard_normal
 from rezoo.models.session import neighbours
+from rezoo.nn.bag import multi_hot
 from rezoo.types import Batch, Query
 
 plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
@@ -254,7 +255,7 @@ def of_gan(partial, alpha, rows):
     )
     variables, told = fit(jax.random.key(1), gan, step, adversarial.parts(adams), rows, 40, 50)
     answer = gan.apply(variables, rows[0].query, method="purchases")
-    other = 1 - adversarial.bought(gan, rows[0].query)
+    other = 1 - multi_hot(rows[0].query.history, gan.num_items)
     return told, (answer * other)[:, 1:].sum() / other[:, 1:].sum()
 
 
