@@ -6,7 +6,7 @@ stand in the repositories of many papers, such as the one of `URL`.
 
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,7 +94,7 @@ class _Numbers(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it holds {module_name}.{global_name}")
 
 
-def _unpickled(path: Path, use: Any) -> Any:
+def _unpickled(path: Path, use: Callable[[Any], Any]) -> Any:
     try:
         with open(path, "rb") as file:
             return use(_Numbers(file).load())
