@@ -28,8 +28,8 @@ hr@10 / ndcg@10, seeds of what starts at random 5, a fit half a minute to two mi
     IALS        .724 / .452     .730 / .452     .107 / .054
     MF          .724 / .450     .729 / .452     .105 / .053
     GMF         .720 / .445     .708 / .429     .101 / .051
-    MLP         .682 / .408     .692 / .425     .084 / .043    one seed, 8 minutes
-    NeuMF       .725 / .446     .726 / .445     .104 / .053    one seed, after GMF and MLP
+    MLP         .677 / .407     .692 / .425     .086 / .043    three seeds, 8 to 10 minutes
+    NeuMF       .725 / .447     .726 / .445     .102 / .052    three seeds, after GMF and MLP
 
 MF needed width (64, 128, 256 and 400 were tried) and λ: at 0.005 it is at .709 of the validation movies
 and falls with more epochs, at 0.02 to 0.03 it is at .74 (the table's .744 / .461). Rendle's own way, SGD on
