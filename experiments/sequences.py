@@ -13,7 +13,7 @@ GRU4Rec .281/.165. Ours, one seed but for GRU4Rec's three on ML-1M, and minutes 
                  ml-1m            Beauty           Toys             Sports           amazon-beauty-bert4rec
     Popularity   .037/.018        .012/.006        .009/.005        .009/.005        .008/.004
     CoOccurrence .207/.123        .067/.044        .070/.048        .037/.023        .042/.029
-    NextItNet    .287/.165   9    .052/.030   4    .030/.018   5    .027/.014   9    not run
+    NextItNet    .287/.165   9    .052/.030   4    .030/.018   5    .027/.014   9    .025/.015  20
     Caser        .275/.161   9    .056/.035   3    .036/.024   3    .023/.013   6    not run
     GRU4Rec      .303/.176   7    .079/.045   3    .075/.045   3    .046/.026   5    .047/.027   8
     SASRec       .307/.180  23    .085/.052   4    .089/.055   4    .051/.029  11    .054/.033   9
