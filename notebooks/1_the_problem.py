@@ -30,6 +30,11 @@
 # %%
 import os
 
+# A small notebook spends its time in the compiler: let it compile quickly rather than well.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt

@@ -26,6 +26,13 @@
 # You need notebook 2 and a first idea of neural networks (神经网络). Everything runs on the simulated shop.
 
 # %%
+import os
+
+# A small notebook spends its time in the compiler: let it compile quickly rather than well.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
 import time
 
 import jax

@@ -27,6 +27,13 @@
 # You need notebooks 3 and 4. Everything runs on the simulated shop.
 
 # %%
+import os
+
+# A small notebook spends its time in the compiler: let it compile quickly rather than well.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
 from functools import partial
 
 import jax
