@@ -38,9 +38,10 @@ CHUNK, DRAWN = 1 << 18, 1_000_000
 
 def sample(folder: Path | None, seeds: int, results: common.Results) -> None:
     """AUC and log loss of three models on the sample; the epoch is chosen on the validation part."""
-    archive, text = "criteo-sample-10k.zip", "train_examples.txt"
-    file = folders.find(archive, text, manual_dir=folder, below="criteo-sample-10k", source=SOURCE)
-    clicks = criteo.read(f"{file}!{text}" if file.name == archive else file)
+    name = "criteo-sample-10k"
+    clicks = criteo.read(
+        folders.member("train_examples.txt", f"{name}.zip", manual_dir=folder, below=name, source=SOURCE)
+    )
     cuts = np.split(np.arange(len(clicks.label)), [8000, 9000])
     parts = [
         criteo.Clicks(clicks.label[rows], {n: c[rows] for n, c in clicks.columns.items()}) for rows in cuts

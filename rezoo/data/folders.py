@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from rezoo.data.errors import DataError
 
@@ -18,6 +19,12 @@ def find(*names: str, manual_dir: str | Path | None, below: str, source: str) ->
         f"{' or '.join(names)} is not in {searched(manual_dir)}: fetch it from {source} and name its folder "
         "as manual_dir or in REZOO_DATA"
     )
+
+
+def member(name: str, archive: str, **place: Any) -> str:
+    """`find` a file that may be in a zip: its path, or `ARCHIVE!NAME`, as readers take it."""
+    file = find(name, archive, **place)
+    return f"{file}!{name}" if file.name == archive else str(file)
 
 
 def search(*names: str, manual_dir: str | Path | None, below: str) -> Path | None:

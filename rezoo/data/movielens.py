@@ -115,9 +115,8 @@ def ncf(manual_dir: str | Path | None = None) -> NCF:
 
 
 def _ncf_table(part: str, manual_dir: str | Path | None) -> np.ndarray:
-    name, archive = f"ml-1m.{part}", "ncf-ml-1m.zip"
-    file = folders.find(name, archive, manual_dir=manual_dir, below="ncf-ml-1m", source=NCF_URL)
-    lines = text_lines(f"{file}!{name}" if file.name == archive else file)
+    place = dict(manual_dir=manual_dir, below="ncf-ml-1m", source=NCF_URL)
+    lines = text_lines(folders.member(f"ml-1m.{part}", "ncf-ml-1m.zip", **place))
     tabbed = (line.translate({ord("("): None, ord(")"): None, ord(","): "\t"}) for line in lines)
     return np.loadtxt(tabbed, np.int64, delimiter="\t", ndmin=2)
 

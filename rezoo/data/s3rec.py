@@ -27,10 +27,9 @@ def load(name: str, manual_dir: str | Path | None = None) -> Sessions:
     Raises:
       DataError: if the file is not there or damaged, or a line is not "user item item …".
     """
-    text, archive = f"{name}.txt", "s3rec.zip"
-    file = folders.find(text, archive, manual_dir=manual_dir, below="s3rec", source=URL)
-    user, item = read_sequences(f"{file}!{text}" if file.name == archive else file)
+    file = folders.member(f"{name}.txt", "s3rec.zip", manual_dir=manual_dir, below="s3rec", source=URL)
+    user, item = read_sequences(file)
     users, counts = np.unique(user, return_counts=True)
     if not np.array_equal(user, np.repeat(np.arange(1, len(users) + 1), counts)):
-        raise DataError(f"{file}, {text}: users must be 1, 2, 3 … line by line")
+        raise DataError(f"{file}: users must be 1, 2, 3 … line by line")
     return Sessions(item.astype(np.int32), offsets_of(counts), users.astype(np.int32))

@@ -23,7 +23,7 @@ def or_unknown(ids: Int[Array, " *S"], size: int) -> Int[Array, " *S"]:
     >>> or_unknown(jnp.array([2, 3, -1]), 3).tolist()
     [2, 0, 0]
     """
-    return jnp.where((ids >= 0) & (ids < size), ids, 0)
+    return jnp.where(has_row(ids, size), ids, 0)
 
 
 def rows_or_zero(table: Shaped[Array, " N ..."], ids: Int[Array, " *S"]) -> Shaped[Array, " ..."]:

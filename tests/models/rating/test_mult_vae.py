@@ -30,10 +30,14 @@ def trained(model, beta_max=0.2, epochs=120):
     return jax.jit(lambda s: training.fit(step, s, data(), num_epochs=epochs, batch_size=3))(state)
 
 
-KINDS = [MultVAE(ITEMS, 8, 4), MultVAE(ITEMS, None, 4), MultDAE(ITEMS, 8)]
+every_kind = pytest.mark.parametrize(
+    "model",
+    [MultVAE(ITEMS, 8, 4), MultVAE(ITEMS, None, 4), MultDAE(ITEMS, 8)],
+    ids=["vae", "affine vae", "dae"],
+)
 
 
-@pytest.mark.parametrize("model", KINDS, ids=["vae", "affine vae", "dae"])
+@every_kind
 def test_it_learns_what_goes_together_and_serves_users_it_never_saw(model):
     state, history = trained(model)
     assert not bool(state.halted) and float(history["loss"][-1]) < float(history["loss"][0])
@@ -43,7 +47,7 @@ def test_it_learns_what_goes_together_and_serves_users_it_never_saw(model):
     assert np.isfinite(score).all()  # also of the user without history
 
 
-@pytest.mark.parametrize("model", KINDS, ids=["vae", "affine vae", "dae"])
+@every_kind
 def test_a_list_longer_than_the_catalogue_ends_with_zeros(model):
     state, _ = trained(model, epochs=1)
     ids, score = evaluation.recommend(model, state.variables, data().query, 20, exclude=HISTORY)
