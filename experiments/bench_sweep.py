@@ -35,6 +35,7 @@ import optax
 from bench_training import BenchFlags, positives, read
 
 from rezoo import halving, losses, objectives, sampling, sweep, training
+from rezoo.devices import pick
 from rezoo.models import MF
 from rezoo.types import Batch, TrainState
 
@@ -132,7 +133,7 @@ def by_optuna(work: Work, compiled_once: bool) -> np.ndarray:
 
 def by_halving(work: Work) -> np.ndarray:
     rungs = [1, work.epochs] if work.epochs < 8 else [1, 2, 4, 8]
-    at_once = 1 if jax.default_backend() == "cpu" else None
+    at_once = pick(cpu=1, accelerator=None)
     found = halving.search(work.init, work.more, sweep.keys(1), work.grid, rungs=rungs, at_once=at_once)
     work.trained = int(found.units.sum())
     return found.score[found.survivors, 0]

@@ -31,6 +31,7 @@ from rich.console import Console
 
 from rezoo import halving, losses, objectives, report, significance, sweep, training
 from rezoo.data.interactions import Interactions
+from rezoo.devices import pick
 from rezoo.models.factorization import BiasedMF, biases
 from rezoo.types import Batch, TrainState
 
@@ -91,7 +92,7 @@ def search(fold: Fold, at: Settings, grid: dict[str, jax.Array], out: Path) -> h
     # A rate that decays over all epochs shows late what it is worth: the first look is after an eighth.
     rungs = [math.ceil(at.num_epochs * share) for share in (1 / 8, 1 / 4, 1 / 2, 1)]
     # One member after the other: their tables fit into a CPU's cache, all of them do not.
-    at_once = 1 if jax.default_backend() == "cpu" else None
+    at_once = pick(cpu=1, accelerator=None)
     return halving.search(
         init, more, sweep.keys(1), grid, rungs=rungs, at_once=at_once, folder=out / "search"
     )
@@ -107,9 +108,7 @@ def final(fold: Fold, at: Settings, points: dict[str, jax.Array], seeds: int) ->
         state, _ = jax.lax.scan(lambda s, _: (epoch(s, **point), None), state, length=at.num_epochs)
         return predicted(model, state, asked)
 
-    return sweep.study(
-        train, sweep.keys(seeds), points, at_once=1 if jax.default_backend() == "cpu" else None
-    )
+    return sweep.study(train, sweep.keys(seeds), points, at_once=pick(cpu=1, accelerator=None))
 
 
 def per_user(score: np.ndarray, test: Interactions) -> np.ndarray:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo import checkpoint
+from rezoo.devices import pick
 
 SHARE = 0.9
 """Of the memory that is free, what a study may plan with."""
@@ -105,7 +106,7 @@ def _fitting(
     while True:
         program = _compiled(function, members, size, donate)
         results = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(program.out_info))
-        waiting = results / size * (total - size) if jax.default_backend() == "cpu" else 0.0
+        waiting = pick(cpu=results / size * (total - size), accelerator=0.0)
         if needed(program) + waiting <= budget:
             return program, size
         if size == 1:

@@ -11,8 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.pairs import find
+from rezoo.devices import pick
+from rezoo.nn.pairs import draw, find
 from rezoo.types import Query, Sampler
+
+TRIES = 8
+"""Draws for each negative that must not be a positive, on an accelerator."""
 
 
 def uniform(num_items: int) -> Sampler:
@@ -38,9 +42,7 @@ def popularity(count: Float[Array, " N"] | np.ndarray, alpha: float = 0.75) -> S
     last = int(np.flatnonzero(weight)[-1])
 
     def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
-        draw = jax.random.uniform(key, (item.shape[0], n))
-        found = jnp.searchsorted(cumulative, draw.ravel(), side="right").reshape(draw.shape)
-        return jnp.minimum(found, last).astype(jnp.int32)
+        return jnp.minimum(draw(key, cumulative, (item.shape[0], n)), last).astype(jnp.int32)
 
     return sample
 
@@ -107,9 +109,10 @@ def known(user: np.ndarray, item: np.ndarray, num_users: int) -> Known:
 def excluding(sampler: Sampler, positives: Known, num_items: int, *, redraws: int = 64) -> Sampler:
     """The sampler's draws, with known positives of the row's user drawn again until none is left.
 
-    A round draws an eighth of the batch anew, as there are seldom more to replace.
-    A draw that is still a positive after `redraws` rounds is replaced by the user's next item that
-    is not one, so the result is exact even for a user who knows all items but one. A user who
+    A round draws an eighth of the batch anew, as there are seldom more to replace; on an accelerator,
+    where a round is a wait for the host, there are seldom any, as the first of `TRIES` draws is taken that
+    is no positive. A draw that is still a positive after `redraws` rounds is replaced by the user's next
+    item that is not one, so the result is exact even for a user who knows all items but one. A user who
     knows every item gets the padding id 0.
 
     Args:
@@ -137,8 +140,12 @@ def excluding(sampler: Sampler, positives: Known, num_items: int, *, redraws: in
             still = is_known(user.at[place].get(mode="clip"), fresh)
             return round_ + 1, drawn, bad.at[place].set(still, mode="drop")
 
-        drawn = sampler(jax.random.fold_in(key, 0), query, item, n).ravel()
-        start = jnp.int32(1), drawn, is_known(user, drawn)
+        tries = pick(cpu=1, accelerator=TRIES)
+        drawn = sampler(jax.random.fold_in(key, 0), query, item, n * tries).reshape(-1, tries)
+        bad = is_known(user.repeat(tries), drawn.ravel()).reshape(drawn.shape)
+        first = bad.argmin(axis=1)[:, None]
+        drawn, bad = (jnp.take_along_axis(column, first, axis=1)[:, 0] for column in (drawn, bad))
+        start = jnp.int32(1), drawn, bad
         _, drawn, bad = jax.lax.while_loop(lambda s: (s[0] <= redraws) & s[2].any(), again, start)
         drawn = jax.lax.cond(
             bad.any(), lambda: jnp.where(bad, replacement(user, drawn), drawn), lambda: drawn

@@ -7,9 +7,18 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from rezoo.devices import pick
+
+SCORES = 2**27
+"""Of a chunk, on an accelerator."""
+
 
 def catalogue_softmax(
-    state: Float[Array, " *B D"], table: Float[Array, " N D"], target: Int[Array, " *B"], *, chunk: int = 512
+    state: Float[Array, " *B D"],
+    table: Float[Array, " N D"],
+    target: Int[Array, " *B"],
+    *,
+    chunk: int | None = None,
 ) -> Float[Array, " *B"]:
     """Cross entropy in little memory: ln Σ_i exp <s, v_i> - <s, v_target> over items i ≥ 1.
 
@@ -23,8 +32,11 @@ def catalogue_softmax(
       state: the queries.
       table: a row per item; row 0 belongs to no item.
       target: the items that came, ≥ 1; for 0 the value means nothing and is to be masked.
-      chunk: items at a time; a few thousand suit an accelerator better.
+      chunk: items at a time; None: 512 on a CPU, whose cache keeps the scores of as many, and on an
+        accelerator, which wants few and large products, as many as make 2²⁷ scores (512 MiB).
     """
+    if chunk is None:
+        chunk = pick(cpu=512, accelerator=max(512, SCORES // max(target.size, 1)))
     value: Array = _catalogue_softmax(state.reshape(-1, state.shape[-1]), table, target.ravel(), chunk)
     return value.reshape(target.shape)
 

@@ -1,8 +1,10 @@
-"""A sparse matrix as sorted pairs, searched on the device."""
+"""Binary search on the device: in a sparse matrix of sorted pairs, in cumulative weights."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
+
+from rezoo.devices import pick
 
 
 def find(
@@ -33,6 +35,15 @@ def find(
         return jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
 
     span = offset[row], offset[row + 1]
-    low, _ = jax.lax.fori_loop(0, (longest or size).bit_length(), halve, span)
+    halvings = (longest or size).bit_length()
+    low, _ = jax.lax.fori_loop(0, halvings, halve, span, unroll=pick(cpu=1, accelerator=halvings))
     found = (low < offset[row + 1]) & (column[jnp.minimum(low, size - 1)] == wanted)
     return jnp.where(found, low, -1).astype(jnp.int32)
+
+
+def draw(key: jax.Array, cumulative: Float[Array, " N"], shape: tuple[int, ...]) -> Int[Array, " ..."]:
+    """Places drawn with replacement in proportion to weights, of which the cumulative sums are given."""
+    point = jax.random.uniform(key, shape, maxval=cumulative[-1])
+    method = pick(cpu="scan", accelerator="scan_unrolled")
+    found = jnp.searchsorted(cumulative, point.ravel(), side="right", method=method)
+    return found.reshape(shape)

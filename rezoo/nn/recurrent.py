@@ -11,8 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from rezoo.devices import pick
+
 KERNEL = nn.initializers.glorot_uniform()
 RECURRENT = nn.initializers.orthogonal()
+UNROLL = 10
+"""Events in a turn of the loop, on an accelerator."""
 
 
 class GRU(nn.Module):
@@ -54,7 +58,7 @@ class GRU(nn.Module):
             return h, h
 
         events = projected.swapaxes(0, 1), _by_event(first), _by_event(_repeated(begin, x))
-        carry, states = jax.lax.scan(event, carry, events)
+        carry, states = jax.lax.scan(event, carry, events, unroll=pick(cpu=1, accelerator=UNROLL))
         return carry, states.swapaxes(0, 1)
 
 
@@ -97,7 +101,7 @@ class LSTM(nn.Module):
             return (h, c), h
 
         events = projected.swapaxes(0, 1), _by_event(first), _by_event(_repeated(begin, x))
-        carry, states = jax.lax.scan(event, carry, events)
+        carry, states = jax.lax.scan(event, carry, events, unroll=pick(cpu=1, accelerator=UNROLL))
         return carry, states.swapaxes(0, 1)
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from rezoo import losses
+from rezoo.nn.pairs import draw
 from rezoo.objectives.forward import forward, mean
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
 
@@ -33,7 +34,7 @@ def next_item(model: nn.Module, loss: Loss) -> Objective:
     return objective
 
 
-def next_item_softmax(model: nn.Module, *, chunk: int = 512) -> Objective:
+def next_item_softmax(model: nn.Module, *, chunk: int | None = None) -> Objective:
     """`next_item` with the softmax cross entropy, without an array of batch × catalogue.
 
     The same value and gradient in a fraction of the memory and of the time; see
@@ -79,8 +80,7 @@ def next_item_sampled(model: nn.Module, loss: Loss, popularity: Array, num_negat
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         draw_key, model_key = jax.random.split(key)
         (state, table), sown = forward(model, variables, model_key, batch.query, method=states)
-        draw = jax.random.uniform(draw_key, (num_negatives,), maxval=cumulative[-1])
-        drawn = jnp.searchsorted(cumulative, draw, side="right").clip(1, len(weight) - 1)
+        drawn = draw(draw_key, cumulative, (num_negatives,)).clip(1, len(weight) - 1)
         expected = jnp.log(num_negatives) + log_share
         target, where = batch.item.ravel(), batch.where.ravel()
         state = state.reshape(-1, state.shape[-1])

@@ -20,15 +20,16 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.data.sessions import ranges
-from rezoo.models.factorization.least_squares import CG3, Solver, Systems, cholesky
+from rezoo.devices import pick
+from rezoo.models.factorization.least_squares import CG3, Solver, Systems, cholesky, full_precision
 from rezoo.nn.embedding import Embed, or_unknown
 from rezoo.nn.inner import inner
 from rezoo.types import Query, Variables
 
 CHUNK = 32
 """A row's interactions come in pieces of so many, the last one filled up."""
-NUMBERS = 2**19
-"""Numbers (interactions × width) gathered at once: 2 MiB, which stay in a core's cache."""
+NUMBERS = 2**19, 2**24
+"""Numbers (interactions × width) gathered at once: 2 MiB, which stay in the cache; 64 on an accelerator."""
 
 
 class IALS(nn.Module):
@@ -113,7 +114,7 @@ def fit(
     user, item = code // num_items, code % num_items
     p = jnp.zeros((num_users, dim))
     q = (jax.random.normal(key, (num_items, dim)) * stddev / dim**0.5).at[0].set(0.0)
-    at_once = NUMBERS // (CHUNK * dim)
+    at_once = pick(cpu=NUMBERS[0], accelerator=NUMBERS[1]) // (CHUNK * dim)
     of_users, of_items = _blocks(user, item, at_once), _blocks(item, user, at_once)
     for _ in range(num_epochs):
         p = _half(q, p, of_users, weights, solve)
@@ -121,6 +122,7 @@ def fit(
     return {"params": {"user": {"embedding": p}, "item": {"embedding": q}}}
 
 
+@full_precision
 def with_users(
     variables: Variables, history: Int[Array, " B L"], *, weights: Weights | None = None
 ) -> dict[str, Any]:
@@ -174,6 +176,7 @@ def _blocks(row: np.ndarray, other: np.ndarray, at_once: int) -> _Blocks:
 
 
 @partial(jax.jit, static_argnums=4)
+@full_precision
 def _half(fixed: Array, start: Array, blocks: _Blocks, weights: Weights, solve: Solver) -> Array:
     """The vectors of all rows while the other side's are fixed; `fixed[0]` = 0."""
     every = weights.unobserved * fixed.T @ fixed

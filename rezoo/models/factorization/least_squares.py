@@ -1,11 +1,28 @@
 """Many small least-squares problems at once: what an alternation solves, exactly or nearly."""
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+P, T = ParamSpec("P"), TypeVar("T")
+
+
+def full_precision(function: Callable[P, T]) -> Callable[P, T]:
+    """`function`, whose products are of whole float32 numbers, also where an accelerator would round them.
+
+    A matrix that was rounded may have no Cholesky factor.
+    """
+
+    @functools.wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> T:
+        with jax.default_matmul_precision("float32"):
+            return function(*args, **kwargs)
+
+    return inner
 
 
 class Systems(NamedTuple):

@@ -1,0 +1,92 @@
+"""What is done in two ways, one for a CPU and one for an accelerator, is the same in both."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rezoo import losses, sampling
+from rezoo.devices import pick
+from rezoo.losses import catalogue
+from rezoo.models.factorization import ials
+from rezoo.nn import pairs, recurrent
+from rezoo.types import Query
+
+
+@pytest.fixture
+def accelerated(monkeypatch):
+    """`accelerated()`: from here on programs are made as for an accelerator."""
+
+    def switch():
+        for module in (catalogue, sampling, ials, pairs, recurrent):
+            monkeypatch.setattr(module, "pick", lambda *, cpu, accelerator: accelerator)
+
+    return switch
+
+
+def test_tests_pick_what_is_for_a_cpu():
+    assert pick(cpu="cpu", accelerator="accelerator") == "cpu"
+
+
+def close(ours, theirs):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), ours, theirs)
+
+
+def test_searches_find_the_same(accelerated):
+    row, column = np.unique(np.random.default_rng(0).integers(0, 30, (2, 200)), axis=1)
+    offset = jnp.asarray(np.searchsorted(row, np.arange(31)))
+    asked = jnp.arange(30).repeat(30), jnp.tile(jnp.arange(30), 30)
+    cumulative = jnp.cumsum(jax.random.uniform(jax.random.key(0), (1000,)))
+    find = lambda: pairs.find(offset, jnp.asarray(column), *asked, longest=30)  # noqa: E731
+    draw = lambda: pairs.draw(jax.random.key(1), cumulative, (50, 2))  # noqa: E731
+    before = find(), draw()
+    accelerated()
+    jax.tree.map(np.testing.assert_array_equal, before, (find(), draw()))
+
+
+@pytest.mark.parametrize("cell", [recurrent.GRU, recurrent.LSTM])
+def test_recurrent_states_are_the_same(cell, accelerated):
+    x = jax.random.normal(jax.random.key(0), (3, 13, 4))
+    layer = cell(5)
+    variables = layer.init(jax.random.key(1), x, layer.initial(3))
+    run = lambda: layer.apply(variables, x, layer.initial(3))  # noqa: E731
+    before = run()
+    accelerated()
+    close(run(), before)
+
+
+def test_the_catalogue_softmax_is_the_same(accelerated):
+    state, table = (jax.random.normal(jax.random.key(n), (rows, 8)) for n, rows in enumerate((6, 1300)))
+    target = jnp.array([1, 700, 1299, 5, 600, 2])
+
+    def both():
+        return jax.value_and_grad(lambda s, t: losses.catalogue_softmax(s, t, target).mean(), argnums=(0, 1))(
+            state, table
+        )
+
+    before = both()
+    accelerated()
+    close(both(), before)
+
+
+def test_ials_fits_the_same(accelerated):
+    user, item = np.random.default_rng(0).integers(1, 40, (2, 600))
+    fit = lambda: ials.fit(jax.random.key(0), user, item, 40, 40, 4, num_epochs=3)  # noqa: E731
+    before = fit()
+    accelerated()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), fit(), before)
+
+
+def test_negatives_are_no_positives_and_uniform_over_the_others(accelerated):
+    """User 1 knows half of the items, user 2 all but one, user 3 all."""
+    known = [(1, i) for i in range(1, 11)] + [(2, i) for i in range(1, 20)] + [(3, i) for i in range(1, 21)]
+    positives = sampling.known(*np.array(known).T, 4)
+    accelerated()
+    sampler = sampling.excluding(sampling.uniform(21), positives, 21)
+    user = jnp.repeat(jnp.array([1, 2, 3]), 2000)
+    query = Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
+    drawn = np.asarray(jax.jit(sampler, static_argnums=3)(jax.random.key(0), query, user, 2))
+    first, second, third = drawn.reshape(3, -1)
+    share = np.bincount(first, minlength=21)[11:] / len(first)
+    assert abs(share - 0.1).max() < 0.02 and share.sum() == 1
+    assert set(second) == {20} and set(third) == {0}
