@@ -39,6 +39,7 @@ from turns import Peer, Turn
 from rezoo import losses, objectives
 from rezoo.data import movielens, packing, session_sets, sessions
 from rezoo.data.sessions import Sessions
+from rezoo.devices import pick
 from rezoo.models import NARM, STAMP, Caser, GRU4Rec, SASRec
 from rezoo.types import Batch, Query
 
@@ -155,7 +156,7 @@ def main(flags: BenchFlags, results: Results) -> None:
         logs = [random("random")]
     else:
         logs = [diginetica(flags.data_dir), ml_100k(flags.data_dir)]
-    steps, rounds = (3, 1) if flags.smoke else (8, flags.rounds)
+    steps, rounds = (3, 1) if flags.smoke else (pick(cpu=8, accelerator=40), flags.rounds)
     for log in logs:
         names = ("GRU4Rec", "NARM", "STAMP") if log.name == "diginetica" else tuple(MAKE)
         folder = export(log, out)

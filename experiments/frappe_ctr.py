@@ -16,6 +16,7 @@ stays at .978. Fits take 3 (FM) to 90 seconds (AutoInt) on one CPU core, all of 
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import common
@@ -33,6 +34,14 @@ from rezoo.types import Batch, Query, TrainState
 
 TABLES = ("factors", "deep", "linear", "wide", "items", "profile")
 """Names of what the models look up by column: embeddings and weights."""
+
+
+@dataclass(frozen=True)
+class Flags(common.Flags):
+    """Flags of this experiment."""
+
+    models: tuple[str, ...] = ()
+    """Names of the table; all if none is given."""
 
 
 class Data(NamedTuple):
@@ -70,7 +79,7 @@ class Budget(NamedTuple):
     num_epochs: int
 
 
-REAL = Budget((Setting(0.01, 1e-5), Setting(0.003, 2e-2)), 2048, 14)
+REAL = Budget((Setting(0.01, 1e-5), Setting(0.01, 1e-3), Setting(0.01, 1e-2), Setting(0.003, 4e-2)), 4096, 20)
 
 
 def trainer(model: nn.Module, data: Data, budget: Budget) -> Callable[[int, Setting], Run]:
@@ -192,7 +201,7 @@ def zoo(sizes: dict[str, int], dim: int, widths: tuple[int, ...], dropout: float
     return [
         Entry("LR", FM(sizes, 0)),
         Entry("FM", FM(sizes, dim), {"auc": 0.967}),
-        Entry("NFM", NFM(sizes, dim, **net), {"auc": 0.980}),
+        Entry("NFM", NFM(sizes, dim, **net | {"widths": widths[:1]}), {"auc": 0.980}),
         Entry("DeepFM", DeepFM(sizes, dim, **net), {"auc": 0.984}),
         Entry("WideDeep", WideDeep(sizes, dim=dim, **net), {"auc": 0.984, "logloss": 0.150}),
         Entry("DCNv2", DCNv2(sizes, dim, 3, **net), {"auc": 0.9845, "logloss": 0.150}),
@@ -203,13 +212,18 @@ def zoo(sizes: dict[str, int], dim: int, widths: tuple[int, ...], dropout: float
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__)
+    flags, results = common.start(__file__, __doc__, Flags)
     if flags.smoke:
         data = synthetic()
         compare(zoo(data.sizes, 4, (8,), 0.1)[1:3], data, Budget((Setting(0.02, 1e-4),), 256, 3), 1, results)
     else:
         data = official(flags.data_dir)
-        compare(zoo(data.sizes, 10, (300, 300), 0.3), data, REAL, flags.seeds, results)
+        entries = [
+            entry
+            for entry in zoo(data.sizes, 10, (300, 300), 0.3)
+            if not flags.models or entry.name in flags.models
+        ]
+        compare(entries, data, REAL, flags.seeds, results)
     results.finish()
 
 

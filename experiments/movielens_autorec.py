@@ -53,11 +53,13 @@ class Settings(NamedTuple):
     batch_size: int
     num_epochs: int
     published: float | None
+    centred: bool = False
+    """Whether the ratings that enter are less their mean."""
 
 
 SETTINGS = {
     "IAutoRec": Settings(500, 5e-4, 3e-4, 128, 40, 0.831),
-    "UAutoRec": Settings(500, 1e-3, 3e-4, 512, 30, 0.874),
+    "UAutoRec": Settings(500, 1e-3, 3e-4, 256, 40, 0.874, centred=True),
 }
 SMOKE = Settings(16, 1e-2, 1e-4, 32, 20, None)
 
@@ -71,11 +73,12 @@ def fitter(train: Columns, shape: tuple[int, int], at: Settings) -> Callable[[ja
       at: settings.
     """
     ids, rating = ratings_of(*train, shape[0])
+    mean = float(train[2].mean())
     some = np.flatnonzero(np.asarray((ids > 0).any(axis=1)))
     row = jnp.arange(shape[0], dtype=jnp.int32)
-    data = Batch(Query(row, ids, {"history_rating": rating}), ids, rating, ids > 0)
+    data = Batch(Query(row, ids, {"history_rating": entering(ids, rating, mean, at)}), ids, rating, ids > 0)
     data = jax.tree.map(lambda column: column[some], data)
-    model = UAutoRec(shape[1], at.dim, float(train[2].mean()))
+    model = UAutoRec(shape[1], at.dim, mean)
     steps = at.num_epochs * training.num_steps(len(some), at.batch_size)
     optimizer = optax.chain(
         optax.add_decayed_weights(at.l2, weights), optax.adam(optax.linear_schedule(at.rate, 0.0, steps))
@@ -87,6 +90,11 @@ def fitter(train: Columns, shape: tuple[int, int], at: Settings) -> Callable[[ja
         return training.fit(step, state, data, num_epochs=at.num_epochs, batch_size=at.batch_size)[0]
 
     return lambda key: run(training.init_state(key, model, optimizer, data), data).variables
+
+
+def entering(ids: jax.Array, rating: jax.Array, mean: float, at: Settings) -> jax.Array:
+    """What the encoder is given for the ratings of `ids`, 0 = padding."""
+    return jnp.where(ids > 0, rating - mean, 0.0) if at.centred else rating
 
 
 def weights(params: dict) -> dict:
@@ -106,13 +114,13 @@ def forecaster(
         model = IAutoRec(users, at.dim, mean)
         rater, rated = ratings_of(item, user, rating, items)
         fit = fitter((item, user, rating), (items, users), at)
-        constants = {"catalogue": {"rater": rater, "rating": rated}}
+        constants = {"catalogue": {"rater": rater, "rating": entering(rater, rated, mean, at)}}
         query = Query(everyone, jnp.zeros((users, 0), jnp.int32), {})
     else:
         model = UAutoRec(items, at.dim, mean)
         history, rated = ratings_of(user, item, rating, users)
         fit, constants = fitter((user, item, rating), (users, items), at), {}
-        query = Query(everyone, history, {"history_rating": rated})
+        query = Query(everyone, history, {"history_rating": entering(history, rated, mean, at)})
 
     @jax.jit
     def whole(variables: Variables, query: Query) -> jax.Array:

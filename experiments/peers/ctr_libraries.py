@@ -16,11 +16,11 @@ warnings.filterwarnings("ignore")
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from rounds import DEVICE, prepare_torch, serve  # noqa: E402
 
 library, file, name = sys.argv[1:4]
 batch, dim, steps, threads = map(int, sys.argv[4:8])
-torch.set_num_threads(threads)
-torch.manual_seed(0)
+prepare_torch(threads, by_default=False)
 columns = dict(np.load(file).items())
 label = columns.pop("label").astype(np.float32)
 sizes = {key: int(column.max()) + 1 for key, column in columns.items()}
@@ -37,7 +37,7 @@ def deepctr():
 
     known = {key: size for key, size in sizes.items() if key != "history"}
     features = [SparseFeat(key, size, embedding_dim=dim) for key, size in known.items()]
-    off, widths = dict(l2_reg_embedding=0), (256, 128)
+    off, widths = dict(l2_reg_embedding=0, device=DEVICE), (256, 128)
     data = dict(columns)
     if name == "WideDeep":
         model = WDL(features, features, dnn_hidden_units=widths, l2_reg_linear=0, **off)
@@ -73,7 +73,11 @@ def rechub():
         split_ratio=[0.999, 0.0005], batch_size=batch, num_workers=0
     )
     trainer = CTRTrainer(
-        model, optimizer_params={"lr": 1e-3, "weight_decay": 0}, n_epoch=1, model_path=tempfile.gettempdir()
+        model,
+        optimizer_params={"lr": 1e-3, "weight_decay": 0},
+        n_epoch=1,
+        device=DEVICE,
+        model_path=tempfile.gettempdir(),
     )
     return lambda: trainer.train_one_epoch(loader)
 
@@ -94,8 +98,6 @@ def quietly(work):
 
 if __name__ == "__main__":
     from importlib.metadata import version
-
-    from rounds import serve
 
     package = {"deepctr": "deepctr-torch", "rechub": "torch-rechub"}[library]
     step = quietly({"deepctr": deepctr, "rechub": rechub}[library]())

@@ -9,21 +9,31 @@ import warnings
 
 warnings.filterwarnings("ignore")
 
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
 import torch  # noqa: E402
+
+# RecBole 1.2.1 is older than NumPy 2 and pandas 3; what it calls while it reads is put back.
+for old, new in {"float_": "float64", "complex_": "complex128", "unicode_": "str_"}.items():
+    vars(np).setdefault(old, getattr(np, new))
+aggregate = pd.Series.agg
+pd.Series.agg = lambda self, func=None, *args, **kwargs: (
+    self.map(len) if func is len else aggregate(self, func, *args, **kwargs)
+)
 from recbole.config import Config  # noqa: E402
 from recbole.data import create_dataset, data_preparation  # noqa: E402
 from recbole.utils import get_model, get_trainer, init_seed  # noqa: E402
-from rounds import serve  # noqa: E402
+from rounds import DEVICE, prepare_torch, serve  # noqa: E402
 
 folder, dataset_name, model_name = sys.argv[1:4]
 batch, dim, steps, threads = map(int, sys.argv[4:8])
 length = int(sys.argv[8]) if len(sys.argv) > 8 else 50
 sys.argv = sys.argv[:1]  # RecBole reads the command line too
-torch.set_num_threads(threads)
+prepare_torch(threads, by_default=False)
 logging.disable(logging.WARNING)
 settings = dict(
     data_path=folder,
-    use_gpu=False,
+    use_gpu=DEVICE != "cpu",
     show_progress=False,
     state="ERROR",
     train_batch_size=batch,

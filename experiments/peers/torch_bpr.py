@@ -7,13 +7,12 @@ import sys
 
 import numpy as np
 import torch
-from rounds import serve
+from rounds import prepare_torch, serve
 
 file, batch, dim, steps, threads = sys.argv[1], *map(int, sys.argv[2:6])
-torch.set_num_threads(threads)
-torch.manual_seed(0)
+prepare_torch(threads)
 pairs = np.load(file)
-users, items = torch.from_numpy(pairs["user"]).long(), torch.from_numpy(pairs["item"]).long()
+users, items = torch.as_tensor(pairs["user"]).long(), torch.as_tensor(pairs["item"]).long()
 num_users, num_items = int(users.max()) + 1, int(items.max()) + 1
 user_table = torch.nn.Embedding(num_users, dim)
 item_table = torch.nn.Embedding(num_items, dim)

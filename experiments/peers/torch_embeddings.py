@@ -7,14 +7,14 @@ import sys
 
 import numpy as np
 import torch
-from rounds import serve
+from rounds import prepare_torch, serve
 
 file, rows, dim, steps, threads = sys.argv[1], *map(int, sys.argv[2:6])
 sparse = sys.argv[6] == "sparse"
-torch.set_num_threads(threads)
+prepare_torch(threads)
 batches = np.load(file)
-user, item = (torch.from_numpy(batches[name]).long() for name in ("user", "item"))
-label = torch.from_numpy(batches["label"])
+user, item = (torch.as_tensor(batches[name]).long() for name in ("user", "item"))
+label = torch.as_tensor(batches["label"])
 tables = []
 for _ in range(2):
     weight = torch.full((rows, dim), 0.1)

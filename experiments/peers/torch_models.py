@@ -11,14 +11,13 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from rounds import serve
+from rounds import prepare_torch, serve
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, normalize
 
 file, name, batch, dim, steps, threads = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:7])
-torch.set_num_threads(threads)
-torch.manual_seed(0)
-log = {key: torch.from_numpy(value).long() for key, value in np.load(file).items()}
+prepare_torch(threads)
+log = {key: torch.as_tensor(value).long() for key, value in np.load(file).items()}
 users, items = log["user"], log["item"]
 num_users, num_items = int(users.max()) + 1, int(items.max()) + 1
 

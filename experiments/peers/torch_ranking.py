@@ -11,14 +11,13 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from rounds import serve
+from rounds import prepare_torch, serve
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 file, name, batch, dim, steps, threads = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:7])
-torch.set_num_threads(threads)
-torch.manual_seed(0)
-columns = {key: torch.from_numpy(value).long() for key, value in np.load(file).items()}
+prepare_torch(threads)
+columns = {key: torch.as_tensor(value).long() for key, value in np.load(file).items()}
 label, history = columns.pop("label").float(), columns.pop("history", None)
 top = {key: int(column.max()) for key, column in columns.items()}
 if history is not None:

@@ -7,14 +7,13 @@ import sys
 
 import numpy as np
 import torch
-from rounds import serve
+from rounds import prepare_torch, serve
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 file, name, rows, dim, steps, threads = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:7])
-torch.set_num_threads(threads)
-torch.manual_seed(0)
-history = torch.from_numpy(np.load(file)["history"]).long()
+prepare_torch(threads)
+history = torch.as_tensor(np.load(file)["history"]).long()
 num_items, length = int(history.max()) + 1, history.shape[1] - 1
 
 
