@@ -102,8 +102,10 @@ class Results:
         row: dict[str, Any] | None = self._find(model, dataset, protocol, metric)
         if row is None:
             row = dict(model=model, dataset=dataset, protocol=protocol, metric=metric)
-            row |= dict(values=[], published=published, seconds=0.0)
+            row |= dict(values=[], published=published, seconds=0.0, device=device())
             self.rows.append(row)
+        if device() not in row.setdefault("device", device()):
+            row["device"] += f", {device()}"
         new = [values] if isinstance(values, int | float) else values
         row["values"] = row["values"] + [float(value) for value in new]
         row["mean"] = statistics.fmean(row["values"])

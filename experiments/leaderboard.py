@@ -2,9 +2,10 @@
 
     python experiments/leaderboard.py
 
-writes them between the README's markers: at `<!-- speed -->` how fast we are beside other libraries, at
-`<!-- results -->` a table for each data set and protocol, whichever experiments its rows are from, then
-the benchmarks, and the command that makes each file. For a data set with three models or more under a
+writes them between the README's markers: at `<!-- speed -->` and `<!-- speed-gpu -->` how fast we are beside
+other libraries on CPU cores and on an accelerator (`results/gpu`), at `<!-- results -->` a table for each
+data set and protocol, whichever experiments its rows are from, then the benchmarks, and the command that
+makes each file. For a data set with three models or more under a
 protocol it draws quality against training time, `experiments/results/leaderboard-DATASET.png`. With
 --smoke it only says whether the README is up to date.
 """
@@ -19,6 +20,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
+GPU = RESULTS / "gpu"
 Table = dict[str, list[dict[str, Any]]]
 """Rows by model."""
 
@@ -44,27 +46,28 @@ def main(smoke: bool = False, out: Path | None = None) -> None:
 
 def with_results(text: str) -> str:
     """The README with the tables of now between its markers."""
-    for name, made in (("speed", speed()), ("results", tables())):
+    made_now = {"speed": speed(results()), "speed-gpu": speed(results(GPU)), "results": tables()}
+    for name, made in made_now.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         head, rest = text.split(start)
         text = f"{head}{start}\n{made}\n{end}{rest.split(end)[1]}"
     return text
 
 
-def speed() -> str:
+def speed(found: dict[str, dict[str, Any]]) -> str:
     """How many times as fast as each peer: the ratios of all benchmarks."""
     ratios: dict[tuple[str, str, str], dict[str, float]] = {}
-    for name, result in results().items():
+    for name, result in found.items():
         for row in result["rows"]:
             what, _, peer = row["protocol"].rpartition(", rezoo over ")
             if row["metric"] == "ratio" and what and not peer.startswith("rezoo"):
                 key = row["model"], row["dataset"], f"[{what}](experiments/{name}.py)"
                 ratios.setdefault(key, {})[peer] = row["mean"]
-    peers = list(dict.fromkeys(peer for found in ratios.values() for peer in found))
+    peers = list(dict.fromkeys(peer for times_as_fast in ratios.values() for peer in times_as_fast))
     head = ["model", "data", "work", *(f"× {peer}" for peer in peers)]
     lines = [head, ["---"] * 3 + ["---:"] * len(peers)]
-    for key, found in ratios.items():
-        lines.append([*key, *(times(found[peer]) if peer in found else "" for peer in peers)])
+    for key, by_peer in ratios.items():
+        lines.append([*key, *(times(by_peer[peer]) if peer in by_peer else "" for peer in peers)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -73,9 +76,13 @@ def times(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 1 else f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
 
 
-def results() -> dict[str, dict[str, Any]]:
-    """Every result file, by its experiment."""
-    return {file.stem: json.loads(file.read_text()) for file in sorted(RESULTS.glob("*.json"))}
+def results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """Every result file, by its experiment; each row says on what it was made."""
+    found = {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
+    for result in found.values():
+        for row in result["rows"]:
+            row.setdefault("device", result["device"])
+    return found
 
 
 def leaderboards() -> dict[str, dict[str, Table]]:
@@ -105,6 +112,8 @@ def tables() -> str:
         parts += [f"*{protocol}*\n\n{table(models)}" for protocol, models in by_protocol.items()]
     parts.append("### Benchmarks")
     parts += [benchmark(name, result) for name, result in results().items() if is_benchmark(name)]
+    parts.append("### Benchmarks on an accelerator")
+    parts += [benchmark(name, result) for name, result in results(GPU).items()]
     return "\n\n".join([*parts, "### The commands", commands()])
 
 
@@ -139,8 +148,9 @@ def benchmark(name: str, result: dict[str, Any]) -> str:
 def commands() -> str:
     """What makes each result file, and what made it."""
     lines = ["| experiment | command | device | jax | date |", "| --- | --- | --- | --- | --- |"]
-    for name, r in results().items():
-        cells = [link(name), f"`{r['command']}`", r["device"], r["versions"]["jax"], r["date"]]
+    for name, r in (*results().items(), *results(GPU).items()):
+        devices = ", ".join(dict.fromkeys(row["device"] for row in r["rows"]))
+        cells = [link(name), f"`{r['command']}`", devices, r["versions"]["jax"], r["date"]]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -159,9 +169,15 @@ def figure(row: dict[str, Any]) -> str:
 
 
 def duration(rows: list[dict[str, Any]]) -> str:
-    """Seconds of one run; what takes less than a tenth of one was only counted."""
+    """Seconds of one run, and on what, if not a CPU; what takes less than a tenth of one was only counted."""
     spent = seconds(rows)
-    return f"{spent:,.0f}" if spent >= 10 else f"{spent:.1f}" if spent >= 0.1 else ""
+    where = f" ({rows[0]['device'].split()[-1]})" if accelerated(rows[0]) else ""
+    return f"{spent:,.0f}{where}" if spent >= 10 else f"{spent:.1f}{where}" if spent >= 0.1 else ""
+
+
+def accelerated(row: dict[str, Any]) -> bool:
+    """Whether a row was made on something other than a CPU."""
+    return "CPU" not in row["device"]
 
 
 def seconds(rows: list[dict[str, Any]]) -> float:
@@ -217,11 +233,14 @@ def draw_panel(axis: Any, protocol: str, timed: dict[str, tuple[float, dict[str,
     """A mark for each model, its name beside it; below, with a line to it, where another name is."""
     points = sorted(timed.items(), key=lambda point: -point[1][1]["mean"])
     for _, (spent, row) in points:
-        axis.errorbar(spent, row["mean"], yerr=row["sem"], fmt="o", color="black", markersize=4, capsize=2)
+        fill = "white" if accelerated(row) else "black"
+        style: dict[str, Any] = dict(fmt="o", color="black", markerfacecolor=fill, markersize=4, capsize=2)
+        axis.errorbar(spent, row["mean"], yerr=row["sem"], **style)
     metric = points[0][1][1]["metric"]
     better = "lower" if metric in ("rmse", "mae", "logloss") else "higher"
     axis.set(xscale="log", ylabel=f"{metric}, {better} is better")
-    axis.set_xlabel("seconds of a run, compilation included")
+    hollow = ", hollow: on a GPU" if any(accelerated(row) for _, row in timed.values()) else ""
+    axis.set_xlabel(f"seconds of a run, compilation included{hollow}")
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=20))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())

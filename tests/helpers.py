@@ -1,4 +1,7 @@
-"""Compiled `init`, `apply` and `score_all`: op by op, every operation of a model would be compiled alone."""
+"""What several test files use.
+
+`init`, `apply` and `score_all` are compiled: op by op, every operation of a model would be compiled alone.
+"""
 
 import functools
 from collections.abc import Callable
@@ -6,8 +9,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import pytest
 
 from rezoo import evaluation
+
+eight_devices = pytest.mark.skipif(len(jax.devices()) < 8, reason="there are fewer than eight devices")
 
 _COMPILED: dict = {}
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import apply, noisy, score_all
+from helpers import apply, eight_devices, noisy, score_all
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, sampling, training
@@ -410,6 +410,7 @@ def test_a_vmapped_study_equals_single_runs(name):
     assert (states.step == 4).all()
 
 
+@eight_devices
 @every_model
 def test_a_mesh_of_devices_gives_the_single_devices_step(name):
     case = CASES[name]

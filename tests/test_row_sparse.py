@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import eight_devices
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -244,6 +245,7 @@ def test_tables_are_updated_in_place_whatever_their_size(scanned):
     assert many.temp_size_in_bytes <= few.temp_size_in_bytes + 4096
 
 
+@eight_devices
 def test_a_mesh_of_eight_devices_gives_the_single_devices_result():
     step, state = sparse(row_sparse.lazy_adam(0.1))
     expected, _ = jax.jit(step)(state, data())
