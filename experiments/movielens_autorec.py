@@ -53,6 +53,7 @@ class Settings(NamedTuple):
     batch_size: int
     num_epochs: int
     published: float | None
+    dropout: float = 0.0
     centred: bool = False
     """Whether the ratings that enter are less their mean."""
 
@@ -78,7 +79,7 @@ def fitter(train: Columns, shape: tuple[int, int], at: Settings) -> Callable[[ja
     row = jnp.arange(shape[0], dtype=jnp.int32)
     data = Batch(Query(row, ids, {"history_rating": entering(ids, rating, mean, at)}), ids, rating, ids > 0)
     data = jax.tree.map(lambda column: column[some], data)
-    model = UAutoRec(shape[1], at.dim, mean)
+    model = UAutoRec(shape[1], at.dim, mean, at.dropout)
     steps = at.num_epochs * training.num_steps(len(some), at.batch_size)
     optimizer = optax.chain(
         optax.add_decayed_weights(at.l2, weights), optax.adam(optax.linear_schedule(at.rate, 0.0, steps))

@@ -52,8 +52,8 @@ PROTOCOL = "u1, clipped to 1–5, λ by a tenth of the training part"
 STRENGTHS = (0.7, 1.0)
 L2 = {"user": 0.1, "item": 0.15, "rated": 0.02}
 """λ by column, for each rating; of `rated` for each user and movie."""
-AUTOREC = movielens_autorec.Settings(500, 1e-3, 0.0, 64, 40, None)
-PENALTIES = (2e-3, 3e-3, 4e-3)
+AUTOREC = movielens_autorec.Settings(500, 1e-3, 0.0, 32, 60, None, dropout=0.5)
+PENALTIES = (7e-4, 1e-3, 1.5e-3)
 """Candidates for the λ of I-AutoRec."""
 MEMBERS = 10
 """Of the mean of I-AutoRecs."""

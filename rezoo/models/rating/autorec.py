@@ -10,6 +10,7 @@ f is the identity and g the sigmoid. What is not observed is 0 in r and does not
 Differs from the paper: `mean`, the mean of the training ratings, is added to the output, so that
 what nothing was learnt for gets the mean instead of the paper's default of 3. Where the penalty is
 `optax.add_decayed_weights` before an optimizer, it goes with the mean over a batch's ratings.
+`dropout`, of the ratings that enter and of the hidden units, is not in the paper.
 `objectives.l2` is not for these models, which multiply with whole tables.
 """
 
@@ -19,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
+from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed, or_unknown, rows_or_zero
 from rezoo.nn.inner import inner, per_row, with_columns
 from rezoo.types import Query
@@ -35,8 +37,10 @@ class UAutoRec(nn.Module):
     num_items: int
     dim: int = 500
     mean: float | Array = 0.0
+    dropout: float = 0.0
 
     def setup(self) -> None:
+        self.drop_rating, self.drop_unit = Dropout(self.dropout), Dropout(self.dropout)
         self.encoder = Bag(self.num_items, self.dim)
         self.encoder_bias = self.param("encoder_bias", nn.initializers.zeros, (self.dim,))
         self.decoder = Embed(self.num_items, self.dim, XAVIER)
@@ -55,7 +59,8 @@ class UAutoRec(nn.Module):
     def hidden(self, query: Query) -> Float[Array, " B D"]:
         """g(V r + μ)."""
         rating = query.features.get("history_rating", jnp.ones(query.history.shape))
-        return nn.sigmoid(self.encoder(query.history, rating) + self.encoder_bias[None])
+        units = self.encoder(query.history, self.drop_rating(rating)) + self.encoder_bias[None]
+        return self.drop_unit(nn.sigmoid(units))
 
 
 class IAutoRec(nn.Module):
@@ -73,8 +78,10 @@ class IAutoRec(nn.Module):
     num_users: int
     dim: int = 500
     mean: float | Array = 0.0
+    dropout: float = 0.0
 
     def setup(self) -> None:
+        self.drop_rating, self.drop_unit = Dropout(self.dropout), Dropout(self.dropout)
         self.encoder = Bag(self.num_users, self.dim)
         self.encoder_bias = self.param("encoder_bias", nn.initializers.zeros, (self.dim,))
         self.decoder = Embed(self.num_users, self.dim, XAVIER)
@@ -102,7 +109,8 @@ class IAutoRec(nn.Module):
         rater, rating = (self.get_variable("catalogue", name) for name in ("rater", "rating"))
         rater = rows_or_zero(rater, item)
         rating = rows_or_zero(rating, item)
-        return nn.sigmoid(self.encoder(rater, rating) + self.encoder_bias[None])
+        units = self.encoder(rater, self.drop_rating(rating)) + self.encoder_bias[None]
+        return self.drop_unit(nn.sigmoid(units))
 
 
 def ratings_of(

@@ -76,3 +76,14 @@ def test_implicit_events_count_one():
     np.testing.assert_array_equal(
         evaluation.score_all(model, state.variables, bare), evaluation.score_all(model, state.variables, ones)
     )
+
+
+def test_ratings_and_units_drop_out_in_training_alone():
+    data = rows(USER, ITEM, USERS)
+    plain, dropping = UAutoRec(ITEMS, 4), UAutoRec(ITEMS, 4, dropout=0.5)
+    variables = plain.init(jax.random.key(0), data.query, data.item)
+    score = plain.apply(variables, data.query, data.item)
+    np.testing.assert_array_equal(dropping.apply(variables, data.query, data.item), score)
+    rngs = [{"dropout": jax.random.key(seed)} for seed in (1, 2)]
+    one, other = (dropping.apply(variables, data.query, data.item, rngs=rng) for rng in rngs)
+    assert not np.allclose(one, other) and not np.allclose(one, score)
