@@ -89,6 +89,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 TASKS = ("purchase", "click")
 USER_FEATURES = {"age": 4, "genres": 5, "hour": None}
 ITEM_FEATURES = {"category": 4, "price": None}
+FEATURES: dict[str, Any] = {"user_features": USER_FEATURES, "item_features": ITEM_FEATURES}
 SIZES = {"user": USERS, "item": ITEMS, "age": 4, "genres": 5, "category": 4}
 
 
@@ -168,16 +169,20 @@ CASES = {
     "Caser": Case(Caser(ITEMS, 4, USERS, 3, 2, 2, dropout=0.3), "next_item_softmax"),
     "NextItNet": Case(NextItNet(ITEMS, 4, (1, 2), 2, dropout=0.3), "next_item_softmax"),
     "GRU4Rec-features": Case(
-        GRU4Rec(ITEMS, 4, 2, LSTM, dropout=0.3, user_features=USER_FEATURES), "next_item_softmax"
+        GRU4Rec(ITEMS, 4, 2, LSTM, dropout=0.3, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}
     ),
-    "NARM-features": Case(NARM(ITEMS, 4, 5, user_features=USER_FEATURES), "next_item_softmax"),
-    "STAMP-features": Case(STAMP(ITEMS, 4, user_features=USER_FEATURES), "next_item_softmax"),
+    "NARM-features": Case(NARM(ITEMS, 4, 5, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}),
+    "STAMP-features": Case(STAMP(ITEMS, 4, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}),
     "SASRec-features": Case(
-        SASRec(ITEMS, 4, num_heads=2, max_length=L, user_features=USER_FEATURES), "next_item_softmax"
+        SASRec(ITEMS, 4, num_heads=2, max_length=L, **FEATURES),
+        "next_item_softmax",
+        {"catalogue": CATALOGUE},
     ),
-    "Caser-features": Case(Caser(ITEMS, 4, 0, 3, 2, 2, user_features=USER_FEATURES), "next_item_softmax"),
+    "Caser-features": Case(
+        Caser(ITEMS, 4, 0, 3, 2, 2, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}
+    ),
     "NextItNet-features": Case(
-        NextItNet(ITEMS, 4, (1, 2), 2, user_features=USER_FEATURES), "next_item_softmax"
+        NextItNet(ITEMS, 4, (1, 2), 2, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}
     ),
 }
 VISITS = Sessions(LOG[LOG > 0], np.append(0, np.cumsum((LOG > 0).sum(1))), np.arange(6))

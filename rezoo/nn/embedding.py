@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+NORMAL = nn.initializers.normal(0.05)
+
 
 def has_row(ids: Int[Array, " *S"], size: int) -> Bool[Array, " *S"]:
     """Which ids are known to a table of `size` rows, whose row 0 is the unknown's and padding's.
@@ -50,7 +52,7 @@ class Embed(nn.Module):
 
     num_embeddings: int
     features: int
-    embedding_init: Callable[..., jax.Array] = nn.initializers.normal(0.05)
+    embedding_init: Callable[..., jax.Array] = NORMAL
 
     def setup(self) -> None:
         self.embedding = self.param("embedding", self._init, (self.num_embeddings, self.features))

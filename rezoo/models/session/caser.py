@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn import sequence
+from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner, with_columns
@@ -38,11 +38,15 @@ class Caser(nn.Module):
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    item_features: Mapping[str, int | None] = NO_FEATURES
+    id_dropout: float | Array = 0.5
+    """Both as in `nn.items`."""
 
     def setup(self) -> None:
-        self.item = Embed(self.num_items, self.dim)
-        self.output = Embed(self.num_items, self.dim * (2 if self.num_users or self.user_features else 1))
-        self.bias = Embed(self.num_items, 1, nn.initializers.zeros)
+        self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
+        width = self.dim * (2 if self.num_users or self.user_features else 1)
+        self.output = items.table(self.num_items, width, self.item_features, self.id_dropout)
+        self.bias = items.table(self.num_items, 1, self.item_features, self.id_dropout, nn.initializers.zeros)
         self.heights = [nn.Dense(self.horizontal) for _ in range(self.window)]
         self.columns = nn.Dense(self.vertical)
         self.hidden = nn.Dense(self.dim)
@@ -64,14 +68,15 @@ class Caser(nn.Module):
 
     def table(self) -> Float[Array, " N E"]:
         """Item vectors, each followed by its bias."""
-        return with_columns(self.output.table(), self.bias.table())
+        return with_columns(items.all_vectors(self, self.output), items.all_vectors(self, self.bias))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return inner(self.encode(query), with_columns(self.output(item), self.bias(item)))
+        vector, bias = (items.vectors(self, rows, item) for rows in (self.output, self.bias))
+        return inner(self.encode(query), with_columns(vector, bias))
 
     def _local(self, history: Int[Array, " B L"], segment: Int[Array, " B L"]) -> Float[Array, " B L D"]:
         """z_t after every event."""
-        x = self.item(history)
+        x = items.vectors(self, self.item, history)
         steps = range(self.window - 1, -1, -1)
         picture = jnp.stack([sequence.back(x, segment, step) for step in steps], axis=2)
         pooled = []

@@ -15,9 +15,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn import sequence
+from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
-from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.recurrent import GRU
@@ -40,20 +39,23 @@ class GRU4Rec(nn.Module):
     dropout: float = 0.0
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    item_features: Mapping[str, int | None] = NO_FEATURES
+    id_dropout: float | Array = 0.5
+    """Both as in `nn.items`."""
 
     def setup(self) -> None:
-        self.item = Embed(self.num_items, self.dim)
+        self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
         self.layers = [self.cell(self.dim) for _ in range(self.num_layers)]
         self.drop = Dropout(self.dropout)
         if not self.tied:
-            self.output = Embed(self.num_items, self.dim)
-        self.bias = Embed(self.num_items, 1, nn.initializers.zeros)
+            self.output = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
+        self.bias = items.table(self.num_items, 1, self.item_features, self.id_dropout, nn.initializers.zeros)
         if self.user_features:
             self.profile = Profile(self.user_features, self.dim * self.num_layers)
 
     def prefixes(self, query: Query) -> Float[Array, " B L E"]:
         """The state after each event, and a 1 for the bias."""
-        x = self.drop(self.item(query.history))
+        x = self.drop(items.vectors(self, self.item, query.history))
         first = sequence.first_events(sequence.segments(query))
         for layer, h in zip(self.layers, self.starts(query), strict=True):
             _, x = layer(x, layer.initial(x.shape[0]), first, h)
@@ -79,7 +81,7 @@ class GRU4Rec(nn.Module):
 
     def step(self, carry: list[Any], item: Int[Array, " B"]) -> list[Any]:
         """The state of each layer after one more event."""
-        x, after = self.item(item)[:, None], []
+        x, after = items.vectors(self, self.item, item)[:, None], []
         for layer, state in zip(self.layers, carry, strict=True):
             state, x = layer(x, state)
             after.append(state)
@@ -91,9 +93,12 @@ class GRU4Rec(nn.Module):
 
     def table(self) -> Float[Array, " N E"]:
         """Item vectors, each followed by its bias."""
-        items = self.item if self.tied else self.output
-        return with_columns(items.table(), self.bias.table())
+        return with_columns(items.all_vectors(self, self.scored()), items.all_vectors(self, self.bias))
+
+    def scored(self) -> items.Items:
+        """The table that states are held against."""
+        return self.item if self.tied else self.output
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        items = self.item if self.tied else self.output
-        return inner(self.encode(query), with_columns(items(item), self.bias(item)))
+        vector, bias = (items.vectors(self, rows, item) for rows in (self.scored(), self.bias))
+        return inner(self.encode(query), with_columns(vector, bias))

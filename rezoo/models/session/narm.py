@@ -15,9 +15,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.nn import sequence
+from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
-from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.recurrent import GRU
@@ -38,9 +37,12 @@ class NARM(nn.Module):
     similarity: Similarity = DOT
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    item_features: Mapping[str, int | None] = NO_FEATURES
+    id_dropout: float | Array = 0.5
+    """Both as in `nn.items`."""
 
     def setup(self) -> None:
-        self.item = Embed(self.num_items, self.dim)
+        self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
         self.gru = GRU(self.hidden)
         self.of_query = nn.Dense(self.hidden, use_bias=False)
         self.of_key = nn.Dense(self.hidden, use_bias=False)
@@ -56,7 +58,7 @@ class NARM(nn.Module):
 
     def states(self, query: Query) -> Float[Array, " B L H"]:
         """h_t after every event."""
-        x = self.drop_item(self.similarity.item(self.item(query.history)))
+        x = self.drop_item(self.similarity.item(items.vectors(self, self.item, query.history)))
         first = sequence.first_events(sequence.segments(query))
         return self.gru(x, self.gru.initial(x.shape[0]), first, self.start(query))[1]
 
@@ -82,7 +84,7 @@ class NARM(nn.Module):
 
     def table(self) -> Float[Array, " N D"]:
         """Item vectors."""
-        return self.similarity.item(self.item.table())
+        return self.similarity.item(items.all_vectors(self, self.item))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return inner(self.encode(query), self.similarity.item(self.item(item)))
+        return inner(self.encode(query), self.similarity.item(items.vectors(self, self.item, item)))

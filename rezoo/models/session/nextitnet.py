@@ -14,9 +14,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn import sequence
+from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
-from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.similarity import DOT, Similarity
@@ -35,9 +34,14 @@ class NextItNet(nn.Module):
     similarity: Similarity = DOT
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    item_features: Mapping[str, int | None] = NO_FEATURES
+    id_dropout: float | Array = 0.5
+    """Both as in `nn.items`."""
 
     def setup(self) -> None:
-        self.item, self.output = Embed(self.num_items, self.dim), Embed(self.num_items, self.dim)
+        self.item, self.output = (
+            items.table(self.num_items, self.dim, self.item_features, self.id_dropout) for _ in range(2)
+        )
         self.blocks = [Residual(dilation, self.kernel) for dilation in self.dilations]
         self.drop = Dropout(self.dropout)
         if self.user_features:
@@ -46,7 +50,7 @@ class NextItNet(nn.Module):
     def prefixes(self, query: Query) -> Float[Array, " B L D"]:
         """E_t after every event."""
         segment = sequence.segments(query)
-        x = self.drop(self.similarity.item(self.item(query.history)))
+        x = self.drop(self.similarity.item(items.vectors(self, self.item, query.history)))
         if self.user_features:
             x = x + jnp.broadcast_to(self.profile(query)[0], x.shape)
         for block in self.blocks:
@@ -60,10 +64,10 @@ class NextItNet(nn.Module):
 
     def table(self) -> Float[Array, " N D"]:
         """Output item vectors."""
-        return self.similarity.item(self.output.table())
+        return self.similarity.item(items.all_vectors(self, self.output))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return inner(self.encode(query), self.similarity.item(self.output(item)))
+        return inner(self.encode(query), self.similarity.item(items.vectors(self, self.output, item)))
 
 
 class Residual(nn.Module):

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.nn import sequence
+from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
@@ -36,9 +36,12 @@ class SASRec(nn.Module):
     similarity: Similarity = DOT
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    item_features: Mapping[str, int | None] = NO_FEATURES
+    id_dropout: float | Array = 0.5
+    """Both as in `nn.items`."""
 
     def setup(self) -> None:
-        self.item = Embed(self.num_items, self.dim)
+        self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
         self.position = Embed(self.max_length, self.dim)
         self.blocks = [Block(self.num_heads, self.dropout) for _ in range(self.num_blocks)]
         self.norm = nn.LayerNorm()
@@ -54,7 +57,7 @@ class SASRec(nn.Module):
         """F_t after every event, and that of an empty session with this user."""
         segment = sequence.segments(query)
         place = jnp.minimum(sequence.positions(segment), self.max_length - 1)
-        x = self.similarity.item(self.item(query.history)) * self.dim**0.5
+        x = self.similarity.item(items.vectors(self, self.item, query.history)) * self.dim**0.5
         x = self.drop(x + self.position(place))
         mask, known = sequence.past(segment), None
         if self.user_features:
@@ -73,10 +76,10 @@ class SASRec(nn.Module):
 
     def table(self) -> Float[Array, " N D"]:
         """Item vectors."""
-        return self.similarity.item(self.item.table())
+        return self.similarity.item(items.all_vectors(self, self.item))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return inner(self.encode(query), self.similarity.item(self.item(item)))
+        return inner(self.encode(query), self.similarity.item(items.vectors(self, self.item, item)))
 
 
 class Block(nn.Module):

@@ -17,9 +17,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.nn import sequence
+from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
-from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile, with_slots
 from rezoo.nn.similarity import DOT, Similarity
@@ -36,9 +35,12 @@ class STAMP(nn.Module):
     similarity: Similarity = DOT
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    item_features: Mapping[str, int | None] = NO_FEATURES
+    id_dropout: float | Array = 0.5
+    """Both as in `nn.items`."""
 
     def setup(self) -> None:
-        self.item = Embed(self.num_items, self.dim)
+        self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
         self.of_event = nn.Dense(self.dim, use_bias=False)
         self.of_last = nn.Dense(self.dim, use_bias=False)
         self.of_mean = nn.Dense(self.dim)
@@ -50,7 +52,7 @@ class STAMP(nn.Module):
 
     def events(self, query: Query) -> Float[Array, " B L D"]:
         """x_j of every event."""
-        return self.drop(self.similarity.item(self.item(query.history)))
+        return self.drop(self.similarity.item(items.vectors(self, self.item, query.history)))
 
     def attend(
         self, last: Float[Array, " B Q D"], events: Float[Array, " B L D"], mask: Bool[Array, " B Q L"]
@@ -85,7 +87,7 @@ class STAMP(nn.Module):
 
     def table(self) -> Float[Array, " N D"]:
         """Item vectors."""
-        return self.similarity.item(self.item.table())
+        return self.similarity.item(items.all_vectors(self, self.item))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return inner(self.encode(query), self.similarity.item(self.item(item)))
+        return inner(self.encode(query), self.similarity.item(items.vectors(self, self.item, item)))

@@ -1,0 +1,53 @@
+"""The items of a session model: known by their ids alone, or by their features too, so that new ones are.
+
+A model makes its tables of items by `table`, and looks them up by `vectors` and `all_vectors`. With
+features a vector is `nn.features.Entity`'s: an id's embedding plus those of its features, which stand in
+the collection `catalogue`. A longer catalogue is then read and ranked as it is; without features an
+item that came after training is the unknown.
+"""
+
+from collections.abc import Callable, Mapping
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rezoo.nn.embedding import NORMAL, Embed
+from rezoo.nn.features import Entity, catalogue_rows, item_columns
+
+Items = Embed | Entity
+"""A table of items."""
+
+
+def table(
+    num_items: int,
+    dim: int,
+    features: Mapping[str, int | None],
+    drop: float | Array,
+    init: Callable[..., Array] = NORMAL,
+) -> Items:
+    """A row for each item.
+
+    Args:
+      num_items: rows of the ids' table, 0 included.
+      dim: width of the vectors.
+      features: rows of each categorical feature's table, None for a number.
+      drop: how often an id is not told in training, where there are features.
+      init: of the ids' table, where there are none.
+    """
+    return Entity(num_items, features, dim, drop) if features else Embed(num_items, dim, init)
+
+
+def vectors(model: nn.Module, items: Items, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+    """The vector of each item; `model` is who holds the collection `catalogue`."""
+    if isinstance(items, Entity):
+        return items(ids, item_columns(ids, model.variables.get("catalogue", {})))
+    return items(ids)
+
+
+def all_vectors(model: nn.Module, items: Items) -> Float[Array, " N D"]:
+    """Those of the whole catalogue."""
+    if isinstance(items, Entity):
+        count = catalogue_rows(model.variables, items.size)
+        return vectors(model, items, jnp.arange(count, dtype=jnp.int32))
+    return items.table()
