@@ -5,10 +5,11 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from helpers import apply, init, noisy, score_all
 
-from rezoo import losses
+from rezoo import losses, objectives, training
 from rezoo.data.sessions import Sessions
 from rezoo.models import (
     CFGAN,
@@ -48,7 +49,7 @@ from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
 from rezoo.models.session import neighbours
 from rezoo.nn.recurrent import GRU, LSTM
-from rezoo.types import Query
+from rezoo.types import Batch, Query
 
 
 def query(history, user=None):
@@ -571,6 +572,28 @@ def test_caser_sees_its_window_alone_and_the_user():
     np.testing.assert_array_equal(before, last([[7, 8, 3, 4, 5]], 1))
     assert np.abs(before - last([[1, 2, 7, 4, 5]], 1)).max() > 1e-5
     assert np.abs(before - last([[1, 2, 3, 4, 5]], 2)).max() > 1e-5
+
+
+@pytest.mark.parametrize("kind", [GRU4Rec, NARM, STAMP, SASRec, Caser, NextItNet])
+def test_a_new_item_is_ranked_among_those_that_it_is_like(kind):
+    """Sessions stay with one sort of item; item 9 comes after training and is of sort 2, as 2, 5, 8 are."""
+    rng = np.random.default_rng(0)
+    sort = jnp.array([0, 1, 2, 3, 1, 2, 3, 1, 2], jnp.int32)
+    history = np.array([rng.choice([[1, 4, 7], [2, 5, 8], [3, 6, 6]][n % 3], 6) for n in range(60)], np.int32)
+    rows = Batch(
+        query(history[:, :5]), jnp.asarray(history[:, 1:]), jnp.ones((60, 5)), jnp.ones((60, 5), bool)
+    )
+    model, optimizer = kind(9, 8, item_features={"sort": 4}), optax.adam(0.03)
+    state = training.init_state(
+        jax.random.key(0), model, optimizer, rows, constants={"catalogue": {"sort": sort}}
+    )
+    step = training.make_step(objectives.next_item_softmax(model), optimizer)
+    state, _ = jax.jit(lambda state: training.fit(step, state, rows, num_epochs=15, batch_size=20))(state)
+    grown = {**state.variables, "catalogue": {"sort": jnp.append(sort, 2)}}
+    score = np.asarray(score_all(model, grown, query([[2, 5], [1, 4], [8, 9]])))
+    assert score[0, 9] > score[0, [1, 3, 4, 6, 7]].max()
+    assert score[1, 9] < score[1, [1, 4, 7]].min()
+    assert score[2, [2, 5, 9]].min() > score[2, [1, 3, 4, 6, 7]].max()  # it is read, too
 
 
 PEOPLE = {"age": 4, "income": None}

@@ -54,21 +54,24 @@ def next_item_softmax(model: nn.Module, *, chunk: int | None = None) -> Objectiv
     return objective
 
 
-def next_item_sampled(model: nn.Module, loss: Loss, popularity: Array, num_negatives: int) -> Objective:
+def next_item_sampled(
+    model: nn.Module, loss: Loss, popularity: Array, num_negatives: int, *, corrected: bool = True
+) -> Objective:
     """`next_item` against items drawn once a step and shared by all of its positions.
 
     Negatives are drawn, with replacement, in proportion to `popularity`. Each one's score is lowered
     by the logarithm of how often it is expected among them, ln (n q_i), so that with
     `losses.softmax_cross_entropy` the sum over the sample estimates the sum over the catalogue (Bengio
     and Senécal 2008, https://doi.org/10.1109/TNN.2007.912312). A negative that is the position's own
-    target does not count. To `losses.bpr_max` and `losses.top1_max` a uniform `popularity` takes from
-    all negatives alike.
+    target does not count.
 
     Args:
       model: a `SessionModel`.
       loss: listwise.
       popularity: `[N]`, any unit; q is its share, item 0 left out.
       num_negatives: n.
+      corrected: whether scores are lowered; ranking losses, such as GRU4Rec's `losses.bpr_max` and
+        `losses.top1_max`, want them as they are.
     """
     weight = popularity.at[0].set(0.0)
     log_share = jnp.log(jnp.maximum(weight / weight.sum(), 1e-12))
@@ -85,7 +88,9 @@ def next_item_sampled(model: nn.Module, loss: Loss, popularity: Array, num_negat
         target, where = batch.item.ravel(), batch.where.ravel()
         state = state.reshape(-1, state.shape[-1])
         own = (state * table[target]).sum(-1)
-        other = state @ table[drawn].T - expected[drawn][None]
+        other = state @ table[drawn].T
+        if corrected:
+            other = other - expected[drawn][None]
         score = jnp.concatenate([own[:, None], other], axis=1)
         counts = where[:, None] & jnp.pad(
             drawn[None] != target[:, None], ((0, 0), (1, 0)), constant_values=True

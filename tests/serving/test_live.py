@@ -152,6 +152,29 @@ def test_a_grown_catalogue_is_served_and_open_sessions_survive():
     assert set(ids[0].tolist()) == {7, ITEMS}
 
 
+@pytest.mark.parametrize("kind", [GRU4Rec, NARM])
+def test_a_new_item_is_observed_and_ranked_by_its_features_in_a_session_that_was_open(kind):
+    model = kind(ITEMS, 4, item_features={"sort": 5})
+    sort = jnp.arange(ITEMS, dtype=jnp.int32) % 4
+    asked = who([0], [[1, 2, 0]])
+    rngs = {"params": jax.random.key(0)}
+    _, made = model.apply({"catalogue": {"sort": sort}}, asked, ints(1), rngs=rngs, mutable=["params"])
+    params = noisy(made["params"], 0.3)
+    before = {"params": params, "catalogue": {"sort": sort}}
+    after = {"params": params, "catalogue": {"sort": jnp.append(sort, 4)}}
+    served = live.serve(model, before)
+    sessions = live.observe(model, served, live.start(model, served, 1, length=L), ints(0), ints(7))
+    unheard = live.observe(model, served, sessions, ints(0), ints(ITEMS))
+    jax.tree.map(np.testing.assert_array_equal, unheard, sessions)
+    served = live.serve(model, after)
+    sessions = live.observe(model, served, sessions, ints(0), ints(ITEMS))
+    ids, scores = live.recommend(model, served, sessions, ints(0), K)
+    expected, values = evaluation.recommend(model, after, who([0], [[7, ITEMS]]), K)
+    np.testing.assert_array_equal(ids, expected)
+    np.testing.assert_allclose(scores, values, rtol=1e-4, atol=1e-5)
+    assert ITEMS in ids[0].tolist()
+
+
 def test_bad_input_is_refused_by_name():
     at = desk("GRU4Rec-LSTM-features")
     with pytest.raises(ValueError, match="age, income: give `like`"):

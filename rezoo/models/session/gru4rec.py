@@ -4,8 +4,11 @@ Hidasi, Karatzoglou, Baltrunas, Tikk: Session-based Recommendations with Recurre
 Networks, ICLR 2016, https://arxiv.org/abs/1511.06939, section 3.
 
 Differs from the paper: inputs are embedded; every prefix of a padded session is trained at once
-instead of session-parallel mini-batches (the gradient is that of the whole session); the loss is
-the caller's choice; what is known of the user is where the recurrence starts.
+instead of session-parallel mini-batches, with the same loss (the gradient is that of the whole session,
+where the official code, https://github.com/hidasib/GRU4Rec, cuts it after each event); the loss is the
+caller's choice: BPR-max and TOP1-max, without the official code's ELU on scores, by
+`objectives.next_item_sampled` with `corrected=False`; what drops out is the embeddings and what a layer
+shows, not the state that it carries on; what is known of the user is where the recurrence starts.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +16,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn import items, sequence
@@ -102,3 +106,12 @@ class GRU4Rec(nn.Module):
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         vector, bias = (items.vectors(self, rows, item) for rows in (self.scored(), self.bias))
         return inner(self.encode(query), with_columns(vector, bias))
+
+
+def adagrad(
+    learning_rate: optax.ScalarOrSchedule, momentum: float = 0.0, eps: float = 1e-6
+) -> optax.GradientTransformation:
+    """The official code's optimizer: G ← G + g², m ← μ m - η g / √(G + ε), θ ← θ + m."""
+    return optax.chain(
+        optax.scale_by_rss(0.0, eps), optax.trace(momentum), optax.scale_by_learning_rate(learning_rate)
+    )
