@@ -4,13 +4,22 @@
 
 Validation and test are the official files. The official training file is not to be had: its
 positives are, and its negatives were drawn again by the rule of the official ones. Embeddings are 10
-wide, batches 2,048, networks 300-300; Adam's rate falls to 0 along a cosine. For every model the same
-few pairs of a rate and of λ, half the weight of all squared embeddings, are tried with one seed and the
-best by AUC on the validation part is kept; every seed's epoch with the best such AUC is tested once.
-"Published" is BARS'. A penalty of whole tables pulls rare rows down to nothing, which is better here than
-one that counts a row as often as it is looked up: networks like λ = 0.02, shallow models 1e-5 and a
-high rate. DeepFM and WideDeep reach .985 and log loss .149, DCNv2 .984 and .152, FM .973, AFM .971; NFM
-stays at .978. Fits take 3 (FM) to 90 seconds (AutoInt) on one CPU core, all of it 25 minutes.
+wide, batches 4,096, networks 300-300 with a dropout of .3; Adam's rate falls to 0 along a cosine over 20
+epochs. For every model the same four pairs of a rate and of λ, half the weight of all squared embeddings,
+are tried with one seed and the best by AUC on the validation part is kept; every seed's epoch with the best
+such AUC is tested once. WideDeep has no crosses, AutoInt a network beside it (AutoInt+).
+
+"Published" is BARS', https://github.com/reczoo/BARS (frappe_x1). A penalty of whole tables pulls rare rows
+down to nothing, which is better here than one that counts a row as often as it is looked up: networks like
+λ = 0.01 to 0.04, shallow models 1e-5 and a high rate.
+
+NFM has one layer, as in its paper: with two it has .978 of the test part and validates at .981 instead of
+.983. DCNv2 wants more dropout: of .2, .3 and .4 the last is best on the validation part by AUC less log loss;
+its test part was seen with each of them (.9845 / .153, .9842 / .152, and the table's).
+
+AUC / log loss, five seeds (published in brackets), and seconds of a fit on one CPU core:
+
+FIGURES
 """
 
 import json
@@ -197,19 +206,24 @@ def synthetic(rows: int = 3000) -> Data:
     return Data(train, valid, test, sizes, {}, "synthetic", "thirds")
 
 
+def bars(auc: float, logloss: float) -> dict[str, float]:
+    """What BARS has for a model."""
+    return {"auc": auc, "logloss": logloss}
+
+
 def zoo(sizes: dict[str, int], dim: int, widths: tuple[int, ...], dropout: float) -> list[Entry]:
     """Every model at one width of embeddings and one network."""
     net: dict[str, Any] = {"widths": widths, "dropout": dropout, "batch_norm": True}
     return [
-        Entry("LR", FM(sizes, 0)),
-        Entry("FM", FM(sizes, dim), {"auc": 0.967}),
-        Entry("NFM", NFM(sizes, dim, **net), {"auc": 0.980}),
-        Entry("DeepFM", DeepFM(sizes, dim, **net), {"auc": 0.984}),
-        Entry("WideDeep", WideDeep(sizes, dim=dim, **net), {"auc": 0.984, "logloss": 0.150}),
-        Entry("DCNv2", DCNv2(sizes, dim, 3, **net), {"auc": 0.9845, "logloss": 0.150}),
-        Entry("AFM", AFM(sizes, dim, 16), {"auc": 0.970, "logloss": 0.226}),
-        Entry("AutoInt", AutoInt(sizes, dim, 2, 2, 16, **net)),
-        Entry("DNN", DNN(sizes, dim, **net)),
+        Entry("LR", FM(sizes, 0), bars(0.9356, 0.3076)),
+        Entry("FM", FM(sizes, dim), bars(0.9671, 0.2065)),
+        Entry("NFM", NFM(sizes, dim, **net), bars(0.9804, 0.2058)),
+        Entry("DeepFM", DeepFM(sizes, dim, **net), bars(0.9842, 0.1482)),
+        Entry("WideDeep", WideDeep(sizes, dim=dim, **net), bars(0.9841, 0.1490)),
+        Entry("DCNv2", DCNv2(sizes, dim, 3, **net), bars(0.9845, 0.1491)),
+        Entry("AFM", AFM(sizes, dim, 16), bars(0.9697, 0.2264)),
+        Entry("AutoInt", AutoInt(sizes, dim, 2, 2, 16, **net), bars(0.9848, 0.1490)),
+        Entry("DNN", DNN(sizes, dim, **net), bars(0.9833, 0.1622)),
     ]
 
 

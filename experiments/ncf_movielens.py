@@ -111,8 +111,8 @@ class Settings(NamedTuple):
     neighbours: int = 100
     shrink: float = 50.0
     ease_l2: float = 1000.0
-    ials_dim: int = 192
-    ials_weights: ials.Weights = ials.Weights(1.0, 0.003, 1.0)
+    ials_dim: int = 128
+    ials_weights: ials.Weights = ials.Weights(0.3, 0.006, 1.0)
     ials_epochs: int = 16
     dim: int = 256
     negatives: float = 8.0
