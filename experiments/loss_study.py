@@ -35,7 +35,7 @@ What came out, five seeds; 6 minutes for the shop and 19 for ML-1M on one core b
 
 The sampled softmax with log Q is best or as good as the best everywhere but in the shop's auc; it is also
 the only one whose unrated items are drawn by popularity, and so harder to tell from rated ones. Among those
-that see uniform ones the order of pairs is ahead: `bpr` in auc, `top1` in what is high up in the list. Losses
+that see uniform ones the order of pairs is ahead: `bpr` in auc, `top1` in mrr. Losses
 of relevance, made for lists that somebody has ranked before, stay behind, at a temperature of 0.1 as at 1;
 `approx mrr` is behind popularity.
 """

@@ -11,8 +11,7 @@ killed goes on when started again.
 
 RMSE on the test part, 5 seeds: tuned 0.923, by hand 0.922, biases alone 0.960; the search and the last
 fits take 3 minutes on 2 busy CPU cores. Over users the tuned model is far ahead of the biases
-(p < 0.001) and as good as the one set by hand (p = 0.4): the search found with 600 epochs what had
-been found by hand.
+(p < 0.001) and as good as the one set by hand (p = 0.4); over seeds its RMSE is 0.0010 higher (p = 0.001).
 """
 
 import math
