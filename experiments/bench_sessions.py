@@ -24,7 +24,6 @@ take 15 minutes (`--models GRU4Rec NARM STAMP SASRec`); Caser beside RecBole's t
 GRU4Rec, NARM and STAMP are at 5.9, 7.4 and 11 times RecBole on Diginetica, GRU4Rec at 1.9 times torch.
 """
 
-import resource
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -184,8 +183,6 @@ def main(flags: BenchFlags, results: Results) -> None:
                     else:
                         contenders[peer] = stack.enter_context(process)
                 contest(results, name, log.name, size, contenders, peers, rounds, "prefixes_per_s")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    results.add("all of the above", "in one process", "rezoo", "peak_rss_mib", peak, seconds=0.0)
     results.finish()
 
 

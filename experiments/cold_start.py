@@ -1,14 +1,18 @@
 """New users and new items, known by their features alone: MovieLens-1M and the simulated shop.
 
     python experiments/cold_start.py --data-dir FOLDER        # holds ml-1m.zip
+    python experiments/cold_start.py --data-dir FOLDER --data ml-1m --models FeatureMF
 
-A fifth of the users and a fifth of the items are cold: training sees the pairs of the others only.
-Every rating counts as a positive. Three settings, each over 1,000 users drawn at random at most:
+Users and items are divided into fifths at random, and in each of five divisions one fifth of both is
+cold: training sees the pairs of the others only. Every rating counts as a positive. Three settings:
 
     cold users    the warm items that a new user took, ranked among all warm items
     cold items    the new items that a known user took, among the new items; and among the whole
                   catalogue, without what the user took in training
     both          the new items that a new user took, among the new items
+
+Each user and item is new in one division. Known users are asked in one of their four, so that in every
+setting everybody counts once, and a row is over the users of all divisions.
 
 Users are known by age, gender and occupation (the shop: age, gender), items by genres and year (the
 shop: category, price). `Popularity` has no counts for new items: they tie and have the middle rank
@@ -17,12 +21,13 @@ of the warm items most like them. `FeatureKNN` takes neighbours by features for 
 The oracle knows how the shop works, the taste of new shoppers and the appeal of new products included.
 
 FeatureMF is trained by the softmax over all warm items, each user counting alike, FeatureNeuMF by BPR.
-Penalty, share of dropped ids, and the baselines' neighbours are chosen on a validation part: the
-training part split again in the same way. The test part is looked at once, by FeatureMF twice: its
-loss was BPR the first time (.476 for the new users of ml-1m). A value is a seed's mean over the
-users; `sem_over_users` is the standard error over users of the mean over seeds, and
-`margin_in_errors` the difference to Popularity in standard errors, those of users and of seeds
-together. No paper's figures: protocols for cold start differ from paper to paper.
+Penalty, share of dropped ids, and the baselines' neighbours are chosen in each division on a validation
+part: the training part divided again in the same way. The test parts are looked at once, but for the
+choice of FeatureMF's loss, after BPR had .476 for 1,000 new users of ml-1m. A value is a seed's mean
+over the users; `sem_over_users` is the standard error over users of the mean over seeds,
+`margin_in_errors` the difference to Popularity and `margin_over_like_items` that to Popularity of like
+items, user by user, in standard errors, those of users and of seeds together. No paper's figures:
+protocols for cold start differ from paper to paper.
 
 ndcg@10, 5 seeds (in brackets `margin_in_errors`):
 
@@ -41,17 +46,20 @@ catalogue new items are still far behind (.010 and .020 for FeatureMF, FeatureKN
 """
 
 import itertools
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import tensorflow_datasets as tfds
-from common import Results, start
+from common import Flags, Results, start
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, sweep, training
 from rezoo.data import features, movielens, shop, shop_builder
@@ -60,6 +68,17 @@ from rezoo.data.packing import padded
 from rezoo.models import FeatureKNN, FeatureMF, FeatureNeuMF, Popularity
 from rezoo.models.baselines import feature_knn, popularity
 from rezoo.types import Batch, Query
+
+
+@dataclass(frozen=True)
+class ColdFlags(Flags):
+    """Flags of this experiment."""
+
+    data: tuple[Literal["shop", "ml-1m"], ...] = ()
+    """Which to measure on; all if none is given."""
+    models: tuple[Literal["FeatureKNN", "FeatureMF", "FeatureNeuMF", "Oracle"], ...] = ()
+    """Which models to measure beside the two of popularity; all if none is given."""
+
 
 Columns = Mapping[str, np.ndarray]
 Scores = Callable[[np.ndarray], jax.Array]
@@ -93,6 +112,8 @@ class Division(NamedTuple):
     user_row: np.ndarray
     item_row: np.ndarray
     """Row of the log's tables by id."""
+    num_asked: int = 0
+    """So many users, the first of the warm ones, are asked about new items."""
 
 
 class Known(NamedTuple):
@@ -113,6 +134,28 @@ class Setting(NamedTuple):
     """`[U T]`, 0 = padding."""
     where: np.ndarray
     """`[U N]`."""
+
+
+class Worlds(NamedTuple):
+    """A division to measure in, and one of its training part to choose settings in."""
+
+    test: Known
+    valid: Known
+    asked: dict[str, Setting]
+    asked_valid: dict[str, Setting]
+
+
+Recipe = Callable[[Worlds], tuple[list[Scores], dict[str, Any]]]
+"""Scores of every seed, and the settings that were chosen."""
+
+
+class Measured(NamedTuple):
+    """A model's figures."""
+
+    values: dict[str, np.ndarray]
+    """By setting and metric, `[S U]`: of every seed and user."""
+    seconds: float
+    chosen: dict[str, Any]
 
 
 class Plan(NamedTuple):
@@ -143,31 +186,35 @@ PLANS = {
 }
 KNN = tuple((k, weight) for k in (20, 100) for weight in (0.3, 1.0, 3.0))
 PROTOCOLS = {
-    "cold users": "cold users, among the warm items",
-    "cold items": "cold items, among the cold items",
-    "cold items, whole": "cold items, among the whole catalogue",
-    "both": "cold users and cold items, among the cold items",
+    "cold users": "cold users, among the warm items, five divisions",
+    "cold items": "cold items, among the cold items, five divisions",
+    "cold items, whole": "cold items, among the whole catalogue, five divisions",
+    "both": "cold users and cold items, among the cold items, five divisions",
 }
 TUNED_FOR = ("cold users", "cold items", "both")
 KEYS = ("ndcg@10", "recall@10")
+BASELINES = ("Popularity", "Popularity of like items")
+PARTS = 5
+"""Of the users and of the items; each is new in one division."""
 
 
-def divide(log: Log, share: float = 0.2, seed: int = 0) -> Division:
-    """Make a share of the users and of the items cold."""
+def divide(log: Log, part: int = 0, seed: int = 0) -> Division:
+    """Make one of `PARTS` parts of the users and of the items cold; of the warm users the next is asked."""
     rng = np.random.default_rng(seed)
 
-    def numbered(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    def numbered(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, int]:
         present = rng.permutation(np.unique(ids))
-        warm = len(present) - round(share * len(present))
+        parts = np.array_split(present, PARTS)
+        parts = parts[part + 1 :] + parts[: part + 1]
         new = np.zeros(ids.max() + 1, np.int32)
-        new[present] = np.arange(1, len(present) + 1)
-        return new[ids], np.concatenate([[0], present]), warm + 1
+        new[np.concatenate(parts)] = np.arange(1, len(present) + 1)
+        return new[ids], np.concatenate([[0], *parts]), len(present) - len(parts[-1]) + 1, len(parts[0])
 
-    user, user_row, num_users = numbered(log.user)
-    item, item_row, num_items = numbered(log.item)
+    user, user_row, num_users, num_asked = numbered(log.user)
+    item, item_row, num_items, _ = numbered(log.item)
     train = (user < num_users) & (item < num_items)
     pairs = user[train], item[train], user[~train], item[~train]
-    return Division(*pairs, num_users, num_items, user_row, item_row)
+    return Division(*pairs, num_users, num_items, user_row, item_row, num_asked)
 
 
 def training_part(log: Log, parts: Division) -> Log:
@@ -188,27 +235,26 @@ def known(log: Log, parts: Division) -> Known:
     return Known(parts, user_sizes, item_sizes, users, items)
 
 
-def settings(parts: Division, most: int = 1000) -> dict[str, Setting]:
+def settings(parts: Division) -> dict[str, Setting]:
     """The three settings, and the second one in the whole catalogue too."""
     new_user, new_item = parts.test_user >= parts.num_users, parts.test_item >= parts.num_items
+    asked = parts.test_user <= parts.num_asked
     item = np.arange(len(parts.item_row))
     warm, cold = (item > 0) & (item < parts.num_items), item >= parts.num_items
 
     def setting(rows: np.ndarray, where: np.ndarray, hide_seen: bool = False) -> Setting:
-        users = np.random.default_rng(0).permutation(np.unique(parts.test_user[rows]))[:most]
-        users = np.sort(users).astype(np.int32)
-        mine = rows & np.isin(parts.test_user, users)
+        users = np.unique(parts.test_user[rows]).astype(np.int32)
         allowed = np.tile(where, (len(users), 1))
         if hide_seen:
             place = np.searchsorted(users, parts.user)
             seen = users[np.minimum(place, len(users) - 1)] == parts.user
             allowed[place[seen], parts.item[seen]] = False
-        return Setting(users, padded(users, parts.test_user[mine], parts.test_item[mine])[0], allowed)
+        return Setting(users, padded(users, parts.test_user[rows], parts.test_item[rows])[0], allowed)
 
     return {
         "cold users": setting(new_user & ~new_item, warm),
-        "cold items": setting(~new_user & new_item, cold),
-        "cold items, whole": setting(~new_user & new_item, warm | cold, hide_seen=True),
+        "cold items": setting(asked & new_item, cold),
+        "cold items, whole": setting(asked & new_item, warm | cold, hide_seen=True),
         "both": setting(new_user & new_item, cold),
     }
 
@@ -245,10 +291,15 @@ def asking(world: Known, users: np.ndarray) -> Query:
     return Query(jnp.asarray(users, jnp.int32), jnp.zeros((len(users), 0), jnp.int32), columns)
 
 
+def scoring(world: Known, model: Any) -> Callable[[Any], Scores]:
+    """`variables -> scores`, compiled once."""
+    score = jax.jit(partial(evaluation.score_all, model))
+    return lambda variables: lambda users: score(variables, asking(world, users))
+
+
 def scorer(world: Known, model: Any, variables: Any) -> Scores:
     """A fitted model's scores."""
-    score = jax.jit(lambda query: evaluation.score_all(model, variables, query))
-    return lambda users: score(asking(world, users))
+    return scoring(world, model)(variables)
 
 
 class Trainer(NamedTuple):
@@ -295,7 +346,8 @@ class Trainer(NamedTuple):
             done, _ = training.fit(step, state, data, num_epochs=plan.epochs, batch_size=plan.batch_size)
             return {**done.variables, "catalogue": catalogue}
 
-        return lambda key, l2, drop: scorer(self.world, self.model(), fit(key, l2, drop))
+        scores = scoring(self.world, self.model())
+        return lambda key, l2, drop: scores(fit(key, l2, drop))
 
 
 def pairs(world: Known) -> Batch:
@@ -384,77 +436,138 @@ def shop_log(folder: Path, config: shop.ShopConfig) -> Log:
     return Log(user, item, made.shoppers, made.products, *specs, truth)
 
 
-def summary(runs: list[np.ndarray], base: np.ndarray) -> tuple[list[float], dict[str, float]]:
-    """Each seed's mean over the users, and how sure the mean and its distance to `base` are."""
-    values = np.stack(runs)
+def worlds(log: Log, part: int) -> Worlds:
+    """One of the divisions."""
+    test = known(log, divide(log, part))
+    inner = training_part(log, test.parts)
+    valid = known(inner, divide(inner, seed=1))
+    return Worlds(test, valid, settings(test.parts), settings(valid.parts))
+
+
+def best_of(make: Callable[..., Scores], points: tuple[Any, ...]) -> Recipe:
+    """A baseline with the settings that are best on the validation part."""
+
+    def recipe(at: Worlds) -> tuple[list[Scores], dict[str, Any]]:
+        point = max(points, key=lambda p: figure_of_merit(make(at.valid, *p), at.asked_valid))
+        return [make(at.test, *point)], {"settings": str(point)}
+
+    return recipe
+
+
+def trained(name: str, plan: Plan, seeds: int) -> Recipe:
+    """A feature model, likewise."""
+
+    def recipe(at: Worlds) -> tuple[list[Scores], dict[str, Any]]:
+        l2, drop = tuned(Trainer(name, at.valid, plan), at.asked_valid)
+        fit = Trainer(name, at.test, plan).fitter()
+        return [fit(jax.random.key(seed), l2, drop) for seed in range(seeds)], {"l2": l2, "id_dropout": drop}
+
+    return recipe
+
+
+def recipes(log: Log, plans: Mapping[str, Plan], seeds: int) -> dict[str, Recipe]:
+    """Of all models."""
+    found: dict[str, Recipe] = {
+        "Popularity": lambda at: ([popular(at.test)], {}),
+        "Popularity of like items": best_of(popular, ((5,), (20,), (100,))),
+        "FeatureKNN": best_of(neighbours, KNN),
+        **{name: trained(name, plan, seeds) for name, plan in plans.items()},
+    }
+    return found | ({"Oracle": lambda at: ([oracle(log, at.test)], {})} if log.truth else {})
+
+
+def measured(file: Path, recipe: Recipe, at: Callable[[], Worlds]) -> Measured:
+    """What a recipe reaches in a division, kept in a file."""
+    if not file.exists():
+        asked, begun = at().asked, time.monotonic()
+        models, chosen = recipe(at())
+        runs = [{name: per_user(scores, one) for name, one in asked.items()} for scores in models]
+        values = {
+            f"{name} {key}": np.stack([run[name][key] for run in runs]) for name in asked for key in KEYS
+        }
+        about = json.dumps({"seconds": time.monotonic() - begun, "chosen": chosen})
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(".unfinished.npz")
+        np.savez(unfinished, about=np.array(about), **values)  # pyright: ignore[reportArgumentType]
+        unfinished.replace(file)
+    with np.load(file) as kept:
+        values = {name: kept[name] for name in kept.files if name != "about"}
+        return Measured(values, **json.loads(str(kept["about"])))
+
+
+def pooled(divisions: list[Measured]) -> Measured:
+    """The users of all divisions, and the settings chosen in each."""
+    first = divisions[0]
+    values = {name: np.concatenate([one.values[name] for one in divisions], axis=1) for name in first.values}
+    chosen = {name: [one.chosen[name] for one in divisions] for name in first.chosen}
+    return Measured(values, sum(one.seconds for one in divisions), chosen)
+
+
+def margin(values: np.ndarray, base: np.ndarray) -> float | None:
+    """How far the mean of `values` `[S U]` is from that of `base` `[U]`, in standard errors."""
     apart = values.mean(0) - base
     users = float(apart.std(ddof=1) / len(apart) ** 0.5)
     seeds = float(sweep.summarise(values.mean(1)).standard_error) if len(values) > 1 else 0.0
     total = (users**2 + seeds**2) ** 0.5
-    notes = {"sem_over_users": float(values.mean(0).std(ddof=1) / values.shape[1] ** 0.5)}
-    if total:
-        notes["margin_in_errors"] = round(float(apart.mean()) / total, 1)
-    return values.mean(1).tolist(), notes
+    return round(float(apart.mean()) / total, 1) if total else None
 
 
-def compare(results: Results, dataset: str, log: Log, plans: Mapping[str, Plan], seeds: int) -> None:
-    """Tune everything on the validation part, and look at the test part once."""
+def summary(
+    runs: Sequence[np.ndarray], base: np.ndarray, like: np.ndarray | None = None
+) -> tuple[list[float], dict[str, float]]:
+    """Each seed's mean over the users, and how sure the mean and its distances to baselines are."""
+    values = np.stack(runs)
+    notes = {
+        "sem_over_users": float(values.mean(0).std(ddof=1) / values.shape[1] ** 0.5),
+        "margin_in_errors": margin(values, base),
+        "margin_over_like_items": None if like is None else margin(values, like),
+    }
+    return values.mean(1).tolist(), {name: note for name, note in notes.items() if note is not None}
 
-    def is_there(name: str) -> bool:
-        return bool(results.values(name, dataset, PROTOCOLS["both"], KEYS[-1]))
 
-    test = known(log, divide(log))
-    valid_log = training_part(log, test.parts)
-    valid = known(valid_log, divide(valid_log, seed=1))
-    asked, asked_valid = settings(test.parts), settings(valid.parts)
-    print(f"{dataset}: {len(test.parts.user):,} pairs to learn from", flush=True)
-
-    def measure(scores: Scores) -> dict[str, dict[str, np.ndarray]]:
-        return {name: per_user(scores, one) for name, one in asked.items()}
-
-    base = measure(popular(test))
-
-    def row(name: str, make: Callable[[], tuple[list[Any], dict[str, Any]]]) -> None:
-        if is_there(name):
-            return
-        begun = time.monotonic()
-        runs, chosen = make()
-        seconds = (time.monotonic() - begun) / (len(PROTOCOLS) * len(KEYS))
-        for (setting, protocol), key in itertools.product(PROTOCOLS.items(), KEYS):
-            values, notes = summary([run[setting][key] for run in runs], base[setting][key])
-            results.add(name, dataset, protocol, key, values, seconds=seconds, **notes, **chosen)
-
-    def best_of(make: Callable[..., Scores], points: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any]]:
-        point = max(points, key=lambda p: figure_of_merit(make(valid, *p), asked_valid))
-        return [measure(make(test, *point))], {"settings": str(point)}
-
-    def trained(name: str) -> tuple[list[Any], dict[str, Any]]:
-        l2, drop = tuned(Trainer(name, valid, plans[name]), asked_valid)
-        fit = Trainer(name, test, plans[name]).fitter()
-        runs = [measure(fit(jax.random.key(seed), l2, drop)) for seed in range(seeds)]
-        return runs, {"l2": l2, "id_dropout": drop}
-
-    row("Popularity", lambda: ([base], {}))
-    row("Popularity of like items", lambda: best_of(popular, ((5,), (20,), (100,))))
-    row("FeatureKNN", lambda: best_of(neighbours, KNN))
-    for name in ("FeatureMF", "FeatureNeuMF"):
-        row(name, lambda name=name: trained(name))
-    if log.truth:
-        row("Oracle", lambda: ([measure(oracle(log, test))], {}))
+def compare(
+    results: Results, dataset: str, log: Log, makes: Mapping[str, Recipe], divisions: int = PARTS
+) -> None:
+    """Measure every model in every division, and write rows over the users of them all."""
+    found: dict[str, list[Measured]] = {name: [] for name in makes}
+    for part in range(divisions):
+        at = cache(partial(worlds, log, part))
+        for name, make in makes.items():
+            found[name].append(measured(results.out / dataset / f"{name} {part}.npz", make, at))
+            new = found[name][-1].values["cold users ndcg@10"].mean()
+            print(f"{dataset}, division {part + 1}: {name}, new users {new:.4f}", flush=True)
+    whole = {name: pooled(each) for name, each in found.items()}
+    for (name, mine), (setting, protocol), key in itertools.product(whole.items(), PROTOCOLS.items(), KEYS):
+        if results.values(name, dataset, protocol, key):
+            continue
+        runs, base, like = (whole[n].values[f"{setting} {key}"] for n in (name, *BASELINES))
+        values, notes = summary([*runs], base[0], None if name in BASELINES else like[0])
+        seconds = mine.seconds / (len(PROTOCOLS) * len(KEYS))
+        notes |= {"users": runs.shape[1], **mine.chosen}
+        results.add(name, dataset, protocol, key, values, seconds=seconds, **notes)
 
 
 def main() -> None:
-    flags, results = start(__file__, __doc__)
+    flags, results = start(__file__, __doc__, ColdFlags)
     tfds.disable_progress_bar()
+
+    def run(dataset: str, log: Callable[[], Log], seeds: int, divisions: int = PARTS) -> None:
+        if flags.data and dataset not in flags.data:
+            return
+        makes = recipes(whole := log(), PLANS[dataset], seeds)
+        wanted = {*BASELINES, *(flags.models or makes)}
+        compare(results, dataset, whole, {n: m for n, m in makes.items() if n in wanted}, divisions)
+
+    shopping = results.out / "shop"
     if flags.smoke:
         small = shop.ShopConfig(
             shoppers=200, products=60, ratings_per_shopper=12, impressions=10, sessions=10
         )
-        compare(results, "small shop", shop_log(results.out / "shop", small), PLANS["small shop"], 2)
+        run("small shop", lambda: shop_log(shopping, small), 2, divisions=1)
     else:
         whole = shop.ShopConfig(cold_shoppers=0.0, impressions=10, sessions=10)
-        compare(results, "shop", shop_log(results.out / "shop", whole), PLANS["shop"], flags.seeds)
-        compare(results, "ml-1m", movielens_log(flags.data_dir), PLANS["ml-1m"], flags.seeds)
+        run("shop", lambda: shop_log(shopping, whole), flags.seeds)
+        run("ml-1m", lambda: movielens_log(flags.data_dir), flags.seeds)
     results.finish()
 
 

@@ -4,8 +4,10 @@
     python experiments/predict.py RUN_FOLDER USERS.csv --k 10 --out LISTS.csv
 
 RUN_FOLDER is what `rezoo.serving.saved.save` wrote. Columns of the file are the user, the item and,
-for those that training did not know, their features. With --smoke a model is trained on a few
-ratings, saved, and asked by this same program in another process; --out is then a folder.
+for those that training did not know, their features; for models that read a history, also `history`
+(ids such as 20|30, oldest first) and `history_rating`, unless the users' histories were saved with the
+model. With --smoke a model is trained on a few ratings, saved, and asked by this same program in
+another process; --out is then a folder.
 """
 
 import subprocess

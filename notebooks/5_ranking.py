@@ -336,9 +336,7 @@ for (f, g), value in zip(pair_names, np.asarray(weight.mean(axis=0)), strict=Tru
     square[names.index(f), names.index(g)] = square[names.index(g), names.index(f)] = value
 alike = 1 / len(pair_names)
 print(f"AUC {float(of_afm):.3f}; if all {len(pair_names)} pairs were alike, each would have {alike:.3f}")
-figure = explain.draw_attention(square, names, names)
-figure.axes[0].set(xlabel="column", ylabel="column")
-figure
+explain.draw_attention(square, names, names, xlabel="column", ylabel="column")
 
 # %% [markdown]
 # Be careful in reading it. You may find pairs with the price among the dark ones, though price plays no

@@ -68,13 +68,22 @@ def draw_importance(importance: Mapping[str, np.ndarray], *, metric: str = "metr
     return figure
 
 
-def draw_attention(weight: np.ndarray, events: Sequence[str], items: Sequence[str]) -> Any:
+def draw_attention(
+    weight: np.ndarray,
+    events: Sequence[str],
+    items: Sequence[str],
+    *,
+    xlabel: str = "history, oldest first",
+    ylabel: str = "to be ranked",
+) -> Any:
     """The weights `[C L]` of a history's events, for each of C items: darker is more.
 
     Args:
       weight: such as `model.apply(variables, query, item, method="attention")[row]` of DIN.
       events: the history's names, oldest first; padding may be left out.
       items: the candidates' names.
+      xlabel: what `events` are.
+      ylabel: what `items` are.
 
     Raises:
       ValueError: if there are more names than weights, or not one for each item.
@@ -89,7 +98,7 @@ def draw_attention(weight: np.ndarray, events: Sequence[str], items: Sequence[st
     image = axes.imshow(weight[:, : len(events)], cmap="Greys", aspect="auto")
     axes.set_xticks(range(len(events)), events, rotation=60, ha="right")
     axes.set_yticks(range(len(items)), items)
-    axes.set(xlabel="history, oldest first", ylabel="to be ranked")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     figure.colorbar(image, label="weight")
     return figure
 

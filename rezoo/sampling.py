@@ -29,25 +29,26 @@ def uniform(num_items: int) -> Sampler:
     return sample
 
 
-def popularity(count: Float[Array, " N"] | np.ndarray, alpha: float = 0.75) -> Sampler:
+def popularity(count: Float[Array, " N"] | np.ndarray, alpha: float | Array = 0.75) -> Sampler:
     """In proportion to count^α (Mikolov 2013, https://arxiv.org/abs/1310.4546, section 2.2).
 
-    α = 1 is popularity, α = 0 uniform over the items that occur. `count[0]` is taken as 0.
+    α = 1 is popularity, α = 0 uniform over the items that occur. `count[0]` is taken as 0. α may be
+    traced, as in a `sweep.study`; the counts may not.
 
     Raises:
       ValueError: if no item has a count.
     """
-    weight = _weight(count, alpha)
-    cumulative = jnp.asarray(np.cumsum(weight) / weight.sum(), jnp.float32)
-    last = int(np.flatnonzero(weight)[-1])
+    with jax.ensure_compile_time_eval():  # inside jit XLA would fold a long sum, and take its time
+        occurs, log_share = _log_share(count, alpha)
+        cumulative = jnp.cumsum(jnp.exp(log_share))
 
     def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
-        return jnp.minimum(draw(key, cumulative, (item.shape[0], n)), last).astype(jnp.int32)
+        return occurs.at[draw(key, cumulative, (item.shape[0], n))].get(mode="clip")
 
     return sample
 
 
-def log_popularity(count: Float[Array, " N"] | np.ndarray, alpha: float = 0.75) -> Float[Array, " N"]:
+def log_popularity(count: Float[Array, " N"] | np.ndarray, alpha: float | Array = 0.75) -> Float[Array, " N"]:
     """Logarithm of the probability of each item under `popularity`, for a loss that corrects for it.
 
     An item that does not occur is never drawn; it gets the smallest of the others'.
@@ -55,9 +56,9 @@ def log_popularity(count: Float[Array, " N"] | np.ndarray, alpha: float = 0.75) 
     >>> print(jnp.exp(log_popularity(np.array([0.0, 3.0, 1.0, 0.0]), 1.0)).round(2))
     [0.25 0.75 0.25 0.25]
     """
-    weight = _weight(count, alpha)
-    rarest = weight[weight > 0].min()
-    return jnp.asarray(np.log(np.maximum(weight, rarest) / weight.sum()), jnp.float32)
+    with jax.ensure_compile_time_eval():
+        occurs, log_share = _log_share(count, alpha)
+        return jnp.full(len(count), log_share.min()).at[occurs].set(log_share)
 
 
 def in_batch() -> Sampler:
@@ -166,9 +167,13 @@ def excluding(sampler: Sampler, positives: Known, num_items: int, *, redraws: in
     return sample
 
 
-def _weight(count: Float[Array, " N"] | np.ndarray, alpha: float) -> np.ndarray:
-    weight = np.asarray(count, np.float64) ** alpha * (np.asarray(count) > 0)
-    weight[0] = 0
-    if not weight.sum() > 0:
+def _log_share(
+    count: Float[Array, " N"] | np.ndarray, alpha: float | Array
+) -> tuple[Int[Array, " M"], Float[Array, " M"]]:
+    """The items that occur, ascending, and ln (count^α / Σ count^α) of each."""
+    occurs = 1 + np.flatnonzero(np.asarray(count)[1:] > 0)
+    if not len(occurs):
         raise ValueError("no item has a count: give the number of times each item occurs, by item id")
-    return weight
+    known = np.asarray(count, np.float64)[occurs]
+    log_ratio = jnp.asarray(np.log(known / known.max()), jnp.float32)
+    return jnp.asarray(occurs, jnp.int32), jax.nn.log_softmax(alpha * log_ratio)

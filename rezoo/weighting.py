@@ -1,7 +1,7 @@
 """How several tasks' losses become one, and how far their gradients pull apart.
 
-A weighting is given to `objectives.multi_task`. What belongs to one task alone has the task's name
-in front in its module's name (`income_tower`); all other parameters are shared.
+A weighting is given to `objectives.multi_task`. Parameters are shared where the losses of two tasks or
+more have a gradient, whatever the model calls them: in ESMM `purchase` moves the click tower too.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -63,7 +63,7 @@ def gradient_norm(alpha: float | Array = 0.0, initial: Mapping[str, float] | Non
         values: Scalars, batch: Batch, variables: Variables, gradients: Callable[[], dict[str, Any]]
     ) -> Array:
         loss = jnp.stack(list(values.values()))
-        norm = jnp.stack([optax.tree.norm(shared(g, values)) for g in gradients().values()])
+        norm = jnp.stack([optax.tree.norm(gradient) for gradient in shared(gradients()).values()])
         some = norm > 0
         start = jnp.array([(initial or {}).get(task, 1.0) for task in values])
         rate = jnp.where(some, loss / start, 0.0)
@@ -83,20 +83,31 @@ def conflict(
     Below 0, a step for one task is a step against the other (Yu 2020,
     https://arxiv.org/abs/2001.06782, definition 1). 0 where a task has no gradient.
     """
-    gradients = objectives.task_gradients(model, losses, variables, key, batch)
-    flat = {task: _flat(shared(gradient, losses)) for task, gradient in gradients.items()}
+    gradients = shared(objectives.task_gradients(model, losses, variables, key, batch))
+    flat = {task: _flat(gradient) for task, gradient in gradients.items()}
     names = list(flat)
     return {f"cosine {a} {b}": _cosine(flat[a], flat[b]) for i, a in enumerate(names) for b in names[i + 1 :]}
 
 
-def shared(params: Mapping[str, Any], tasks: Collection[str]) -> dict[str, Any]:
-    """The parameters, or their gradients, that belong to no task alone.
+def shared(gradients: Mapping[str, Any]) -> dict[str, Any]:
+    """Each task's gradient, with 0 in the place of the arrays at which no other task has one.
 
-    >>> list(shared({"bottom": 1, "income_tower": 2, "log_variance": 3}, ["income", "married"]))
-    ['bottom']
+    If one task alone has a gradient at all, as where the others have no label in the batch, it keeps all.
+
+    >>> income = {"bottom": jnp.array([1.0, 0.0]), "income_tower": jnp.array([2.0])}
+    >>> married = {"bottom": jnp.array([0.0, 3.0]), "income_tower": jnp.array([0.0])}
+    >>> both = shared({"income": income, "married": married})
+    >>> both["income"]["bottom"].tolist(), both["income"]["income_tower"].tolist()
+    ([1.0, 0.0], [0.0])
     """
-    own = (*(f"{task}_" for task in tasks), "log_variance")
-    return {name: leaf for name, leaf in params.items() if not name.startswith(own)}
+    felt = [jax.tree.map(lambda leaf: (leaf != 0).any(), gradient) for gradient in gradients.values()]
+    some = sum(jnp.stack(jax.tree.leaves(one)).any().astype(jnp.int32) for one in felt)
+    count = jax.tree.map(lambda *tasks: jnp.stack(tasks).sum(), *felt)
+
+    def kept(leaf: Array, count: Array) -> Array:
+        return jnp.where(count >= jnp.minimum(some, 2), leaf, 0.0)
+
+    return {task: jax.tree.map(kept, gradient, count) for task, gradient in gradients.items()}
 
 
 def _flat(tree: Any) -> Float[Array, " P"]:

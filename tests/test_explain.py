@@ -37,8 +37,13 @@ def test_pictures_show_what_they_were_given():
     axes = explain.draw_importance({"b": np.array([0.1, 0.3]), "a": np.array([0.5, 0.5])}).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a"]
     np.testing.assert_allclose([bar.get_width() for bar in axes.patches], [0.2, 0.5])
+    ends = np.array([line[:, 0] for line in axes.collections[0].get_segments()])
+    np.testing.assert_allclose(ends, [[0.1, 0.3], [0.5, 0.5]])  # 0.2 ± (0.02 / 1 / 2)^½
     weight = np.array([[0.5, 0.1, 0.0], [0.2, 0.9, 0.0]])
     axes = explain.draw_attention(weight, ["lamp", "tea"], ["kettle", "cup"]).axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), weight[:, :2])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("history, oldest first", "to be ranked")
+    axes = explain.draw_attention(weight, ["a", "b"], ["a", "b"], xlabel="column", ylabel="row").axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("column", "row")
     with pytest.raises(ValueError, match="1 items and 2 events"):
         explain.draw_attention(weight, ["lamp", "tea"], ["kettle"])

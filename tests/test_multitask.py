@@ -1,5 +1,7 @@
 """Several tasks at once: what each adds to the loss, and how they are weighed."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import optax
 import pytest
 
 from rezoo import evaluation, losses, objectives, training, weighting
-from rezoo.models import MMoE, SharedBottom
+from rezoo.models import ESMM, PLE, MMoE, SharedBottom
 from rezoo.types import Batch, Query, Target
 
 TASKS = ("buys", "stars")
@@ -106,13 +108,80 @@ def test_gradient_norm_gives_every_task_the_same_pull():
     batch, state = batch_of(), state_of()
     key = jax.random.key(1)
     gradients = objectives.task_gradients(MODEL, LOSSES, state.variables, key, batch)
-    norms = [optax.tree.norm(weighting.shared(gradient, TASKS)) for gradient in gradients.values()]
+    norms = [optax.tree.norm(gradient) for gradient in weighting.shared(gradients).values()]
     assert norms[1] > 3 * norms[0]
     _, grad = value_and_grad(objectives.multi_task(MODEL, LOSSES, weighting.gradient_norm()), state, batch)
     weight = np.array([1 / norms[0], 1 / norms[1]])
     weight *= 2 / weight.sum()
     expected = jax.tree.map(lambda a, b: weight[0] * a + weight[1] * b, *gradients.values())
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), grad, expected)
+
+
+def test_gradient_norm_gives_more_to_the_task_that_has_learnt_less():
+    # Two tasks with the losses 1 and 4, from 2 and 4: rates 1/2 and 1, relative to their mean 2/3 and 4/3.
+    gradients = {
+        "buys": {
+            "bottom": jnp.array([3.0, 4.0]),
+            "buys_tower": jnp.array([9.0]),
+            "stars_tower": jnp.zeros(1),
+        },
+        "stars": {"bottom": jnp.array([0.0, 1.0]), "buys_tower": jnp.zeros(1), "stars_tower": jnp.ones(1)},
+    }
+    values = {"buys": jnp.float32(1.0), "stars": jnp.float32(4.0)}
+    for alpha in (0.5, 2.0):
+        weigh = weighting.gradient_norm(alpha, {"buys": 2.0, "stars": 4.0})
+        slope = jax.grad(lambda v, weigh=weigh: weigh(v, batch_of(), {}, lambda: gradients))(values)
+        expected = np.array([(2 / 3) ** alpha / 5, (4 / 3) ** alpha / 1])
+        expected *= 2 / expected.sum()
+        np.testing.assert_allclose([slope["buys"], slope["stars"]], expected, rtol=1e-5)
+
+
+def test_shared_is_what_two_tasks_have_a_gradient_at():
+    one, none = jnp.array([1.0, 0.0]), jnp.zeros(2)
+    gradients = {
+        "click": {"inputs": one, "click_tower": one, "conversion_tower": none},
+        "purchase": {"inputs": 2 * one, "click_tower": 3 * one, "conversion_tower": 4 * one},
+    }
+    found = weighting.shared(gradients)
+    expected = {
+        "click": {"inputs": [1, 0], "click_tower": [1, 0], "conversion_tower": [0, 0]},
+        "purchase": {"inputs": [2, 0], "click_tower": [3, 0], "conversion_tower": [0, 0]},
+    }
+    assert jax.tree.map(lambda leaf: leaf.tolist(), found) == expected
+    without = {**gradients, "click": jax.tree.map(jnp.zeros_like, gradients["click"])}
+    jax.tree.map(np.testing.assert_array_equal, weighting.shared(without), without)
+    diverged = {**gradients, "click": jax.tree.map(lambda leaf: leaf * jnp.nan, gradients["click"])}
+    assert all(np.isnan(leaf).any() for leaf in jax.tree.leaves(weighting.shared(diverged)["click"]))
+
+
+def own_modules(model, tasks):
+    """The names of the modules at which one task alone has a gradient."""
+    batch, key = batch_of(), jax.random.key(0)
+    batch = batch._replace(tasks=dict.fromkeys(tasks, batch.tasks["buys"]))
+    variables = jax.jit(partial(model.init, method="tasks"))(key, batch.query, batch.item)
+    loss = dict.fromkeys(tasks, losses.logistic)
+    gradients = jax.jit(partial(objectives.task_gradients, model, loss))(variables, key, batch)
+    found = weighting.shared(gradients)[tasks[0]]
+    return {name for name, tree in found.items() if not any(np.any(leaf) for leaf in jax.tree.leaves(tree))}
+
+
+@pytest.mark.parametrize(
+    ("model", "tasks", "own"),
+    [
+        (MODEL, TASKS, ["{}_tower"]),
+        (MMoE({"color": 4}, TASKS, 3, 2, (6,), (4,)), TASKS, ["{}_tower", "{}_gate"]),
+        # From the second level on a task hears of the other's experts of the first.
+        (
+            PLE({"color": 4}, TASKS, 3, 2, 1, 1, (6,), (4,)),
+            TASKS,
+            ["{}_tower", "{}_gate_0", "{}_gate_1", "{}_experts_1"],
+        ),
+        (ESMM({"color": 4}, 3, (6,)), ("purchase", "click"), ["conversion_tower"]),
+    ],
+    ids=["SharedBottom", "MMoE", "PLE", "ESMM"],
+)
+def test_what_is_a_tasks_own_in_each_model(model, tasks, own):
+    assert own_modules(model, tasks) == {name.format(task) for name in own for task in tasks}
 
 
 def test_conflict_is_the_cosine_at_the_shared_parameters():

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import log_softmax
 
 from rezoo import losses, metrics, objectives, sampling
-from rezoo.models import MF
+from rezoo.models import DIN, MF
 from rezoo.types import Batch, Query
 
 MODEL = MF(6, 9, 4)
@@ -83,3 +83,40 @@ def test_losses_of_every_kind_reach_the_parameters(loss):
     grad = jax.grad(lambda v: objective(v, jax.random.key(0), BATCH)[0])(variables(BATCH))
     touched = np.asarray(jnp.abs(grad["params"]["user"]["embedding"]).sum(1) > 0)
     np.testing.assert_array_equal(touched, [False, True, True, True, True, False])
+
+
+HISTORY = Batch(
+    Query(jnp.zeros(4, jnp.int32), jnp.array([[3, 3, 0], [5, 1, 3], [2, 0, 0], [4, 4, 4]], jnp.int32), {}),
+    jnp.array([1, 2, 5, 4], jnp.int32),
+    jnp.ones(4),
+    jnp.array([True, True, True, False]),
+)
+
+
+def test_with_counts_each_id_of_a_batch_is_held_once_and_the_less_the_more_often_it_occurs():
+    model, count = DIN({"item": 6, "user": 3}, 3, (4,)), np.array([0, 7, 1, 40, 2, 0])
+    batch = HISTORY._replace(query=HISTORY.query._replace(user=jnp.array([1, 1, 2, 2], jnp.int32)))
+    variables = model.init(jax.random.key(0), batch.query, batch.item)
+    plain = objectives.pointwise(model, losses.logistic)
+    held = objectives.l2(plain, {"item": 0.3, "user": 0.1}, {"item": count})
+
+    def penalty(params):
+        whole = {**variables, "params": params}
+        return held(whole, jax.random.key(1), batch)[0] - plain(whole, jax.random.key(1), batch)[0]
+
+    value, grad = jax.jit(jax.value_and_grad(penalty))(variables["params"])
+    item = np.asarray(variables["params"]["items"]["item"]["embedding"])
+    user = np.asarray(variables["params"]["profile"]["user"]["embedding"])
+    met = [1, 2, 3]  # not 4, which is met in the masked row alone; 5 and padding are said never to occur
+    expected = 0.3 * sum(np.square(item[j]).sum() / count[j] for j in met)
+    expected += 0.1 * (2 * np.square(user[1]).sum() + np.square(user[2]).sum()) / 3
+    np.testing.assert_allclose(value, expected, rtol=1e-3)
+    slope = np.zeros_like(item)
+    slope[met] = 0.3 * 2 * item[met] / count[met, None]
+    np.testing.assert_allclose(grad["items"]["item"]["embedding"], slope, rtol=1e-3, atol=1e-6)
+
+
+def test_counts_of_a_table_that_is_not_looked_up_are_refused():
+    held = objectives.l2(objectives.pointwise(MODEL, losses.squared), 0.1, {"itm": np.ones(9)})
+    with pytest.raises(ValueError, match=r"\['itm'\], which no table.*'item', 'item_bias', 'user'"):
+        held(variables(BATCH), jax.random.key(0), BATCH)

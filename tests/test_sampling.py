@@ -43,6 +43,26 @@ def test_popularity_draws_in_proportion(alpha):
     assert chi_square(draw(sampling.popularity(count, alpha)), share / share.sum()) > 1e-3
 
 
+def test_the_power_may_be_traced():
+    count, alphas = np.array([9, 1, 4, 0, 16, 25]), jnp.array([0.0, 0.75, 1.0])
+
+    def both(alpha):
+        drawn = sampling.popularity(count, alpha)(jax.random.key(0), ask(np.ones(20)), jnp.ones(20, int), 9)
+        return drawn, sampling.log_popularity(count, alpha)
+
+    drawn, log_share = jax.jit(jax.vmap(both))(alphas)
+    for row, alpha in enumerate(alphas.tolist()):
+        alone = both(alpha)
+        np.testing.assert_array_equal(drawn[row], alone[0])
+        np.testing.assert_allclose(log_share[row], alone[1], rtol=1e-6)
+    assert (drawn[0] != drawn[2]).any()
+
+
+def test_what_never_occurs_is_never_drawn_from_a_long_catalogue():
+    count = np.where(np.arange(20_001) % 2, np.arange(20_001), 0)
+    assert (draw(sampling.popularity(count), 2000, 100) % 2 == 1).all()
+
+
 def test_popularity_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no item has a count"):
         sampling.popularity(np.array([5, 0, 0]))

@@ -63,8 +63,17 @@ class Numeric:
     """Of log(1 + x), for prices and counts."""
 
     def fit(self, column: Any) -> Standardised:
-        known, missing = _known(reading.numbers(column, log=self.log))
-        return Standardised(float(known.mean()), float(known.std()) or 1.0, self.log, missing)
+        values = reading.numbers(column, log=self.log)
+        known, missing = _known(values)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = float(known.mean()), float(known.std())
+        if not np.isfinite(deviation):
+            row = np.nanargmax(np.abs(values))
+            raise DataError(
+                f"row {row + 1} is {values[row]}, too large for a mean and a deviation: correct it or "
+                "make it missing (NaN)"
+            )
+        return Standardised(mean, deviation or 1.0, self.log, missing)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,15 @@ class Standardised(NamedTuple):
 
     def transform(self, column: Any) -> np.ndarray:
         values = columns.numbers(column, log=self.log)
-        return np.nan_to_num((values - self.mean) / self.deviation).astype(np.float32)
+        with np.errstate(over="ignore"):
+            scaled = ((values - self.mean) / self.deviation).astype(np.float32)
+        if len(beyond := np.flatnonzero(np.isinf(scaled))):
+            row = beyond[0]
+            raise DataError(
+                f"row {row + 1} is {columns.read(column)[0][row]}, where the mean is {self.mean:g} and the "
+                f"deviation {self.deviation:g}, and overflows float32: correct it, or make it missing (NaN)"
+            )
+        return np.nan_to_num(scaled)
 
 
 class Buckets(NamedTuple):

@@ -1,17 +1,24 @@
 """What is added to a loss: squared rows, or what the model sowed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from flax.traverse_util import flatten_dict
+from jaxtyping import Array, Bool, Float, Shaped
 
+from rezoo.nn.embedding import rows_or_zero
 from rezoo.objectives.forward import mean
 from rezoo.types import Aux, Batch, Objective, Variables
 
 
-def l2(objective: Objective, weight: float | Array | Mapping[str, float | Array]) -> Objective:
+def l2(
+    objective: Objective,
+    weight: float | Array | Mapping[str, float | Array],
+    counts: Mapping[str, Shaped[Array, " N"] | np.ndarray] | None = None,
+) -> Objective:
     """`objective` plus `weight` × the squared rows that the batch looked up, per observation.
 
     This is the regularisation of the matrix factorization papers: λ (|p_u|² + |q_i|² + …) for each
@@ -19,18 +26,35 @@ def l2(objective: Objective, weight: float | Array | Mapping[str, float | Array]
     whether a user's ratings come as pairs or in one row: a user looked up once for a row of n
     ratings counts n times. The rows of a history count once per query.
 
+    A table that has `counts` is held by the mini-batch-aware regularisation of DIN instead (Zhou 2018,
+    https://arxiv.org/abs/1706.06978, equations 4-6): λ Σ_j |w_j|² / n_j over the ids j that the batch
+    looks up, each once, so that frequent rows are held less. It is not divided by the batch's size.
+
     Args:
       objective: any objective whose model looks its embeddings up with `nn.embedding.Embed`.
       weight: λ, or a λ for each table by the name of its module; tables left out have none.
+      counts: n_j, how often each id occurs in all the data, by the name of a table's module. An id
+        whose count is 0 has no penalty: give padding none.
+
+    Raises:
+      ValueError: if there are counts of a table that the model does not look up.
     """
 
     def regularised(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         value, aux = objective(variables, key, batch)
-        size = jnp.maximum(batch.where.sum(), 1)
-        penalty = sum(
-            _weight_of(path, weight) * jnp.vdot(_served(rows, batch.where), jnp.square(rows).sum(-1)) / size
-            for path, rows in jax.tree.leaves_with_path(aux.sown.get("rows", {}))
-        )
+        sown: list[dict[Any, Any]] = [flatten_dict(aux.sown.get(name, {})) for name in ("rows", "row_ids")]
+        rows, ids = sown
+        if unknown := set(counts or {}) - {name for path in rows for name in path[:-1]}:
+            tables = sorted("/".join(path[:-1]) for path in rows)
+            raise ValueError(f"counts for {sorted(unknown)}, which no table is called; there are {tables}")
+        penalty = jnp.zeros(())
+        for path, calls in rows.items():
+            count = next((n for name, n in (counts or {}).items() if name in path), None)
+            if count is None:
+                squares = _each_lookup(calls, batch.where)
+            else:
+                squares = _each_id(calls, ids[*path[:-1], "embedding"], batch.where, count)
+            penalty += _weight_of(path, weight) * squares
         return value + penalty, aux
 
     return regularised
@@ -52,11 +76,29 @@ def penalised(objective: Objective, weight: float | Array) -> Objective:
     return whole
 
 
-def _weight_of(path: tuple[Any, ...], weight: Any) -> Any:
+def _weight_of(path: tuple[str, ...], weight: Any) -> Any:
     if not isinstance(weight, Mapping):
         return weight
-    names = [getattr(entry, "key", None) for entry in path]
-    return sum(value for name, value in weight.items() if name in names)
+    return sum(value for name, value in weight.items() if name in path)
+
+
+def _each_lookup(calls: Sequence[Array], where: Bool[Array, " B *C"]) -> Float[Array, ""]:
+    """The squares of all rows looked up, in one call or several, per observation."""
+    squares = [jnp.vdot(_served(rows, where), jnp.square(rows).sum(-1)) for rows in calls]
+    return jnp.stack(squares).sum() / jnp.maximum(where.sum(), 1)
+
+
+def _each_id(
+    calls: Sequence[Array], ids: Sequence[Array], where: Bool[Array, " B *C"], count: Array | np.ndarray
+) -> Float[Array, ""]:
+    """Σ_j |w_j|² / n_j over the ids of all calls, each once: its lookups share it."""
+    square = jnp.concatenate([jnp.square(rows).sum(-1).ravel() for rows in calls])
+    real = jnp.concatenate([(_served(rows, where) > 0).ravel() for rows in calls])
+    flat = jnp.concatenate([one.ravel() for one in ids])
+    lookups = jnp.zeros(len(count)).at[flat].add(real)
+    parts = rows_or_zero(lookups * jnp.asarray(count), flat)
+    held = real & (parts > 0)
+    return (jnp.where(held, square, 0.0) / jnp.where(held, parts, 1.0)).sum()
 
 
 def _served(rows: Float[Array, " B *S D"], where: Bool[Array, " B *C"]) -> Float[Array, " B *S"]:

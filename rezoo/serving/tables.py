@@ -1,4 +1,8 @@
-"""Questions and answers as tables: CSV, Parquet and what else `rezoo.data.files` reads."""
+"""Questions and answers as tables: CSV, Parquet and what else `rezoo.data.files` reads.
+
+For models that read a history, a column `history` holds the raw ids of each row's past, oldest first,
+and a column `history_rating` their ratings: lists, or texts such as 20|30.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +12,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from rezoo.data import columns as reading
 from rezoo.data import files
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import ALIASES, KNOWN
 from rezoo.serving.answers import predict, recommend
-from rezoo.serving.saved import Saved
+from rezoo.serving.saved import Saved, reads_history
 
 Columns = dict[str, np.ndarray]
 
@@ -31,7 +36,8 @@ def predict_table(saved: Saved, table: Any, *, user: str | None = None, item: st
     """
     columns = files.read_table(table)
     who, what = (_named(columns, role, name) for role, name in (("user", user), ("item", item)))
-    return columns | {"prediction": predict(saved, columns[who], columns[what], columns)}
+    stars = predict(saved, columns[who], columns[what], columns, **_past(saved, columns))
+    return columns | {"prediction": stars}
 
 
 def recommend_table(saved: Saved, table: Any, k: int = 10, *, user: str | None = None) -> Columns:
@@ -39,7 +45,8 @@ def recommend_table(saved: Saved, table: Any, k: int = 10, *, user: str | None =
     columns = files.read_table(table)
     users = columns[_named(columns, "user", user)]
     rows = np.sort(np.unique(users, return_index=True)[1])
-    return recommend(saved, users[rows], k, {name: column[rows] for name, column in columns.items()})
+    columns = {name: column[rows] for name, column in columns.items()}
+    return recommend(saved, users[rows], k, columns, **_past(saved, columns))
 
 
 def write(columns: Columns, file: str | Path) -> None:
@@ -47,8 +54,35 @@ def write(columns: Columns, file: str | Path) -> None:
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
     if Path(file).suffix in (".parquet", ".pq"):
         pyarrow.parquet.write_table(table, file)
-    else:
-        pyarrow.csv.write_csv(table, file)
+        return
+    for at, field in enumerate(table.schema):
+        if pa.types.is_list(field.type):
+            texts = ["|".join(map(str, row or [])) for row in table[field.name].to_pylist()]
+            table = table.set_column(at, field.name, pa.array(texts))
+    pyarrow.csv.write_csv(table, file)
+
+
+def _past(saved: Saved, columns: Columns) -> dict[str, list[list[Any]]]:
+    """The histories of the rows and their ratings, as `predict` and `recommend` take them."""
+    if "history" not in columns or not reads_history(saved):
+        return {}
+    past = {"histories": _lists(columns["history"])}
+    if "history_rating" in columns:
+        past["ratings"] = [_numbers(row) for row in _lists(columns["history_rating"])]
+    return past
+
+
+def _lists(column: np.ndarray) -> list[list[Any]]:
+    """Each row's values; a column of numbers has one or none in each."""
+    rows = [[value] for value in column.tolist()] if column.dtype.kind in "iuf" else column
+    return reading.lists(rows, "|")
+
+
+def _numbers(row: list[Any]) -> list[float]:
+    try:
+        return [float(value) for value in row]
+    except ValueError as error:
+        raise DataError(f"history_rating: {error}; give numbers, such as 5|3.5") from error
 
 
 def _named(columns: Columns, role: str, name: str | None) -> str:

@@ -1,7 +1,13 @@
 import gzip
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
+
+import census_multitask
 
 from rezoo.data import census
 from rezoo.data.errors import DataError
@@ -89,3 +95,17 @@ def test_a_label_among_the_features_is_refused_by_name(column):
 def test_honest_features_pass():
     features = {"age": np.array([1, 1, 2, 2, 3, 3]), "id": np.arange(6), "genres": np.zeros((6, 2))}
     refuse_labels(features, {"never_married": MARRIED, "constant": np.ones(6)}, census.SOURCES)
+
+
+@pytest.mark.parametrize("tasks", census_multitask.GROUPS.values(), ids=census_multitask.GROUPS)
+def test_the_experiment_keeps_its_tasks_labels_from_the_features(tasks):
+    table = census_multitask.made_up(300)
+    data = census_multitask.prepare(table, tasks, census_multitask.SPECS)
+    labels = {"income_50k", *(census.SOURCES[task] for task in tasks)}
+    for part in (data.train, data.valid, data.test):
+        features = {name: np.asarray(column) for name, column in part.query.features.items()}
+        assert set(part.tasks) == set(tasks) and set(features) == set(census_multitask.SPECS) - labels
+        refuse_labels(features, {task: np.asarray(target.label) for task, target in part.tasks.items()})
+    whole = census.labels(table.train)
+    for task, target in data.train.tasks.items():
+        np.testing.assert_array_equal(target.label, whole[task])

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import zlib
@@ -82,6 +83,18 @@ def test_constant_and_logarithm():
     np.testing.assert_allclose(fitted.transform([0, np.e - 1, None]), [-1, 0, 0], atol=1e-6)
     with pytest.raises(DataError, match=r"row 2 is -1\.0.*logarithm"):
         Numeric(log=True).fit([1, -1])
+
+
+def test_numbers_that_overflow_are_named():
+    fitted = features.fit(
+        {"price": Numeric(), "log": Numeric(log=True)}, {"price": [1.0, 3], "log": [0.0, 1]}
+    )
+    far = fitted.transform({"price": [1e30, None], "log": [1e300, None]})
+    np.testing.assert_allclose(far["price"], [1e30, 0], rtol=1e-6)
+    assert np.isfinite(far["log"]).all()
+    for beyond in (1e300, -1e39):
+        with pytest.raises(DataError, match=rf"column 'price': row 2 is {re.escape(str(beyond))}.* float32"):
+            fitted.transform({"price": [2.0, beyond], "log": [0.0, 0.0]})
 
 
 @settings(every, max_examples=30)
@@ -231,6 +244,8 @@ def test_only_training_rows_are_known():
     [
         (Numeric(), ["a", "b"], "is text, such as 'a'"),
         (Numeric(), [1.0, np.inf], "row 2 is inf"),
+        (Numeric(), [1.0, 1e308, -1e308, None], r"row 2 is 1e\+308, too large"),
+        (Numeric(), [1e308, 1e308], r"row 1 is 1e\+308, too large"),
         (Numeric(), [None, np.nan], "missing"),
         (Quantile(), ["", None], "missing"),
         (Categorical(), [1, "a"], "mixes values of int, str"),

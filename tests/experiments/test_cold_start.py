@@ -47,6 +47,39 @@ def test_each_setting_asks_about_what_its_name_says():
         assert whole.where[row, parts.num_items :].all()
 
 
+def test_everybody_is_asked_once_in_every_setting():
+    whole = log()
+    asked = {name: [] for name in cold_start.PROTOCOLS}
+    new_items = []
+    for part in range(cold_start.PARTS):
+        parts = cold_start.divide(whole, part)
+        new_items += [*parts.item_row[parts.num_items :]]
+        for name, one in cold_start.settings(parts).items():
+            asked[name] += [*parts.user_row[one.users]]
+    assert sorted(new_items) == sorted(set(whole.item))
+    for users in asked.values():
+        assert sorted(users) == sorted(set(whole.user))
+
+
+def test_margins_are_over_the_users_of_all_divisions():
+    rng = np.random.default_rng(0)
+    base, values = rng.normal(size=40), rng.normal(1.0, 1.0, (3, 40))
+    each = [
+        cold_start.Measured({"a": part}, 1.0, {"l2": at})
+        for at, part in enumerate(np.array_split(values, 2, axis=1))
+    ]
+    mine = cold_start.pooled(each)
+    assert mine.seconds == 2.0 and mine.chosen == {"l2": [0, 1]}
+    np.testing.assert_array_equal(mine.values["a"], values)
+    means, notes = cold_start.summary([*mine.values["a"]], base, base + 1.0)
+    apart = values.mean(0) - base
+    error = np.hypot(apart.std(ddof=1) / 40**0.5, values.mean(1).std(ddof=1) / 3**0.5)
+    np.testing.assert_allclose(means, values.mean(1))
+    assert notes["margin_in_errors"] == round(apart.mean() / error, 1)
+    assert notes["margin_over_like_items"] == round((apart.mean() - 1.0) / error, 1)
+    assert "margin_in_errors" not in cold_start.summary([base], base)[1]
+
+
 def test_ranks_within_ten_are_those_among_all():
     rng = np.random.default_rng(0)
     score = jnp.asarray(rng.integers(0, 9, (50, 80)), jnp.float32)  # many ties

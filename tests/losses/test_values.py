@@ -148,11 +148,15 @@ def test_rax_has_the_same_losses():
     for row in range(len(score)):
         s, y, w = score[row], label[row], where[row]
         every = dict(scores=s, where=w, reduce_fn=jnp.sum)
-        given = every | dict(labels=y)
+        given, yes = every | dict(labels=y), (y > 0).astype(jnp.float32)
         pairs = max(int(((y[:, None] > y[None]) & w[:, None] & w[None]).sum()), 1)
         some = float((w & (y > 0)).any())
         found_and_expected = {
             "squared": (losses.squared(s, y, where=w).sum(), rax.pointwise_mse_loss(**given)),
+            "logistic": (
+                losses.logistic(s, yes, where=w).sum(),
+                rax.pointwise_sigmoid_loss(**every, labels=yes),
+            ),
             "softmax": (losses.softmax_cross_entropy(s, y, where=w), rax.softmax_loss(**given)),
             "bpr": (losses.bpr(s, y, where=w) * pairs, rax.pairwise_logistic_loss(**given)),
             "hinge": (losses.hinge(s, y, where=w) * pairs, rax.pairwise_hinge_loss(**given)),

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from rezoo.data import clean, features, files
@@ -17,7 +18,24 @@ from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import from_columns
 from rezoo.data.scale import Scale
-from rezoo.models import MF, BiasedMF, FeatureMF, GRU4Rec, NeuMF, Popularity
+from rezoo.models import (
+    EASE,
+    FM,
+    IALS,
+    MF,
+    NFM,
+    BiasedMF,
+    DeepFM,
+    FeatureMF,
+    GRU4Rec,
+    ItemKNN,
+    MultVAE,
+    NeuMF,
+    Popularity,
+    UAutoRec,
+    WideDeep,
+)
+from rezoo.models.factorization import ease, ials, item_knn
 from rezoo.nn.recurrent import LSTM
 from rezoo.serving import answers, describe, saved, tables
 from rezoo.serving.saved import Saved
@@ -50,6 +68,25 @@ def with_features() -> Saved:
 def without() -> Saved:
     model = BiasedMF(4, 5, 3, mean=3.5)
     return Saved(model, ask(model), USERS, ITEMS, clip=(1.0, 5.0))
+
+
+PAST = np.array([[0, 0, 0], [1, 2, 0], [3, 4, 2], [0, 0, 0]])
+PAIRS = np.nonzero(PAST)[0], PAST[PAST > 0]
+STARS = np.array([[0.0, 0, 0], [5, 1, 0], [2, 4, 3], [0, 0, 0]])
+
+
+def with_past(model=None, **fields) -> Saved:
+    model = model or MultVAE(5, 3, 2)
+    return Saved(model, ask(model), USERS, ITEMS, **{"history": PAST, **fields})
+
+
+def with_hour(kind=FM, **sizes) -> Saved:
+    hours = features.fit({"hour": features.Categorical()}, {"hour": ["noon", "night"]})
+    model = kind({"user": 4, "item": 5, **hours.sizes, **sizes})
+    query = Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 1), jnp.int32), {"hour": jnp.zeros(1, jnp.int32)})
+    variables = model.init(jax.random.key(0), query, jnp.ones(1, jnp.int32))
+    params = jax.tree.map(lambda x: jax.random.normal(jax.random.key(x.size), x.shape), variables["params"])
+    return Saved(model, {**variables, "params": params}, USERS, ITEMS, context_features=hours)
 
 
 def test_another_process_answers_the_same_without_the_training_data(tmp_path):
@@ -135,6 +172,171 @@ def test_a_session_model_is_asked_with_raw_histories(tmp_path):
     assert two[0] != two[1]
     with pytest.raises(DataError, match="2 users and 1 lists"):
         answers.predict(back, ["?", "?"], [10, 10], histories=[[20]])
+
+
+def test_known_users_are_asked_with_the_history_that_was_saved(tmp_path):
+    saved.save(tmp_path / "run", with_past())
+    back = saved.load(tmp_path / "run")
+    np.testing.assert_array_equal(back.history, PAST)
+    asked = ["bob", "ann", "eve", "?"], [10, 40, 20, 20]
+    given = answers.predict(back, *asked, histories=[[30, 40, 20], [10, 20], [], []])
+    np.testing.assert_allclose(answers.predict(back, *asked), given, rtol=1e-5)
+    query = Query(jnp.array([2]), jnp.array([[3, 4, 2]]), {})
+    np.testing.assert_allclose(
+        given[0], back.model.apply(back.variables, query, jnp.array([1]))[0], rtol=1e-5
+    )
+    assert given[2] == given[3] != answers.predict(back, ["ann"], [20])
+    lists = answers.recommend(back, ["bob", "ann"], 3)
+    told = answers.recommend(back, ["?", "??"], 3, histories=[[30, 40, 20], [10, 20]])
+    assert lists["item"].tolist() == told["item"].tolist()
+
+
+@pytest.mark.parametrize("model", [EASE(5), MultVAE(5, 3, 2), GRU4Rec(5, 3)], ids=lambda m: type(m).__name__)
+def test_a_model_that_reads_a_history_is_not_asked_without(model):
+    variables = ease.fit(PAST[1:3], 5) if isinstance(model, EASE) else ask(model)
+    one = Saved(model, variables, USERS, ITEMS)
+    message = (
+        type(model).__name__ + r" reads a history, and there is none: give histories=.*Saved\(…, history=…\)"
+    )
+    with pytest.raises(DataError, match=message):
+        tables.predict_table(one, {"user": ["ann"], "item": [10]})
+    with pytest.raises(DataError, match=message):
+        tables.recommend_table(one, {"user": ["ann"]}, 2)
+    assert np.isfinite(answers.predict(one, ["ann"], [10], histories=[[]])).all()
+
+
+def test_history_ratings_are_saved_or_given_and_never_guessed(tmp_path):
+    rated = with_past(UAutoRec(5, 3, mean=3.0), history_rating=STARS)
+    saved.save(tmp_path / "run", rated)
+    back = saved.load(tmp_path / "run")
+    query = Query(jnp.array([1]), jnp.array([[1, 2]]), {"history_rating": jnp.array([[5.0, 1.0]])})
+    score = back.model.apply(back.variables, query, jnp.array([4]))
+    np.testing.assert_allclose(answers.predict(back, ["ann"], [40]), score, rtol=1e-5)
+    given = {"histories": [[10, 999, 20]], "ratings": [[5, 3, 1]]}
+    np.testing.assert_allclose(answers.predict(back, ["?"], [40], **given), score, rtol=1e-5)
+    table = {"user": ["?"], "item": [40], "history": ["10|999|20"], "history_rating": ["5|3|1"]}
+    np.testing.assert_allclose(tables.predict_table(back, table)["prediction"], score, rtol=1e-5)
+    with pytest.raises(DataError, match="UAutoRec weighs each event by its rating: give ratings="):
+        answers.predict(back, ["ann"], [40], histories=[[10]])
+    with pytest.raises(DataError, match="each as long as its history"):
+        answers.predict(back, ["ann"], [40], histories=[[10]], ratings=[[5, 1]])
+    with pytest.raises(DataError, match="ratings are of no histories"):
+        answers.predict(back, ["ann"], [40], ratings=[[5]])
+    with pytest.raises(DataError, match=r"history_rating: .*'five'.*such as 5\|3.5"):
+        tables.predict_table(back, table | {"history_rating": ["five"]})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"history": PAST[1:]}, r"history is int64 \[3, 3\]: give item ids \[4 L\]"),
+        ({"history": PAST + 0.5}, "history is float64"),
+        ({"history": PAST + 1}, "history has ids 1 … 5 of 5 items"),
+        ({"history": None, "history_rating": STARS}, "give history too"),
+        ({"history_rating": STARS}, "MultVAE does not read history_rating"),
+        ({"model": UAutoRec(5, 3)}, "UAutoRec weighs each event by its rating: give history_rating"),
+        ({"model": UAutoRec(5, 3), "history_rating": STARS[:, :2]}, "one rating for each event"),
+    ],
+)  # fmt: skip
+def test_histories_that_do_not_fit_are_not_saved(tmp_path, fields, message):
+    with pytest.raises(DataError, match=message):
+        saved.save(tmp_path / "run", with_past(**fields))
+
+
+def test_users_who_come_later_have_no_history(tmp_path):
+    people = features.fit({"age": features.Categorical()}, PEOPLE)
+    model = GRU4Rec(5, 3, user_features={"age": 3})
+    columns = people.transform(PEOPLE)
+    one = Saved(model, ask(model), USERS, ITEMS, columns, people, history=PAST)
+    more = answers.with_users(one, ["new"], {"age": ["old"]})
+    saved.save(tmp_path / "run", more)
+    back = saved.load(tmp_path / "run")
+    assert back.users.size == 5 == len(back.history)
+    new, told = (answers.predict(back, ["new"], [20], histories=past) for past in (None, [[]]))
+    np.testing.assert_allclose(new, told, rtol=1e-6)
+    np.testing.assert_allclose(answers.predict(one, ["new"], [20], {"age": ["old"]}), new, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_histories_come_with_a_table_and_go_out_again(tmp_path, kind):
+    one = with_past(history=None)
+    past = pa.array([[10, 20], [30], []])
+    columns = pa.table({"user": ["a", "b", "c"], "item": [40, 40, 40], "history": past})
+    asked = files.read_table(columns)
+    tables.write(asked, tmp_path / f"in.{kind}")
+    answered = tables.predict_table(one, tmp_path / f"in.{kind}")
+    expected = answers.predict(one, ["a", "b", "c"], [40] * 3, histories=[[10, 20], [30], []])
+    np.testing.assert_allclose(answered["prediction"], expected, rtol=1e-5)
+    tables.write(answered, tmp_path / f"out.{kind}")
+    again = tables.recommend_table(one, tmp_path / f"out.{kind}", 2)
+    assert (
+        again["item"].tolist()
+        == answers.recommend(one, [1, 2, 3], 2, histories=[[10, 20], [30], []])["item"].tolist()
+    )
+    single = tables.predict_table(one, {"user": ["b", "c"], "item": [40, 40], "history": [30.0, np.nan]})
+    np.testing.assert_allclose(single["prediction"], expected[1:], rtol=1e-5)
+
+
+def test_the_context_is_asked_for_by_name(tmp_path):
+    saved.save(tmp_path / "run", with_hour())
+    back = saved.load(tmp_path / "run")
+    asked = {"user": ["ann"] * 2, "item": [20] * 2, "hour": ["night", "noon"]}
+    stars = tables.predict_table(back, asked)["prediction"]
+    hour = jnp.asarray(back.context_features.transform(asked)["hour"])
+    query = Query(jnp.array([1, 1]), jnp.zeros((2, 0), jnp.int32), {"hour": hour})
+    np.testing.assert_allclose(stars, back.model.apply(back.variables, query, jnp.array([2, 2])), rtol=1e-5)
+    assert stars[0] != stars[1]
+    with pytest.raises(DataError, match="there is no column 'hour'; there are user, item"):
+        tables.predict_table(back, {"user": ["ann"], "item": [20]})
+    with pytest.raises(DataError, match="there is no column 'hour'"):
+        answers.recommend(back, ["ann"], 2)
+
+
+@pytest.mark.parametrize("kind", [FM, NFM, DeepFM, WideDeep], ids=lambda kind: kind.__name__)
+def test_a_vocabulary_of_another_size_than_the_table_is_refused(tmp_path, kind):
+    one = with_hour(kind)
+    for values, rows in (
+        (["noon", "night", "dawn"], "4 rows"),
+        (["noon"], "2 rows"),
+        ([1.5, 2.5], "no table"),
+    ):
+        spec = features.Numeric() if rows == "no table" else features.Categorical()
+        other = features.fit({"hour": spec}, {"hour": values})
+        message = f"context_features: column 'hour' has {rows}, but the model was trained with 3 rows"
+        with pytest.raises(DataError, match=message):
+            saved.save(tmp_path / "run", one._replace(context_features=other))
+    user = features.fit({"age": features.Categorical()}, PEOPLE)
+    with pytest.raises(DataError, match=r"user_features: column 'age' has 3 rows, but .* with no table"):
+        saved.save(tmp_path / "run", one._replace(user_features=user))
+
+
+SEVERAL = {
+    "FM": with_hour,
+    "NFM": lambda: with_hour(NFM),
+    "EASE": lambda: Saved(EASE(5), ease.fit(PAST[1:3], 5, l2=1.0), USERS, ITEMS, history=PAST),
+    "ItemKNN": lambda: Saved(ItemKNN(5), item_knn.fit(PAST, 5, neighbours=2), USERS, ITEMS, history=PAST),
+    "MultVAE": with_past,
+    "IALS": lambda: Saved(IALS(4, 5, 3), ials.fit(jax.random.key(0), *PAIRS, 4, 5, 3), USERS, ITEMS),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_what_is_loaded_answers_like_what_was_saved(tmp_path, name):
+    one = SEVERAL[name]()
+    saved.save(tmp_path / "run", one)
+    back = saved.load(tmp_path / "run")
+    assert type(back.model) is type(one.model)
+    hour = {"hour": ["noon", "night", "noon", "dawn"]}
+    asked = ["ann", "ann", "bob", "?"], [30, 40, 10, 20], hour
+    stars = answers.predict(one, *asked)
+    np.testing.assert_array_equal(answers.predict(back, *asked), stars)
+    assert np.isfinite(stars).all() and len(set(stars)) > 1
+
+
+def test_a_folder_without_histories_of_the_format_before_is_read(tmp_path):
+    saved.save(tmp_path / "run", without())
+    edit(tmp_path / "run", "format", 1)
+    assert saved.load(tmp_path / "run").history is None
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

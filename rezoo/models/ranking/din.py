@@ -9,9 +9,8 @@ https://arxiv.org/abs/1706.06978, equations 3 and 9:
 a is a small network, the local activation unit; its weights are not normalised, so that the
 interest keeps its strength. E and Var are those of the batch in training, running means in scoring.
 
-The paper's mini-batch-aware regularisation (section 5.1) penalises only the rows that a batch looks
-up, and so does `objectives.l2`; but here each lookup counts, while the paper divides by how often
-the row occurs in all the data and so holds frequent rows less.
+The paper's mini-batch-aware regularisation (section 5.1) is `objectives.l2` with `counts`: each id of
+the batch once, the less the more often it occurs in all the data. Without `counts` each lookup counts.
 
 Differs from the paper: the unit's first layer sees e_j, e_target and their product; their
 difference, which the authors' code adds, is linear in them. One logit instead of a softmax of two.

@@ -124,7 +124,18 @@ def ratings_of(
     >>> rater, rating = ratings_of(np.array([2, 1, 2]), np.array([5, 6, 7]), np.array([3.0, 4.0, 1.0]), 3)
     >>> rater.tolist(), rating[2].tolist()
     ([[0, 0], [6, 0], [5, 7]], [3.0, 1.0])
+
+    Raises:
+      ValueError: if a pair is there twice; its ratings would add up.
     """
+    order = np.lexsort((column, row))
+    twice = (np.diff(row[order]) == 0) & (np.diff(column[order]) == 0)
+    if twice.any():
+        one, other = order[np.flatnonzero(twice)[0] :][:2]
+        raise ValueError(
+            f"row {row[one]} rates column {column[one]} twice, {rating[one]:g} and {rating[other]:g}: keep "
+            "one of them, as data.clean.drop_duplicates does"
+        )
     order = np.argsort(row, kind="stable")
     counts = np.bincount(row, minlength=num_rows)
     at = row[order], np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from rezoo import evaluation, losses, objectives, training
 from rezoo.models.rating.autorec import IAutoRec, UAutoRec, ratings_of
@@ -87,3 +88,10 @@ def test_ratings_and_units_drop_out_in_training_alone():
     rngs = [{"dropout": jax.random.key(seed)} for seed in (1, 2)]
     one, other = (dropping.apply(variables, data.query, data.item, rngs=rng) for rng in rngs)
     assert not np.allclose(one, other) and not np.allclose(one, score)
+
+
+@pytest.mark.parametrize("second", [3.0, 5.0])
+def test_a_pair_that_is_rated_twice_is_refused_as_its_ratings_would_add_up(second):
+    row, column, rating = np.array([2, 1, 1, 1]), np.array([4, 7, 4, 7]), np.array([1.0, 5.0, 2.0, second])
+    with pytest.raises(ValueError, match=f"row 1 rates column 7 twice, 5 and {second:g}: .*drop_duplicates"):
+        ratings_of(row, column, rating, 3)
