@@ -66,7 +66,7 @@ class Settings(NamedTuple):
 
 
 SETTINGS = {
-    "IAutoRec": Settings(500, 5e-4, 3e-4, 128, 40, 0.831),
+    "IAutoRec": Settings(500, 1e-3, 2e-4, 32, 60, 0.831, dropout=0.5),
     "UAutoRec": Settings(500, 1e-3, 3e-4, 256, 40, 0.874, centred=True),
 }
 SMOKE = Settings(16, 1e-2, 1e-4, 32, 20, None)

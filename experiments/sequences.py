@@ -12,13 +12,13 @@ training never saw are misses: none of ML-1M's 6,040, 138 of Beauty's 22,363, 31
 
 To compare with on ML-1M, by RecTools and generative-recommenders (recall@10 / ndcg@10): SASRec .305/.175,
 GRU4Rec .281/.165. Ours, and minutes of a seed on a busy CPU core; GRU4Rec and SASRec have five seeds on
-Beauty and Toys and three on ML-1M, with standard errors of .001 at most, all else one:
+Beauty and Toys and three on ML-1M, with standard errors of .001 at most (GRU4Rec on ML-1M .002), others one:
 
                  ml-1m            Beauty           Toys             Sports           amazon-beauty-bert4rec
     Popularity   .037/.018        .012/.006        .009/.005        .009/.005        .008/.004
     CoOccurrence .207/.123        .067/.044        .070/.048        .037/.023        .042/.029
-    NextItNet    .287/.165   9    .052/.030   4    .030/.018   5    .027/.014   9    .025/.015  20
-    Caser        .275/.161   9    .056/.035   3    .036/.024   3    .023/.013   6    .030/.019  20
+    NextItNet    .287/.165   9    .050/.029   4    .029/.018   5    .027/.015   9    .025/.015  20
+    Caser        .275/.161   9    .056/.035   3    .035/.023   3    .023/.013   6    .030/.019  20
     GRU4Rec      .303/.176   7    .080/.046   3    .075/.045   3    .046/.026   5    .047/.027   8
     SASRec       .312/.182  23    .087/.053   4    .087/.054   4    .051/.029  11    .054/.033   9
 
