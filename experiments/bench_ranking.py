@@ -6,10 +6,11 @@ r"""Training speed of rankers beside DeepCTR-Torch, torch-rechub, RecBole and pl
 Rows per second of whole training (shuffling, gradients, Adam, no regularisation), batch 2,048,
 embeddings 16 wide, networks 256-128. Wide & Deep and AFM (attention 16 wide) learn who likes which
 movie of ML-1M from user, item, age, gender, occupation and year; DIN learns from 100,000 rows of a
-user, an item and a history of 50 (local activation unit of one layer, 36 wide; 256-128 in RecBole,
-which takes the network's). All contenders but RecBole have the same rows; RecBole reads its own files
-of the same log, Wide & Deep and AFM also the genres, DIN a history for each positive and a drawn item.
-A figure is the median of the rounds; a peer whose Python is not given is left out. The environments:
+user, an item and a history of 50 (local activation unit 36 wide; 64-16 in DeepCTR-Torch and
+torch-rechub, which have two layers, 256-128 in RecBole, which takes the network's). All contenders but
+RecBole have the same rows; RecBole reads its own files of the same log, AFM also the genres, DIN a
+history for each positive and a drawn item; its Wide & Deep is in `bench_training.py`. A figure is the
+median of the rounds; a peer whose Python is not given is left out. The environments:
 
     TORCH       pip install torch==2.13.0 numpy
     RECBOLE     pip install torch==2.13.0 recbole==1.2.1 'numpy<2' 'pandas<2.3' 'scipy<1.14'
@@ -97,13 +98,14 @@ def main(flags: Flags, results: Results) -> None:
         if results.values(model, data, f"batch {BATCH:,}, rezoo", "rows_per_s"):
             continue
         last = (BATCH, DIM, 2 if flags.smoke else 10 if model == "DIN" else 30, THREADS)
-        libraries, widths = flags.libraries_python, "-".join(map(str, WIDTHS))
+        libraries = flags.libraries_python
         peers = {
             "torch": Peer(flags.torch_python, out, "torch_ranking.py", out / file, model, *last),
             "DeepCTR-Torch": Peer(libraries, out, "ctr_libraries.py", "deepctr", out / file, model, *last),
             "torch-rechub": Peer(libraries, out, "ctr_libraries.py", "rechub", out / file, model, *last),
-            "RecBole": Peer(flags.recbole_python, out, "recbole_step.py", out, "ml", model, *last, widths),
         }
+        if model != "WideDeep":
+            peers["RecBole"] = Peer(flags.recbole_python, out, "recbole_step.py", out, "ml", model, *last)
         with ExitStack() as stack:
             contenders: dict[str, Any] = {"rezoo": ours()}
             for name, peer in peers.items():

@@ -48,7 +48,7 @@ def deepctr():
         features.append(VarLenSparseFeat(past, maxlen=length, length_name="length"))
         data["hist_item"] = data.pop("history")
         data["length"] = (data["hist_item"] > 0).sum(1)
-        model = DIN(features, ["item"], dnn_hidden_units=widths, att_hidden_size=(36,), **off)
+        model = DIN(features, ["item"], dnn_hidden_units=widths, att_hidden_size=(64, 16), **off)
     model.compile(torch.optim.Adam(model.parameters(), 1e-3), "binary_crossentropy", metrics=[])
     return lambda: model.fit(data, label, batch_size=batch, epochs=1, verbose=0)
 
@@ -68,7 +68,7 @@ def rechub():
     else:
         past = [SequenceFeature("history", sizes["item"], dim, pooling="concat", shared_with="item")]
         user, item = (next(f for f in features if f.name == key) for key in ("user", "item"))
-        model = DIN([user], past, [item], network, {"dims": [36]})
+        model = DIN([user], past, [item], network, {"dims": [64, 16]})
     loader, _, _ = DataGenerator(columns, label).generate_dataloader(
         split_ratio=[0.999, 0.0005], batch_size=batch, num_workers=0
     )
