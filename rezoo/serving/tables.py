@@ -17,7 +17,8 @@ from rezoo.data import files
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import ALIASES, KNOWN
 from rezoo.serving.answers import predict, recommend
-from rezoo.serving.saved import Saved, reads_history
+from rezoo.serving.questions import reads_history
+from rezoo.serving.saved import Saved
 
 Columns = dict[str, np.ndarray]
 

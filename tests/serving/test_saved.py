@@ -37,7 +37,7 @@ from rezoo.models import (
 )
 from rezoo.models.factorization import ease, ials, item_knn
 from rezoo.nn.recurrent import LSTM
-from rezoo.serving import answers, describe, saved, tables
+from rezoo.serving import answers, describe, newcomers, saved, tables
 from rezoo.serving.saved import Saved
 from rezoo.types import Query
 
@@ -135,11 +135,11 @@ def test_the_unknown_falls_back_to_features_and_then_to_the_prior():
     fresh = {"kind": ["tea", "pot|cup", "spoon"], "price": [1.0, 4.0, None]}
     stars = answers.predict(one, ["ann"] * 3, [77, 78, 79], fresh)
     assert len(set(stars)) == 3 and np.isfinite(stars).all()
-    longer = answers.with_items(one, [77, 78, 79], fresh)
+    longer = newcomers.with_items(one, [77, 78, 79], fresh)
     assert longer.items.size == 8 and len(longer.variables["catalogue"]["price"]) == 8
     np.testing.assert_allclose(answers.predict(longer, ["ann"] * 3, [77, 78, 79]), stars, rtol=1e-6)
     assert set(answers.recommend(longer, ["ann"], 7)["item"]) == {10, 20, 30, 40, 77, 78, 79}
-    again = answers.with_items(longer, [77, 10], {"kind": ["pot", "pot"], "price": [9.0, 9.0]})
+    again = newcomers.with_items(longer, [77, 10], {"kind": ["pot", "pot"], "price": [9.0, 9.0]})
     assert again.items == longer.items
 
 
@@ -248,7 +248,7 @@ def test_users_who_come_later_have_no_history(tmp_path):
     model = GRU4Rec(5, 3, user_features={"age": 3})
     columns = people.transform(PEOPLE)
     one = Saved(model, ask(model), USERS, ITEMS, columns, people, history=PAST)
-    more = answers.with_users(one, ["new"], {"age": ["old"]})
+    more = newcomers.with_users(one, ["new"], {"age": ["old"]})
     saved.save(tmp_path / "run", more)
     back = saved.load(tmp_path / "run")
     assert back.users.size == 5 == len(back.history)
@@ -365,7 +365,7 @@ def test_bad_questions_are_refused():
     with pytest.raises(DataError, match="column 'age': it was text in training and is numbers now"):
         answers.predict(one, ["new"], [10], {"age": [7]})
     with pytest.raises(DataError, match="no column 'price'"):
-        answers.with_items(one, [77], {"kind": ["tea"]})
+        newcomers.with_items(one, [77], {"kind": ["tea"]})
 
 
 @pytest.mark.parametrize(
