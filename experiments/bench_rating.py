@@ -189,12 +189,14 @@ def evaluate(results: Results, log: Log, data: str, rounds: int) -> None:
     model = MF(int(log.user.max()) + 1, int(log.item.max()) + 1, DIM)
     variables = model.init(jax.random.key(0), query, known[:, 0])
     run = jax.jit(
-        lambda variables: evaluation.evaluate(model, variables, query, known[:, :1], exclude=known[:, 1:])
+        lambda variables, query, known: evaluation.evaluate(
+            model, variables, query, known[:, :1], exclude=known[:, 1:]
+        )
     )
 
     def turn() -> float:
         begin = time.perf_counter()
-        jax.block_until_ready(run(variables))
+        jax.block_until_ready(run(variables, query, known))
         return time.perf_counter() - begin
 
     turn()

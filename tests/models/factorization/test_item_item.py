@@ -45,8 +45,8 @@ def test_ease_is_the_constrained_least_squares_solution(block, monkeypatch):
 
 
 @pytest.mark.parametrize("weighting", [item_knn.equal, item_knn.tf_idf])
-@pytest.mark.parametrize("k", [2, 100])
-def test_item_knn_is_a_double_loop(weighting, k):
+@pytest.mark.parametrize(("k", "alpha"), [(2, 0.5), (100, 0.5), (100, 0.3), (2, 1.0)])
+def test_item_knn_is_a_double_loop(weighting, k, alpha):
     history, x = log()
     shrink = 0.5
     size = x.sum(1)
@@ -58,13 +58,14 @@ def test_item_knn_is_a_double_loop(weighting, k):
         for j in range(ITEMS):
             a, b = weighted[:, i], weighted[:, j]
             if i != j and a.any() and b.any():
-                similarity[i, j] = a @ b / (np.sqrt(a @ a) * np.sqrt(b @ b) + shrink)
+                similarity[i, j] = a @ b / ((a @ a) ** alpha * (b @ b) ** (1 - alpha) + shrink)
     expected = np.zeros((USERS, ITEMS))
     for i in range(ITEMS):
         least = np.sort(similarity[i])[::-1][min(k, ITEMS) - 1]
         near = [j for j in range(ITEMS) if similarity[i, j] >= least - 1e-9]
         expected[:, i] = x[:, near] @ similarity[i, near]
-    variables = item_knn.fit(history, ITEMS, neighbours=k, shrink=shrink, weighting=weighting)
+    options = dict(shrink=shrink, alpha=alpha, weighting=weighting)
+    variables = item_knn.fit(history, ITEMS, neighbours=k, **options)
     score = evaluation.score_all(ItemKNN(ITEMS), variables, ask(history))
     np.testing.assert_allclose(score, expected, atol=1e-5)
 
@@ -94,7 +95,7 @@ def test_more_items_than_memory_are_refused_with_the_number_that_fits():
 def test_a_fit_holds_the_matrices_that_the_refusal_counts(solve):
     n = 3000
     matrix, number = jax.ShapeDtypeStruct((n, n), jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
-    more = (50,) if solve is item_knn._nearest else ()
+    more = (number, 50) if solve is item_knn._nearest else ()
     memory = solve.lower(matrix, number, *more).compile().memory_analysis()
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
     block = 4 * item_item.BLOCK * n * 4
@@ -111,3 +112,5 @@ def test_bad_input_is_named():
         ease.fit(np.array([[1]]), 5, l2=0.0)
     with pytest.raises(ValueError, match="neighbours must be"):
         item_knn.fit(np.array([[1]]), 5, neighbours=0)
+    with pytest.raises(ValueError, match=r"alpha must be in \[0, 1\], not 2"):
+        item_knn.fit(np.array([[1]]), 5, alpha=2.0)
