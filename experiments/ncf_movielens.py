@@ -111,8 +111,10 @@ class NCFFlags(common.Flags):
 class Settings(NamedTuple):
     """What was chosen on the validation movies."""
 
-    neighbours: int = 100
+    neighbours: int = 50
     shrink: float = 50.0
+    knn_alpha: float = 0.45
+    """Of item-kNN's asymmetric cosine."""
     ease_l2: float = 1000.0
     ials_dim: int = 128
     ials_weights: ials.Weights = ials.Weights(0.3, 0.006, 1.0)
@@ -144,7 +146,8 @@ def fitter(
     if name == "Popularity":
         return lambda seed: (Popularity(items), popularity.fit(task.train.item, items))
     if name == "ItemKNN":
-        options: dict[str, Any] = dict(neighbours=at.neighbours, shrink=at.shrink, weighting=item_knn.tf_idf)
+        options: dict[str, Any] = dict(neighbours=at.neighbours, shrink=at.shrink, alpha=at.knn_alpha)
+        options |= dict(weighting=item_knn.tf_idf)
         return lambda seed: (ItemKNN(items), item_knn.fit(history, items, **options))
     if name == "EASE":
         return lambda seed: (EASE(items), ease.fit(history, items, l2=at.ease_l2))

@@ -6,8 +6,8 @@
 
 Both functions are pure: jit what is asked often. The item vectors are computed once, by `index`, and
 read by every request; the candidates are exactly those of the highest inner product, as the table is
-gone through in blocks. Business rules are functions of (query, items, scores) that give new scores,
-with -inf for what must not be shown.
+gone through in blocks (`rezoo.serving.cells` finds most of them sooner). Business rules are functions of
+(query, items, scores) that give new scores, with -inf for what must not be shown.
 """
 
 from collections.abc import Callable, Sequence
@@ -100,7 +100,7 @@ def recommend(
     Where fewer are left, the list ends with id 0 and score -inf.
 
     Args:
-      first: the retriever, of `index`.
+      first: the retriever, of `index` or of `cells.index`.
       second: the ranker, any model.
       query: who asks.
       k: length of the lists, at most `candidates`.
@@ -113,8 +113,18 @@ def recommend(
     """
     if k > candidates:
         raise ValueError(f"a list of k = {k} cannot be made of {candidates} candidates: ask for more of them")
-    item, _ = evaluation.recommend(first.model, first.variables, query, candidates, exclude=exclude)
+    item, _ = retrieve(first, query, candidates, exclude=exclude)
     return rank(second, query, item, k, rules=rules)
+
+
+def retrieve(
+    first: Stage, query: Query, count: int, *, exclude: Int[Array, " B S"] | None = None
+) -> tuple[Int[Array, " B count"], Float[Array, " B count"]]:
+    """The first stage's candidates and their scores, best first; 0 and -inf where it has fewer."""
+    if not hasattr(first.model, "nearest"):
+        return evaluation.recommend(first.model, first.variables, query, count, exclude=exclude)
+    exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32) if exclude is None else exclude
+    return first.model.apply(first.variables, query, count, exclude, method="nearest")
 
 
 def rank(

@@ -1,0 +1,78 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import init, noisy
+
+from rezoo import evaluation
+from rezoo.models import MF
+from rezoo.serving import cells, stages
+from rezoo.types import Query
+
+ITEMS = 400
+ASKED = Query(jnp.arange(1, 21, dtype=jnp.int32), jnp.zeros((20, 0), jnp.int32), {})
+
+
+@functools.cache
+def exact():
+    model = MF(21, ITEMS, 4)
+    made = init(model, ASKED, jnp.arange(1, 21, dtype=jnp.int32))
+    available = jnp.arange(ITEMS) % 7 > 0
+    return stages.index(model, {"params": noisy(made["params"], 0.4)}, available=available)
+
+
+def retrieve(first, k=10, exclude=None):
+    return jax.jit(
+        lambda variables, query: stages.retrieve(
+            stages.Stage(first.model, variables), query, k, exclude=exclude
+        )
+    )(first.variables, ASKED)
+
+
+@pytest.mark.parametrize("count", [1, 5, 20, 342])
+def test_all_cells_together_are_the_exact_search(count):
+    seen = jnp.stack([jnp.arange(20) + 1, jnp.arange(20) * 3], axis=1).astype(jnp.int32)
+    first = cells.index(exact(), jax.random.key(0), probes=ITEMS, cells=count)
+    ids, score = retrieve(first, exclude=seen)
+    whole = evaluation.recommend(*exact(), ASKED, 10, exclude=seen)
+    np.testing.assert_array_equal(ids, whole[0])
+    np.testing.assert_allclose(score, whole[1], rtol=1e-5)
+
+
+def test_each_available_item_lies_in_one_cell_with_its_vector():
+    held = cells.index(exact(), jax.random.key(0), probes=1).variables["cells"]
+    item = np.asarray(held["item"])
+    np.testing.assert_array_equal(np.sort(item[item > 0]), [i for i in range(1, ITEMS) if i % 7 > 0])
+    table = np.asarray(exact().variables["index"]["table"])
+    np.testing.assert_array_equal(np.asarray(held["vector"])[item > 0], table[item[item > 0]])
+    np.testing.assert_allclose(held["mean"][3], table[item[3][item[3] > 0]].mean(0), rtol=1e-5)
+    assert item.shape[1] <= 2 * -(-342 // 18)
+
+
+def test_more_probes_find_more_and_few_find_most():
+    best = np.asarray(evaluation.recommend(*exact(), ASKED, 10)[0])
+    share = []
+    for probes in (2, 6, 18):
+        ids = retrieve(cells.index(exact(), jax.random.key(0), probes=probes))[0]
+        share.append(np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(ids, best, strict=True)]))
+    assert 0.3 < share[0] < share[1] < share[2] and share[1] > 0.8
+
+
+def test_means_are_where_k_means_ends():
+    rng = np.random.default_rng(0)
+    centre = np.array([[0.0, 0], [10, 0], [0, 10]])
+    vector = (centre[:, None] + rng.normal(0, 0.1, (3, 50, 2))).transpose(1, 0, 2).reshape(-1, 2)
+    means = cells._means(jnp.asarray(vector, jnp.float32), 3, 5)
+    np.testing.assert_allclose(means, centre, atol=0.1)
+
+
+def test_what_cannot_be_is_refused():
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match="at least 1, not 0, 18, 10"):
+        cells.index(exact(), key, probes=0)
+    with pytest.raises(ValueError, match="342 available items cannot fill 500 cells"):
+        cells.index(exact(), key, probes=1, cells=500)
+    with pytest.raises(ValueError, match="hold at most 38 items, too few for 39 candidates"):
+        retrieve(cells.index(exact(), key, probes=1), 39)
