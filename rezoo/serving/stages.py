@@ -124,7 +124,7 @@ def retrieve(
     if not hasattr(first.model, "nearest"):
         return evaluation.recommend(first.model, first.variables, query, count, exclude=exclude)
     exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32) if exclude is None else exclude
-    return first.model.apply(first.variables, query, count, exclude, method="nearest")
+    return evaluation.apply(first.model, first.variables, query, count, exclude, method="nearest")
 
 
 def rank(
