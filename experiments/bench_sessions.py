@@ -11,17 +11,19 @@ softmax over the whole catalogue; "rezoo, sampled" is a softmax over 2,048 sampl
 median of the rounds; a batch has about 2,048 prefixes in all. Diginetica has 43,097 items, sessions
 are cut at 20; ML-100k has histories of 50. Without the data folder the sessions are drawn at random.
 
-On 2 CPU cores, times RecBole's speed (in brackets, with sampled items) and times plain torch's:
+On 2 quiet CPU cores, times RecBole's speed (in brackets, with sampled items) and times plain torch's:
 
                 diginetica              ML-100k
-    GRU4Rec     3.3 (26), torch 2.3     21, torch 1.7
-    NARM        4.4 (28)                20
-    STAMP       3.5 (24)                 9
-    SASRec                              62, torch 1.3
+    GRU4Rec     6.0 (41), torch 4.7     30, torch 2.0
+    NARM        6.5 (37)                23
+    STAMP       5.4 (32)                11
+    SASRec                              64, torch 1.4
 
-Over 43,097 items nearly all time goes into the softmax's products, which are the same for all. These four
-take 15 minutes (`--models GRU4Rec NARM STAMP SASRec`); Caser beside RecBole's takes longer. On an NVIDIA H200
-GRU4Rec, NARM and STAMP are at 5.9, 7.4 and 11 times RecBole on Diginetica, GRU4Rec at 1.9 times torch.
+Beside other work on the same cores GRU4Rec, NARM and STAMP were at 3.3, 4.4 and 3.5 on Diginetica: over
+43,097 items nearly all time goes into the softmax's products, which are the same for all. These four
+take 7 minutes with `--rounds 3` (`--models GRU4Rec NARM STAMP SASRec`); Caser beside RecBole's takes
+longer. On an NVIDIA H200 they are at 5.9, 7.4 and 11 times RecBole on Diginetica, GRU4Rec at 1.9 times
+torch.
 """
 
 from collections.abc import Callable
