@@ -67,9 +67,7 @@ def recommend(
             score = score.at[jnp.arange(size)[:, None], place].set(-jnp.inf, mode="drop")
             scores = jnp.concatenate([best[1], score], axis=1)
             items = jnp.concatenate([best[0], jnp.broadcast_to(item[None], score.shape)], axis=1)
-            top, at = jax.lax.top_k(scores, k)
-            chosen = jnp.take_along_axis(items, at, axis=1)
-            return (jnp.where(jnp.isneginf(top), 0, chosen), top), None
+            return best_of(items, scores, k), None
 
         empty = jnp.zeros((size, k), jnp.int32), jnp.full((size, k), -jnp.inf)
         best, _ = jax.lax.scan(merge, empty, starts)
@@ -77,6 +75,14 @@ def recommend(
 
     ids, scores = in_blocks(of_block, (query, exclude), block)
     return ids, scores
+
+
+def best_of(
+    item: Int[Array, " B C"], score: Float[Array, " B C"], k: int
+) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
+    """The k best of each query's items, best first; id 0 where the score is -inf."""
+    top, place = jax.lax.top_k(score, k)
+    return jnp.where(jnp.isneginf(top), 0, jnp.take_along_axis(item, place, axis=1)), top
 
 
 def recommend_raw(ids: np.ndarray, items: Any) -> np.ndarray:

@@ -15,6 +15,8 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from rezoo.data.sessions import offsets_of, ranges
+from rezoo.evaluation.lists import best_of
 from rezoo.evaluation.scoring import in_blocks
 from rezoo.serving.stages import Stage
 from rezoo.types import Query
@@ -51,8 +53,7 @@ class Celled(nn.Module):
             item = members[cell].reshape(len(state), -1)
             score = jnp.einsum("bd,bpmd->bpm", state, vectors[cell]).reshape(item.shape)
             allowed = (item > 0) & ~jnp.any(item[:, :, None] == exclude[:, None], axis=2)
-            best, place = jax.lax.top_k(jnp.where(allowed, score, -jnp.inf), k)
-            return jnp.where(jnp.isneginf(best), 0, jnp.take_along_axis(item, place, axis=1)), best
+            return best_of(item, jnp.where(allowed, score, -jnp.inf), k)
 
         state = self.model.encode(query)  # pyright: ignore[reportAttributeAccessIssue]
         return in_blocks(some, (state, exclude), 8)
@@ -85,9 +86,9 @@ def index(first: Stage, key: Array, *, probes: int, cells: int | None = None, ro
     size = 2 * -(-len(item) // count)
     order = np.argsort(of, kind="stable")
     number = np.bincount(of, minlength=count)
-    rank = np.arange(len(item)) - np.repeat(np.cumsum(number) - number, number)
+    rank = ranges(np.zeros_like(number), number)
     parts = -(-number // size)
-    cell = (np.cumsum(parts) - parts)[of[order]] + rank // size
+    cell = offsets_of(parts)[of[order]] + rank // size
     members = np.zeros((parts.sum(), size), np.int32)
     members[cell, rank % size] = item[order]
     vectors = np.where(members[:, :, None] > 0, table[members], 0.0).astype(table.dtype)

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import evaluation
+from rezoo.evaluation.lists import best_of
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.inner import with_columns
 from rezoo.types import Query, Variables
@@ -135,9 +135,7 @@ def rank(
     score = jnp.where(item > 0, score, -jnp.inf)
     for rule in rules:
         score = rule(query, item, score)
-    best, place = jax.lax.top_k(score, k)
-    chosen = jnp.take_along_axis(item, place, axis=1)
-    return jnp.where(jnp.isneginf(best), 0, chosen), best
+    return best_of(item, score, k)
 
 
 def boost(amount: Float[Array, " N"]) -> Rule:
