@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"types", "devices"},
+    {"types", "devices", "durable"},
     {"losses", "metrics", "sampling", "nn", "data", "checkpoint"},
     {"models"},
     {"objectives", "evaluation", "weighting", "explain"},
