@@ -1,26 +1,14 @@
 """Interactions: who, what, when and how much, as NumPy columns with dense ids."""
 
-import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rezoo.data import raw, times
+from rezoo.data import raw, roles, times
 from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
-
-ALIASES = {
-    "user": "user userid uid customerid customer reviewerid memberid shopper",
-    "item": "item itemid movie movieid iid asin parentasin stockcode product productid article articleid",
-    "rating": "rating userrating weight stars score overall",
-    "timestamp": "timestamp ts time datetime date invoicedate unixreviewtime",
-    "session": "session sessionid invoiceno invoice basketid orderid",
-}
-"""Names by which a column is recognised, without case, blanks and underscores."""
-
-KNOWN = {alias: role for role, names in ALIASES.items() for alias in names.split()}
 
 
 class Interactions(NamedTuple):
@@ -93,7 +81,7 @@ def from_columns(
 
     Args:
       columns: by name, of one length.
-      user: name of the user column, if it is not one that `ALIASES` knows; likewise `item`,
+      user: name of the user column, if it is not one that `roles.ALIASES` knows; likewise `item`,
         `rating`, `timestamp`, `session`. A log with sessions and no users takes each session as one.
       unit: of numeric times: "s", "ms", "us" or "ns"; by their size if not given.
       users: an id map fitted before; ids that it does not know become 0. Likewise `items`.
@@ -107,69 +95,39 @@ def from_columns(
     ([1, 2, 1], [1, 2, 2], [4.0, 3.5, 5.0])
     """
     given = dict(user=user, item=item, rating=rating, timestamp=timestamp, session=session)
-    roles = _roles(columns, given, source)
+    _check(columns, source)
+    chosen = roles.choose(columns, given, required=("user", "item"), source=source)
+    names = {role: one.column for role, one in chosen.items()}
     table = {name: raw.plain(column) for name, column in columns.items()}
     del columns  # so that a table that nobody else holds is freed column by column
-    _check(table, roles, source)
 
     def column(role: str) -> np.ndarray:
-        return table[roles[role]] if role == shared else table.pop(roles[role])
+        return table[names[role]] if role == shared else table.pop(names[role])
 
-    shared = None
-    if "user" not in roles:
-        roles["user"] = roles["session"]
-        shared = "session"
+    shared = "session" if names["user"] == names.get("session") else None
     sessions = None
-    if "session" in roles:
-        values = raw.ids(column("session"), roles["session"], source)
+    if "session" in names:
+        values = raw.ids(column("session"), names["session"], source)
         sessions = Ids.fit(values).encode(values)
     maps, dense = {}, {}
     for role, fitted in (("user", users), ("item", items)):
-        values = raw.ids(column(role), roles[role], source)
+        values = raw.ids(column(role), names[role], source)
         maps[role] = fitted or Ids.fit(values)
         dense[role] = maps[role].encode(values)
         del values
-    numbers = raw.numbers(column("rating"), roles["rating"], source) if "rating" in roles else None
+    numbers = raw.numbers(column("rating"), names["rating"], source) if "rating" in names else None
     when = None
-    if "timestamp" in roles:
-        when = times.seconds(column("timestamp"), unit=unit, source=source, column=roles["timestamp"])
+    if "timestamp" in names:
+        when = times.seconds(column("timestamp"), unit=unit, source=source, column=names["timestamp"])
     return Interactions(
         dense["user"], dense["item"], numbers, when, sessions, table, maps["user"], maps["item"]
     )  # type: ignore[arg-type]
 
 
-def _check(table: Mapping[str, np.ndarray], roles: Mapping[str, str], source: str) -> None:
-    """Columns of one length, some rows, and an item and a user or a session."""
-    lengths = {name: len(column) for name, column in table.items()}
+def _check(columns: Mapping[str, ArrayLike], source: str) -> None:
+    """Columns of one length, and some rows."""
+    lengths = {name: len(column) for name, column in columns.items()}  # pyright: ignore[reportArgumentType]
     if len(set(lengths.values())) > 1:
         raise DataError(f"{source}: the columns differ in length: {lengths}")
     if not next(iter(lengths.values()), 0):
         raise DataError(f"{source}: there are no rows. Is it the right file?")
-    missing = [role for role in ("user", "item") if role not in roles]
-    if "session" in roles and "user" in missing:
-        missing.remove("user")
-    if missing:
-        raise DataError(
-            f"{source}: no {missing[0]} column among {list(table)}. Say which it is, for example "
-            f"{missing[0]}={next(iter(table))!r}."
-        )
-
-
-def _roles(columns: Mapping[str, Any], given: Mapping[str, str | None], source: str) -> dict[str, str]:
-    roles: dict[str, str] = {}
-    for role, name in given.items():
-        if name is not None and name not in columns:
-            raise DataError(f"{source}: there is no column {name!r}; there are {list(columns)}")
-        if name is not None:
-            roles[role] = name
-    for name in columns:
-        role = KNOWN.get(re.sub(r"[\s_]", "", name).lower())
-        if role is None or given.get(role) is not None or name in roles.values():
-            continue
-        if role in roles:
-            raise DataError(
-                f"{source}: both {roles[role]!r} and {name!r} look like the {role} column. Say which it "
-                f"is: {role}={name!r}."
-            )
-        roles[role] = name
-    return roles

@@ -54,7 +54,7 @@ def test_histories_keep_the_newest(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("user,item\n" + "\n".join(f"u{n % 4},p{n % 3}" for n in range(40)), "no time column"),
+        ("user,item\n" + "\n".join(f"u{n % 4},p{n % 3}" for n in range(40)), "no timestamp column"),
         ("a,b\n1,2\n", "no user column"),
         (HEAD + "\n".join(f"u{n % 4},p{n % 3},7,t,1" for n in range(40)), "nearly the same time"),
     ],
