@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.devices import pick
+from rezoo.meshes import everywhere, lookup
 from rezoo.nn.pairs import draw, find
 from rezoo.types import Query, Sampler
 
@@ -68,7 +69,7 @@ def in_batch() -> Sampler:
         order = jax.random.permutation(key, item.shape[0])
         place = jnp.argsort(order)
         ahead = (place[:, None] + jnp.arange(1, n + 1)[None]) % item.shape[0]
-        return item[order[ahead]]
+        return everywhere(item)[order[ahead]]
 
     return sample
 
@@ -77,7 +78,7 @@ def fixed(negatives: Int[Array, " U n"]) -> Sampler:
     """The first n of a given list per user, `negatives[user]`; NCF's test protocol."""
 
     def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
-        return negatives[query.user, :n]
+        return lookup(negatives[:, :n], query.user)
 
     return sample
 
@@ -127,6 +128,7 @@ def excluding(sampler: Sampler, positives: Known, num_items: int, *, redraws: in
         return find(positives.offset, positives.item, user, item, longest=positives.longest) >= 0
 
     def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
+        query, item = everywhere((query, item))
         rows = item.shape[0]
         user = jnp.where(query.user < positives.offset.shape[0] - 1, query.user, 0).repeat(n)
         at_once = -(-rows * n // 8)

@@ -8,7 +8,6 @@ Randomness goes by address: step s draws from `fold_in(key, s)` and the shuffle 
 `fold_in(key, 2³² - 1 - s)`, so a run that is stopped and resumed draws what it would have drawn.
 """
 
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from rezoo.meshes import along, lookup, parts
 from rezoo.nn.inner import per_row
 from rezoo.types import Batch, Objective, Scalars, Step, TrainState, Variables
 
@@ -41,7 +41,7 @@ def init_state(
         `{"catalogue": …}`.
     """
     init_key, run_key = jax.random.split(key)
-    row = jax.tree.map(operator.itemgetter(slice(1)), batch)
+    row = blank_row(batch)
     constants = dict(constants or {})
     _, made = model.apply(
         constants, row.query, row.item, rngs={"params": init_key}, mutable=["params", "batch_stats"]
@@ -50,6 +50,11 @@ def init_state(
     if "batch_stats" in made:
         constants["batch_stats"] = made["batch_stats"]
     return TrainState(params, constants, optimizer.init(params), run_key, jnp.int32(0), jnp.bool_(False))
+
+
+def blank_row(batch: Batch) -> Batch:
+    """A row of zeros like those of the batch, for what only its shapes matter to."""
+    return jax.tree.map(lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), batch)
 
 
 def make_step(objective: Objective, optimizer: optax.GradientTransformation) -> Step:
@@ -142,11 +147,11 @@ def num_steps(rows: int, batch_size: int) -> int:
 
 def take(data: Batch, index: Int[Array, " B"]) -> Batch:
     """The rows `index` of a batch; a row asked for as -1 is all zeros and `where` False."""
-    real = index >= 0
 
     def pick(column: Array) -> Array:
-        chosen = column[index]
-        return jnp.where(per_row(real, chosen), chosen, jnp.zeros_like(chosen))
+        place = along(index, column) if index.shape[0] % parts(column) == 0 else index
+        chosen = lookup(column, place)
+        return jnp.where(per_row(place >= 0, chosen), chosen, jnp.zeros_like(chosen))
 
     return jax.tree.map(pick, data)
 

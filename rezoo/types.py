@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.export
 from jaxtyping import Array, Bool, Float, Int, Key
 
 Scalars = dict[str, jax.Array]
@@ -53,6 +54,10 @@ class Batch(NamedTuple):
     """False = padding: counts for nothing."""
     tasks: dict[str, Target] = {}  # noqa: RUF012 (nobody writes to it)
     """What each task of a multi-task model learns; `{}` for all others, which learn `label`."""
+
+
+for _noun in (Query, Target, Batch):  # so that they can be inputs of an export that is kept in a file
+    jax.export.register_namedtuple_serialization(_noun, serialized_name=f"rezoo.types.{_noun.__name__}")
 
 
 class TrainState(NamedTuple):

@@ -21,7 +21,7 @@ def with_log_variances(
     state: TrainState, optimizer: optax.GradientTransformation, tasks: Collection[str]
 ) -> TrainState:
     """The state before the first step, with what `uncertainty` learns: ln σ² = 0 for each task."""
-    params = {**state.params, "log_variance": {task: jnp.zeros(()) for task in tasks}}
+    params = {**state.params, "log_variance": {task: jnp.zeros((), jnp.float32) for task in tasks}}
     return state._replace(params=params, opt_state=optimizer.init(params))
 
 
@@ -42,7 +42,7 @@ def uncertainty(values: Scalars, batch: Batch, variables: Variables, gradients: 
         some = (batch.where & batch.tasks[task].where).any()
         return jnp.where(some, jnp.exp(-learnt[task]) * value + learnt[task] / 2, 0.0)
 
-    return sum((one(task, value) for task, value in values.items()), start=jnp.zeros(()))
+    return sum((one(task, value) for task, value in values.items()), start=jnp.zeros((), jnp.float32))
 
 
 def gradient_norm(alpha: float | Array = 0.0, initial: Mapping[str, float] | None = None) -> Weighting:
@@ -65,7 +65,7 @@ def gradient_norm(alpha: float | Array = 0.0, initial: Mapping[str, float] | Non
         loss = jnp.stack(list(values.values()))
         norm = jnp.stack([optax.tree.norm(gradient) for gradient in shared(gradients()).values()])
         some = norm > 0
-        start = jnp.array([(initial or {}).get(task, 1.0) for task in values])
+        start = jnp.array([(initial or {}).get(task, 1.0) for task in values], jnp.float32)
         rate = jnp.where(some, loss / start, 0.0)
         rate = rate / jnp.maximum(rate.sum() / jnp.maximum(some.sum(), 1), 1e-12)
         weight = jnp.where(some, jnp.where(some, rate, 1.0) ** alpha / jnp.where(some, norm, 1.0), 0.0)

@@ -260,14 +260,14 @@ def objective_for(case: Case):
     }[case.objective]()
 
 
+def first_state(name: str):
+    case = CASES[name]
+    return training.init_state(jax.random.key(0), case.model, SGD, batch_for(case), constants=case.constants)
+
+
 @functools.cache
 def _initial(name: str):
-    case = CASES[name]
-    return jax.jit(
-        lambda: training.init_state(
-            jax.random.key(0), case.model, SGD, batch_for(case), constants=case.constants
-        )
-    )()
+    return jax.jit(functools.partial(first_state, name))()
 
 
 def initial(name: str, optimizer: optax.GradientTransformation = SGD):
@@ -415,12 +415,37 @@ def test_a_vmapped_study_equals_single_runs(name):
     assert (states.step == 4).all()
 
 
+def answers(name: str):
+    """The functions of a model that read a batch of queries, as one program."""
+    model = CASES[name].model
+
+    def all_of_them(variables, query):
+        listed = evaluation.recommend(model, variables, query, 3, exclude=query.history[:, :2])
+        states = model.apply(variables, query, method="encode") if hasattr(model, "encode") else ()
+        return listed, states, model.apply(variables, query, query.history[:, :2])
+
+    return jax.jit(all_of_them)
+
+
 @eight_devices
+@every_scorer
+def test_an_explicit_mesh_gives_the_single_devices_answers(name):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
+    alone = answers(name)(variables_of(name), queries(8))
+    variables = jax.device_put(variables_of(name), NamedSharding(mesh, PartitionSpec()))
+    query = jax.device_put(queries(8), NamedSharding(mesh, PartitionSpec("data")))
+    together = answers(name)(variables, query)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), together, alone)
+    with jax.set_mesh(mesh):  # what is made inside has the mesh in its type too
+        jax.eval_shape(answers(name), variables, query)
+
+
+@eight_devices
+@pytest.mark.parametrize("axes", [AxisType.Auto, AxisType.Explicit], ids=lambda axes: axes.name)
 @every_model
-def test_a_mesh_of_devices_gives_the_single_devices_step(name):
-    case = CASES[name]
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    batch = batch_for(case)
+def test_a_mesh_of_devices_gives_the_single_devices_step(name, axes):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(axes,))
+    batch = batch_for(CASES[name])
     alone, _ = stepper(name)(initial(name), batch)
     sharded = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
     state = jax.device_put(initial(name), NamedSharding(mesh, PartitionSpec()))
@@ -428,6 +453,9 @@ def test_a_mesh_of_devices_gives_the_single_devices_step(name):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), together.params, alone.params
     )
+    if axes == AxisType.Explicit:
+        with jax.set_mesh(mesh):
+            jax.eval_shape(training.make_step(objective_for(CASES[name]), SGD), state, sharded)
 
 
 @every_model
@@ -447,11 +475,58 @@ def test_training_lowers_for_every_platform(name):
 
 
 @every_scorer
-def test_scoring_lowers_for_every_platform(name):
-    score = jax.jit(functools.partial(evaluation.score_all, CASES[name].model))
-    assert (
-        jax.export.export(score, platforms=PLATFORMS)(variables_of(name), queries(6)).platforms == PLATFORMS
+def test_one_export_scores_batches_slates_and_histories_of_any_length(name):
+    model, query = CASES[name].model, queries(6)
+    query = query._replace(history=query.history.at[:, 3:].set(0))
+    rows, items, events = jax.export.symbolic_shape("rows, items, events")
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype), query)
+    shapes = shapes._replace(history=jax.ShapeDtypeStruct((rows, events), jnp.int32))
+    slate = jnp.tile(jnp.arange(ITEMS, dtype=jnp.int32), (6, 1))
+    exported = jax.export.export(jax.jit(model.apply), platforms=PLATFORMS)(
+        variables_of(name), shapes, jax.ShapeDtypeStruct((rows, items), jnp.int32)
     )
+    assert exported.platforms == PLATFORMS
+    score = jax.jit(exported.call)
+    expected = score_all(model, variables_of(name), query)
+    np.testing.assert_allclose(score(variables_of(name), query, slate), expected, rtol=1e-4, atol=1e-5)
+    few = jax.tree.map(lambda x: x[:4], query._replace(history=query.history[:, :3]))
+    few = score(variables_of(name), few, slate[:4, 2:5])
+    np.testing.assert_allclose(few, expected[:4, 2:5], rtol=1e-4, atol=1e-5)
+
+
+@every_scorer
+def test_numbers_stay_float32_under_x64(name):
+    case = CASES[name]
+
+    def scores(variables, query):
+        table = case.model.apply(variables, method="table") if hasattr(case.model, "table") else ()
+        return case.model.apply(variables, query, query.history), table
+
+    with jax.enable_x64(True):
+        variables = case.fitted
+        if variables is None:
+            state = jax.eval_shape(functools.partial(first_state, name))
+            variables = state.variables
+            new, metrics = jax.eval_shape(
+                training.make_step(objective_for(case), SGD), state, batch_for(case)
+            )
+            assert dtypes(new) == dtypes(state)
+            assert {x.dtype for x in jax.tree.leaves((state.params, metrics))} == {jnp.dtype("float32")}
+        told = jax.eval_shape(scores, variables, queries(6))
+    assert {x.dtype for x in jax.tree.leaves(told)} == {jnp.dtype("float32")}
+
+
+def dtypes(tree):
+    return jax.tree.map(lambda x: x.dtype, tree)
+
+
+@every_scorer
+def test_variables_may_be_numpys(name):
+    model, variables = CASES[name].model, jax.device_get(variables_of(name))
+    shape = jax.eval_shape(lambda query: model.apply(variables, query, query.history), queries(6))
+    assert shape.shape == (6, L)
+    if hasattr(model, "table"):
+        assert jax.eval_shape(lambda: model.apply(variables, method="table")).shape[0] == ITEMS
 
 
 @every_scorer

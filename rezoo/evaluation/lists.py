@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.evaluation.scoring import apply, catalogue_size, in_blocks, is_retriever
+from rezoo.evaluation.scoring import apply, catalogue_size, is_retriever
+from rezoo.meshes import along, in_blocks
 from rezoo.nn.embedding import has_row, rows_or_zero
 from rezoo.types import Query, Variables
 
@@ -56,22 +57,23 @@ def recommend(
         def merge(best: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], None]:
             item = start + jnp.arange(item_block, dtype=jnp.int32)
             if table is None:
-                score = apply(model, variables, query, jnp.broadcast_to(item[None], (size, item_block)))
+                slate = along(jnp.broadcast_to(item[None], (size, item_block)), query.user)
+                score = apply(model, variables, query, slate)
             else:
                 score = jnp.einsum("bd,nd->bn", state, rows_or_zero(table, item))
             real = has_row(item, total)
-            score = jnp.where(real[None], score, -jnp.inf)
+            score = along(jnp.where(real[None], score, -jnp.inf), query.user)
             place = jnp.where(
                 (exclude >= start) & (exclude < start + item_block), exclude - start, item_block
             )
-            score = score.at[jnp.arange(size)[:, None], place].set(-jnp.inf, mode="drop")
+            score = jax.vmap(lambda score, place: score.at[place].set(-jnp.inf, mode="drop"))(score, place)
             scores = jnp.concatenate([best[1], score], axis=1)
-            items = jnp.concatenate([best[0], jnp.broadcast_to(item[None], score.shape)], axis=1)
+            items = along(jnp.broadcast_to(item[None], score.shape), query.user)
+            items = jnp.concatenate([best[0], items], axis=1)
             return best_of(items, scores, k), None
 
-        empty = jnp.zeros((size, k), jnp.int32), jnp.full((size, k), -jnp.inf)
-        best, _ = jax.lax.scan(merge, empty, starts)
-        return best
+        empty = jnp.zeros((size, k), jnp.int32), jnp.full((size, k), -jnp.inf, jnp.float32)
+        return jax.lax.scan(merge, jax.tree.map(lambda x: along(x, query.user), empty), starts)[0]
 
     ids, scores = in_blocks(of_block, (query, exclude), block)
     return ids, scores

@@ -1,14 +1,17 @@
 """How good the scores are: rankings of the whole catalogue or of a sample, stars, clicks."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import metrics
-from rezoo.evaluation.scoring import apply, in_blocks, predict, score_all
+from rezoo.evaluation.scoring import apply, predict, score_all
+from rezoo.meshes import everywhere, in_blocks
 from rezoo.types import Batch, Query, Scalars, Variables
 
 METRICS = {
@@ -66,9 +69,7 @@ def ranks(
     def of_block(rows: tuple[Query, Array, Array]) -> Array:
         query, target, exclude = rows
         score = score_all(model, variables, query)
-        row = jnp.arange(score.shape[0])[:, None]
-        allowed = jnp.ones(score.shape, bool).at[row, jnp.maximum(exclude, 0)].set(False, mode="drop")
-        allowed = allowed.at[row, jnp.maximum(target, 0)].set(True, mode="drop").at[:, 0].set(False)
+        allowed = jax.vmap(partial(_allowed, score.shape[1]))(target, exclude)
         return metrics.target_ranks(score, target, where=allowed)
 
     return in_blocks(of_block, (query, target, exclude), block)
@@ -123,10 +124,17 @@ def evaluate_ratings(
 def evaluate_clicks(model: nn.Module, variables: Variables, batch: Batch, *, block: int = 4096) -> Scalars:
     """`auc` and `logloss` of logits over a batch with labels 0 and 1."""
     score = predict(model, variables, batch, block=block)
+    score, label, where = everywhere((score, batch.label, batch.where))
     return {
-        "auc": metrics.auc(score, batch.label, where=batch.where),
-        "logloss": metrics.log_loss(score, batch.label, where=batch.where),
+        "auc": metrics.auc(score, label, where=where),
+        "logloss": metrics.log_loss(score, label, where=where),
     }
+
+
+def _allowed(num_items: int, target: Int[Array, " T"], exclude: Int[Array, " S"]) -> Bool[Array, " N"]:
+    """The items that a target competes with: all but the excluded ones; the targets in any case."""
+    allowed = jnp.ones(num_items, bool).at[jnp.maximum(exclude, 0)].set(False, mode="drop")
+    return allowed.at[jnp.maximum(target, 0)].set(True, mode="drop").at[0].set(False)
 
 
 def _ranking(rank: Float[Array, " U T"], where: Any, k: Sequence[int]) -> Scalars:

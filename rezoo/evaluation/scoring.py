@@ -3,10 +3,10 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rezoo.meshes import along, in_blocks
 from rezoo.types import Batch, Query, Variables
 
 
@@ -25,7 +25,7 @@ def score_all(
         return jnp.einsum("bd,nd->bn", states, apply(model, variables, method="table"))
     count = catalogue_size(model, variables) if num_items is None else num_items
     item = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32)[None], (query.user.shape[0], count))
-    return apply(model, variables, query, item)
+    return apply(model, variables, query, along(item, query.user))
 
 
 def is_retriever(model: nn.Module) -> bool:
@@ -68,17 +68,3 @@ def predict_tasks(
 def apply(model: nn.Module, variables: Variables, *inputs: Any, method: str | None = None) -> Any:
     """`model.apply`, which without mutable collections gives the output alone."""
     return model.apply(variables, *inputs, method=method)
-
-
-def in_blocks(function: Any, rows: Any, block: int) -> Any:
-    """`function` on blocks of `block` rows, one after the other; the last block is filled up with 0."""
-    total = jax.tree.leaves(rows)[0].shape[0]
-    block = max(min(block, total), 1)
-    blocks = -(-total // block)
-
-    def split(x: Array) -> Array:
-        padded = jnp.pad(x, [(0, -total % block)] + [(0, 0)] * (x.ndim - 1))
-        return padded.reshape(blocks, block, *x.shape[1:])
-
-    out = jax.lax.map(function, jax.tree.map(split, rows))
-    return jax.tree.map(lambda x: x.reshape(blocks * block, *x.shape[2:])[:total], out)

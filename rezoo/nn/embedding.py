@@ -1,11 +1,15 @@
 """Embedding tables."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from rezoo.meshes import lookup
 
 NORMAL = nn.initializers.normal(0.05)
 
@@ -28,13 +32,15 @@ def or_unknown(ids: Int[Array, " *S"], size: int) -> Int[Array, " *S"]:
     return jnp.where(has_row(ids, size), ids, 0)
 
 
-def rows_or_zero(table: Shaped[Array, " N ..."], ids: Int[Array, " *S"]) -> Shaped[Array, " ..."]:
+def rows_or_zero(
+    table: Shaped[Array | np.ndarray, " N ..."], ids: Int[Array, " *S"]
+) -> Shaped[Array, " ..."]:
     """The row of each id, of a table without a row for the unknown: 0 for an id below 0 or beyond it.
 
     >>> rows_or_zero(jnp.array([5.0, 6.0]), jnp.array([1, 2, -1])).tolist()
     [6.0, 0.0, 0.0]
     """
-    return table.at[ids].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+    return lookup(table, ids, mode="fill", fill_value=0, wrap_negative_indices=False)
 
 
 class Embed(nn.Module):
@@ -55,12 +61,13 @@ class Embed(nn.Module):
     embedding_init: Callable[..., jax.Array] = NORMAL
 
     def setup(self) -> None:
-        self.embedding = self.param("embedding", self._init, (self.num_embeddings, self.features))
+        shape = self.num_embeddings, self.features
+        self.embedding = jnp.asarray(self.param("embedding", self._init, shape, jnp.float32))
 
     def __call__(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
         """The row of each id."""
         ids = or_unknown(ids, self.num_embeddings)
-        rows = self.embedding[ids]
+        rows = lookup(self.embedding, ids)
         if self.has_variable("row_taps", "embedding"):
             call = len(self.get_variable("row_ids", "embedding", ()))
             rows = jax.lax.stop_gradient(rows) + self.get_variable("row_taps", "embedding")[call]
@@ -73,5 +80,5 @@ class Embed(nn.Module):
         """The whole table, for scoring a catalogue."""
         return self.embedding
 
-    def _init(self, key: jax.Array, shape: tuple[int, int]) -> Float[Array, " N D"]:
-        return self.embedding_init(key, shape).at[0].set(0.0)
+    def _init(self, key: jax.Array, shape: tuple[int, int], dtype: Any) -> Float[Array, " N D"]:
+        return self.embedding_init(key, shape, dtype).at[0].set(0.0)

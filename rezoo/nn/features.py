@@ -46,6 +46,11 @@ def item_columns(item: Int[Array, " *S"], catalogue: Mapping[str, Array]) -> dic
     return {name: rows_or_zero(column, item) for name, column in catalogue.items()}
 
 
+def catalogue_of(model: nn.Module) -> dict[str, Array]:
+    """The columns of the collection `catalogue` in the variables of `model`; `{}` if it has none."""
+    return {name: jnp.asarray(column) for name, column in model.variables.get("catalogue", {}).items()}
+
+
 def catalogue_rows(variables: Mapping[str, Any], otherwise: int) -> int:
     """Rows of the collection `catalogue`, `otherwise` if it has no column."""
     columns = list(variables.get("catalogue", {}).values())
@@ -69,7 +74,9 @@ class FieldEmbed(nn.Module):
         vectors = {}
         for name, column in columns.items():
             if jnp.issubdtype(column.dtype, jnp.floating):
-                scale = self.param(f"{name}_scale", nn.initializers.normal(0.1), (self.features,))
+                scale = self.param(
+                    f"{name}_scale", nn.initializers.normal(0.1), (self.features,), jnp.float32
+                )
                 vectors[name] = column[..., None] * scale.reshape(*(1,) * column.ndim, -1)
                 continue
             if name not in self.sizes:

@@ -7,6 +7,8 @@ is the score itself and retrieval needs nothing else.
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from rezoo.meshes import alike
+
 
 def inner(query: Float[Array, " B D"], item: Float[Array, " B *C D"]) -> Float[Array, " B *C"]:
     """⟨query_b, item_bc⟩ for each row b and each of its items c."""
@@ -25,4 +27,4 @@ def with_columns(x: Float[Array, " *S D"], *columns: float | Float[Array, " *S 1
     [[3.0, 4.0, 1.0]]
     """
     shape = (*x.shape[:-1], 1)
-    return jnp.concatenate([x, *(jnp.broadcast_to(column, shape) for column in columns)], axis=-1)
+    return jnp.concatenate(alike([x, *(jnp.broadcast_to(column, shape) for column in columns)]), axis=-1)

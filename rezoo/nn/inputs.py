@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo.meshes import alike
 from rezoo.nn.features import FieldEmbed, over, pair_columns
 from rezoo.types import Query
 
@@ -41,7 +42,7 @@ def field_vectors(
     asked = embed({name: of_query[name] for name in names if name in of_query}, 1)
     vectors = {name: over(vector, item) for name, vector in asked.items()}
     vectors |= embed({name: columns[name] for name in names if name not in of_query}, item.ndim)
-    return jnp.stack([vectors[name] for name in names], axis=-2)
+    return jnp.stack(alike([vectors[name] for name in names]), axis=-2)
 
 
 def joined(v: Float[Array, " *B F D"]) -> Float[Array, " *B E"]:
@@ -64,9 +65,9 @@ class Linear(nn.Module):
         self, query: Query, item: Int[Array, " B *C"], catalogue: Mapping[str, Array]
     ) -> Float[Array, " B *C"]:
         weights = field_vectors(FieldEmbed(self.sizes, 1, name="weights"), query, item, catalogue)
-        return self.param("bias", nn.initializers.zeros, ()) + weights.sum((-2, -1))
+        return self.param("bias", nn.initializers.zeros, (), jnp.float32) + weights.sum((-2, -1))
 
 
 def side_by_side(vectors: Mapping[str, Float[Array, " *B D"]]) -> Float[Array, " *B E"]:
     """Vectors end to end, in the order of their names."""
-    return jnp.concatenate([vectors[name] for name in sorted(vectors)], axis=-1)
+    return jnp.concatenate(alike([vectors[name] for name in sorted(vectors)]), axis=-1)

@@ -42,10 +42,12 @@ class LowRankCross(nn.Module):
     @nn.compact
     def __call__(self, x_0: Float[Array, " *B E"], x: Float[Array, " *B E"]) -> Float[Array, " *B E"]:
         width, init = x.shape[-1], nn.initializers.lecun_normal(batch_axis=0)
-        v = self.param("v", init, (self.experts, width, self.rank))
-        c = self.param("c", init, (self.experts, self.rank, self.rank))
-        u = self.param("u", init, (self.experts, self.rank, width))
-        bias = self.param("bias", nn.initializers.zeros, (width,)).reshape(*(1,) * (x.ndim - 1), width)
+        v = self.param("v", init, (self.experts, width, self.rank), jnp.float32)
+        c = self.param("c", init, (self.experts, self.rank, self.rank), jnp.float32)
+        u = self.param("u", init, (self.experts, self.rank, width), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (width,), jnp.float32).reshape(
+            *(1,) * (x.ndim - 1), width
+        )
         gate = nn.softmax(nn.Dense(self.experts, name="gate")(x))
         low = jnp.tanh(jnp.einsum("...d,kdr->...kr", x, v))
         low = jnp.tanh(jnp.einsum("...kr,krs->...ks", low, c))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import NORMAL, Embed
-from rezoo.nn.features import Entity, catalogue_rows, item_columns
+from rezoo.nn.features import Entity, catalogue_of, catalogue_rows, item_columns
 
 Items = Embed | Entity
 """A table of items."""
@@ -41,7 +41,7 @@ def table(
 def vectors(model: nn.Module, items: Items, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
     """The vector of each item; `model` is who holds the collection `catalogue`."""
     if isinstance(items, Entity):
-        return items(ids, item_columns(ids, model.variables.get("catalogue", {})))
+        return items(ids, item_columns(ids, catalogue_of(model)))
     return items(ids)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rezoo.nn.dropout import Dropout
@@ -45,8 +46,8 @@ class PairMLP(nn.Module):
     def __call__(self, row: Float[Array, " B D"], each: Float[Array, " B *C E"]) -> Float[Array, " B *C F"]:
         width, parts = self.widths[0], row.shape[-1]
         shape = (parts + each.shape[-1], width)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        bias = self.param("bias", nn.initializers.zeros, (width,))
-        first = (row @ kernel[:parts] + bias[None]).reshape(len(row), *(1,) * (each.ndim - 2), width)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (width,), jnp.float32)
+        first = (row @ kernel[:parts] + bias[None]).reshape(row.shape[0], *(1,) * (each.ndim - 2), width)
         x = nn.relu(first + each @ kernel[parts:])
         return MLP(self.widths[1:], dropout=self.dropout)(Dropout(self.dropout)(x))

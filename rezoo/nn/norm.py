@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rezoo.meshes import layout
+
 
 class Moments(nn.Module):
     """Mean and variance of each feature, over all axes but the last: `[*B D] -> ([D], [D])`.
@@ -21,14 +23,16 @@ class Moments(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, " *B D"]) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
         width = x.shape[-1]
-        mean = self.variable("batch_stats", "mean", jnp.zeros, (width,))
-        var = self.variable("batch_stats", "var", jnp.ones, (width,))
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (width,), jnp.float32)
+        var = self.variable("batch_stats", "var", jnp.ones, (width,), jnp.float32)
         if not self.has_rng("dropout"):
-            return mean.value, var.value
+            return jnp.asarray(mean.value), jnp.asarray(var.value)
         weight = self._weight(x).ravel()
         rows, share, some = x.reshape(-1, width), weight / jnp.maximum(weight.sum(), 1), weight.any()
-        centre = jnp.where(some, share @ rows, mean.value)
-        spread = jnp.where(some, share @ jnp.square(rows - centre[None]), var.value)
+        centre = jnp.where(some, jnp.matmul(share, rows, out_sharding=layout(rows)), mean.value)
+        spread = jnp.where(
+            some, jnp.matmul(share, jnp.square(rows - centre[None]), out_sharding=layout(rows)), var.value
+        )
         if self.is_mutable_collection("batch_stats"):
             keep = jnp.where(some, self.momentum, 1.0)
             mean.value = jax.lax.stop_gradient(keep * mean.value + (1 - keep) * centre)
@@ -41,8 +45,10 @@ class Moments(nn.Module):
         where = self.scope.root.get_variable("batch", "where")
         lead = x.shape[:-1]
         if where is None:
-            return jnp.ones(lead)
-        return jnp.broadcast_to(where.reshape(*where.shape, *(1,) * (len(lead) - where.ndim)), lead) * 1.0
+            return jnp.ones(lead, x.dtype)
+        return jnp.broadcast_to(where.reshape(*where.shape, *(1,) * (len(lead) - where.ndim)), lead).astype(
+            x.dtype
+        )
 
 
 class BatchNorm(nn.Module):
@@ -53,8 +59,8 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, " *B D"]) -> Float[Array, " *B D"]:
         row = (*(1,) * (x.ndim - 1), x.shape[-1])
-        scale = self.param("scale", nn.initializers.ones, row[-1:])
-        bias = self.param("bias", nn.initializers.zeros, row[-1:])
+        scale = self.param("scale", nn.initializers.ones, row[-1:], jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, row[-1:], jnp.float32)
         mean, var = Moments(name="moments")(x)
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
         return (x - mean.reshape(row)) * factor.reshape(row) + bias.reshape(row)

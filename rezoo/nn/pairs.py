@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.devices import pick
+from rezoo.meshes import lookup
 
 
 def find(
@@ -31,19 +32,20 @@ def find(
     def halve(_: Array, span: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = span
         middle = (low + high) // 2
-        right = (column[middle] < wanted) & (low < high)
+        right = (lookup(column, middle) < wanted) & (low < high)
         return jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
 
-    span = offset[row], offset[row + 1]
+    end = lookup(offset, row + 1)
+    span = lookup(offset, row), end
     halvings = (longest or size).bit_length()
     low, _ = jax.lax.fori_loop(0, halvings, halve, span, unroll=pick(cpu=1, accelerator=halvings))
-    found = (low < offset[row + 1]) & (column[jnp.minimum(low, size - 1)] == wanted)
+    found = (low < end) & (lookup(column, jnp.minimum(low, size - 1)) == wanted)
     return jnp.where(found, low, -1).astype(jnp.int32)
 
 
 def draw(key: jax.Array, cumulative: Float[Array, " N"], shape: tuple[int, ...]) -> Int[Array, " ..."]:
     """Places drawn with replacement in proportion to weights, of which the cumulative sums are given."""
-    point = jax.random.uniform(key, shape, maxval=cumulative[-1])
+    point = jax.random.uniform(key, shape, cumulative.dtype, maxval=cumulative[-1])
     method = pick(cpu="scan", accelerator="scan_unrolled")
     found = jnp.searchsorted(cumulative, point.ravel(), side="right", method=method)
     return found.reshape(shape)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
 
+from rezoo.meshes import along
 from rezoo.nn.features import FieldEmbed, checked_column
 from rezoo.types import Query
 
@@ -67,7 +68,8 @@ def with_slots(
     seen = jnp.ones((length, count), bool) if count == 1 else own
     seen = seen[None] & known[:, None, :]
     upper = jnp.concatenate([mask, seen], axis=2)
-    lower = jnp.concatenate([jnp.zeros((size, count, length), bool), own[None] & known[:, None, :]], axis=2)
+    nobody = along(jnp.zeros((size, count, length), bool), x)
+    lower = jnp.concatenate([nobody, own[None] & known[:, None, :]], axis=2)
     return jnp.concatenate([x, slots], axis=1), jnp.concatenate([upper, lower], axis=1)
 
 

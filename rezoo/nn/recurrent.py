@@ -6,12 +6,15 @@ event is a session's first and its state before is zero, so that a row may hold 
 has the output `begin`, which is given for every event or once for all.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from rezoo.devices import pick
+from rezoo.meshes import along
 
 KERNEL = nn.initializers.glorot_uniform()
 RECURRENT = nn.initializers.orthogonal()
@@ -27,9 +30,9 @@ class GRU(nn.Module):
 
     features: int
 
-    def initial(self, size: int, begin: Float[Array, " B D"] | None = None) -> Array:
+    def initial(self, size: Any, begin: Float[Array, " B D"] | None = None) -> Array:
         """The state before the first event, `[B D]`: zeros, or `begin`."""
-        return jnp.zeros((size, self.features)) if begin is None else begin
+        return jnp.zeros((size, self.features), jnp.float32) if begin is None else begin
 
     def output(self, carry: Array) -> Float[Array, " B D"]:
         """What a state shows: all of it."""
@@ -46,8 +49,8 @@ class GRU(nn.Module):
         """The last state and the output after each event."""
         d = self.features
         projected = nn.Dense(3 * d, kernel_init=KERNEL, name="input")(x)
-        gates = self.param("gates", RECURRENT, (d, 2 * d))
-        candidate = self.param("candidate", RECURRENT, (d, d))
+        gates = self.param("gates", RECURRENT, (d, 2 * d), jnp.float32)
+        candidate = self.param("candidate", RECURRENT, (d, d), jnp.float32)
 
         def event(h: Array, at: tuple[Array, Array | None, Array | None]) -> tuple[Array, Array]:
             x_gates, anew, begin = at
@@ -58,6 +61,7 @@ class GRU(nn.Module):
             return h, h
 
         events = projected.swapaxes(0, 1), _by_event(first), _by_event(_repeated(begin, x))
+        carry = jax.tree.map(lambda state: along(state, x), carry)
         carry, states = jax.lax.scan(event, carry, events, unroll=pick(cpu=1, accelerator=UNROLL))
         return carry, states.swapaxes(0, 1)
 
@@ -70,9 +74,9 @@ class LSTM(nn.Module):
 
     features: int
 
-    def initial(self, size: int, begin: Float[Array, " B D"] | None = None) -> tuple[Array, Array]:
+    def initial(self, size: Any, begin: Float[Array, " B D"] | None = None) -> tuple[Array, Array]:
         """The state (h, c) before the first event, each `[B D]`: zeros, or `begin` for h."""
-        zeros = jnp.zeros((size, self.features))
+        zeros = jnp.zeros((size, self.features), jnp.float32)
         return zeros if begin is None else begin, zeros
 
     def output(self, carry: tuple[Array, Array]) -> Float[Array, " B D"]:
@@ -90,7 +94,7 @@ class LSTM(nn.Module):
         """The last state and the output after each event."""
         d = self.features
         projected = nn.Dense(4 * d, kernel_init=KERNEL, name="input")(x)
-        recurrent = self.param("recurrent", RECURRENT, (d, 4 * d))
+        recurrent = self.param("recurrent", RECURRENT, (d, 4 * d), jnp.float32)
 
         def event(carry: tuple[Array, Array], at: tuple[Array, Array | None, Array | None]):
             x, anew, begin = at
@@ -101,6 +105,7 @@ class LSTM(nn.Module):
             return (h, c), h
 
         events = projected.swapaxes(0, 1), _by_event(first), _by_event(_repeated(begin, x))
+        carry = jax.tree.map(lambda state: along(state, x), carry)
         carry, states = jax.lax.scan(event, carry, events, unroll=pick(cpu=1, accelerator=UNROLL))
         return carry, states.swapaxes(0, 1)
 

@@ -64,8 +64,8 @@ def newest(history: Int[Array, " B L"], size: int) -> Int[Array, " B W"]:
     [[2, 3], [4, 0]]
     """
     count = (history > 0).sum(axis=1, keepdims=True)
-    place = jnp.maximum(count - size, 0) + jnp.arange(min(size, history.shape[1]))[None]
-    events = jnp.take_along_axis(history, place, axis=1)
+    place = jnp.maximum(count - size, 0) + jnp.arange(size)[None]
+    events = jnp.take_along_axis(jnp.pad(history, ((0, 0), (0, 1))), place, axis=1)
     return jnp.where(place < count, events, 0)
 
 
@@ -79,7 +79,7 @@ def at_last(
     x: Float[Array, " B L D"], history: Int[Array, " B L"], empty: Float[Array, " B D"] | None = None
 ) -> Float[Array, " B 1 D"]:
     """`x` at the last real event; for an empty history `empty`, or zeros."""
-    nothing = jnp.zeros((x.shape[0], 1, x.shape[2])) if empty is None else empty[:, None]
+    nothing = jnp.zeros_like(x, shape=(x.shape[0], 1, x.shape[2])) if empty is None else empty[:, None]
     if history.shape[1] == 0:
         return nothing
     last = jnp.take_along_axis(x, last_index(history)[..., None], axis=1)

@@ -1,5 +1,6 @@
 """Against the whole catalogue: every item of a user, or the next one after each event."""
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from rezoo import losses
+from rezoo.meshes import lookup
+from rezoo.nn.bag import scattered
 from rezoo.nn.pairs import draw
 from rezoo.objectives.forward import forward, mean
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
@@ -26,7 +29,7 @@ def next_item(model: nn.Module, loss: Loss) -> Objective:
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         score, sown = forward(model, variables, key, batch.query, method=scores)
         num_items = score.shape[-1]
-        label = jax.nn.one_hot(batch.item, num_items)
+        label = jax.nn.one_hot(batch.item, num_items, dtype=score.dtype)
         where = batch.where[..., None] & (jnp.arange(num_items) > 0)[None, None]
         value = mean(loss(score, label, where=where), batch.where)
         return value, Aux({"loss": value}, sown)
@@ -84,11 +87,11 @@ def next_item_sampled(
         draw_key, model_key = jax.random.split(key)
         (state, table), sown = forward(model, variables, model_key, batch.query, method=states)
         drawn = draw(draw_key, cumulative, (num_negatives,)).clip(1, len(weight) - 1)
-        expected = jnp.log(num_negatives) + log_share
+        expected = math.log(num_negatives) + log_share
         target, where = batch.item.ravel(), batch.where.ravel()
         state = state.reshape(-1, state.shape[-1])
-        own = (state * table[target]).sum(-1)
-        other = state @ table[drawn].T
+        own = (state * lookup(table, target)).sum(-1)
+        other = state @ lookup(table, drawn).T
         if corrected:
             other = other - expected[drawn][None]
         score = jnp.concatenate([own[:, None], other], axis=1)
@@ -117,7 +120,7 @@ def every_item(model: nn.Module, loss: Loss) -> Objective:
         score, sown = forward(model, variables, key, batch.query, method=scores)
         size, num_items = score.shape
         item, given, where = (x.reshape(size, -1) for x in (batch.item, batch.label, batch.where))
-        label = jnp.zeros(score.shape).at[jnp.arange(size)[:, None], item].add(jnp.where(where, given, 0.0))
+        label = scattered(item, jnp.where(where, given, 0.0), num_items)
         counted = where.any(axis=1)
         value = loss(score, label, where=counted[:, None] & (jnp.arange(num_items) > 0)[None])
         value = mean(value, counted if value.ndim == 1 else counted[:, None] & (label >= 0))

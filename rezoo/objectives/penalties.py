@@ -9,6 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Bool, Float, Shaped
 
+from rezoo.meshes import everywhere, layout
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.objectives.forward import mean
 from rezoo.types import Aux, Batch, Objective, Variables
@@ -47,7 +48,7 @@ def l2(
         if unknown := set(counts or {}) - {name for path in rows for name in path[:-1]}:
             tables = sorted("/".join(path[:-1]) for path in rows)
             raise ValueError(f"counts for {sorted(unknown)}, which no table is called; there are {tables}")
-        penalty = jnp.zeros(())
+        penalty = jnp.zeros((), value.dtype)
         for path, calls in rows.items():
             count = next((n for name, n in (counts or {}).items() if name in path), None)
             if count is None:
@@ -70,7 +71,9 @@ def penalised(objective: Objective, weight: float | Array) -> Objective:
         value, aux = objective(variables, key, batch)
         counted = batch.where.reshape(len(batch.where), -1).any(axis=1)
         sown = jax.tree.leaves(aux.sown.get("penalty", {}))
-        penalty = sum((mean(jnp.where(counted, rows, 0.0), counted) for rows in sown), jnp.zeros(()))
+        penalty = sum(
+            (mean(jnp.where(counted, rows, 0.0), counted) for rows in sown), jnp.zeros((), value.dtype)
+        )
         return value + weight * penalty, aux._replace(metrics=aux.metrics | {"penalty": penalty})
 
     return whole
@@ -84,7 +87,10 @@ def _weight_of(path: tuple[str, ...], weight: Any) -> Any:
 
 def _each_lookup(calls: Sequence[Array], where: Bool[Array, " B *C"]) -> Float[Array, ""]:
     """The squares of all rows looked up, in one call or several, per observation."""
-    squares = [jnp.vdot(_served(rows, where), jnp.square(rows).sum(-1)) for rows in calls]
+    squares = [
+        jnp.dot(_served(rows, where).ravel(), jnp.square(rows).sum(-1).ravel(), out_sharding=layout(rows))
+        for rows in calls
+    ]
     return jnp.stack(squares).sum() / jnp.maximum(where.sum(), 1)
 
 
@@ -92,10 +98,11 @@ def _each_id(
     calls: Sequence[Array], ids: Sequence[Array], where: Bool[Array, " B *C"], count: Array | np.ndarray
 ) -> Float[Array, ""]:
     """Σ_j |w_j|² / n_j over the ids of all calls, each once: its lookups share it."""
+    calls, ids, where = everywhere((calls, ids, where))
     square = jnp.concatenate([jnp.square(rows).sum(-1).ravel() for rows in calls])
     real = jnp.concatenate([(_served(rows, where) > 0).ravel() for rows in calls])
     flat = jnp.concatenate([one.ravel() for one in ids])
-    lookups = jnp.zeros(len(count)).at[flat].add(real)
+    lookups = jnp.zeros(len(count), square.dtype).at[flat].add(real)
     parts = rows_or_zero(lookups * jnp.asarray(count), flat)
     held = real & (parts > 0)
     return (jnp.where(held, square, 0.0) / jnp.where(held, parts, 1.0)).sum()

@@ -1,5 +1,6 @@
 """Pairs and slates: labels that are given, or negatives that are drawn."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rezoo.meshes import alike, everywhere, lookup
 from rezoo.objectives.forward import forward, mean
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Variables
 
@@ -52,13 +54,13 @@ def sampled(
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         sample_key, model_key = jax.random.split(key)
         negative = sampler(sample_key, batch.query, batch.item, num_negatives)
-        slate = jnp.concatenate([batch.item[:, None], negative], axis=1)
-        label = jnp.zeros(slate.shape).at[:, 0].set(1.0)
+        slate = jnp.concatenate(alike([batch.item[:, None], negative]), axis=1)
+        label = jnp.zeros(slate.shape, jnp.float32).at[:, 0].set(1.0)
         where = jnp.broadcast_to(batch.where[:, None], slate.shape)
         of_list = loss
         if log_q is not None:
             where = where.at[:, 1:].set(where[:, 1:] & (negative != batch.item[:, None]))
-            of_list = partial(loss, log_q=(log_q[slate] + jnp.log(num_negatives)).at[:, 0].set(0.0))
+            of_list = partial(loss, log_q=(lookup(log_q, slate) + math.log(num_negatives)).at[:, 0].set(0.0))
         return pointwise(model, of_list)(variables, model_key, Batch(batch.query, slate, label, where))
 
     return objective
@@ -82,18 +84,19 @@ def in_batch(model: nn.Module, loss: Loss, *, log_q: Float[Array, " N"] | None =
     """
 
     def scores(module: Any, query: Query, item: Array) -> Array:
-        rows = module.vectors(item) if hasattr(module, "vectors") else module.table()[item]
-        return jnp.einsum("bd,cd->bc", module.encode(query), rows)
+        rows = module.vectors(item) if hasattr(module, "vectors") else lookup(module.table(), item)
+        return jnp.einsum("bd,cd->bc", module.encode(query), everywhere(rows))
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         score, sown = forward(model, variables, key, batch.query, batch.item, method=scores)
         own = jnp.eye(len(batch.item), dtype=bool)
-        other = batch.item[:, None] != batch.item[None]
-        where = batch.where[:, None] & batch.where[None] & (own | other)
+        items, counted = everywhere((batch.item, batch.where))
+        other = batch.item[:, None] != items[None]
+        where = batch.where[:, None] & counted[None] & (own | other)
         of_list = loss
         if log_q is not None:
             others = jnp.log(jnp.maximum(batch.where.sum() - 1, 1))
-            of_list = partial(loss, log_q=jnp.where(own, 0.0, log_q[batch.item][None] + others))
+            of_list = partial(loss, log_q=jnp.where(own, 0.0, lookup(log_q, items)[None] + others))
         value = mean(of_list(score, own.astype(score.dtype), where=where), where)
         return value, Aux({"loss": value}, sown)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array
 
+from rezoo.meshes import everywhere
 from rezoo.types import Aux, Batch, Objective
 
 
@@ -36,8 +37,8 @@ def gradients(
     )
     by_table = {
         path: (
-            jnp.concatenate([ids.reshape(-1) for ids in looked_up]),
-            jnp.concatenate([grad.reshape(-1, grad.shape[-1]) for grad in row_grads[path]]),
+            jnp.concatenate([ids.reshape(-1) for ids in everywhere(looked_up)]),
+            jnp.concatenate([grad.reshape(-1, grad.shape[-1]) for grad in everywhere(row_grads[path])]),
         )
         for path, looked_up in looked_up_ids(aux, tables).items()
     }

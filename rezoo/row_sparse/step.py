@@ -60,7 +60,7 @@ def init_state(
       ValueError: if a name in `dense` is no module with a table.
     """
     state = training.init_state(key, model, optax.identity(), batch, constants=constants)
-    row = jax.tree.map(operator.itemgetter(slice(1)), batch)
+    row = training.blank_row(batch)
     _, sown = jax.eval_shape(
         lambda: model.apply(state.variables, row.query, row.item, mutable=["row_ids", "batch_stats"])
     )

@@ -5,6 +5,7 @@ system", https://jmlr.org/papers/v6/shani05a.html), counted over a window. Where
 followed, popularity decides, which also breaks ties.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.meshes import each_row, lookup
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.features import over
 from rezoo.nn.pairs import find
@@ -35,18 +37,18 @@ class CoOccurrence(nn.Module):
         zeros = nn.initializers.zeros
         offset = self.param("offset", zeros, (self.num_items + 1,), jnp.int32)
         follower = self.param("follower", zeros, (self.num_pairs,), jnp.int32)
-        count = self.param("count", zeros, (self.num_pairs,))
-        share = self.param("share", zeros, (self.num_items,))
+        count = self.param("count", zeros, (self.num_pairs,), jnp.float32)
+        share = self.param("share", zeros, (self.num_items,), jnp.float32)
         pairs = Pairs(offset, follower, count)
         length = (query.history > 0).sum(axis=1)
-        score = rows_or_zero(share, item)
+        score, size = rows_or_zero(share, item), math.prod(item.shape[1:])
         for back in range(1, self.memory + 1):
             at = jnp.maximum(length - back, 0)[:, None]
             last = jnp.take_along_axis(query.history, at, axis=1)[:, 0]
             last = jnp.where((length >= back) & (last < self.num_items), last, 0)
             score += (
                 pairs.listed(last, item)
-                if item[0].size > LONG and self.num_pairs
+                if isinstance(size, int) and size > LONG and self.num_pairs
                 else pairs.sought(last, item)
             )
         return score
@@ -62,7 +64,7 @@ class Pairs(NamedTuple):
     def sought(self, last: Int[Array, " B"], item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         """The count of each (last, item), found by bisection."""
         place = find(self.offset, self.follower, over(last[:, None], item)[..., 0], item)
-        return jnp.where(place < 0, 0.0, self.count[place])
+        return jnp.where(place < 0, 0.0, lookup(self.count, place))
 
     def listed(self, last: Int[Array, " B"], item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         """The same by going through all that followed `last`, which is shorter than a long slate."""
@@ -70,20 +72,21 @@ class Pairs(NamedTuple):
 
         def one(row: tuple[Array, Array]) -> Array:
             last, wanted = row
+            end = lookup(self.offset, last + 1)
 
             def more(state: tuple[Array, Array]) -> tuple[Array, Array]:
                 begin, found = state
                 place = begin + jnp.arange(AT_ONCE)
-                who = self.follower.at[place].get(mode="clip")
-                who = jnp.where(place < self.offset[last + 1], who, size)
-                count = self.count.at[place].get(mode="clip")
+                who = lookup(self.follower, place, mode="clip")
+                who = jnp.where(place < end, who, size)
+                count = lookup(self.count, place, mode="clip")
                 return begin + AT_ONCE, found.at[who].add(count, mode="drop")
 
-            start = self.offset[last], jnp.zeros(size)
-            _, found = jax.lax.while_loop(lambda state: state[0] < self.offset[last + 1], more, start)
+            start = lookup(self.offset, last), jnp.zeros(size, jnp.float32)
+            _, found = jax.lax.while_loop(lambda state: state[0] < end, more, start)
             return rows_or_zero(found, wanted)
 
-        return jax.lax.map(one, (last, item))
+        return each_row(one, (last, item))
 
 
 def fit(history: np.ndarray, num_items: int, *, window: int = 1) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.meshes import lookup
 from rezoo.nn.embedding import or_unknown
 from rezoo.types import Query
 
@@ -30,15 +31,19 @@ class FeatureKNN(nn.Module):
 
     def setup(self) -> None:
         zeros = nn.initializers.zeros
-        self.profile = self.param("profile", zeros, (self.num_users, self.num_items))
-        self.neighbour = self.param("neighbour", zeros, (self.num_items, self.num_items))
+        self.profile = jnp.asarray(
+            self.param("profile", zeros, (self.num_users, self.num_items), jnp.float32)
+        )
+        self.neighbour = jnp.asarray(
+            self.param("neighbour", zeros, (self.num_items, self.num_items), jnp.float32)
+        )
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         row = or_unknown(item, self.num_items)
-        return jnp.einsum("bn,b...n->b...", self.encode(query), self.neighbour[row])
+        return jnp.einsum("bn,b...n->b...", self.encode(query), lookup(self.neighbour, row))
 
     def encode(self, query: Query) -> Float[Array, " B N"]:
-        return self.profile[or_unknown(query.user, self.num_users)]
+        return lookup(self.profile, or_unknown(query.user, self.num_users))
 
     def table(self) -> Float[Array, " N N"]:
         return self.neighbour

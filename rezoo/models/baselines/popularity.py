@@ -17,10 +17,10 @@ class Popularity(nn.Module):
     num_items: int
 
     def setup(self) -> None:
-        self.count = self.param("count", nn.initializers.zeros, (self.num_items,))
+        self.count = jnp.asarray(self.param("count", nn.initializers.zeros, (self.num_items,), jnp.float32))
 
     def encode(self, query: Query) -> Float[Array, " B 1"]:
-        return jnp.ones((query.user.shape[0], 1))
+        return jnp.ones((query.user.shape[0], 1), jnp.float32)
 
     def table(self) -> Float[Array, " N 1"]:
         return self.count[:, None]

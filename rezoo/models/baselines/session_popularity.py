@@ -5,6 +5,7 @@ S-POP of Hidasi 2016, https://arxiv.org/abs/1511.06939, section 4. Its variables
 """
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import rows_or_zero
@@ -18,7 +19,7 @@ class SessionPopularity(nn.Module):
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        count = self.param("count", nn.initializers.zeros, (self.num_items,))
-        history = query.history.reshape(len(query.history), *(1,) * (item.ndim - 1), -1)
+        count = self.param("count", nn.initializers.zeros, (self.num_items,), jnp.float32)
+        history = query.history.reshape(query.history.shape[0], *(1,) * (item.ndim - 1), -1)
         clicks = ((history == item[..., None]) & (item > 0)[..., None]).sum(-1)
         return clicks + rows_or_zero(count / (count.sum() + 1), item)

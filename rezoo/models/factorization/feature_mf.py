@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.features import Entity, catalogue_rows, item_columns
+from rezoo.nn.features import Entity, catalogue_of, catalogue_rows, item_columns
 from rezoo.nn.inner import inner, with_columns
 from rezoo.types import Query
 
@@ -53,4 +53,4 @@ class FeatureMF(nn.Module):
 
     def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S E"]:
         """(q_i, b_i)."""
-        return self.item(item, item_columns(item, self.variables.get("catalogue", {})))
+        return self.item(item, item_columns(item, catalogue_of(self)))

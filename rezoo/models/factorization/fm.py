@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.features import FieldEmbed
+from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import Linear, field_vectors
 from rezoo.nn.interaction import bi_interaction
 from rezoo.types import Query
@@ -36,7 +36,7 @@ class FM(nn.Module):
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        catalogue = self.variables.get("catalogue", {})
+        catalogue = catalogue_of(self)
         score = self.mean + Linear(self.sizes, name="linear")(query, item, catalogue)
         if self.dim == 0:
             return score

@@ -30,7 +30,9 @@ class ItemItem(nn.Module):
     num_items: int
 
     def setup(self) -> None:
-        self.weight = self.param("weight", nn.initializers.zeros, (self.num_items, self.num_items))
+        self.weight = jnp.asarray(
+            self.param("weight", nn.initializers.zeros, (self.num_items, self.num_items), jnp.float32)
+        )
 
     def encode(self, query: Query) -> Float[Array, " B N"]:
         return multi_hot(query.history, self.num_items)
@@ -40,7 +42,7 @@ class ItemItem(nn.Module):
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         score = jnp.einsum("bd,nd->bn", self.encode(query), self.weight)
-        known = or_unknown(item, self.num_items).reshape(len(item), -1)
+        known = or_unknown(item, self.num_items).reshape(item.shape[0], -1)
         return jnp.take_along_axis(score, known, axis=1).reshape(item.shape)
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.dropout import Dropout
-from rezoo.nn.features import FieldEmbed
+from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import Linear, field_names, field_vectors
 from rezoo.nn.interaction import pair_products
 from rezoo.types import Query, Variables
@@ -35,7 +35,7 @@ class AFM(nn.Module):
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        catalogue = self.variables.get("catalogue", {})
+        catalogue = catalogue_of(self)
         linear = Linear(self.sizes, name="linear")(query, item, catalogue)
         v = field_vectors(FieldEmbed(self.sizes, self.dim, name="factors"), query, item, catalogue)
         product = pair_products(v)

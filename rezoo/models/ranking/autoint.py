@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.features import FieldEmbed
+from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import field_vectors, joined
 from rezoo.nn.interaction import FieldAttention
 from rezoo.nn.mlp import MLP
@@ -36,7 +36,7 @@ class AutoInt(nn.Module):
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        catalogue = self.variables.get("catalogue", {})
+        catalogue = catalogue_of(self)
         v = field_vectors(FieldEmbed(self.sizes, self.dim, name="factors"), query, item, catalogue)
         e = v
         for _ in range(self.num_layers):

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.features import FieldEmbed
+from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import field_vectors, joined
 from rezoo.nn.interaction import Cross
 from rezoo.nn.mlp import MLP
@@ -48,7 +48,7 @@ class DCNv2(nn.Module):
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        catalogue = self.variables.get("catalogue", {})
+        catalogue = catalogue_of(self)
         v = field_vectors(FieldEmbed(self.sizes, self.dim, name="factors"), query, item, catalogue)
         layers = [self.cross() for _ in range(self.num_crosses)]
         mlp = MLP(self.widths, dropout=self.dropout, batch_norm=self.batch_norm, name="mlp")

@@ -23,8 +23,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rezoo.meshes import alike
 from rezoo.nn.dropout import Dropout
-from rezoo.nn.features import FieldEmbed, item_columns, over
+from rezoo.nn.features import FieldEmbed, catalogue_of, item_columns, over
 from rezoo.nn.inputs import side_by_side
 from rezoo.nn.norm import Moments
 from rezoo.types import Query
@@ -42,7 +43,7 @@ class LocalActivation(nn.Module):
     def __call__(
         self, history: Float[Array, " B L D"], target: Float[Array, " B *C D"], real: Bool[Array, " B L"]
     ) -> Float[Array, " B *C L"]:
-        slate = target.reshape(len(target), -1, 1, target.shape[-1])
+        slate = target.reshape(target.shape[0], -1, 1, target.shape[-1])
         event = history[:, None]
         # A linear layer over [e_j ; e_target ; e_j ∘ e_target], its first two parts computed once.
         hidden = nn.Dense(self.width, name="event")(event)
@@ -59,7 +60,7 @@ class Mean(nn.Module):
     def __call__(
         self, history: Float[Array, " B L D"], target: Float[Array, " B *C D"], real: Bool[Array, " B L"]
     ) -> Float[Array, " B *C L"]:
-        share = real / jnp.maximum(real.sum(axis=1, keepdims=True), 1)
+        share = real.astype(history.dtype) / jnp.maximum(real.sum(axis=1, keepdims=True), 1)
         return over(share, jnp.zeros(target.shape[:-1], jnp.int32))
 
 
@@ -94,7 +95,7 @@ class DIN(nn.Module):
         profile = {**({"user": query.user} if "user" in self.sizes else {}), **query.features}
         if profile:
             parts.append(over(side_by_side(self.profile(profile, 1)), item))
-        x = jnp.concatenate(parts, axis=-1)
+        x = jnp.concatenate(alike(parts), axis=-1)
         for layer, dice in zip(self.layers, self.dice, strict=True):
             x = self.drop(dice(layer(x)))
         return self.output(x).squeeze(-1)
@@ -109,7 +110,7 @@ class DIN(nn.Module):
         return target, jnp.einsum("b...l,bld->b...d", weight, history), weight
 
     def _items(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
-        columns = item_columns(ids, self.variables.get("catalogue", {}))
+        columns = item_columns(ids, catalogue_of(self))
         return side_by_side(self.items({"item": ids, **columns}, ids.ndim))
 
 
@@ -121,7 +122,7 @@ class Dice(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, " *B D"]) -> Float[Array, " *B D"]:
         row = (*(1,) * (x.ndim - 1), x.shape[-1])
-        alpha = self.param("alpha", nn.initializers.zeros, row[-1:])
+        alpha = self.param("alpha", nn.initializers.zeros, row[-1:], jnp.float32)
         mean, var = Moments(0.99, name="moments")(x)
         p = nn.sigmoid((x - mean.reshape(row)) * jax.lax.rsqrt(var + self.epsilon).reshape(row))
         return x * (p + (1 - p) * alpha.reshape(row))

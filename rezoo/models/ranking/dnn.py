@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.features import FieldEmbed
+from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import field_vectors, joined
 from rezoo.nn.mlp import MLP
 from rezoo.types import Query
@@ -27,7 +27,7 @@ class DNN(nn.Module):
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        catalogue = self.variables.get("catalogue", {})
+        catalogue = catalogue_of(self)
         v = field_vectors(FieldEmbed(self.sizes, self.dim, name="factors"), query, item, catalogue)
         mlp = MLP(self.widths, dropout=self.dropout, batch_norm=self.batch_norm, name="mlp")
         return nn.Dense(1, name="output")(mlp(joined(v))).squeeze(-1)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.experts import Tower
+from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
 from rezoo.types import Query
 
@@ -37,7 +38,7 @@ class ESMM(nn.Module):
 
     @nn.compact
     def tasks(self, query: Query, item: Int[Array, " B *C"]) -> dict[str, Float[Array, " B *C"]]:
-        x = Inputs(self.sizes, self.dim, name="inputs")(query, item, self.variables.get("catalogue", {}))
+        x = Inputs(self.sizes, self.dim, name="inputs")(query, item, catalogue_of(self))
         click = Tower(self.widths, self.dropout, name="click_tower")(x)
         conversion = Tower(self.widths, self.dropout, name="conversion_tower")(x)
         return {"purchase": both(click, conversion), "click": click, "conversion": conversion}

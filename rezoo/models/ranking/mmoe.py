@@ -14,6 +14,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.experts import Experts, Gate, Tower
+from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
 from rezoo.types import Query
 
@@ -34,7 +35,7 @@ class MMoE(nn.Module):
 
     @nn.compact
     def tasks(self, query: Query, item: Int[Array, " B *C"]) -> dict[str, Float[Array, " B *C"]]:
-        x = Inputs(self.sizes, self.dim, name="inputs")(query, item, self.variables.get("catalogue", {}))
+        x = Inputs(self.sizes, self.dim, name="inputs")(query, item, catalogue_of(self))
         experts = Experts(self.experts, self.widths, self.dropout, name="experts")(x)
 
         def score(task: str) -> Array:

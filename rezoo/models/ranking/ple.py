@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.experts import Experts, Gate, Tower
+from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
 from rezoo.types import Query
 
@@ -37,7 +38,7 @@ class PLE(nn.Module):
 
     @nn.compact
     def tasks(self, query: Query, item: Int[Array, " B *C"]) -> dict[str, Float[Array, " B *C"]]:
-        x = Inputs(self.sizes, self.dim, name="inputs")(query, item, self.variables.get("catalogue", {}))
+        x = Inputs(self.sizes, self.dim, name="inputs")(query, item, catalogue_of(self))
         shared, state = x, dict.fromkeys(self.heads, x)
         for level in range(self.levels):
             common = self._experts(self.common, f"shared_experts_{level}")(shared)

@@ -14,6 +14,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.experts import Tower
+from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
 from rezoo.nn.mlp import MLP
 from rezoo.types import Query
@@ -38,7 +39,7 @@ class SharedBottom(nn.Module):
 
     @nn.compact
     def tasks(self, query: Query, item: Int[Array, " B *C"]) -> dict[str, Float[Array, " B *C"]]:
-        x = Inputs(self.sizes, self.dim, name="inputs")(query, item, self.variables.get("catalogue", {}))
+        x = Inputs(self.sizes, self.dim, name="inputs")(query, item, catalogue_of(self))
         x = MLP(self.widths, dropout=self.dropout, name="bottom")(x)
         return {task: Tower(self.tower, self.dropout, name=f"{task}_tower")(x) for task in self.heads}
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import FieldEmbed, item_columns
+from rezoo.nn.features import FieldEmbed, catalogue_of, item_columns
 from rezoo.nn.inner import inner
 from rezoo.nn.inputs import side_by_side
 from rezoo.nn.mlp import MLP
@@ -46,7 +46,7 @@ class TwoTower(nn.Module):
         self.user_tower = MLP(self.widths[:-1], dropout=self.dropout)
         self.item_tower = MLP(self.widths[:-1], dropout=self.dropout)
         self.user_output, self.item_output = nn.Dense(self.widths[-1]), nn.Dense(self.widths[-1])
-        self.weight = self.param("weight", nn.initializers.ones, (self.widths[-1],))
+        self.weight = self.param("weight", nn.initializers.ones, (self.widths[-1],), jnp.float32)
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         columns = dict(query.features)
@@ -60,7 +60,7 @@ class TwoTower(nn.Module):
 
     def table(self) -> Float[Array, " N D"]:
         """A vector for every item that has a row in the table of ids or in the catalogue."""
-        lengths = [len(column) for column in self.variables.get("catalogue", {}).values()]
+        lengths = [len(column) for column in catalogue_of(self).values()]
         return self.vectors(jnp.arange(max([self.sizes["item"], *lengths]), dtype=jnp.int32))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
@@ -68,6 +68,6 @@ class TwoTower(nn.Module):
 
     def vectors(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
         """The rows of the table that belong to these items, without making the others."""
-        columns = item_columns(ids, self.variables.get("catalogue", {}))
+        columns = item_columns(ids, catalogue_of(self))
         x = side_by_side(self.items({"item": ids, **columns}, ids.ndim))
         return self.item_output(self.item_tower(x))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import FieldEmbed, pair_columns
+from rezoo.nn.features import FieldEmbed, catalogue_of, pair_columns
 from rezoo.nn.inputs import Linear, field_vectors, joined
 from rezoo.nn.mlp import MLP
 from rezoo.types import Query
@@ -39,7 +39,7 @@ class WideDeep(nn.Module):
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        catalogue = self.variables.get("catalogue", {})
+        catalogue = catalogue_of(self)
         wide = Linear(self.sizes, name="wide")(query, item, catalogue)
         columns = pair_columns(query, item, catalogue)
         for a, b in self.crosses:

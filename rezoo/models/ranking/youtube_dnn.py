@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import FieldEmbed, over, pair_columns
+from rezoo.nn.features import FieldEmbed, catalogue_of, over, pair_columns
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.inputs import side_by_side
 from rezoo.nn.mlp import MLP
@@ -84,7 +84,7 @@ class YouTubeRanker(nn.Module):
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        columns = with_powers(pair_columns(query, item, self.variables.get("catalogue", {})))
+        columns = with_powers(pair_columns(query, item, catalogue_of(self)))
         x = side_by_side(FieldEmbed(self.sizes, self.dim, name="fields")(columns, item.ndim))
         watched = Embed(self.sizes["item"], self.dim, name="watched")(query.history)
         x = jnp.concatenate([x, over(mean_of(watched, query.history), item)], axis=-1)

@@ -14,11 +14,14 @@ what nothing was learnt for gets the mean instead of the paper's default of 3. W
 `objectives.l2` is not for these models, which multiply with whole tables.
 """
 
+import math
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.meshes import lookup
 from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed, or_unknown, rows_or_zero
@@ -42,7 +45,7 @@ class UAutoRec(nn.Module):
     def setup(self) -> None:
         self.drop_rating, self.drop_unit = Dropout(self.dropout), Dropout(self.dropout)
         self.encoder = Bag(self.num_items, self.dim)
-        self.encoder_bias = self.param("encoder_bias", nn.initializers.zeros, (self.dim,))
+        self.encoder_bias = self.param("encoder_bias", nn.initializers.zeros, (self.dim,), jnp.float32)
         self.decoder = Embed(self.num_items, self.dim, XAVIER)
         self.decoder_bias = Embed(self.num_items, 1, nn.initializers.zeros)
 
@@ -58,7 +61,7 @@ class UAutoRec(nn.Module):
 
     def hidden(self, query: Query) -> Float[Array, " B D"]:
         """g(V r + μ)."""
-        rating = query.features.get("history_rating", jnp.ones(query.history.shape))
+        rating = query.features.get("history_rating", jnp.ones(query.history.shape, jnp.float32))
         units = self.encoder(query.history, self.drop_rating(rating)) + self.encoder_bias[None]
         return self.drop_unit(nn.sigmoid(units))
 
@@ -83,17 +86,18 @@ class IAutoRec(nn.Module):
     def setup(self) -> None:
         self.drop_rating, self.drop_unit = Dropout(self.dropout), Dropout(self.dropout)
         self.encoder = Bag(self.num_users, self.dim)
-        self.encoder_bias = self.param("encoder_bias", nn.initializers.zeros, (self.dim,))
+        self.encoder_bias = self.param("encoder_bias", nn.initializers.zeros, (self.dim,), jnp.float32)
         self.decoder = Embed(self.num_users, self.dim, XAVIER)
         self.decoder_bias = Embed(self.num_users, 1, nn.initializers.zeros)
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         raters = self.get_variable("catalogue", "rater")
-        if item.size < len(raters):
+        count = math.prod(item.shape)
+        if isinstance(count, int) and count < len(raters):
             hidden = self.hidden(item.ravel()).reshape(*item.shape, -1)
         else:
             known = or_unknown(item, len(raters))
-            hidden = self.hidden(jnp.arange(len(raters)))[known]
+            hidden = lookup(self.hidden(jnp.arange(len(raters))), known)
         state = self.encode(query)
         return inner(state[:, :-1], hidden) + per_row(state[:, -1], item)
 

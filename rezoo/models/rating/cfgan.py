@@ -39,7 +39,7 @@ class CFGAN(nn.Module):
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         if self.is_mutable_collection("params"):  # the discriminator's parameters are made here too
-            self.judge(query, jnp.zeros((len(query.history), self.num_items)))
+            self.judge(query, jnp.zeros((query.user.shape[0], self.num_items), jnp.float32))
         return self.generator(query, item)
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
@@ -65,7 +65,7 @@ class Generator(nn.Module):
 
     def setup(self) -> None:
         self.input = Bag(self.num_items, self.widths[0])
-        self.input_bias = self.param("input_bias", nn.initializers.zeros, (self.widths[0],))
+        self.input_bias = self.param("input_bias", nn.initializers.zeros, (self.widths[0],), jnp.float32)
         self.layers = [nn.Dense(width, kernel_init=XAVIER) for width in self.widths[1:]]
         self.output = Embed(self.num_items, self.widths[-1], XAVIER)
         self.output_bias = Embed(self.num_items, 1, nn.initializers.zeros)
@@ -75,7 +75,7 @@ class Generator(nn.Module):
 
     def hidden(self, query: Query) -> Float[Array, " B D"]:
         """The last hidden layer."""
-        x = self.input(query.history, jnp.ones(query.history.shape)) + self.input_bias[None]
+        x = self.input(query.history, jnp.ones(query.history.shape, jnp.float32)) + self.input_bias[None]
         for layer in self.layers:
             x = layer(nn.sigmoid(x))
         return nn.sigmoid(x)
@@ -93,7 +93,7 @@ class Discriminator(nn.Module):
     @nn.compact
     def __call__(self, query: Query, r: Float[Array, " B N"]) -> Float[Array, " B"]:
         condition = Bag(self.num_items, self.widths[0], name="condition")
-        x = condition(query.history, jnp.ones(query.history.shape))
+        x = condition(query.history, jnp.ones(query.history.shape, jnp.float32))
         x = nn.sigmoid(x + nn.Dense(self.widths[0], kernel_init=XAVIER, name="purchases")(r))
         for width in self.widths[1:]:
             x = nn.sigmoid(nn.Dense(width, kernel_init=XAVIER)(x))

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.features import FieldEmbed
+from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import Linear, field_vectors, joined
 from rezoo.nn.interaction import bi_interaction
 from rezoo.nn.mlp import MLP
@@ -34,7 +34,7 @@ class DeepFM(nn.Module):
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        catalogue = self.variables.get("catalogue", {})
+        catalogue = catalogue_of(self)
         linear = Linear(self.sizes, name="linear")(query, item, catalogue)
         v = field_vectors(FieldEmbed(self.sizes, self.dim, name="factors"), query, item, catalogue)
         mlp = MLP(self.widths, dropout=self.dropout, batch_norm=self.batch_norm, name="mlp")

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.features import Entity, item_columns, over
+from rezoo.nn.features import Entity, catalogue_of, item_columns, over
 from rezoo.nn.mlp import PairMLP
 from rezoo.types import Query
 
@@ -42,7 +42,7 @@ class FeatureNeuMF(nn.Module):
         user = Entity(self.num_users, self.user_features, width, self.id_dropout, name="user")
         items = Entity(self.num_items, self.item_features, width, self.id_dropout, name="item")
         p = user(query.user, query.features)
-        q = items(item, item_columns(item, self.variables.get("catalogue", {})))
+        q = items(item, item_columns(item, catalogue_of(self)))
         gmf = over(p[:, : self.dim], item) * q[..., : self.dim]
         hidden = PairMLP(self.widths, self.dropout, name="mlp")(p[:, self.dim :], q[..., self.dim :])
         return nn.Dense(1, name="output")(jnp.concatenate([gmf, hidden], axis=-1)).squeeze(-1)

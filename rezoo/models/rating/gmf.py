@@ -32,10 +32,10 @@ class GMF(nn.Module):
         return self.output(product(self.gmf_user, self.gmf_item, query, item)).squeeze(-1)
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
-        b = self.output(jnp.zeros((1, self.dim)))
-        h = self.output(jnp.eye(self.dim)) - b
+        b = self.output(jnp.zeros((1, self.dim), jnp.float32))
+        h = self.output(jnp.eye(self.dim, dtype=jnp.float32)) - b
         p = self.gmf_user(query.user)
-        return with_columns(p * h[:, 0][None], jnp.broadcast_to(b, (len(p), 1)))
+        return with_columns(p * h[:, 0][None], jnp.broadcast_to(b, (p.shape[0], 1)))
 
     def table(self) -> Float[Array, " N D"]:
         return with_columns(self.gmf_item.table(), 1.0)

@@ -91,7 +91,7 @@ class MultVAE(nn.Module):
         mean, log_variance = jnp.split(self.posterior(self.input(query)), 2, axis=1)
         z = mean
         if self.has_rng("dropout"):
-            noise = jax.random.normal(self.make_rng("dropout"), mean.shape)
+            noise = jax.random.normal(self.make_rng("dropout"), mean.shape, mean.dtype)
             z = mean + noise * jnp.exp(log_variance / 2)
             self.sow("penalty", "kl", kl_from_standard_normal(mean, log_variance))
         return self.decoder(z)
@@ -112,7 +112,7 @@ class Input(nn.Module):
     def __call__(self, query: Query) -> Float[Array, " B D"]:
         real = has_row(query.history, self.num_items).astype(jnp.float32)
         x = real * jax.lax.rsqrt(jnp.maximum(real.sum(axis=1, keepdims=True), 1.0))
-        bias = self.param("bias", nn.initializers.zeros, (self.dim,))
+        bias = self.param("bias", nn.initializers.zeros, (self.dim,), jnp.float32)
         mapped = Bag(self.num_items, self.dim)(query.history, Dropout(self.dropout)(x))
         return self.activation(mapped + bias[None])
 

@@ -17,7 +17,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.dropout import Dropout
-from rezoo.nn.features import FieldEmbed
+from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import Linear, field_vectors
 from rezoo.nn.interaction import bi_interaction
 from rezoo.nn.mlp import MLP
@@ -39,7 +39,7 @@ class NFM(nn.Module):
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        catalogue = self.variables.get("catalogue", {})
+        catalogue = catalogue_of(self)
         linear = Linear(self.sizes, name="linear")(query, item, catalogue)
         v = field_vectors(FieldEmbed(self.sizes, self.dim, name="factors"), query, item, catalogue)
         pooled = bi_interaction(v)

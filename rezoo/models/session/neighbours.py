@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.data.sessions import Sessions, pad, ranges
+from rezoo.meshes import each_row, lookup
 from rezoo.nn.embedding import or_unknown
 from rezoo.types import Query
 
@@ -58,37 +59,37 @@ class VSKNN(nn.Module):
         zeros = nn.initializers.zeros
         self.sessions_of = self.param("sessions_of", zeros, (self.num_items, self.recent), jnp.int32)
         self.events_of = self.param("events_of", zeros, (self.num_sessions, self.longest), jnp.int32)
-        self.share = self.param("share", zeros, (self.num_items,))
-        self.rarity = self.param("rarity", zeros, (self.num_items,))
+        self.share = self.param("share", zeros, (self.num_items,), jnp.float32)
+        self.rarity = self.param("rarity", zeros, (self.num_items,), jnp.float32)
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         def one(row: tuple[Array, Array]) -> Array:
             history, wanted = row
             return self.scores(history)[wanted]
 
-        return jax.lax.map(one, (query.history, or_unknown(item, self.num_items)))
+        return each_row(one, (query.history, or_unknown(item, self.num_items)))
 
     def scores(self, history: Int[Array, " L"]) -> Float[Array, " N"]:
         """Of every item for one session."""
         item, steps, length = self.newest(history)
         real = item > 0
-        weight = jnp.where(real, self.weight(steps, length), 0.0)
-        session = jnp.where(real[:, None], self.sessions_of[item], 0)
-        similar = jnp.zeros(self.num_sessions).at[session].add(weight[:, None]).at[0].set(0.0)
-        nearest = jnp.full(self.num_sessions, self.memory).at[session].min(steps[:, None])
+        weight = jnp.where(real, self.weight(steps, length), 0.0).astype(jnp.float32)
+        session = jnp.where(real[:, None], lookup(self.sessions_of, item), 0)
+        similar = jnp.zeros(self.num_sessions, jnp.float32).at[session].add(weight[:, None]).at[0].set(0.0)
+        nearest = jnp.full(self.num_sessions, self.memory, steps.dtype).at[session].min(steps[:, None])
         near, chosen = self.neighbours(similar, session, length)
         shared = nearest[chosen]
-        value = near * self.decay(shared, length)
-        events = self.events_of[chosen]
+        value = (near * self.decay(shared, length)).astype(jnp.float32)
+        events = lookup(self.events_of, chosen)
         again = jnp.tril(events[:, :, None] == events[:, None, :], -1).any(axis=-1)
         value = jnp.where((events > 0) & ~again, value[:, None], 0.0)
-        score = jnp.zeros(self.num_items).at[events].add(value)
+        score = jnp.zeros(self.num_items, jnp.float32).at[events].add(value)
         return score * (self.rarity if self.idf else 1.0) + 1e-3 * self.share
 
     def neighbours(self, similar: Array, session: Array, length: Array) -> tuple[Array, Array]:
         """(similarity, number) of the k most similar sessions; where there are fewer, 0."""
         flat = session.ravel()
-        place = jnp.arange(flat.shape[0])
+        place = jnp.arange(flat.shape[0], dtype=jnp.int32)
         last = jnp.zeros(self.num_sessions, jnp.int32).at[flat].max(place)
         value = jnp.where(
             (last[flat] == place) & (flat > 0), self.similarity(similar[flat], flat, length), 0.0
@@ -104,8 +105,8 @@ class VSKNN(nn.Module):
         """(items, steps from the end, length) of the newest events; an item clicked twice counts once."""
         history = or_unknown(history, self.num_items)
         length = (history > 0).sum()
-        steps = jnp.arange(min(self.memory, history.shape[0]))
-        item = jnp.where(steps < length, history[jnp.maximum(length - 1 - steps, 0)], 0)
+        steps = jnp.arange(self.memory)
+        item = jnp.where(steps < length, jnp.pad(history, (0, 1))[jnp.maximum(length - 1 - steps, 0)], 0)
         again = jnp.tril(item[:, None] == item[None], -1).any(axis=1)
         return jnp.where(again, 0, item), steps, length
 
@@ -113,13 +114,13 @@ class VSKNN(nn.Module):
 class SKNN(VSKNN):
     """Score = Σ over the `k` most similar sessions of their cosine with this one, plus a share < 1e-3."""
 
-    weight: Weight = lambda steps, length: jnp.ones_like(steps, float) + 0 * length
-    decay: Weight = lambda steps, length: jnp.ones_like(steps, float) + 0 * length
+    weight: Weight = lambda steps, length: jnp.ones_like(steps, jnp.float32) + 0 * length
+    decay: Weight = lambda steps, length: jnp.ones_like(steps, jnp.float32) + 0 * length
     idf: bool = False
 
     def similarity(self, shared: Array, session: Array, length: Array) -> Array:
         """|s ∩ n| / √(|s| |n|), of the events that are kept."""
-        other = (self.events_of[session] > 0).sum(axis=-1)
+        other = (lookup(self.events_of, session) > 0).sum(axis=-1)
         return shared / jnp.sqrt(jnp.maximum(other * jnp.minimum(length, self.memory), 1))
 
 

@@ -67,7 +67,7 @@ class SASRec(nn.Module):
             x = block(x, mask)
         x = self.similarity.state(self.norm(x))
         length = segment.shape[1]
-        return x[:, :length], None if known is None else alone(x[:, length], known)
+        return x[:, :length], None if known is None else alone(x[:, length:][:, 0], known)
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         """F after the last event; of an empty session that of its user, or zeros."""
