@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.meshes import each_row, lookup
+from rezoo.meshes import alike, cut, lookup
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.features import over
 from rezoo.nn.pairs import find
@@ -39,7 +39,7 @@ class CoOccurrence(nn.Module):
         follower = self.param("follower", zeros, (self.num_pairs,), jnp.int32)
         count = self.param("count", zeros, (self.num_pairs,), jnp.float32)
         share = self.param("share", zeros, (self.num_items,), jnp.float32)
-        pairs = Pairs(offset, follower, count)
+        pairs = Pairs(*map(jnp.asarray, (offset, follower, count)))
         length = (query.history > 0).sum(axis=1)
         score, size = rows_or_zero(share, item), math.prod(item.shape[1:])
         for back in range(1, self.memory + 1):
@@ -48,7 +48,10 @@ class CoOccurrence(nn.Module):
             last = jnp.where((length >= back) & (last < self.num_items), last, 0)
             score += (
                 pairs.listed(last, item)
-                if isinstance(size, int) and size > LONG and self.num_pairs
+                if isinstance(size, int)
+                and size > LONG
+                and self.num_pairs
+                and not cut(alike([last, item])[0])
                 else pairs.sought(last, item)
             )
         return score
@@ -70,9 +73,8 @@ class Pairs(NamedTuple):
         """The same by going through all that followed `last`, which is shorter than a long slate."""
         size = len(self.offset) - 1
 
-        def one(row: tuple[Array, Array]) -> Array:
-            last, wanted = row
-            end = lookup(self.offset, last + 1)
+        def one(row: tuple[Array, Array, Array]) -> Array:
+            first, end, wanted = row
 
             def more(state: tuple[Array, Array]) -> tuple[Array, Array]:
                 begin, found = state
@@ -82,11 +84,11 @@ class Pairs(NamedTuple):
                 count = lookup(self.count, place, mode="clip")
                 return begin + AT_ONCE, found.at[who].add(count, mode="drop")
 
-            start = lookup(self.offset, last), jnp.zeros(size, jnp.float32)
+            start = first, jnp.zeros(size, jnp.float32)
             _, found = jax.lax.while_loop(lambda state: state[0] < end, more, start)
             return rows_or_zero(found, wanted)
 
-        return each_row(one, (last, item))
+        return jax.lax.map(one, (lookup(self.offset, last), lookup(self.offset, last + 1), item))
 
 
 def fit(history: np.ndarray, num_items: int, *, window: int = 1) -> dict[str, Any]:
