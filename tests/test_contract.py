@@ -420,7 +420,8 @@ def answers(name: str):
     model = CASES[name].model
 
     def all_of_them(variables, query):
-        listed = evaluation.recommend(model, variables, query, 3, exclude=query.history[:, :2])
+        # Scores, as of items that tie any may come first.
+        _, listed = evaluation.recommend(model, variables, query, 3, exclude=query.history[:, :2])
         states = model.apply(variables, query, method="encode") if hasattr(model, "encode") else ()
         return listed, states, model.apply(variables, query, query.history[:, :2])
 
