@@ -1,5 +1,6 @@
 """Interactions: who, what, when and how much, as NumPy columns with dense ids."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ from numpy.typing import ArrayLike
 from rezoo.data import raw, roles, times
 from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
+
+_log = logging.getLogger(__name__)
 
 
 class Interactions(NamedTuple):
@@ -82,7 +85,8 @@ def from_columns(
     Args:
       columns: by name, of one length.
       user: name of the user column, if it is not one that `roles.ALIASES` knows; likewise `item`,
-        `rating`, `timestamp`, `session`. A log with sessions and no users takes each session as one.
+        `rating`, `timestamp`, `session`. A log with sessions (visits, not orders) and no users
+        takes each session as one and says so in the log.
       unit: of numeric times: "s", "ms", "us" or "ns"; by their size if not given.
       users: an id map fitted before; ids that it does not know become 0. Likewise `items`.
       source: what errors call the table, such as the file's name.
@@ -98,6 +102,8 @@ def from_columns(
     _check(columns, source)
     chosen = roles.choose(columns, given, required=("user", "item"), source=source)
     names = {role: one.column for role, one in chosen.items()}
+    if names["user"] == names.get("session"):
+        _log.warning("%s: %s", source, chosen["user"].why)
     table = {name: raw.plain(column) for name, column in columns.items()}
     del columns  # so that a table that nobody else holds is freed column by column
 

@@ -41,7 +41,7 @@ FILES = {  # file name, content, what the error must say
     "ragged row": ("a.csv", (GOOD + "7,8\n").encode(), "row .*: 2 columns where 4 are expected: '7,8'"),
     "row too long": ("a.csv", (GOOD + "7,8,9,1,2\n").encode(), "5 columns where 4 are expected"),
     "header twice": ("a.csv", b"user,item,user\n1,2,3\n", "names 'user' twice"),
-    "no item column": ("a.csv", b"user,colour\n1,2\n", "no item column among .*item='user'"),
+    "no item column": ("a.csv", b"user,colour\n1,2\n", "no item column among .*item='colour'"),
     "no user column": ("a.csv", b"item,colour\n1,2\n", "no user column"),
     "two user columns": (
         "a.csv",
