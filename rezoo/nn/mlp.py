@@ -10,6 +10,11 @@ from rezoo.nn.dropout import Dropout
 from rezoo.nn.norm import BatchNorm
 
 
+def linear(x: Array) -> Array:
+    """No activation."""
+    return x
+
+
 class MLP(nn.Module):
     """Dense layers, each followed by an activation and by dropout while training.
 

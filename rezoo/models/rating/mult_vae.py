@@ -29,6 +29,7 @@ from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed, has_row
 from rezoo.nn.inner import with_columns
+from rezoo.nn.mlp import linear
 from rezoo.types import Query
 
 
@@ -115,11 +116,6 @@ class Input(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.dim,))
         mapped = Bag(self.num_items, self.dim)(query.history, Dropout(self.dropout)(x))
         return self.activation(mapped + bias[None])
-
-
-def linear(x: Array) -> Array:
-    """No activation."""
-    return x
 
 
 def kl_from_standard_normal(
