@@ -164,7 +164,9 @@ def test_a_role_that_is_not_there():
 
 
 def test_what_is_only_odd_is_reported_by_cleaning():
-    log = from_columns({"user": [1, 1], "item": [1, 1], "rating": [np.nan, 5], "time": [20, 10]})
+    log = from_columns(
+        {"user": [1, 1], "item": [1, 1], "rating": [np.nan, 5], "time": [20, 10]}, unit="order"
+    )
     left, report = clean.drop_bad_ratings(log, low=1.0, high=5.0)
     assert left.num_rows == 1 and "NaN or infinite" in str(report)
     with pytest.raises(DataError, match="no timestamps"):
