@@ -27,6 +27,11 @@ def reads_history(saved: Saved) -> bool:
     return _enters(lambda history: _score(saved, history), jnp.zeros((1, 1), jnp.int32))
 
 
+def reads_user(saved: Saved) -> bool:
+    """Whether the id of who asks enters the model's score."""
+    return _enters(lambda user: _score(saved, jnp.zeros((1, 1), jnp.int32), user), jnp.zeros(1, jnp.int32))
+
+
 def rates_history(saved: Saved) -> bool:
     """Whether a rating for each event of the history does, `query.features["history_rating"]`."""
     try:
@@ -43,11 +48,12 @@ def _enters(function: Callable[[Array], Array], x: Array) -> bool:
     return any(one is jaxpr.invars[0] for equation in jaxpr.eqns for one in equation.invars)
 
 
-def _score(saved: Saved, history: Array, **features: Array) -> Any:
+def _score(saved: Saved, history: Array, user: Array | None = None, **features: Array) -> Any:
     """The model's answer to one question."""
     columns = {name: one.transform([None]) for name, one in saved.context_features.fitted.items()}
     columns |= {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()}
-    query = Query(jnp.zeros(1, jnp.int32), history, jax.tree.map(jnp.asarray, columns) | features)
+    user = jnp.zeros(1, jnp.int32) if user is None else user
+    query = Query(user, history, jax.tree.map(jnp.asarray, columns) | features)
     return saved.model.apply(saved.variables, query, jnp.zeros(1, jnp.int32))
 
 
