@@ -9,9 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rezoo.data import raw
 from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions
+from rezoo.data.missing import is_missing
+from rezoo.data.place import keep, row_numbers
 
 
 class Reason(NamedTuple):
@@ -72,17 +75,18 @@ def drop_missing(
       DataError: if there is no such column.
     """
     total = len(next(iter(columns.values())))
+    number = row_numbers(columns, total)
     kept, reasons = np.ones(total, bool), []
     for name in names:
         if name not in columns:
             raise DataError(f"there is no column {name!r}; there are {list(columns)}")
-        missing = _missing(np.asarray(columns[name])) & kept
+        missing = is_missing(raw.plain(columns[name])) & kept
         if missing.any():
-            rows = np.flatnonzero(missing)
-            examples = [f"row {row + 1}" for row in rows[:3]]
+            rows = number[missing]
+            examples = [f"row {row}" for row in rows[:3]]
             reasons.append(Reason(f"without a value of {name!r}", len(rows), examples))
         kept &= ~missing
-    left = {name: np.asarray(column)[kept] for name, column in columns.items()}
+    left = keep(columns, kept)
     return left, Report(total, int(kept.sum()), reasons)
 
 
@@ -153,20 +157,6 @@ def reindex(data: Interactions) -> tuple[Interactions, Report]:
             why = f"{len(gone):,} {name} have no rows left and lose their id"
             reasons.append(Reason(why, 0, [str(raw) for raw in gone[:3]]))
     return left, Report(data.num_rows, data.num_rows, reasons)
-
-
-def _missing(column: np.ndarray) -> np.ndarray:
-    if column.dtype.kind == "f":
-        return np.isnan(column)
-    if column.dtype.kind == "M":
-        return np.isnat(column)
-    if column.dtype.kind == "U":
-        return np.char.str_len(np.char.strip(column)) == 0
-    if column.dtype.kind == "O":
-        return np.array(
-            [value is None or value != value or str(value).strip() == "" for value in column], bool
-        )
-    return np.zeros(len(column), bool)
 
 
 def _drop(

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 from rezoo.data import raw, roles, times
 from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
+from rezoo.data.place import ROW, Place
+from rezoo.data.table import rows_of
 
 
 class Interactions(NamedTuple):
@@ -99,23 +101,27 @@ def from_columns(
     chosen = roles.choose(columns, given, required=("user", "item"), source=source)
     names = {role: one.column for role, one in chosen.items()}
     table = {name: raw.plain(column) for name, column in columns.items()}
+    row = table.pop(ROW, rows_of(columns))
     del columns  # so that a table that nobody else holds is freed column by column
 
     def column(role: str) -> np.ndarray:
         return table[names[role]] if role == shared else table.pop(names[role])
 
+    def place(role: str) -> Place:
+        return Place(source, names[role], row)
+
     shared = "session" if names["user"] == names.get("session") else None
     sessions = None
     if "session" in names:
-        values = raw.ids(column("session"), names["session"], source)
+        values = raw.ids(column("session"), place("session"))
         sessions = Ids.fit(values).encode(values)
     maps, dense = {}, {}
     for role, fitted in (("user", users), ("item", items)):
-        values = raw.ids(column(role), names[role], source)
+        values = raw.ids(column(role), place(role))
         maps[role] = fitted or Ids.fit(values)
         dense[role] = maps[role].encode(values)
         del values
-    numbers = raw.numbers(column("rating"), names["rating"], source) if "rating" in names else None
+    numbers = raw.numbers(column("rating"), place("rating")) if "rating" in names else None
     when = None
     if "timestamp" in names:
         when = times.seconds(column("timestamp"), unit=unit, source=source, column=names["timestamp"])
