@@ -6,6 +6,9 @@ event is a session's first and its state before is zero, so that a row may hold 
 has the output `begin`, which is given for every event or once for all.
 """
 
+from collections.abc import Callable
+from typing import Annotated
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -103,6 +106,10 @@ class LSTM(nn.Module):
         events = projected.swapaxes(0, 1), _by_event(first), _by_event(_repeated(begin, x))
         carry, states = jax.lax.scan(event, carry, events, unroll=pick(cpu=1, accelerator=UNROLL))
         return carry, states.swapaxes(0, 1)
+
+
+Cell = Annotated[Callable[..., nn.Module], GRU, LSTM]
+"""Makes a recurrent layer of so many features; a model is saved with one of these."""
 
 
 def _by_event(x: Array | None) -> Array | None:

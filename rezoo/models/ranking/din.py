@@ -17,6 +17,7 @@ difference, which the authors' code adds, is linear in them. One logit instead o
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -28,9 +29,6 @@ from rezoo.nn.features import FieldEmbed, item_columns, over
 from rezoo.nn.inputs import side_by_side
 from rezoo.nn.norm import Moments
 from rezoo.types import Query
-
-Weights = Callable[..., nn.Module]
-"""Makes a module `(history [B L D], target [B *C D], real [B L]) -> weights [B *C L]`."""
 
 
 class LocalActivation(nn.Module):
@@ -61,6 +59,10 @@ class Mean(nn.Module):
     ) -> Float[Array, " B *C L"]:
         share = real / jnp.maximum(real.sum(axis=1, keepdims=True), 1)
         return over(share, jnp.zeros(target.shape[:-1], jnp.int32))
+
+
+Weights = Annotated[Callable[..., nn.Module], LocalActivation, Mean]
+"""Makes a module `(history [B L D], target [B *C D], real [B L]) -> weights [B *C L]`."""
 
 
 class DIN(nn.Module):

@@ -20,7 +20,7 @@ from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.profile import NO_FEATURES, Profile
-from rezoo.types import Query
+from rezoo.types import Parts, Query
 
 
 class Caser(nn.Module):
@@ -30,7 +30,7 @@ class Caser(nn.Module):
     dim: int = 50
     num_users: int = 0
     """Rows of the users' table; 0 if sessions have no users."""
-    window: int = 5
+    window: Parts = 5
     horizontal: int = 16
     """Filters of each height."""
     vertical: int = 4
