@@ -105,10 +105,9 @@ def lock(where: str | Path) -> Iterator[None]:
                 f"{where}: process {holder} works in this folder; wait for it, stop it, "
                 "or give another folder"
             ) from error
-        handle.seek(0)
-        handle.truncate()
-        handle.write(str(os.getpid()))
-        handle.flush()
+        with contextlib.suppress(OSError):  # of a full disk: the lock holds without the number, too
+            os.ftruncate(handle.fileno(), 0)
+            os.write(handle.fileno(), str(os.getpid()).encode())
         yield
 
 
