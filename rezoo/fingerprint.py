@@ -104,17 +104,17 @@ def content(*places: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def own(folder: str | Path | None, parts: Mapping[str, str]) -> Iterator[Path | None]:
-    """`place`, locked for this process; None without a folder.
+def own(folder: str | Path | None, parts: Callable[[], Mapping[str, str]]) -> Iterator[Path | None]:
+    """The `place` of what has these parts, locked for this process; None without a folder.
 
     Raises:
       rezoo.durable.BusyError: if another process holds it.
       OSError: if it cannot be written to.
     """
-    if folder is None:
+    if not folder:
         yield None
         return
-    where = place(folder, parts)
+    where = place(folder, parts())
     with durable.lock(where):
         yield where
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,7 +87,7 @@ def run(
     notes: dict[str, Any] = {"history": [], "seconds": 0.0}
     score = np.full(np.shape(state.step), -np.inf)
     best_epoch = np.zeros(np.shape(state.step), np.int64)
-    parts = _parts(epoch, state, evaluate, monitor, patience, identity) if folder else {}
+    parts = partial(_parts, epoch, state, evaluate, monitor, patience, identity)
     with fingerprint.own(folder, parts) as folder:
         if folder and (found := checkpoint.restore(folder, (state, best))):
             (state, best), notes = found
