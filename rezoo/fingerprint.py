@@ -133,18 +133,20 @@ def place(folder: str | Path, parts: Mapping[str, str]) -> Path:
         own.mkdir(parents=True, exist_ok=True)
         files = sorted(own.parent.glob(f"*/{PARTS}"), key=lambda file: file.stat().st_mtime)
         if files:
-            _log.warning(
-                "%s was made with %s: starting anew, in %s",
-                *(files[-1].parent, _difference(json.loads(files[-1].read_text("utf-8")), parts), own),
-            )
+            about = files[-1].parent, _difference(files[-1], parts), own
+            _log.warning("%s was made with %s: starting anew, in %s", *about)
         with durable.file(own / PARTS) as partial:
             partial.write_text(json.dumps(dict(parts), indent=1) + "\n", "utf-8")
     return own
 
 
-def _difference(held: Mapping[str, str], parts: Mapping[str, str]) -> str:
+def _difference(file: Path, parts: Mapping[str, str]) -> str:
+    try:
+        held = json.loads(file.read_text("utf-8"))
+    except ValueError:
+        return "what cannot be read"
     names = [name for name in dict.fromkeys([*parts, *held]) if parts.get(name) != held.get(name)]
-    return f"another {' and another '.join(names)}"
+    return " and ".join(f"another {name}" for name in names)
 
 
 def _pieces(leaf: Any) -> Iterator[Any]:
@@ -195,6 +197,7 @@ def _is_list(thing: Any) -> bool:
 def _bytecode(compiled: CodeType) -> Iterator[Any]:
     yield from (compiled.co_code, *compiled.co_names)
     for constant in compiled.co_consts:
+        constant = sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant
         yield from _bytecode(constant) if isinstance(constant, CodeType) else [repr(constant)]
 
 
