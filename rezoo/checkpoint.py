@@ -92,8 +92,8 @@ def _steps(folder: str | Path) -> list[int]:
     return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
 
-def _place(folder: str | Path, step: int) -> Path:
-    return Path(folder).absolute() / str(step)
+def _place(folder: str | Path, step: int) -> str:
+    return str(Path(folder).absolute() / str(step))
 
 
 @contextlib.contextmanager

@@ -155,8 +155,8 @@ def _parts(function: Callable[..., Any], members: Any, size: int) -> dict[str, s
     """The fingerprint of a study."""
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), members)
     return fingerprint.program(function, *one) | {
-        "set of members": fingerprint.of(members),
-        "number of members at once": str(size),
+        "members": fingerprint.of(members),
+        "members at once": str(size),
         "versions": fingerprint.versions(),
     }
 

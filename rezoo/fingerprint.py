@@ -129,14 +129,17 @@ def place(folder: str | Path, parts: Mapping[str, str]) -> Path:
       OSError: if it cannot be written to.
     """
     own = Path(folder) / of(dict(parts))[:12]
-    if not (own / PARTS).exists():
-        own.mkdir(parents=True, exist_ok=True)
-        files = sorted(own.parent.glob(f"*/{PARTS}"), key=lambda file: file.stat().st_mtime)
-        if files:
-            about = files[-1].parent, _difference(files[-1], parts), own
-            _log.warning("%s was made with %s: starting anew, in %s", *about)
-        with durable.file(own / PARTS) as partial:
-            partial.write_text(json.dumps(dict(parts), indent=1) + "\n", "utf-8")
+    if (own / PARTS).exists():
+        with contextlib.suppress(OSError):  # of a folder that can only be read
+            (own / PARTS).touch()  # the last one that was used is what another is compared with
+        return own
+    own.mkdir(parents=True, exist_ok=True)
+    files = sorted(own.parent.glob(f"*/{PARTS}"), key=lambda file: file.stat().st_mtime_ns)
+    if files:
+        about = files[-1].parent, _difference(files[-1], parts), own
+        _log.warning("%s differs in %s: starting anew, in %s", *about)
+    with durable.file(own / PARTS) as partial:
+        partial.write_text(json.dumps(dict(parts), indent=1) + "\n", "utf-8")
     return own
 
 
@@ -144,9 +147,9 @@ def _difference(file: Path, parts: Mapping[str, str]) -> str:
     try:
         held = json.loads(file.read_text("utf-8"))
     except ValueError:
-        return "what cannot be read"
+        return "what it is, which cannot be read"
     names = [name for name in dict.fromkeys([*parts, *held]) if parts.get(name) != held.get(name)]
-    return " and ".join(f"another {name}" for name in names)
+    return " and ".join(names)
 
 
 def _pieces(leaf: Any) -> Iterator[Any]:

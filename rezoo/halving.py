@@ -165,8 +165,8 @@ def _parts(start: Any, more: More, everyone: Any, states: Any, numbers: Any) -> 
     first = fingerprint.program(start, key, point)
     unit = fingerprint.program(lambda state, point: more(state, **point), state, point)
     return {name: fingerprint.of(first[name], unit[name]) for name in first} | {
-        "set of members": fingerprint.of(everyone),
-        "set of rungs": fingerprint.of(numbers),
+        "members": fingerprint.of(everyone),
+        "rungs": fingerprint.of(numbers),
         "versions": fingerprint.versions(),
     }
 

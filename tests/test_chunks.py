@@ -73,9 +73,9 @@ def test_another_study_starts_anew_beside_the_first_and_says_so(tmp_path, caplog
 
     studies = {
         "data": (partial(scaled, jnp.arange(3.0)), *MEMBERS),
-        "another data": (partial(scaled, jnp.array([0.0, 1.0, 3.0])), *MEMBERS),
-        "another program": (lambda key, rate: scaled(jnp.arange(3.0), key, rate + 1), *MEMBERS),
-        "another set of members": (partial(scaled, jnp.arange(3.0)), MEMBERS[0], MEMBERS[1] + 1),
+        "in data": (partial(scaled, jnp.array([0.0, 1.0, 3.0])), *MEMBERS),
+        "in program": (lambda key, rate: scaled(jnp.arange(3.0), key, rate + 1), *MEMBERS),
+        "in members": (partial(scaled, jnp.arange(3.0)), MEMBERS[0], MEMBERS[1] + 1),
     }
     results = {}
     for named, study in studies.items():
