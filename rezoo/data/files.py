@@ -111,8 +111,8 @@ def read_table(
         tuple(text),
         quotes,
         decimal,
-        lambda name: name in ids or roles.KNOWN.get(roles.plain(name)) in IDS,
-        lambda name: name in ids or roles.plain(name) in roles.KNOWN,
+        lambda name: name in ids or _plays(name, IDS),
+        lambda name: name in ids or _plays(name, tuple(roles.ALIASES)),
     )
     if isinstance(table, str | Path):
         columns = _read_path(str(table), encoding, wanted)
@@ -122,6 +122,11 @@ def read_table(
     else:
         columns = _from_object(table)
     return columns if explode is None else nested.explode(columns, explode)
+
+
+def _plays(name: str, some: tuple[str, ...]) -> bool:
+    """Whether a column's name is that of one of some roles."""
+    return any(roles.recognised(name, role) is not None for role in some)
 
 
 def _from_object(table: Any) -> Table:

@@ -1,5 +1,6 @@
 """Interactions: who, what, when and how much, as NumPy columns with dense ids."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -10,7 +11,9 @@ from rezoo.data import raw, roles, times
 from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.data.place import ROW, Place
-from rezoo.data.table import rows_of
+from rezoo.data.table import Rows, rows_of
+
+_log = logging.getLogger(__name__)
 
 
 class Interactions(NamedTuple):
@@ -22,13 +25,15 @@ class Interactions(NamedTuple):
     rating: np.ndarray | None
     """float32, on the file's scale."""
     timestamp: np.ndarray | None
-    """int64 seconds since 1970, UTC."""
+    """int64 microseconds since 1970, UTC; where the log's unit is "order", numbers in order of time."""
     session: np.ndarray | None
     """Dense int32 ids of sessions, from 1."""
     extra: dict[str, np.ndarray]
     """The other columns, by name."""
     users: Ids
     items: Ids
+    row: Rows | None = None
+    """The file's number of each row, as an editor counts, so that a header is row 1; None for 1, 2, 3 …"""
 
     @property
     def num_rows(self) -> int:
@@ -45,18 +50,24 @@ class Interactions(NamedTuple):
         """Rows of an item table, id 0 included."""
         return self.items.size
 
+    @property
+    def row_numbers(self) -> np.ndarray:
+        """The file's number of each row."""
+        return np.arange(1, self.num_rows + 1) if self.row is None else np.asarray(self.row)
+
     def take(self, index: np.ndarray) -> "Interactions":
         """The rows of an index or a mask; the id maps stay as they are."""
-        return self.map(lambda column: column[index])
+        return self._replace(row=self.row_numbers).map(lambda column: column[index])
 
     def map(self, function: Callable[[np.ndarray], np.ndarray]) -> "Interactions":
         """`function` of every column."""
         columns = [None if column is None else function(column) for column in self[:5]]
         extra = {name: function(column) for name, column in self.extra.items()}
-        return Interactions(*columns, extra, self.users, self.items)  # type: ignore[arg-type]
+        row = None if self.row is None else function(self.row_numbers)
+        return Interactions(*columns, extra, self.users, self.items, row)  # type: ignore[arg-type]
 
     def sort_by_time(self) -> "Interactions":
-        """Oldest first; rows of the same second keep the file's order.
+        """Oldest first; rows of the same time keep the file's order.
 
         Raises:
           DataError: if the log has no timestamps.
@@ -75,6 +86,7 @@ def from_columns(
     timestamp: str | None = None,
     session: str | None = None,
     unit: str | None = None,
+    time_format: str | None = None,
     users: Ids | None = None,
     items: Ids | None = None,
     source: str = "table",
@@ -84,8 +96,12 @@ def from_columns(
     Args:
       columns: by name, of one length.
       user: name of the user column, if it is not one that `roles.ALIASES` knows; likewise `item`,
-        `rating`, `timestamp`, `session`. A log with sessions and no users takes each session as one.
-      unit: of numeric times: "s", "ms", "us" or "ns"; by their size if not given.
+        `rating`, `timestamp`, `session`. A log with sessions (visits, not orders) and no users
+        takes each session as one and says so in the log.
+      unit: of times that are numbers: "s", "ms", "us" or "ns", by their size if not given; "order", if
+        they are no times (1, 2, 3 …) but say what comes first. See `times.microseconds`.
+      time_format: of times that are text, such as "%d.%m.%Y %H:%M" or "ISO8601"; needed where day and
+        month could be either.
       users: an id map fitted before; ids that it does not know become 0. Likewise `items`.
       source: what errors call the table, such as the file's name.
 
@@ -100,6 +116,8 @@ def from_columns(
     _check(columns, source)
     chosen = roles.choose(columns, given, required=("user", "item"), source=source)
     names = {role: one.column for role, one in chosen.items()}
+    if names["user"] == names.get("session"):
+        _log.warning("%s: %s", source, chosen["user"].why)
     table = {name: raw.plain(column) for name, column in columns.items()}
     row = table.pop(ROW, rows_of(columns))
     del columns  # so that a table that nobody else holds is freed column by column
@@ -124,9 +142,11 @@ def from_columns(
     numbers = raw.numbers(column("rating"), place("rating")) if "rating" in names else None
     when = None
     if "timestamp" in names:
-        when = times.seconds(column("timestamp"), unit=unit, source=source, column=names["timestamp"])
+        when = times.microseconds(
+            column("timestamp"), unit=unit, time_format=time_format, place=place("timestamp")
+        )
     return Interactions(
-        dense["user"], dense["item"], numbers, when, sessions, table, maps["user"], maps["item"]
+        dense["user"], dense["item"], numbers, when, sessions, table, maps["user"], maps["item"], row
     )  # type: ignore[arg-type]
 
 

@@ -41,7 +41,7 @@ FILES = {  # file name, content, what the error must say
     "ragged row": ("a.csv", (GOOD + "7,8\n").encode(), "row .*: 2 columns where 4 are expected: '7,8'"),
     "row too long": ("a.csv", (GOOD + "7,8,9,1,2\n").encode(), "5 columns where 4 are expected"),
     "header twice": ("a.csv", b"user,item,user\n1,2,3\n", "names 'user' twice"),
-    "no item column": ("a.csv", b"user,colour\n1,2\n", "no item column among .*item='user'"),
+    "no item column": ("a.csv", b"user,colour\n1,2\n", "no item column among .*item='colour'"),
     "no user column": ("a.csv", b"item,colour\n1,2\n", "no user column"),
     "two user columns": (
         "a.csv",
@@ -66,10 +66,10 @@ FILES = {  # file name, content, what the error must say
     "time that is a word": (
         "a.csv",
         (HEAD + "1,2,3,soon\n").encode(),
-        "row 1, column 'timestamp': 'soon' is no time",
+        "row 2, column 'timestamp': 'soon' is no time",
     ),
     "impossible date": ("a.csv", (HEAD + "1,2,3,2020-02-31\n").encode(), "'2020-02-31' is no time.*ISO 8601"),
-    "missing time": ("a.csv", (GOOD + "1,2,3,\n").encode(), "row 3, column 'timestamp'"),
+    "missing time": ("a.csv", (GOOD + "1,2,3,\n").encode(), "row 4, column 'timestamp'"),
     "missing user": (
         "a.csv",
         (GOOD + ",2,3,5\n").encode(),
@@ -176,7 +176,9 @@ def test_a_role_that_is_not_there():
 
 
 def test_what_is_only_odd_is_reported_by_cleaning():
-    log = from_columns({"user": [1, 1], "item": [1, 1], "rating": [np.nan, 5], "time": [20, 10]})
+    log = from_columns(
+        {"user": [1, 1], "item": [1, 1], "rating": [np.nan, 5], "time": [20, 10]}, unit="order"
+    )
     left, report = clean.drop_bad_ratings(log, low=1.0, high=5.0)
     assert left.num_rows == 1 and "NaN or infinite" in str(report)
     with pytest.raises(DataError, match="no timestamps"):
