@@ -1,6 +1,6 @@
 """Products that were never sold, known by their description and price, recommended to customers.
 
-    python experiments/cold_text.py --data-dir FOLDER   # holds online-retail/online_retail_2010-2011.parquet
+    python experiments/cold_text.py --record --data-dir FOLDER  # holds online_retail_2010-2011.parquet
 
 UCI Online Retail (https://doi.org/10.24432/C5BW33). The products first sold in the last 8 weeks are
 new; training sees the purchases before. For every customer of both parts, the new products that they
@@ -149,7 +149,7 @@ def item_knn(at: Part, k: int) -> Scores:
 
 
 def main() -> None:
-    flags, results = start(__file__, __doc__)
+    flags, results = start(__file__, __doc__, data=("online*",))
     dataset = "small log" if flags.smoke else "online-retail"
     log = synthetic() if flags.smoke else purchases(flags.data_dir)
     assert log.timestamp is not None
@@ -191,9 +191,10 @@ def main() -> None:
         begun = time.monotonic()
         runs, chosen = make()
         seconds = (time.monotonic() - begun) / len(cold_start.KEYS)
-        for key in cold_start.KEYS:
-            values, notes = cold_start.summary([run[key] for run in runs], base[key])
-            results.add(name, dataset, PROTOCOL, key, values, seconds=seconds, **notes, **chosen)
+        with results.together():
+            for key in cold_start.KEYS:
+                values, notes = cold_start.summary([run[key] for run in runs], base[key])
+                results.add(name, dataset, PROTOCOL, key, values, seconds=seconds, **notes, **chosen)
     results.finish()
 
 

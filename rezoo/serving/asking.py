@@ -13,7 +13,7 @@ from rezoo.data.ids import Ids
 from rezoo.data.sessions import Sessions, offsets_of, pad
 from rezoo.serving.questions import rates_history, reads_history, reads_user
 from rezoo.serving.saved import Saved
-from rezoo.serving.unknown import NOBODY, Strangers, Unknown, strangers
+from rezoo.serving.unknown import ALL_KNOWN, Strangers, Unknown, strangers
 from rezoo.types import Query
 
 
@@ -24,7 +24,7 @@ class Past(NamedTuple):
     """int32 `[B L]`, padded with 0 at the end."""
     rating: np.ndarray
     """float32 `[B L]`: of each event, as it was in training."""
-    unknown: Strangers = NOBODY
+    unknown: Strangers = ALL_KNOWN
     """Items that are left out."""
 
 
@@ -77,8 +77,8 @@ def _unknown(
         if past_counts:
             nobody &= ~(history > 0).any(axis=1)  # others are placed by their history
     return Unknown(
-        users=strangers(users, dense, nobody) if user_counts and nobody.any() else NOBODY,
-        history=left_out if past_counts else NOBODY,
+        users=strangers(users, dense, nobody) if user_counts and nobody.any() else ALL_KNOWN,
+        history=left_out if past_counts else ALL_KNOWN,
     )
 
 
@@ -105,9 +105,9 @@ def _past(
                 f"{model} reads a history, and there is none: give histories=[[…], …] (in a table a column "
                 "history, such as 20|30), or save the users' with Saved(…, history=…)"
             )
-        return np.zeros((len(dense), 0), np.int32), {}, each, NOBODY
+        return np.zeros((len(dense), 0), np.int32), {}, each, ALL_KNOWN
     rated = {} if saved.history_rating is None else {"history_rating": saved.history_rating}
-    return saved.history, rated, dense, NOBODY
+    return saved.history, rated, dense, ALL_KNOWN
 
 
 def of_lists(ids: Ids, lists: Sequence[Sequence[Any]] | None, count: int, ratings: Any = None) -> Past:

@@ -23,20 +23,20 @@ class Strangers(NamedTuple):
     """Distinct ids that were asked for, known and unknown."""
 
 
-NOBODY = Strangers()
+ALL_KNOWN = Strangers()
 
 
 class Unknown(NamedTuple):
     """What is unknown of a question."""
 
-    users: Strangers = NOBODY
+    users: Strangers = ALL_KNOWN
     """Without those placed by features or by a history that came with the question; none where the model
     does not read who asks."""
-    items: Strangers = NOBODY
+    items: Strangers = ALL_KNOWN
     """Without those placed by features."""
-    history: Strangers = NOBODY
+    history: Strangers = ALL_KNOWN
     """Items of the histories that came with the question: they are left out."""
-    exclude: Strangers = NOBODY
+    exclude: Strangers = ALL_KNOWN
     """Items that were to be left out of the lists."""
 
     def __bool__(self) -> bool:

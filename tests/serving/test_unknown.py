@@ -49,7 +49,8 @@ class Told(list):
 def test_ids_of_any_spelling_are_known():
     one = factors()
     right = answers.predict(one, [12, 15, 777], [12, 15, 777])
-    for users in (["12", "15", "777"], [12.0, 15.0, 777.0], np.array([12, 15, 777], object)):
+    spellings = (["12.0", "15.0", "777.0"], [" 12", "15 ", "777"])
+    for users in (*spellings, ["12", "15", "777"], [12.0, 15.0, 777.0], np.array([12, 15, 777], object)):
         np.testing.assert_array_equal(answers.predict(one, users, [12, 15, 777]), right)
 
 
@@ -118,7 +119,7 @@ def test_histories_as_lists_and_numbers():
         ["12 15", "777"],
         ["12;15", 777],
         [[12, 15], [777]],
-        ["12| 15", "777"],
+        ["12.0|15", "777"],
     ):
         column = np.fromiter(past, object, 2)
         found = tables.recommend_table(one, {"user": [1, 2], "history": column}, 2)["score"]
