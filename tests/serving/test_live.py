@@ -221,3 +221,12 @@ def test_two_open_sessions_never_share_a_slot(visits):
         assert new == (key not in open_now)
         assert slot not in {used[other][0] for other in open_now - {key}}
         used[key] = slot, now[0]
+
+
+def test_an_item_whose_score_is_nan_is_in_no_list():
+    model = MODELS["SessionPopularity"]
+    fitted = jax.tree.map(lambda x: x.at[2].set(jnp.nan), FITTED["SessionPopularity"])
+    served = live.serve(model, fitted)
+    ids, scores = live.recommend(model, served, live.start(model, served, 2), ints(0, 1), 3)
+    whole, _ = live.recommend(model, served, live.start(model, served, 2), ints(0, 1), K)
+    assert (whole != 2).all() and (ids > 0).all() and np.isfinite(scores).all()
