@@ -241,6 +241,17 @@ def test_variables_and_queries_may_be_numpys():
     )
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_rating_or_click_that_is_not_finite_does_not_look_good(bad):
+    variables = {"params": {"scores": jnp.full((USERS, ITEMS), bad)}}
+    label = jnp.array([5.0, 1.0])
+    batch = Batch(ask([1, 2]), jnp.array([3, 4], jnp.int32), label, jnp.ones(2, bool))
+    assert np.isnan(evaluation.evaluate_ratings(Table(), variables, batch, clip=(1.0, 5.0))["rmse"])
+    assert not np.isfinite(evaluation.evaluate_ratings(Table(), variables, batch)["rmse"])
+    clicks = evaluation.evaluate_clicks(Table(), variables, batch._replace(label=jnp.array([1.0, 0.0])))
+    assert float(clicks["auc"]) <= 0.5 and not clicks["logloss"] < 1e30
+
+
 def test_a_constant_scorer_has_no_hits():
     model, variables = Popularity(500), popularity.fit(np.zeros(3, np.int64), 500)
     found = evaluation.evaluate(model, variables, ask([1, 2]), jnp.array([[3], [4]], jnp.int32), k=(10,))

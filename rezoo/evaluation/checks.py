@@ -7,9 +7,9 @@ where they close over it.
 import warnings
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from rezoo import metrics
 
@@ -43,7 +43,7 @@ def rows(ndim: int, **arrays: Any) -> None:
 
 def warn_of_unknown(name: str, ids: Any, size: int, what: str, *, negative: bool) -> None:
     """Ids beyond a catalogue of `size` rows, or `negative` ones too, with the row of the first."""
-    if isinstance(ids, jax.core.Tracer):
+    if isinstance(ids, Tracer):
         return
     array = np.asarray(ids)
     unknown = np.argwhere((array >= size) | (negative & (array < 0)))
@@ -55,7 +55,7 @@ def warn_of_unknown(name: str, ids: Any, size: int, what: str, *, negative: bool
 
 def warn_of_repeated(target: Any) -> None:
     """Targets that stand more than once in their row."""
-    if isinstance(target, jax.core.Tracer):
+    if isinstance(target, Tracer):
         return
     asked = jnp.asarray(target) != 0
     again = np.argwhere(asked & ~metrics.distinct(jnp.asarray(target), asked))
@@ -70,5 +70,5 @@ def warn_of_repeated(target: Any) -> None:
 
 def warn_of_nan(count: Any, what: str) -> None:
     """How many scores are NaN."""
-    if not isinstance(count, jax.core.Tracer) and (number := int(np.sum(count))):
+    if not isinstance(count, Tracer) and (number := int(np.sum(count))):
         warnings.warn(f"{number} scores are NaN, {what}: the model is broken", stacklevel=3)

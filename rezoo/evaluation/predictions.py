@@ -18,11 +18,11 @@ def evaluate_ratings(
 ) -> Scalars:
     """`rmse` and `mae` over a batch, of predictions clipped to `clip` (low, high) if it is given.
 
-    Both are NaN if a score or a label that counts is.
+    Both are NaN if a score or a label that counts is, or if clipping would hide that a score is infinite.
     """
     score = predict(model, variables, batch, block=block)
     if clip is not None:
-        score = jnp.clip(score, *clip)
+        score = jnp.where(jnp.isinf(score), jnp.nan, jnp.clip(score, *clip))
     return {
         "rmse": metrics.rmse(score, batch.label, where=batch.where),
         "mae": metrics.mae(score, batch.label, where=batch.where),

@@ -135,7 +135,7 @@ def every_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) 
         label = jnp.zeros(score.shape).at[jnp.arange(size)[:, None], item].add(jnp.where(where, given, 0.0))
         counted = where.any(axis=1)
         value = loss(score, label, where=counted[:, None] & (jnp.arange(num_items) > 0)[None])
-        of = counted if value.ndim == 1 else counted[:, None] & (label >= 0)
+        of = counted if value.ndim == 1 else jnp.broadcast_to(counted[:, None], label.shape)
         value = mean(value, of, weight_of(weights, batch))
         return value, Aux({"loss": value}, sown)
 
