@@ -1,0 +1,39 @@
+"""iALS' half steps against implicit's.
+
+Its confidence c of an observed pair is 1 + 1/α, and its target 1 is weighed by all of c, where ours is
+weighed by 1 beside α times a target of 0: its vectors are 1 + α times ours.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from peers.common import HISTORY, ITEMS, MARKS, agree
+
+from rezoo.models.factorization import ials
+from rezoo.models.factorization.least_squares import cholesky
+
+pytestmark = MARKS
+ALPHA, L2 = 0.25, 0.1
+
+
+def test_ials():
+    import implicit
+    import scipy.sparse
+
+    weights = ials.Weights(ALPHA, L2, 0.0)
+    user, place = np.nonzero(HISTORY)
+    item = HISTORY[user, place]
+    options = {"weights": weights, "num_epochs": 3, "stddev": 1.0, "solve": cholesky}
+    ours = ials.fit(jax.random.key(0), user + 1, item, len(HISTORY) + 1, ITEMS, 4, **options)
+    p, q = (np.array(ours["params"][name]["embedding"]) for name in ("user", "item"))
+    taken = np.zeros((len(HISTORY), ITEMS), np.float32)
+    taken[user, item] = 1 + 1 / ALPHA
+    theirs = implicit.als.AlternatingLeastSquares(4, regularization=L2 / ALPHA, use_gpu=False, alpha=1.0)
+    theirs.user_factors, theirs.item_factors = p[1:], q
+    items = theirs.recalculate_item(np.arange(ITEMS), scipy.sparse.csr_matrix(taken.T))
+    agree((1 + ALPHA) * q, items)
+    users = theirs.recalculate_user(np.arange(len(HISTORY)), scipy.sparse.csr_matrix(taken))
+    distinct = HISTORY.copy()
+    distinct[0, 3] = 0
+    new = ials.with_users(ours, jnp.array(distinct), weights=weights)["params"]["user"]["embedding"]
+    agree((1 + ALPHA) * new[1:], users)

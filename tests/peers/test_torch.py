@@ -1,0 +1,220 @@
+"""What no package has as its authors do, written from the equations in torch; and torch's own parts."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers import apply, init, noisy, score_all
+from peers.cells import hidasi
+from peers.common import HISTORY, ITEMS, LENGTH, MARKS, agree, asked, moved, put, speaking
+
+from rezoo import losses, row_sparse
+from rezoo.models import NARM, STAMP, GRU4Rec, UAutoRec
+from rezoo.models.session import narm, stamp
+from rezoo.nn.recurrent import LSTM, hard_sigmoid
+
+pytestmark = MARKS
+
+
+def tensors(params):
+    import torch
+
+    return jax.tree.map(lambda leaf: torch.tensor(np.asarray(leaf)), params)
+
+
+def test_autorec():
+    import torch
+
+    rating = np.where(HISTORY > 0, np.random.default_rng(0).integers(1, 6, HISTORY.shape), 0).astype(
+        np.float32
+    )
+    query = asked(history_rating=rating)
+    variables, p = speaking(model := UAutoRec(ITEMS, 4, mean=3.5), query)
+    w = tensors(p)
+    r = torch.zeros(len(HISTORY), ITEMS).index_put(
+        (torch.arange(len(HISTORY))[:, None].expand(HISTORY.shape), torch.as_tensor(HISTORY).long()),
+        torch.as_tensor(rating),
+        accumulate=True,
+    )
+    hidden = torch.sigmoid(r @ w["encoder"]["rows"]["embedding"] + w["encoder_bias"])
+    expected = 3.5 + hidden @ w["decoder"]["embedding"].T + w["decoder_bias"]["embedding"][:, 0]
+    agree(score_all(model, variables, query), expected)
+
+
+def test_lstm_is_torchs_with_1_in_its_forget_gates_bias():
+    import torch
+
+    x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
+    ours = LSTM(4)
+    params = jax.tree.map(np.array, noisy(init(ours, jnp.array(x), ours.initial(2))["params"], 0.4))
+    theirs = torch.nn.LSTM(3, 4, batch_first=True)
+
+    def ordered(weight):
+        """Theirs has the gates i, f, g, o on the first axis; ours i, f, o, g on the last."""
+        i, f, o, g = np.split(weight, 4, -1)
+        return np.concatenate([i, f, g, o], -1).T
+
+    put(theirs.weight_ih_l0, ordered(params["input"]["kernel"]))
+    put(theirs.weight_hh_l0, ordered(params["recurrent"]))
+    put(theirs.bias_ih_l0, ordered(params["input"]["bias"]))
+    put(theirs.bias_hh_l0, np.repeat([0.0, 1.0, 0.0, 0.0], 4))
+    agree(apply(ours, {"params": params}, jnp.array(x), ours.initial(2))[1], theirs(torch.tensor(x))[0])
+
+
+def test_the_gru_is_torchs_where_nothing_is_reset_and_z_has_the_other_sign():
+    """r = 1 by a large bias; torch's z is 1 - ours, and its r stands behind U h."""
+    import torch
+
+    variables, p = speaking(model := GRU4Rec(ITEMS, 4))
+    cell = p["layers_0"]
+    cell["input"]["bias"][4:8] = 30.0
+    variables["params"]["layers_0"] = cell
+    theirs = torch.nn.GRU(4, 4, batch_first=True)
+
+    def ordered(z, r, new):
+        return np.concatenate([r, -z, new], -1).T
+
+    put(theirs.weight_ih_l0, ordered(*np.split(cell["input"]["kernel"], 3, -1)))
+    put(theirs.weight_hh_l0, ordered(*np.split(cell["gates"], 2, -1), cell["candidate"]))
+    put(theirs.bias_ih_l0, ordered(*np.split(cell["input"]["bias"], 3)))
+    put(theirs.bias_hh_l0, np.zeros(12))
+    states = theirs(torch.tensor(p["item"]["embedding"][HISTORY]))[0][range(4), LENGTH - 1].detach().numpy()
+    expected = states @ p["output"]["embedding"].T + p["bias"]["embedding"][:, 0]
+    agree(score_all(model, variables, asked()), expected)
+
+
+def test_narm_of_the_authors():
+    """A softmax over the session, hard sigmoids in attention and encoder, [attended ; last]."""
+    import torch
+
+    def hard(x):
+        return (0.2 * x + 0.5).clamp(0, 1)
+
+    variables, p = speaking(model := NARM(ITEMS, 4, 5, normalise=narm.softmax, gate=hard_sigmoid))
+    w, expected = tensors(p), []
+    cell = hidasi(p["gru"], hard)
+    for history in HISTORY:
+        h = cell(w["item"]["embedding"][history[history > 0]][None])[0][0]
+        similarity = hard(h @ w["of_key"]["kernel"] + h[-1] @ w["of_query"]["kernel"]) @ w["weight"]["kernel"]
+        state = torch.cat([(similarity.softmax(0) * h).sum(0), h[-1]])
+        order = torch.cat([w["bilinear"]["kernel"][5:], w["bilinear"]["kernel"][:5]])
+        expected.append(w["item"]["embedding"] @ order.T @ state)
+    agree(score_all(model, variables, asked()), torch.stack(expected))
+
+
+def test_stamp_of_the_authors():
+    """m_a + m_s, no biases, and inputs that torch shortens to length 1; the scored table is as it was."""
+    import torch
+
+    model = STAMP(ITEMS, 4, memory=stamp.plus_mean, max_norm=1.0)
+    variables, p = speaking(model, scale=0.7)
+    for name in ("of_mean", "session", "last"):
+        variables["params"][name]["bias"] = jnp.zeros(4)
+    w, expected = tensors(p), []
+    for history in HISTORY:
+        events = torch.as_tensor(history[history > 0]).long()
+        x = torch.nn.functional.embedding(events, w["item"]["embedding"].clone(), max_norm=1.0)
+        mean = x.mean(0)
+        asks = x @ w["of_event"]["kernel"] + x[-1] @ w["of_last"]["kernel"] + mean @ w["of_mean"]["kernel"]
+        memory = (torch.sigmoid(asks) @ w["weight"]["kernel"]).T @ x + mean
+        state = torch.tanh(memory @ w["session"]["kernel"]) * torch.tanh(x[-1] @ w["last"]["kernel"])
+        expected.append((state @ w["item"]["embedding"].T)[0])
+    assert (np.linalg.norm(p["item"]["embedding"], axis=1) > 1).any()
+    agree(score_all(model, variables, asked()), torch.stack(expected))
+
+
+@pytest.mark.parametrize(
+    ("ours", "name"),
+    [
+        (losses.squared, "mse_loss"),
+        (losses.absolute, "l1_loss"),
+        (functools.partial(losses.huber, delta=0.7), "huber_loss"),
+        (losses.logistic, "binary_cross_entropy_with_logits"),
+    ],
+)
+def test_pointwise_losses(ours, name):
+    import torch
+
+    rng = np.random.default_rng(0)
+    score, label = rng.normal(size=20).astype(np.float32), rng.integers(0, 2, 20).astype(np.float32)
+    options = {"delta": 0.7} if name == "huber_loss" else {}
+    theirs = torch.tensor(score, requires_grad=True)
+    loss = getattr(torch.nn.functional, name)(theirs, torch.tensor(label), **options)
+    loss.backward()
+    value, slope = jax.value_and_grad(lambda score: ours(score, jnp.array(label)).mean())(jnp.array(score))
+    assert abs(float(value) / float(loss) - 1) < 1e-5
+    agree(slope, theirs.grad)
+
+
+def test_hinge_and_softmax():
+    import torch
+
+    score = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+    label = np.eye(6, 5, dtype=np.float32)
+    label[5, 2] = 1
+    positive = torch.as_tensor(label.argmax(1))
+    cross = torch.nn.functional.cross_entropy(torch.as_tensor(score), positive, reduction="none")
+    agree(losses.softmax_cross_entropy(jnp.array(score), jnp.array(label)), cross)
+    # torch divides by all 5 classes, ours by the 4 pairs.
+    hinge = torch.nn.functional.multi_margin_loss(torch.as_tensor(score), positive, reduction="none")
+    agree(losses.hinge(jnp.array(score), jnp.array(label)), hinge * 5 / 4)
+
+
+def batches(rows):
+    rng = np.random.default_rng(2)
+    return [(ids, (1e-3 * rng.normal(size=(len(ids), 3))).astype(np.float32)) for ids in rows]
+
+
+def torchs(make, table, steps, sparse=True):
+    """The table after torch's optimizer."""
+    import torch
+
+    rows = torch.nn.Embedding(*table.shape, sparse=sparse)
+    put(rows.weight, table)
+    optimizer = make(rows.parameters())
+    for ids, slope in steps:
+        optimizer.zero_grad()
+        (rows(torch.tensor(ids)) * torch.tensor(slope)).sum().backward()
+        optimizer.step()
+    return rows.weight
+
+
+TABLE = np.random.default_rng(3).normal(size=(5, 3)).astype(np.float32)
+SOME, ALL = [[0, 2], [1, 2, 4], [0, 1], [2, 4]], [[0, 1, 2, 3, 4]] * 3
+
+
+def test_lazy_adam_is_sparse_adam_but_for_epsilon():
+    import torch
+
+    make = functools.partial(torch.optim.SparseAdam, lr=0.1, eps=1e-12)
+    agree(
+        moved(row_sparse.lazy_adam(0.1, eps=1e-12), jnp.array(TABLE), batches(SOME)),
+        torchs(make, TABLE, batches(SOME)),
+    )
+    # At the first step its ε is ours times √(1 - β₂).
+    make, first = functools.partial(torch.optim.SparseAdam, lr=0.1, eps=1e-3 * 0.001**0.5), batches(SOME)[:1]
+    agree(moved(row_sparse.lazy_adam(0.1, eps=1e-3), jnp.array(TABLE), first), torchs(make, TABLE, first))
+
+
+def test_lazy_adam_is_adam_where_every_row_is_seen():
+    import torch
+
+    make = functools.partial(torch.optim.Adam, lr=0.1, eps=1e-3)
+    ours = moved(row_sparse.lazy_adam(0.1, eps=1e-3), jnp.array(TABLE), batches(ALL))
+    agree(ours, torchs(make, TABLE, batches(ALL), sparse=False))
+
+
+def test_adagrad_is_torchs_but_for_epsilon():
+    """Ours has √(G + ε), as optax has, and theirs √G + ε: the same where ε is 0."""
+    import torch
+
+    make = functools.partial(torch.optim.Adagrad, lr=0.1, initial_accumulator_value=0.1, eps=0.0)
+    ours = moved(row_sparse.adagrad(0.1, 0.1, 0.0), jnp.array(TABLE), batches(SOME))
+    agree(ours, torchs(make, TABLE, batches(SOME)))
+    updates, _ = optax.adagrad(0.1, 0.1, 0.5).update(
+        jnp.ones(2), optax.adagrad(0.1, 0.1, 0.5).init(jnp.ones(2))
+    )
+    np.testing.assert_allclose(updates, -0.1 / np.sqrt(1.1 + 0.5), rtol=1e-5)
