@@ -1,22 +1,27 @@
-"""iALS' half steps against implicit's.
-
-Its confidence c of an observed pair is 1 + 1/α, and its target 1 is weighed by all of c, where ours is
-weighed by 1 beside α times a target of 0: its vectors are 1 + α times ours.
-"""
+"""iALS' half steps and item-kNN against implicit's."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from peers.common import HISTORY, ITEMS, MARKS, agree
+from helpers import score_all
+from peers.common import HISTORY, ITEMS, MARKS, agree, asked
 
-from rezoo.models.factorization import ials
+from rezoo.models import ItemKNN
+from rezoo.models.factorization import ials, item_knn
 from rezoo.models.factorization.least_squares import cholesky
 
 pytestmark = MARKS
 ALPHA, L2 = 0.25, 0.1
+DISTINCT = HISTORY.copy()
+DISTINCT[0, 3] = 0  # an item that was taken before
 
 
 def test_ials():
+    """Its vectors are 1 + α times ours.
+
+    Its confidence c of an observed pair is 1 + 1/α, and its target 1 is weighed by all of c, where ours is
+    weighed by 1 beside α times a target of 0.
+    """
     import implicit
     import scipy.sparse
 
@@ -33,7 +38,21 @@ def test_ials():
     items = theirs.recalculate_item(np.arange(ITEMS), scipy.sparse.csr_matrix(taken.T))
     agree((1 + ALPHA) * q, items)
     users = theirs.recalculate_user(np.arange(len(HISTORY)), scipy.sparse.csr_matrix(taken))
-    distinct = HISTORY.copy()
-    distinct[0, 3] = 0
-    new = ials.with_users(ours, jnp.array(distinct), weights=weights)["params"]["user"]["embedding"]
+    new = ials.with_users(ours, jnp.array(DISTINCT), weights=weights)["params"]["user"]["embedding"]
     agree((1 + ALPHA) * new[1:], users)
+
+
+def test_item_knn():
+    """With all items as neighbours; ours leaves out the item itself, which is its own first."""
+    import implicit
+    import scipy.sparse
+
+    taken = np.zeros((len(HISTORY), ITEMS))
+    taken[np.arange(len(HISTORY))[:, None], HISTORY] = 1
+    taken[:, 0] = 0
+    theirs = implicit.nearest_neighbours.CosineRecommender(K=ITEMS + 1)
+    theirs.fit(scipy.sparse.csr_matrix(taken), show_progress=False)
+    similarity = theirs.similarity.toarray()
+    np.fill_diagonal(similarity, 0.0)
+    ours = score_all(ItemKNN(ITEMS), item_knn.fit(HISTORY, ITEMS, neighbours=ITEMS), asked())
+    agree(ours, taken @ similarity)

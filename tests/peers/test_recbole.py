@@ -21,7 +21,7 @@ from peers.common import (
 )
 
 from rezoo import losses
-from rezoo.models import GMF, MLP, NARM, STAMP, Caser, MultDAE, MultVAE, NeuMF, NextItNet
+from rezoo.models import FISM, GMF, MLP, NARM, STAMP, Caser, MultDAE, MultVAE, NeuMF, NextItNet
 from rezoo.models.rating.mult_vae import kl_from_standard_normal
 from rezoo.models.session import stamp
 
@@ -50,7 +50,7 @@ class Data:
 
         ids = torch.zeros(USERS, HISTORY.shape[1], dtype=torch.long)
         ids[USER] = torch.as_tensor(HISTORY).long()
-        return ids, (ids > 0).float(), None
+        return ids, (ids > 0).float(), (ids > 0).sum(1)
 
 
 def peer(kind, **settings):
@@ -99,6 +99,17 @@ def test_ncf(name):
     put_dense(theirs.predict_layer, p["output"])
     batch = rows()
     agree(apply(model, variables, asked(), ITEM), theirs.forward(batch["user"], batch["item"]))
+
+
+def test_fism():
+    from recbole.model.general_recommender import FISM as Theirs
+
+    variables, p = speaking(model := FISM(ITEMS, 4, 0.3))
+    theirs = peer(Theirs, embedding_size=4, alpha=0.3, split_to=0, reg_weights=[0.0, 0.0])
+    put(theirs.item_src_embedding.weight, p["taken"]["rows"]["embedding"])
+    put(theirs.item_dst_embedding.weight, p["item"]["embedding"])
+    put(theirs.item_bias, p["item_bias"]["embedding"][:, 0])
+    agree(score_all(model, variables, asked()), theirs.full_sort_predict(rows()).reshape(4, ITEMS))
 
 
 def test_mult_vae_and_its_loss():

@@ -9,10 +9,10 @@ import optax
 import pytest
 from helpers import apply, init, noisy, score_all
 from peers.cells import hidasi
-from peers.common import HISTORY, ITEMS, LENGTH, MARKS, agree, asked, moved, put, speaking
+from peers.common import HISTORY, ITEM, ITEMS, LENGTH, MARKS, USER, USERS, agree, asked, moved, put, speaking
 
 from rezoo import losses, row_sparse
-from rezoo.models import NARM, STAMP, GRU4Rec, UAutoRec
+from rezoo.models import NARM, STAMP, GRU4Rec, IAutoRec, UAutoRec
 from rezoo.models.session import narm, stamp
 from rezoo.nn.recurrent import LSTM, hard_sigmoid
 
@@ -42,6 +42,24 @@ def test_autorec():
     hidden = torch.sigmoid(r @ w["encoder"]["rows"]["embedding"] + w["encoder_bias"])
     expected = 3.5 + hidden @ w["decoder"]["embedding"].T + w["decoder_bias"]["embedding"][:, 0]
     agree(score_all(model, variables, query), expected)
+
+
+def test_autorec_of_items():
+    """The same of the transposed matrix: a row of the catalogue has an item's ratings by users."""
+    import torch
+
+    rater = np.zeros((ITEMS, 3), np.int32)
+    rater[1:] = np.random.default_rng(0).permuted(np.tile(np.arange(USERS), (ITEMS - 1, 1)), axis=1)[:, :3]
+    rating = np.where(rater > 0, np.linspace(1, 5, rater.size).reshape(rater.shape), 0).astype(np.float32)
+    catalogue = {"rater": jnp.array(rater), "rating": jnp.array(rating)}
+    model = IAutoRec(USERS, 4, mean=3.5)
+    w = noisy(init(UAutoRec(USERS, 4), asked(), jnp.array(ITEM))["params"], 0.5)  # which it shares
+    r = torch.zeros(ITEMS, USERS)
+    r[torch.arange(ITEMS)[:, None], torch.as_tensor(rater).long()] = torch.as_tensor(rating)
+    t = tensors(w)
+    hidden = torch.sigmoid(r @ t["encoder"]["rows"]["embedding"] + t["encoder_bias"])
+    expected = 3.5 + t["decoder"]["embedding"][USER] @ hidden.T + t["decoder_bias"]["embedding"][USER]
+    agree(score_all(model, {"params": w, "catalogue": catalogue}, asked()), expected)
 
 
 def test_lstm_is_torchs_with_1_in_its_forget_gates_bias():
