@@ -66,8 +66,8 @@ def predict_tasks(
 
 
 def apply(model: nn.Module, variables: Variables, *inputs: Any, method: str | None = None) -> Any:
-    """`model.apply`, which without mutable collections gives the output alone."""
-    return model.apply(variables, *inputs, method=method)
+    """`model.apply`, which without mutable collections gives the output alone; variables may be NumPy's."""
+    return model.apply(jax.tree.map(jnp.asarray, variables), *inputs, method=method)
 
 
 def in_blocks(function: Any, rows: Any, block: int) -> Any:

@@ -7,6 +7,7 @@ has the output `begin`, which is given for every event or once for all.
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -30,6 +31,10 @@ def hard_sigmoid(x: Float[Array, " *S"]) -> Float[Array, " *S"]:
     return jnp.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
+Gate = Annotated[Callable[[Array], Array], nn.sigmoid, hard_sigmoid]
+"""σ of a recurrent cell."""
+
+
 class GRU(nn.Module):
     """Gated recurrent unit as Hidasi 2016 has it, https://arxiv.org/abs/1511.06939, equations 1-4.
 
@@ -42,7 +47,7 @@ class GRU(nn.Module):
     """
 
     features: int
-    gate: Callable[[Array], Array] = nn.sigmoid
+    gate: Gate = nn.sigmoid
     """σ: `nn.sigmoid` or `hard_sigmoid`."""
 
     def initial(self, size: int, begin: Float[Array, " B D"] | None = None) -> Array:
@@ -126,6 +131,10 @@ class LSTM(nn.Module):
         events = projected.swapaxes(0, 1), _by_event(first), _by_event(_repeated(begin, x))
         carry, states = jax.lax.scan(event, carry, events, unroll=pick(cpu=1, accelerator=UNROLL))
         return carry, states.swapaxes(0, 1)
+
+
+Cell = Annotated[Callable[..., nn.Module], GRU, LSTM]
+"""Makes a recurrent layer of so many features; a model is saved with one of these."""
 
 
 def _by_event(x: Array | None) -> Array | None:

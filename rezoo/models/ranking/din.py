@@ -23,6 +23,7 @@ a linear layer on the interest, has sigmoid layers where Dice is not asked for, 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -35,9 +36,6 @@ from rezoo.nn.inputs import side_by_side
 from rezoo.nn.mlp import MLP
 from rezoo.nn.norm import Moments
 from rezoo.types import Query
-
-Weights = Callable[..., nn.Module]
-"""Makes a module `(history [B L D], target [B *C D], real [B L]) -> weights [B *C L]`."""
 
 
 class LocalActivation(nn.Module):
@@ -98,6 +96,10 @@ def beside(interest: Float[Array, " *B D"], target: Float[Array, " *B D"]) -> Fl
     return jnp.concatenate([interest, target], axis=-1)
 
 
+Weights = Annotated[Callable[..., nn.Module], LocalActivation, CodeActivation, Mean]
+"""Makes a module `(history [B L D], target [B *C D], real [B L]) -> weights [B *C L]`."""
+
+
 class DIN(nn.Module):
     """Score = MLP([meet(interest(target), target) ; profile and context]), a logit.
 
@@ -113,7 +115,7 @@ class DIN(nn.Module):
     weights: Weights = LocalActivation
     """`LocalActivation`, `CodeActivation` or `Mean`."""
     dropout: float = 0.0
-    meet: Callable[[Array, Array], Array] = with_product
+    meet: Annotated[Callable[[Array, Array], Array], with_product, beside] = with_product
     """What the network is given of interest and target: `with_product` or `beside`."""
 
     def setup(self) -> None:

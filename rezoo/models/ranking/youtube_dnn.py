@@ -17,7 +17,7 @@ hashed, and search tokens and geography are whatever columns there are. Numbers 
 `data.features`, and enter with their square and their root.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 import flax.linen as nn
@@ -28,7 +28,7 @@ from rezoo.nn.embedding import Embed
 from rezoo.nn.features import FieldEmbed, over, pair_columns
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.inputs import side_by_side
-from rezoo.nn.mlp import MLP, linear
+from rezoo.nn.mlp import MLP, Activation, linear
 from rezoo.nn.sequence import mean_of
 from rezoo.types import Query
 
@@ -47,7 +47,7 @@ class YouTubeDNN(nn.Module):
     widths: Sequence[int] = (128,)
     """Hidden layers; one more, `dim` wide, gives the user vector."""
     dropout: float = 0.0
-    user_activation: Callable[[Array], Array] = linear
+    user_activation: Activation = linear
     """Activation of the user vector: `nn.mlp.linear`, or the paper's `nn.relu`."""
     bias: bool = True
     """Whether an item has a bias, its popularity."""

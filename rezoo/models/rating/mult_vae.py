@@ -18,8 +18,6 @@ Users are known by `query.history` alone, so new users need no training. A user 
 given what the network gives for an input of zeros: about popularity, and nothing personal.
 """
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -29,7 +27,7 @@ from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed, has_row
 from rezoo.nn.inner import with_columns
-from rezoo.nn.mlp import linear
+from rezoo.nn.mlp import Activation, linear
 from rezoo.types import Query
 
 
@@ -107,7 +105,7 @@ class Input(nn.Module):
     num_items: int
     dim: int
     dropout: float
-    activation: Callable[[Array], Array] = nn.tanh
+    activation: Activation = nn.tanh
 
     @nn.compact
     def __call__(self, query: Query) -> Float[Array, " B D"]:

@@ -16,6 +16,7 @@ which is `normalise=softmax`, and hard sigmoids in the attention and in the enco
 """
 
 from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile
-from rezoo.nn.recurrent import GRU
+from rezoo.nn.recurrent import GRU, Gate
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Query
 
@@ -56,9 +57,9 @@ class NARM(nn.Module):
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
-    normalise: Callable[[Array, Array], Array] = unnormalised
+    normalise: Annotated[Callable[[Array, Array], Array], unnormalised, softmax] = unnormalised
     """`(α, mask) -> weights` of the states: `unnormalised` or `softmax`."""
-    gate: Callable[[Array], Array] = nn.sigmoid
+    gate: Gate = nn.sigmoid
     """σ of the attention and of the encoder's gates: `nn.sigmoid` or `nn.recurrent.hard_sigmoid`."""
 
     def setup(self) -> None:

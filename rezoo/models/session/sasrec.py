@@ -27,7 +27,7 @@ from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile, alone, with_slots
 from rezoo.nn.similarity import DOT, Similarity
-from rezoo.types import Query
+from rezoo.types import Parts, Query
 
 
 class SASRec(nn.Module):
@@ -35,7 +35,7 @@ class SASRec(nn.Module):
 
     num_items: int
     dim: int = 50
-    num_blocks: int = 2
+    num_blocks: Parts = 2
     num_heads: int = 1
     max_length: int = 50
     """Positions that have a vector of their own; later events share the last one."""

@@ -16,6 +16,7 @@ read, though not where they are scored: `max_norm`.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -52,7 +53,7 @@ class STAMP(nn.Module):
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
-    memory: Callable[[Array, Array], Array] = attended
+    memory: Annotated[Callable[[Array, Array], Array], attended, plus_mean] = attended
     """What W_s is given of m_a and m_s: `attended` or `plus_mean`."""
     max_norm: float | None = None
     """The greatest length of an x that is read; longer ones are scaled down to it."""
