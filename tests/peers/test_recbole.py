@@ -1,4 +1,4 @@
-"""Rating, autoencoding and session models against RecBole's."""
+"""Rating models, autoencoders and FISM against RecBole's, and its loss."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +8,7 @@ from peers.common import (
     HISTORY,
     ITEM,
     ITEMS,
-    LENGTH,
     MARKS,
-    USER,
     USERS,
     agree,
     asked,
@@ -19,52 +17,13 @@ from peers.common import (
     put_layers,
     speaking,
 )
+from peers.recbole import peer, rows
 
 from rezoo import losses
-from rezoo.models import FISM, GMF, MLP, NARM, STAMP, Caser, MultDAE, MultVAE, NeuMF, NextItNet
+from rezoo.models import FISM, GMF, MLP, MultDAE, MultVAE, NeuMF
 from rezoo.models.rating.mult_vae import kl_from_standard_normal
-from rezoo.models.session import stamp
 
 pytestmark = MARKS
-
-
-class Config(dict):
-    """RecBole's settings: None for what is not among them."""
-
-    device = "cpu"
-
-    def __missing__(self, name):
-        return None
-
-
-class Data:
-    """What its models ask a data set for."""
-
-    user_num = USERS
-
-    def num(self, field):
-        return {"user": USERS, "item": ITEMS}[field]
-
-    def history_item_matrix(self):
-        import torch
-
-        ids = torch.zeros(USERS, HISTORY.shape[1], dtype=torch.long)
-        ids[USER] = torch.as_tensor(HISTORY).long()
-        return ids, (ids > 0).float(), (ids > 0).sum(1)
-
-
-def peer(kind, **settings):
-    fields = {"USER_ID_FIELD": "user", "ITEM_ID_FIELD": "item", "LIST_SUFFIX": "_list", "NEG_PREFIX": "neg_"}
-    more = {"ITEM_LIST_LENGTH_FIELD": "length", "loss_type": "CE", "MAX_ITEM_LIST_LENGTH": HISTORY.shape[1]}
-    return kind(Config({**fields, **more, **settings}), Data()).eval()
-
-
-def rows():
-    """Our rows as RecBole's batch."""
-    import torch
-
-    columns = {"user": USER, "item": ITEM, "item_list": HISTORY, "length": LENGTH}
-    return {name: torch.as_tensor(column).long() for name, column in columns.items()}
 
 
 @pytest.mark.parametrize("name", ["NeuMF", "GMF", "MLP"])
@@ -160,103 +119,6 @@ def test_mult_dae():
     twice = HISTORY.copy()
     twice[0, 3] = 0
     agree(score_all(model, variables, asked()._replace(history=jnp.array(twice))), theirs.forward(matrix))
-
-
-def test_stamp():
-    """RecBole has the authors' m_a + m_s and the paper's biases. It attends to padding: its rows are full."""
-    import torch
-    from recbole.model.sequential_recommender import STAMP as Theirs
-
-    full = np.where(HISTORY > 0, HISTORY, 4)
-    variables, p = speaking(model := STAMP(ITEMS, 4, memory=stamp.plus_mean))
-    theirs = peer(Theirs, embedding_size=4)
-    put(theirs.item_embedding.weight, p["item"]["embedding"])
-    for part, ours in (
-        ("w1", "of_event"),
-        ("w2", "of_last"),
-        ("w0", "weight"),
-        ("mlp_a", "session"),
-        ("mlp_b", "last"),
-    ):
-        put_dense(getattr(theirs, part), p[ours])
-    put(theirs.w3.weight, p["of_mean"]["kernel"].T)
-    put(theirs.b_a, p["of_mean"]["bias"])
-    batch = {**rows(), "item_list": torch.as_tensor(full).long(), "length": torch.full((4,), 5)}
-    query = asked()._replace(history=jnp.array(full))
-    agree(score_all(model, variables, query), theirs.full_sort_predict(batch))
-
-
-def test_narm():
-    """With the encoder of rezoo's equation in torch in the place of torch's own, which has another."""
-    from peers.cells import hidasi
-    from recbole.model.sequential_recommender import NARM as Theirs
-
-    variables, p = speaking(model := NARM(ITEMS, 4, 5))
-    theirs = peer(Theirs, embedding_size=4, hidden_size=5, n_layers=1, dropout_probs=[0.0, 0.0])
-    theirs.gru = hidasi(p["gru"])
-    put(theirs.item_embedding.weight, p["item"]["embedding"])
-    for part, ours in (("a_1", "of_key"), ("a_2", "of_query"), ("v_t", "weight")):
-        put_dense(getattr(theirs, part), p[ours])
-    both = p["bilinear"]["kernel"]
-    put(theirs.b.weight, np.concatenate([both[5:], both[:5]]).T)  # it has [c ; h]
-    agree(score_all(model, variables, asked()), theirs.full_sort_predict(rows()))
-
-
-def test_caser():
-    """Up to [z ; p_u], to which RecBole adds a layer of its own."""
-    import torch
-    from recbole.model.sequential_recommender import Caser as Theirs
-
-    variables, p = speaking(model := Caser(ITEMS, 4, USERS, 5, 3, 2))
-    variables["params"]["user"]["embedding"] = users = np.abs(p["user"]["embedding"])
-    theirs = peer(Theirs, embedding_size=4, nh=3, nv=2, dropout_prob=0.0, reg_weight=0.0)
-    put(theirs.item_embedding.weight, p["item"]["embedding"])
-    put(theirs.user_embedding.weight, users)
-    for number, conv in enumerate(theirs.conv_h):
-        dense = p[f"heights_{number}"]
-        put(conv.weight, dense["kernel"].T.reshape(3, 1, number + 1, 4))
-        put(conv.bias, dense["bias"])
-    put(theirs.conv_v.weight, p["columns"]["kernel"].T.reshape(2, 1, 5, 1))
-    put(theirs.conv_v.bias, p["columns"]["bias"])
-    # Ours reads the pooled filters first, and the columns with the filter last.
-    kernel, pooled = p["hidden"]["kernel"], 5 * 3
-    columns = kernel[pooled:].reshape(4, 2, 4).transpose(1, 0, 2).reshape(8, 4)
-    put_dense(theirs.fc1, {"kernel": np.concatenate([columns, kernel[:pooled]]), "bias": p["hidden"]["bias"]})
-    theirs.fc2 = torch.nn.Identity()  # the ReLU behind it changes nothing, as users are positive here
-    full = np.array([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3], [5, 8, 9, 7, 9], [8, 9, 7, 10, 11]], np.int32)
-    state = theirs.forward(rows()["user"], torch.as_tensor(full).long())
-    expected = state.detach() @ torch.tensor(p["output"]["embedding"]).T + torch.tensor(
-        p["bias"]["embedding"][:, 0]
-    )
-    agree(score_all(model, variables, asked()._replace(history=jnp.array(full))), expected)
-
-
-def test_nextitnet():
-    """RecBole takes the state after the last column: its rows are filled up at their beginning."""
-    import torch
-    from recbole.model.sequential_recommender import NextItNet as Theirs
-
-    variables, p = speaking(model := NextItNet(ITEMS, 4, (1, 2), 3))
-    variables["params"]["output"] = {"embedding": p["item"]["embedding"]}  # it scores by its input table
-    theirs = peer(Theirs, embedding_size=4, block_num=1, dilations=[1, 2], kernel_size=3, reg_weight=0.0)
-    put(theirs.item_embedding.weight, p["item"]["embedding"])
-    put_dense(theirs.final_layer, {"kernel": np.eye(4, dtype=np.float32), "bias": np.zeros(4, np.float32)})
-    for number, block in enumerate(theirs.residual_blocks):
-        ours = p[f"blocks_{number}"]
-        for layer in range(2):
-            conv, norm = getattr(block, f"conv{layer + 1}"), getattr(block, f"ln{layer + 1}")
-            taps = ours[f"Dense_{layer}"]["kernel"].reshape(3, 4, 4)[::-1]  # ours counts them backwards
-            put(conv.weight, taps.transpose(2, 1, 0)[:, :, None])
-            put(conv.bias, ours[f"Dense_{layer}"]["bias"])
-            put(norm.weight, ours[f"LayerNorm_{layer}"]["scale"])
-            put(norm.bias, ours[f"LayerNorm_{layer}"]["bias"])
-            norm.eps = 1e-6  # of Flax, for its own of 1e-8
-    full = np.array([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3], [5, 8, 9, 7, 9], [8, 9, 7, 10, 11]], np.int32)
-    batch = {**rows(), "item_list": torch.as_tensor(full).long()}
-    agree(
-        score_all(model, variables, asked()._replace(history=jnp.array(full))),
-        theirs.full_sort_predict(batch),
-    )
 
 
 def test_bpr_loss():
