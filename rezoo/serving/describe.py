@@ -59,10 +59,12 @@ def rebuild(description: Any, largest: int) -> nn.Module:
     if not isinstance(description, dict) or set(description) != {"class", "fields"}:
         raise DataError("the model is not described by a class and its fields")
     name, fields = description["class"], description["fields"]
-    if name not in rezoo.models.__all__:
+    if not isinstance(name, str) or name not in rezoo.models.__all__:
         raise DataError(f"this version of rezoo has no model {name!r}")
     model, kinds = getattr(rezoo.models, name), typed.arguments(getattr(rezoo.models, name))
-    if not isinstance(fields, dict) or (unknown := sorted(set(fields) - set(kinds))):
+    if not isinstance(fields, dict):
+        raise DataError("the model's fields are not given by name")
+    if unknown := sorted(set(fields) - set(kinds)):
         raise DataError(f"{name} of this version of rezoo has no field {unknown[0]!r}")
     values = {field: typed.read(value, kinds[field], f"{name}.{field}") for field, value in fields.items()}
     for field, value in values.items():

@@ -137,10 +137,11 @@ def load(folder: str | Path) -> Saved:
             break
     if saved is None or problem is not None:
         raise DataError(f"{folder}: {problem}") from problem
-    return saved
+    return saved._replace(variables=jax.tree.map(jnp.asarray, saved.variables))
 
 
 def _read(folder: Path) -> Saved:
+    """What is stored, its variables as NumPy's arrays; whether they fit is still to be checked."""
     if not (folder / "saved.json").exists():
         raise DataError("there is no saved model (no saved.json in it); write one with serving.saved.save")
     content = typed.from_file(folder / "saved.json", MOST)
@@ -169,7 +170,7 @@ def _read(folder: Path) -> Saved:
     sets = {name: features.load(folder / f"{name}.json") for name in SETS}
     return Saved(
         rebuild(content["model"], longest),
-        jax.tree.map(jnp.asarray, variables),
+        variables,
         Ids(stored["users"]),
         Ids(stored["items"]),
         arrays.nested(stored, "user_columns", quoted=written > 2),
