@@ -1,6 +1,6 @@
 """A study of 32 members as one program, beside 32 runs, beside Optuna, and by successive halving.
 
-    taskset -c 0,1 python experiments/bench_sweep.py --data-dir FOLDER      # holds ml-1m.zip
+    taskset -c 0,1 python experiments/bench_sweep.py --record --data-dir FOLDER  # holds ml-1m.zip
 
 Members are random points (rate, λ) of MF with BPR on ML-1M, 64 wide, 8 epochs, one seed; each is
 judged by the share of held-out positives above a random item (a tenth of the log). All ways train the
@@ -173,13 +173,13 @@ def main(flags: common.Flags, results: common.Results) -> None:
             print(f"{name} is left out, as Optuna is not installed: pip install -e '.[tune]'")
             continue
         seconds = time.perf_counter() - start
-        results.add("MF", data, protocol, "best score", float(np.nanmax(score)), seconds=0.0)
-        results.add("MF", data, protocol, "seconds in the compiler", compiling[0], seconds=0.0)
-        results.add("MF", data, protocol, "training programs traced", work.traces, seconds=0.0)
         epochs = work.trained if name == "halving" else members * work.epochs
-        results.add("MF", data, protocol, "epochs trained", epochs, seconds=0.0)
-        # Last, as it is what tells that the way is done.
-        results.add("MF", data, protocol, "seconds", seconds, seconds=seconds)
+        with results.together():
+            results.add("MF", data, protocol, "best score", float(np.nanmax(score)), seconds=0.0)
+            results.add("MF", data, protocol, "seconds in the compiler", compiling[0], seconds=0.0)
+            results.add("MF", data, protocol, "training programs traced", work.traces, seconds=0.0)
+            results.add("MF", data, protocol, "epochs trained", epochs, seconds=0.0)
+            results.add("MF", data, protocol, "seconds", seconds, seconds=seconds)
     ratios(results, data, f"{members} members, {work.epochs} epochs")
     results.finish()
 
@@ -198,4 +198,4 @@ def ratios(results: common.Results, data: str, protocol: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*common.start(__file__, __doc__))
+    main(*common.start(__file__, __doc__, data=("ml-1m*",)))

@@ -18,6 +18,8 @@ from typing import Any
 import tyro
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from rezoo import durable
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
 GPU = RESULTS / "gpu"
@@ -33,14 +35,15 @@ def main(smoke: bool = False, out: Path | None = None) -> None:
       out: not used; every experiment takes it.
     """
     readme = ROOT / "README.md"
-    text = readme.read_text()
+    text = readme.read_text("utf-8")
     wanted = with_results(text)
     if smoke:
         print("README is up to date" if wanted == text else "README differs: run without --smoke")
     else:
         for dataset, by_protocol in leaderboards().items():
             draw(dataset, by_protocol)
-        readme.write_text(wanted)
+        with durable.file(readme) as partial:
+            partial.write_text(wanted, "utf-8")
         print(f"wrote {readme.name}")
 
 
@@ -226,7 +229,8 @@ def draw(dataset: str, by_protocol: dict[str, Table]) -> None:
         axis.remove()
     for axis, (protocol, timed) in zip(axes.flat, panels, strict=False):
         draw_panel(axis, protocol, timed)
-    drawn.savefig(RESULTS / picture(dataset), dpi=110)
+    with durable.file(RESULTS / picture(dataset)) as partial:
+        drawn.savefig(partial, format="png", dpi=110)
 
 
 def draw_panel(axis: Any, protocol: str, timed: dict[str, tuple[float, dict[str, Any]]]) -> None:

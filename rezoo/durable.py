@@ -30,7 +30,8 @@ def file(target: str | Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(target)
     try:
-        yield partial
+        with _naming(target):
+            yield partial
         _flush(partial)
         with contextlib.suppress(FileNotFoundError):
             shutil.copymode(target, partial)
@@ -56,7 +57,8 @@ def folder(target: str | Path) -> Iterator[Path]:
     partial, aside = _partial(target), _aside(target)
     partial.mkdir()
     try:
-        yield partial
+        with _naming(target):
+            yield partial
         for inner in [*partial.rglob("*"), partial]:
             _flush(inner)
         if target.exists():
@@ -105,11 +107,20 @@ def lock(where: str | Path) -> Iterator[None]:
                 f"{where}: process {holder} works in this folder; wait for it, stop it, "
                 "or give another folder"
             ) from error
-        handle.seek(0)
-        handle.truncate()
-        handle.write(str(os.getpid()))
-        handle.flush()
+        with contextlib.suppress(OSError):  # of a full disk: the lock holds without the number, too
+            os.ftruncate(handle.fileno(), 0)
+            os.write(handle.fileno(), str(os.getpid()).encode())
         yield
+
+
+@contextlib.contextmanager
+def _naming(target: Path) -> Iterator[None]:
+    """A full disk is an error without a file name: it gets the target's."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(target)
+        raise
 
 
 def _partial(target: Path) -> Path:

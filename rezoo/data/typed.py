@@ -81,7 +81,10 @@ def read(value: Any, kind: Any, place: str) -> Any:
 
 
 def called(function: Callable[..., Any]) -> str:
-    """The name that a function or class is written by."""
+    """The name that a function or class is written by, which for JAX's own is that of its public module."""
+    name = getattr(function, "__name__", "")
+    if getattr(jax.nn, name, None) is function:
+        return f"jax.nn.{name}"
     return f"{function.__module__}.{function.__qualname__}"
 
 

@@ -30,6 +30,18 @@ class Similarity(NamedTuple):
     item: Map
 
 
+def at_most(x: Float[Array, " *B D"], length: float) -> Float[Array, " *B D"]:
+    """Scale what is longer down to `length`.
+
+    >>> at_most(jnp.array([[3.0, 4.0], [0.0, 0.5]]), 2.5).tolist()
+    [[1.5, 2.0], [0.0, 0.5]]
+    """
+    square = jnp.square(x).sum(-1, keepdims=True)
+    # The root's slope at 0 is infinite, and zeros are not too long.
+    too_long = square > length**2
+    return jnp.where(too_long, x * length / jnp.sqrt(jnp.where(too_long, square, 1.0)), x)
+
+
 def cosine(scale: float = 16.0) -> Similarity:
     """`scale` × the cosine, so that popular items do not win by the length of their vectors.
 

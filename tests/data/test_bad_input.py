@@ -41,7 +41,7 @@ FILES = {  # file name, content, what the error must say
     "ragged row": ("a.csv", (GOOD + "7,8\n").encode(), "row .*: 2 columns where 4 are expected: '7,8'"),
     "row too long": ("a.csv", (GOOD + "7,8,9,1,2\n").encode(), "5 columns where 4 are expected"),
     "header twice": ("a.csv", b"user,item,user\n1,2,3\n", "names 'user' twice"),
-    "no item column": ("a.csv", b"user,colour\n1,2\n", "no item column among .*item='user'"),
+    "no item column": ("a.csv", b"user,colour\n1,2\n", "no item column among .*item='colour'"),
     "no user column": ("a.csv", b"item,colour\n1,2\n", "no user column"),
     "two user columns": (
         "a.csv",
@@ -164,7 +164,9 @@ def test_a_role_that_is_not_there():
 
 
 def test_what_is_only_odd_is_reported_by_cleaning():
-    log = from_columns({"user": [1, 1], "item": [1, 1], "rating": [np.nan, 5], "time": [20, 10]})
+    log = from_columns(
+        {"user": [1, 1], "item": [1, 1], "rating": [np.nan, 5], "time": [20, 10]}, unit="order"
+    )
     left, report = clean.drop_bad_ratings(log, low=1.0, high=5.0)
     assert left.num_rows == 1 and "NaN or infinite" in str(report)
     with pytest.raises(DataError, match="no timestamps"):

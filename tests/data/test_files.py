@@ -17,13 +17,14 @@ ROWS = {
     "user_id": [7, 9, 7],
     "item_id": ["x", "y", "y"],
     "rating": [4.0, 3.5, 5.0],
-    "timestamp": [30, 10, 20],
+    "timestamp": [1_600_000_030, 1_600_000_010, 1_600_000_020],
 }
 
 
 def expect(log):
     assert log.user.tolist() == [1, 2, 1] and log.item.tolist() == [1, 2, 2]
-    assert log.rating.tolist() == [4.0, 3.5, 5.0] and log.timestamp.tolist() == [30, 10, 20]
+    assert log.rating.tolist() == [4.0, 3.5, 5.0]
+    assert log.timestamp.tolist() == [time * 10**6 for time in ROWS["timestamp"]]
     assert log.users.decode(log.user).tolist() == ROWS["user_id"]
     assert log.items.decode(log.item).tolist() == ROWS["item_id"]
     assert log.user.dtype == np.int32 and log.timestamp.dtype == np.int64
@@ -152,13 +153,15 @@ def test_aliases_and_given_roles():
         (["1600000000"], None),
     ],
 )
-def test_times_of_every_kind_become_seconds(values, unit):
+def test_times_of_every_kind_become_microseconds(values, unit):
     log = from_columns({"user": [1], "item": [1], "time": values}, unit=unit)
-    assert log.timestamp.tolist() == [1_600_000_000]
+    assert log.timestamp.tolist() == [1_600_000_000_000_000]
 
 
 def test_sort_by_time_keeps_the_order_of_ties():
-    log = from_columns({"user": [1, 2, 3, 4], "item": [1, 1, 1, 1], "time": [20, 10, 20, 10]}).sort_by_time()
+    log = from_columns(
+        {"user": [1, 2, 3, 4], "item": [1, 1, 1, 1], "time": [20, 10, 20, 10]}, unit="order"
+    ).sort_by_time()
     assert log.user.tolist() == [2, 4, 1, 3]
 
 

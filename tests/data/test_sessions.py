@@ -68,7 +68,7 @@ def test_by_gap(data, gap):
         rows = np.flatnonzero(data.user == user)
         previous = None
         for row in sorted(rows, key=lambda row: (data.timestamp[row], row)):
-            if previous is None or data.timestamp[row] - previous > gap:
+            if previous is None or data.timestamp[row] - previous > gap * 1_000_000:
                 expected.append([])
             expected[-1].append(int(data.item[row]))
             previous = data.timestamp[row]

@@ -19,12 +19,16 @@ from rezoo.data.ids import Ids
 from rezoo.data.interactions import from_columns
 from rezoo.data.scale import Scale
 from rezoo.models import (
+    DIN,
     EASE,
     FM,
     IALS,
     MF,
+    NARM,
     NFM,
+    STAMP,
     BiasedMF,
+    Caser,
     DeepFM,
     FeatureMF,
     GRU4Rec,
@@ -36,7 +40,9 @@ from rezoo.models import (
     WideDeep,
 )
 from rezoo.models.factorization import ease, ials, item_knn
-from rezoo.nn.recurrent import LSTM
+from rezoo.models.ranking import din
+from rezoo.models.session import narm, stamp
+from rezoo.nn.recurrent import LSTM, hard_sigmoid
 from rezoo.serving import answers, describe, newcomers, saved, tables
 from rezoo.serving.saved import Saved
 from rezoo.types import Query
@@ -352,9 +358,9 @@ def test_tables_in_and_out(tmp_path, kind):
     np.testing.assert_allclose(back["prediction"], expected, rtol=1e-5)
     lists = tables.recommend_table(one, tmp_path / f"in.{kind}", 2)
     assert lists["user"].tolist() == ["ann", "ann", "new", "new"]
-    with pytest.raises(DataError, match=r"0 columns of .* look like the item: name one with item="):
+    with pytest.raises(DataError, match=r"no item column among .* item="):
         tables.predict_table(one, {"user": ["ann"], "colour": ["red"]})
-    with pytest.raises(DataError, match="no user column 'who'"):
+    with pytest.raises(DataError, match="there is no column 'who'"):
         tables.predict_table(one, asked, user="who")
 
 
@@ -448,6 +454,10 @@ class Foreign(nn.Module):
         NeuMF(4, 5, 3, [4, 2]),
         Popularity(5),
         with_features().model,
+        DIN({"item": 5}, weights=din.CodeActivation, meet=din.beside),
+        NARM(5, normalise=narm.softmax, gate=hard_sigmoid),
+        STAMP(5, memory=stamp.plus_mean),
+        Caser(5, activation=nn.tanh),
     ],
     ids=lambda model: type(model).__name__,
 )  # fmt: skip

@@ -8,10 +8,9 @@ Differs from the paper: every prefix is trained in one pass; where there are no 
 what is known of the user is added to it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -19,6 +18,7 @@ from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner, with_columns
+from rezoo.nn.mlp import Activation
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.types import Parts, Query
 
@@ -35,7 +35,7 @@ class Caser(nn.Module):
     """Filters of each height."""
     vertical: int = 4
     dropout: float = 0.0
-    activation: Callable[[jax.Array], jax.Array] = nn.relu
+    activation: Activation = nn.relu
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
     item_features: Mapping[str, int | None] = NO_FEATURES

@@ -111,7 +111,14 @@ class GRU4Rec(nn.Module):
 def adagrad(
     learning_rate: optax.ScalarOrSchedule, momentum: float = 0.0, eps: float = 1e-6
 ) -> optax.GradientTransformation:
-    """The official code's optimizer: G ← G + g², m ← μ m - η g / √(G + ε), θ ← θ + m."""
+    """The official code's optimizer for dense weights: G ← G + g², m ← μ m - η g / √(G + ε), θ ← θ + m.
+
+    Of tables it moves only the rows that a batch looks up: an absent row rests and keeps its m, where this
+    one goes on along it. Without momentum the two agree; with it the official rows are those of
+    `row_sparse.momentum(row_sparse.adagrad(η, 0.0, ε), μ)`, which `row_sparse.make_step` takes beside this
+    one. (A row that a batch looks up twice is there moved once, by the sum of its gradients; the official
+    code adds the movements of both.)
+    """
     return optax.chain(
         optax.scale_by_rss(0.0, eps), optax.trace(momentum), optax.scale_by_learning_rate(learning_rate)
     )
