@@ -1,5 +1,6 @@
 """What is saved never costs what was there: other files, the model before, half of either."""
 
+import contextlib
 import os
 import random
 import resource
@@ -13,10 +14,11 @@ import jax
 import numpy as np
 import pytest
 
+from rezoo.data import files
 from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.models import BiasedMF
-from rezoo.serving import saved
+from rezoo.serving import saved, tables
 from rezoo.serving.saved import Saved
 
 USERS, ITEMS = Ids(np.array(["ann", "bob", "eve"])), Ids(np.array([10, 20, 30, 40]))
@@ -91,16 +93,34 @@ def test_a_kill_between_the_two_moves_leaves_the_old_model(tmp_path):
     assert number(saved.load(tmp_path / "run")) == 2 and names(tmp_path) == ["run"]
 
 
-@pytest.mark.parametrize("most", [0, 700, 1500])
-def test_a_full_disk_leaves_the_old_model(tmp_path, most):
-    saved.save(tmp_path / "run", model(1))
+@contextlib.contextmanager
+def full_disk(most):
+    """No file may have more bytes than this."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
     try:
-        with pytest.raises(DataError, match=r"run cannot be written .*what was there is as it was"):
-            saved.save(tmp_path / "run", model(2))
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_full_disk_leaves_the_old_table(tmp_path, kind):
+    table = tmp_path / f"lists.{kind}"
+    tables.write({"item": np.array([1, 2])}, table)
+    with full_disk(5), pytest.raises(OSError, match="large|space"):
+        tables.write({"item": np.arange(1000)}, table)
+    assert files.read_table(table)["item"].tolist() == [1, 2] and names(tmp_path) == [table.name]
+
+
+@pytest.mark.parametrize("most", [0, 700, 1500])
+def test_a_full_disk_leaves_the_old_model(tmp_path, most):
+    saved.save(tmp_path / "run", model(1))
+    with (
+        full_disk(most),
+        pytest.raises(DataError, match=r"run cannot be written .*what was there is as it was"),
+    ):
+        saved.save(tmp_path / "run", model(2))
     assert number(saved.load(tmp_path / "run")) == 1 and names(tmp_path) == ["run"]
 
 
