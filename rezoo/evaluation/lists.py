@@ -80,9 +80,15 @@ def recommend(
 def best_of(
     item: Int[Array, " B C"], score: Float[Array, " B C"], k: int
 ) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
-    """The k best of each query's items, best first; id 0 where the score is -inf."""
-    top, place = jax.lax.top_k(score, k)
-    return jnp.where(jnp.isneginf(top), 0, jnp.take_along_axis(item, place, axis=1)), top
+    """The k best of each query's items, best first; id 0 and -inf where no score is left that is one.
+
+    An item whose score is -inf or NaN is not among them, and k may be more than there are items.
+    """
+    score = jnp.where(jnp.isnan(score), -jnp.inf, score)
+    top, place = jax.lax.top_k(score, min(k, score.shape[1]))
+    ids = jnp.where(jnp.isneginf(top), 0, jnp.take_along_axis(item, place, axis=1))
+    beyond = ((0, 0), (0, k - top.shape[1]))
+    return jnp.pad(ids, beyond), jnp.pad(top, beyond, constant_values=-jnp.inf)
 
 
 def recommend_raw(ids: np.ndarray, items: Any) -> np.ndarray:

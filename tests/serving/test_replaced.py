@@ -108,7 +108,7 @@ def full_disk(most):
 def test_a_full_disk_leaves_the_old_table(tmp_path, kind):
     table = tmp_path / f"lists.{kind}"
     tables.write({"item": np.array([1, 2])}, table)
-    with full_disk(5), pytest.raises(OSError, match="large|space"):
+    with full_disk(5), pytest.raises(OSError, match=r"large|space"):
         tables.write({"item": np.arange(1000)}, table)
     assert files.read_table(table)["item"].tolist() == [1, 2] and names(tmp_path) == [table.name]
 
