@@ -127,17 +127,17 @@ def load(folder: str | Path) -> Saved:
     """
     for _ in range(100):
         where = durable.survivor(folder)
-        found, saved, problem = version(where), None, None
+        found = version(where)
         try:
             saved = _read(where)
             check(saved)
         except (DataError, OSError) as error:
-            problem = error
-        if version(where) == found:  # otherwise it was replaced meanwhile
-            break
-    if saved is None or problem is not None:
-        raise DataError(f"{folder}: {problem}") from problem
-    return saved._replace(variables=jax.tree.map(jnp.asarray, saved.variables))
+            if version(where) == found:  # otherwise it was replaced meanwhile
+                raise DataError(f"{folder}: {error}") from error
+        else:
+            if version(where) == found:
+                return saved._replace(variables=jax.tree.map(jnp.asarray, saved.variables))
+    raise DataError(f"{folder} is being replaced all the time: load it later")
 
 
 def _read(folder: Path) -> Saved:
@@ -178,5 +178,6 @@ def _read(folder: Path) -> Saved:
         link=typed.read(content["link"], Link, "link"),
         scale=Scale(*typed.read(content["scale"], tuple[float, float], "scale")),
         clip=typed.read(content["clip"], tuple[float, float] | None, "clip"),
-        **{name: stored.get(name) for name in PAST},
+        history=stored.get("history"),
+        history_rating=stored.get("history_rating"),
     )
