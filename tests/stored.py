@@ -17,6 +17,7 @@ FIELDS = {
     "VSKNN": '"num_items": 5, "num_sessions": 3, "recent": 2, "longest": 2, "k": 100, "memory": 10, '
     '"weight": {"function": "rezoo.models.session.neighbours.linear"}, "decay": '
     '{"function": "rezoo.models.session.neighbours.tenths"}, "idf": true',
+    "UAutoRec": '"num_items": 5, "dim": 3, "mean": 3.0, "dropout": 0.0',
     "SKNN": '"num_items": 5, "num_sessions": 3, "recent": 2, "longest": 2, "k": 100, "memory": 10, '
     '"idf": false',
     "Caser": '"num_items": 5, "dim": 3, "num_users": 0, "window": 1, "horizontal": 2, "vertical": 4, '
@@ -35,6 +36,8 @@ PARAMS = {
     "layers_0/bias:f4:3 dice_0/alpha:f4:3 output/kernel:f4:3,1 output/bias:f4:1",
     "VSKNN": NEIGHBOURS,
     "SKNN": NEIGHBOURS,
+    "UAutoRec": "decoder/embedding:f4:5,3 decoder_bias/embedding:f4:5,1 encoder/rows/embedding:f4:5,3 "
+    "encoder_bias:f4:3",
     "Caser": "output/embedding:f4:5,3 bias/embedding:f4:5,1 item/embedding:f4:5,3 heights_0/kernel:f4:3,2 "
     "heights_0/bias:f4:2 columns/kernel:f4:1,4 columns/bias:f4:4 hidden/kernel:f4:14,3 hidden/bias:f4:3",
 }
@@ -69,6 +72,8 @@ def stored(folder, name, written=2, link="identity"):
         arrays["variables/batch_stats/dice_0/moments/var"] = np.ones(3, "<f4")
     if written > 1:
         arrays["history"] = np.array([[0, 0], [1, 2], [3, 0], [0, 0]], "<i4")
+    if name == "UAutoRec":
+        arrays["history_rating"] = np.array([[0, 0], [5, 1], [3, 0], [0, 0]], "<f4")
     np.savez(folder / "arrays.npz", **arrays)
     (folder / "user_features.json").write_text(AGE if features else "{}")
     (folder / "item_features.json").write_text(PRODUCTS if features else "{}")

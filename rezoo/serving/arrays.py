@@ -57,7 +57,7 @@ def read(path: Path, types: Mapping[str, str]) -> dict[str, np.ndarray]:
       DataError: if it is not such a file.
     """
     if not path.is_file():
-        raise DataError(f"{path} is missing, or is not a file")
+        raise DataError(f"{path} is damaged: it is missing, or is not a file")
     try:
         with zipfile.ZipFile(path) as opened:
             members = {info.filename.removesuffix(".npy"): info for info in _checked(opened, path)}

@@ -34,7 +34,7 @@ from rezoo.data.ids import Ids
 from rezoo.data.scale import Scale
 from rezoo.serving import arrays
 from rezoo.serving.checks import check
-from rezoo.serving.describe import describe, rebuild, write
+from rezoo.serving.describe import describe, longest, rebuild, write
 from rezoo.serving.folder import place, version
 from rezoo.serving.questions import PAST, SETS
 from rezoo.types import Variables
@@ -99,7 +99,7 @@ def save(folder: str | Path, saved: Saved) -> None:
     content = {
         "format": FORMAT,
         "rezoo": importlib.metadata.version("rezoo"),
-        "model": describe(saved.model),
+        "model": describe(saved.model, longest(saved.variables)),
         "link": write(saved.link, Link, "link"),
         "scale": write(list(saved.scale), tuple[float, float], "scale"),
         "clip": write(saved.clip, tuple[float, float] | None, "clip"),
@@ -166,10 +166,9 @@ def _read(folder: Path) -> Saved:
     if not {"users", "items"} <= plain <= {"users", "items", *PAST}:
         raise DataError(f"arrays.npz is damaged: it holds {sorted(plain)[:9]}; save the model again")
     variables = arrays.nested(stored, "variables", quoted=written > 2)
-    longest = max((axis for leaf in jax.tree.leaves(variables) for axis in leaf.shape), default=0)
     sets = {name: features.load(folder / f"{name}.json") for name in SETS}
     return Saved(
-        rebuild(content["model"], longest),
+        rebuild(content["model"], longest(variables)),
         variables,
         Ids(stored["users"]),
         Ids(stored["items"]),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from stored import stored
 
-from rezoo.models import DIN, SKNN, VSKNN, Caser, DCNv2, FeatureMF, GRU4Rec
+from rezoo.models import DIN, SKNN, VSKNN, Caser, DCNv2, FeatureMF, GRU4Rec, UAutoRec
 from rezoo.models.ranking.dcn import stacked
 from rezoo.models.ranking.din import Mean
 from rezoo.models.session.neighbours import evenly, linear, tenths
@@ -21,6 +21,7 @@ MODELS = {
     "DIN": DIN({"user": 4, "item": 5}, 2, (3,), Mean),
     "VSKNN": VSKNN(5, 3, 2, 2, weight=linear, decay=tenths),
     "SKNN": SKNN(5, 3, 2, 2, weight=evenly, decay=evenly),
+    "UAutoRec": UAutoRec(5, 3, mean=3.0),
     "Caser": Caser(5, 3, window=1, horizontal=2),
 }
 
@@ -33,6 +34,7 @@ def test_a_folder_of_an_earlier_format_is_read(tmp_path, name, written):
     assert back.users.raw.tolist() == ["ann", "bob", "eve"] and back.items.raw.dtype == np.int64
     assert back.scale == (3.0, 2.0) and back.clip == (1.0, 5.0)
     assert (back.history is None) == (written == 1)
+    assert name != "UAutoRec" or back.history_rating.tolist() == [[0, 0], [5, 1], [3, 0], [0, 0]]
     if name == "FeatureMF":
         assert back.user_features.transform({"age": ["young", "?"]})["age"].tolist() == [2, 0]
         assert back.item_features.sizes == {"kind": 4} and back.user_columns["age"].tolist() == [0, 2, 1, 2]
