@@ -11,6 +11,7 @@ from rezoo.data import raw, roles, times
 from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.data.place import ROW, Place
+from rezoo.data.table import Rows, rows_of
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +32,8 @@ class Interactions(NamedTuple):
     """The other columns, by name."""
     users: Ids
     items: Ids
-    row: np.ndarray | None = None
-    """int64: the file's number of each row, from 1; None if all of the file's rows are here, in its order."""
+    row: Rows | None = None
+    """The file's number of each row, as an editor counts, so that a header is row 1; None for 1, 2, 3 …"""
 
     @property
     def num_rows(self) -> int:
@@ -51,8 +52,8 @@ class Interactions(NamedTuple):
 
     @property
     def row_numbers(self) -> np.ndarray:
-        """The file's number of each row, from 1."""
-        return np.arange(1, self.num_rows + 1) if self.row is None else self.row
+        """The file's number of each row."""
+        return np.arange(1, self.num_rows + 1) if self.row is None else np.asarray(self.row)
 
     def take(self, index: np.ndarray) -> "Interactions":
         """The rows of an index or a mask; the id maps stay as they are."""
@@ -62,7 +63,7 @@ class Interactions(NamedTuple):
         """`function` of every column."""
         columns = [None if column is None else function(column) for column in self[:5]]
         extra = {name: function(column) for name, column in self.extra.items()}
-        row = None if self.row is None else function(self.row)
+        row = None if self.row is None else function(self.row_numbers)
         return Interactions(*columns, extra, self.users, self.items, row)  # type: ignore[arg-type]
 
     def sort_by_time(self) -> "Interactions":
@@ -118,28 +119,32 @@ def from_columns(
     if names["user"] == names.get("session"):
         _log.warning("%s: %s", source, chosen["user"].why)
     table = {name: raw.plain(column) for name, column in columns.items()}
-    row = table.pop(ROW, None)
+    row = table.pop(ROW, rows_of(columns))
     del columns  # so that a table that nobody else holds is freed column by column
 
     def column(role: str) -> np.ndarray:
         return table[names[role]] if role == shared else table.pop(names[role])
 
+    def place(role: str) -> Place:
+        return Place(source, names[role], row)
+
     shared = "session" if names["user"] == names.get("session") else None
     sessions = None
     if "session" in names:
-        values = raw.ids(column("session"), names["session"], source)
+        values = raw.ids(column("session"), place("session"))
         sessions = Ids.fit(values).encode(values)
     maps, dense = {}, {}
     for role, fitted in (("user", users), ("item", items)):
-        values = raw.ids(column(role), names[role], source)
+        values = raw.ids(column(role), place(role))
         maps[role] = fitted or Ids.fit(values)
         dense[role] = maps[role].encode(values)
         del values
-    numbers = raw.numbers(column("rating"), names["rating"], source) if "rating" in names else None
+    numbers = raw.numbers(column("rating"), place("rating")) if "rating" in names else None
     when = None
     if "timestamp" in names:
-        place = Place(source, names["timestamp"], row)
-        when = times.microseconds(column("timestamp"), unit=unit, time_format=time_format, place=place)
+        when = times.microseconds(
+            column("timestamp"), unit=unit, time_format=time_format, place=place("timestamp")
+        )
     return Interactions(
         dense["user"], dense["item"], numbers, when, sessions, table, maps["user"], maps["item"], row
     )  # type: ignore[arg-type]

@@ -5,17 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rezoo.data.table import Rows, rows_of
+
 ROW = "row of the file"
-"""The column by which a table that lost rows keeps the file's number of each, counted from 1."""
+"""The column by which a table that lost rows keeps the file's number of each, as an editor counts."""
 
 
 class Place(NamedTuple):
-    """A column of a table; rows are counted from 1 as they stand in the file, its header left out."""
+    """A column of a table; rows are counted as an editor does, so that a header is row 1."""
 
     source: str = "table"
     column: str = "timestamp"
-    row: np.ndarray | None = None
-    """The file's number of each row, where some of its rows were dropped before; 1, 2 … if None."""
+    row: Rows | None = None
+    """The file's number of each row; 1, 2 … if None."""
 
     def __str__(self) -> str:
         return f"{self.source}, column {self.column!r}"
@@ -41,4 +43,5 @@ def keep(columns: Mapping[str, np.ndarray], kept: np.ndarray) -> dict[str, np.nd
 
 def row_numbers(columns: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
     """The file's number of each of a table's rows."""
-    return np.asarray(columns.get(ROW, np.arange(1, rows + 1)))
+    known = rows_of(columns)
+    return np.asarray(columns.get(ROW, np.arange(1, rows + 1) if known is None else known))

@@ -57,7 +57,8 @@ def test_recbole_atomic_file(tmp_path):
     first, rest = text("\t").split("\n", 1)
     head = "\t".join(f"{name}:{kinds[name]}" for name in first.split("\t"))
     (tmp_path / "ml.inter").write_text(f"{head}\n{rest}")
-    expect(files.read(tmp_path / "ml.inter"))
+    log = files.read(tmp_path / "ml.inter")
+    assert log.users.raw.tolist() == ["7", "9"] and log.user.tolist() == [1, 2, 1]
 
 
 def test_compressed_and_archived(tmp_path):
