@@ -91,14 +91,15 @@ def _read(saved: Saved, table: Any, given: dict[str, str | None]) -> tuple[Colum
 def write(columns: Columns, file: str | Path) -> None:
     """Write .parquet, or else CSV; a file of that name is there until the new one is whole."""
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
-    with durable.file(file) as partial:
-        if Path(file).suffix in (".parquet", ".pq"):
+    if Path(file).suffix in (".parquet", ".pq"):
+        with durable.file(file) as partial:
             pyarrow.parquet.write_table(table, partial)
-            return
-        for at, field in enumerate(table.schema):
-            if pa.types.is_list(field.type):
-                texts = ["|".join(map(str, row or [])) for row in table[field.name].to_pylist()]
-                table = table.set_column(at, field.name, pa.array(texts))
+        return
+    for at, field in enumerate(table.schema):
+        if pa.types.is_list(field.type):
+            texts = ["|".join(map(str, row or [])) for row in table[field.name].to_pylist()]
+            table = table.set_column(at, field.name, pa.array(texts))
+    with durable.file(file) as partial:
         pyarrow.csv.write_csv(table, partial)
 
 
