@@ -44,9 +44,10 @@ def lists(column: np.ndarray, separator: str) -> list[list[Any]]:
     """Each row's values; a column of numbers has one or none in each, and [1, 2] is read as 1, 2."""
     if column.dtype.kind in "iuf":
         return columns.lists([[value] for value in column.tolist()], separator)
-    filled = np.where(is_missing(column), None, column.astype(object)).tolist()
-    filled = [[value] if isinstance(value, int | float | np.number) else value for value in filled]
-    return [_bare(row) for row in columns.lists(filled, separator)]
+    filled = column.astype(object)
+    filled[is_missing(column)] = None
+    rows = [[value] if isinstance(value, int | float | np.number) else value for value in filled.tolist()]
+    return [_bare(row) for row in columns.lists(rows, separator)]
 
 
 def ratings(column: np.ndarray, separator: str) -> list[list[float]]:
