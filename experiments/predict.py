@@ -30,7 +30,7 @@ from rezoo.data.interactions import from_columns
 from rezoo.data.scale import Scale
 from rezoo.models import FeatureMF
 from rezoo.serving import saved, tables
-from rezoo.serving.unknown import Unknown
+from rezoo.serving.unknown import FATE, Unknown
 from rezoo.types import Batch, Query
 
 
@@ -89,7 +89,7 @@ def told(unknown: Unknown) -> None:
 
 def accepted(unknown: Unknown) -> None:
     """Print what is unknown."""
-    print(f"{unknown}. They are answered as nobody in particular")
+    print(f"{unknown}. {FATE}")
 
 
 def trained(steps: int = 60) -> saved.Saved:

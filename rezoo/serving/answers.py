@@ -116,9 +116,9 @@ def recommend(
     Raises:
       DataError: if k is less than 1, or as in `predict`.
     """
-    if k < 1:
-        raise DataError(f"k = {k}: a list has 1 place or more")
-    k = min(k, saved.items.size)  # of which id 0 is none
+    if not isinstance(k, int | np.integer) or k < 1:
+        raise DataError(f"k = {k}: a list has 1 place or more, a whole number")
+    k = min(int(k), saved.items.size)  # of which id 0 is none
     users, columns = plain(users), dict(columns or {})
     placed = with_users(saved, users, columns, whole=False)
     user = dense_ids(saved.users, placed.users, users)

@@ -14,6 +14,9 @@ import numpy as np
 from rezoo.data.errors import DataError
 
 
+FATE = "Unknown users and items are answered as nobody in particular, those of lists are left out"
+
+
 class Strangers(NamedTuple):
     """The distinct ids of one kind that are unknown."""
 
@@ -74,7 +77,7 @@ def warn(unknown: Unknown) -> None:
       DataError: if so.
     """
     refuse(unknown)
-    warnings.warn(f"{unknown}. They are answered as nobody in particular", UnknownIds, stacklevel=3)
+    warnings.warn(f"{unknown}. {FATE}", UnknownIds, stacklevel=3)
 
 
 def refuse(unknown: Unknown) -> None:

@@ -58,7 +58,7 @@ def test_some_unknown_ids_are_counted_in_a_warning():
     told = Told()
     answers.predict(factors(), [12, 5, 6, 5, 7, 8], [15, 15, 1, 15, 15, 777], on_unknown=told)
     assert str(told[0]) == "4 of 5 users unknown: 5, 6, 7 …; 1 of 3 items unknown: 1"
-    with pytest.warns(answers.UnknownIds, match="1 of 2 users unknown: 5. They are answered as nobody"):
+    with pytest.warns(answers.UnknownIds, match=r"1 of 2 users unknown: 5. Unknown users .* nobody"):
         stars = answers.predict(factors(), [12, 5], [15, 15])
     quiet = answers.predict(factors(), [12, 5], [15, 15], on_unknown=answers.ignore)
     np.testing.assert_array_equal(stars, quiet)
@@ -162,6 +162,12 @@ def test_lists_are_never_longer_than_the_catalogue():
     for one in (factors(), made(Popularity(4))):
         lists = answers.recommend(one, [12], 10**9)
         assert lists["rank"].tolist() == [1, 2, 3] and sorted(lists["item"].tolist()) == [12, 15, 777]
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5])
+def test_a_list_has_a_whole_number_of_places(k):
+    with pytest.raises(DataError, match=f"k = {k}: a list has 1 place or more"):
+        answers.recommend(factors(), [12], k)
 
 
 def test_new_items_of_a_model_without_features_are_refused():
