@@ -56,6 +56,8 @@ def read(path: Path, types: Mapping[str, str]) -> dict[str, np.ndarray]:
     Raises:
       DataError: if it is not such a file.
     """
+    if not path.is_file():
+        raise DataError(f"{path} is damaged: it is missing, or is not a file")
     try:
         with zipfile.ZipFile(path) as opened:
             members = {info.filename.removesuffix(".npy"): info for info in _checked(opened, path)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -32,10 +32,17 @@ def check(saved: Saved) -> None:
             raise DataError(f"{name} are {found}, but the model was trained on {dict(expected)}")
     sizes = _sizes(saved)
     _check_features(saved, sizes)
-    for name, columns, ids in (
-        ("user_columns", saved.user_columns, saved.users),
-        ("catalogue", saved.variables.get("catalogue", {}), saved.items),
+    for name, columns, ids, fitted in (
+        ("user_columns", saved.user_columns, saved.users, saved.user_features.fitted),
+        ("catalogue", saved.variables.get("catalogue", {}), saved.items, saved.item_features.fitted),
     ):
+        for column, one in fitted.items():
+            nobody, values = one.transform([None]), np.asarray(columns.get(column))
+            if values.shape[1:] != nobody.shape[1:] or values.dtype.kind != nobody.dtype.kind:
+                shape = ["n", *nobody.shape[1:]]
+                raise DataError(
+                    f"{name} must have {column!r} as its feature makes it, {nobody.dtype} {shape}"
+                )
         for column, values in columns.items():
             _check_column(f"{name}: {column!r}", np.asarray(values), ids.size, sizes.get(column))
     try:
@@ -101,7 +108,7 @@ def _check_column(name: str, column: np.ndarray, ids: int, rows: int | None) -> 
     if column.dtype.kind not in "biuf":
         raise DataError(f"{name} is of type {column.dtype}: give the fitted features, integers or floats")
     if column.dtype.kind == "f":
-        if not np.isfinite(column).all():
+        if not _finite(column):
             raise DataError(f"{name} has values that are not finite")
     elif column.size and (column.min() < 0 or (rows is not None and column.max() >= rows)):
         raise DataError(
@@ -131,8 +138,13 @@ def _check_past(saved: Saved) -> None:
             )
     elif not rates:
         raise DataError(f"{model} does not read history_rating: leave it out")
-    elif np.shape(saved.history_rating) != history.shape or not np.isfinite(saved.history_rating).all():
+    elif np.shape(saved.history_rating) != history.shape or not _finite(saved.history_rating):
         raise DataError(
             f"history_rating is {list(np.shape(saved.history_rating))} and history {list(history.shape)}: "
             "give one rating for each event, a finite number"
         )
+
+
+def _finite(values: Any) -> bool:
+    values = np.asarray(values)
+    return values.dtype.kind in "biuf" and bool(np.isfinite(values).all())

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from rezoo import durable
 from rezoo.data import columns as reading
 from rezoo.data import files, roles
 from rezoo.data.errors import DataError
@@ -51,16 +52,18 @@ def recommend_table(saved: Saved, table: Any, k: int = 10, *, user: str | None =
 
 
 def write(columns: Columns, file: str | Path) -> None:
-    """Write .parquet, or else CSV."""
+    """Write .parquet, or else CSV; a file of that name is there until the new one is whole."""
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
     if Path(file).suffix in (".parquet", ".pq"):
-        pyarrow.parquet.write_table(table, file)
+        with durable.file(file) as partial:
+            pyarrow.parquet.write_table(table, partial)
         return
     for at, field in enumerate(table.schema):
         if pa.types.is_list(field.type):
             texts = ["|".join(map(str, row or [])) for row in table[field.name].to_pylist()]
             table = table.set_column(at, field.name, pa.array(texts))
-    pyarrow.csv.write_csv(table, file)
+    with durable.file(file) as partial:
+        pyarrow.csv.write_csv(table, partial)
 
 
 def _past(saved: Saved, columns: Columns) -> dict[str, list[list[Any]]]:
