@@ -31,7 +31,8 @@ JSON = b"".join(
 )
 WORDS = [
     b'"', b"\n", b"\r", b",", b"\t", b";", b"\0", b"::", b"\xff\xfe", b"\xef\xbb\xbf", b"1e999", b"-",
-    b"NULL", b"4294967297", b"99999999999999999999", b"{", b"]", b"\\N", b"nan", "½".encode(), b"{'a':1}", b"0x1",
+    b"NULL", b"4294967297", b"99999999999999999999", b"{", b"]", b"\\N", b"nan", "½".encode(), b"0x1",
+    b"{'a':1}",
 ]  # fmt: skip
 
 
