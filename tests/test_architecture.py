@@ -75,6 +75,16 @@ def test_top_level_holds_what_it_should():
     assert found - {"runs", "build", "dist"} <= allowed
 
 
+def test_the_comparisons_with_peers_are_collected_without_them():
+    for file in sorted((ROOT / "tests" / "peers").glob("*.py")):
+        tree = ast.parse(file.read_text())
+        names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
+        ours = {"functools", "flax", "helpers", "jax", "numpy", "optax", "peers", "pytest", "rezoo"}
+        assert {name.split(".")[0] for name in names} <= ours, file
+        assert not file.name.startswith("test_") or "\npytestmark = MARKS\n" in file.read_text(), file
+
+
 def test_every_model_is_in_the_contract_test():
     import test_contract
 

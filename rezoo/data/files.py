@@ -114,14 +114,14 @@ def read_table(
         lambda name: name in ids or _plays(name, IDS),
         lambda name: name in ids or _plays(name, tuple(roles.ALIASES)),
     )
-    if isinstance(table, str | Path):
-        columns = _read_path(str(table), encoding, wanted)
-        for name in {*text, *ids}:
-            if name not in columns:
-                raise DataError(f"{Path(table).name}: there is no column {name!r}; there are {list(columns)}")
-    else:
-        columns = _from_object(table)
-    return columns if explode is None else nested.explode(columns, explode)
+    columns = (
+        _read_path(str(table), encoding, wanted) if isinstance(table, str | Path) else _from_object(table)
+    )
+    columns = columns if explode is None else nested.explode(columns, explode)
+    for name in (*text, *ids):
+        if name not in columns:
+            raise DataError(f"there is no column {name!r}; there are {list(columns)}")
+    return columns
 
 
 def _plays(name: str, some: tuple[str, ...]) -> bool:

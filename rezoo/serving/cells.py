@@ -39,7 +39,7 @@ class Celled(nn.Module):
         """The k best items of the cells that are probed, best first; 0 and -inf where they have fewer.
 
         Raises:
-          ValueError: if not all cells are probed, and those that are cannot hold k items.
+          ValueError: if the probed cells cannot hold k items, and others could.
         """
         means, members, vectors = (self.get_variable("cells", name) for name in ("mean", "item", "vector"))
         probes = min(self.probes, len(means))

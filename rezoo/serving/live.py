@@ -141,8 +141,9 @@ def recommend(
 ) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
     """The k best items for each of these sessions and their scores, best first.
 
-    Where fewer than k items can be recommended, the list ends with id 0 and score -inf. `exclude` is
-    what must not be in it, 0 = padding; `queries(sessions, slot).history` for what was clicked.
+    Where fewer than k items can be recommended, the list ends with id 0 and score -inf; an item whose
+    score is NaN cannot. `exclude` is what must not be in it, 0 = padding;
+    `queries(sessions, slot).history` for what was clicked.
 
     Raises:
       ValueError: if k is less than 1.
@@ -153,8 +154,7 @@ def recommend(
     if exclude is not None:
         row = jnp.arange(score.shape[0])[:, None]
         score = score.at[row, jnp.maximum(exclude, 0)].set(-jnp.inf, mode="drop")
-    item = jnp.arange(score.shape[1], dtype=jnp.int32)
-    return best_of(jnp.broadcast_to(item[None], score.shape), score, k)
+    return best_of(jax.lax.broadcasted_iota(jnp.int32, score.shape, 1), score, k)
 
 
 def scores(

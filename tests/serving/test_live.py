@@ -226,6 +226,15 @@ def test_two_open_sessions_never_share_a_slot(visits):
         used[key] = slot, now[0]
 
 
+def test_an_item_whose_score_is_nan_is_in_no_list():
+    model = MODELS["SessionPopularity"]
+    fitted = jax.tree.map(lambda x: x.at[2].set(jnp.nan), FITTED["SessionPopularity"])
+    served = live.serve(model, fitted)
+    ids, scores = live.recommend(model, served, live.start(model, served, 2), ints(0, 1), 3)
+    whole, _ = live.recommend(model, served, live.start(model, served, 2), ints(0, 1), K)
+    assert (whole != 2).all() and (ids > 0).all() and np.isfinite(scores).all()
+
+
 def in_threads(work, count=8):
     """`work(number)` in so many threads that change places as often as can be; what they raised."""
     often, errors = sys.getswitchinterval(), []

@@ -92,3 +92,18 @@ def test_what_cannot_be_is_refused():
         two_stage(0, stages.index(*variables("mf")))
     with pytest.raises(ValueError, match="k = 10 cannot be made of 5 candidates"):
         two_stage(10, stages.index(*variables("mf")), candidates=5)
+
+
+def test_an_item_whose_score_is_nan_at_either_stage_is_in_no_list():
+    model, params = variables("mf")
+    table = params["params"]["item"]["embedding"].at[3].set(jnp.nan)
+    first = stages.index(model, {"params": {**params["params"], "item": {"embedding": table}}})
+    candidates, _ = jax.jit(lambda query: stages.retrieve(first, query, ITEMS))(ASKED)
+    assert (candidates != 3).all() and (candidates > 0).sum() == 3 * (ITEMS - 2)
+
+    def spoil(query, item, score):
+        return jnp.where(item == 5, jnp.nan, score)
+
+    ids, score = two_stage(ITEMS, first, candidates=ITEMS, rules=(spoil, stages.at_most(GROUP, 100)))
+    assert not np.isin(ids, [3, 5]).any() and (ids > 0).sum() == 3 * (ITEMS - 3)
+    assert (np.isneginf(score) == (np.asarray(ids) == 0)).all()
