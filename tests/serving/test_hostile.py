@@ -376,6 +376,10 @@ def test_arrays_are_what_is_expected(tmp_path, change, message):
             {"kind": "Standardised", "mean": 0.0, "deviation": 0.0, "log": False, "missing": 0},
             "its deviation 0",
         ),
+        (
+            {"kind": "Vocabularies", "values": ["a"], "width": 1, "separator": "", "missing": 0},
+            "no separator",
+        ),
         ({"kind": "Buckets", "edges": ["a"], "missing": 0}, "its edges are no numbers"),
         (
             {
