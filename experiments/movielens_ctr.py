@@ -69,8 +69,10 @@ def items_before(rows: Interactions, log: Interactions, length: int) -> np.ndarr
     assert rows.timestamp is not None and log.timestamp is not None
     log = log.take(np.lexsort((log.timestamp, log.user)))
     assert log.timestamp is not None
-    span = int(max(rows.timestamp.max(), log.timestamp.max())) + 1
-    end = np.searchsorted(log.user * span + log.timestamp, rows.user * span + rows.timestamp)
+    moments, when = np.unique(np.append(log.timestamp, rows.timestamp), return_inverse=True)
+    owner = np.append(log.user, rows.user).astype(np.int64)
+    code, cut = owner * len(moments) + when, log.num_rows  # user and time as one number
+    end = np.searchsorted(code[:cut], code[cut:])
     start = np.maximum(np.searchsorted(log.user, rows.user), end - length)
     place = start[:, None] + np.arange(length)
     real = place < end[:, None]

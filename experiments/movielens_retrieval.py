@@ -31,7 +31,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, objectives, sampling, sweep, training
-from rezoo.data import movielens, split
+from rezoo.data import movielens, split, times
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
 from rezoo.models import MF, TwoTower, YouTubeDNN
@@ -104,7 +104,7 @@ def examples(data: Data) -> Batch:
         users = np.flatnonzero(count > back)
         at = count[users] - back
         before = np.where(np.arange(item.shape[1]) < at[:, None], item[users], 0)
-        age = (last - when[users, at]) / (365 * 86400)
+        age = (last - when[users, at]) / (365 * 86400 * times.SECOND)
         pieces.append((users, newest(before, LENGTH), item[users, at], age))
     user, history, target, age = (np.concatenate(column) for column in zip(*pieces, strict=True))
     query = asked(data, user, history, age)
@@ -226,7 +226,7 @@ def made_up() -> Data:
     rng = np.random.default_rng(0)
     user = np.repeat(np.arange(60), 12)
     item = (user + rng.integers(0, 8, len(user))) % 50
-    log = from_columns({"user": user, "item": item, "timestamp": np.arange(len(user)) * 3600})
+    log = from_columns({"user": user, "item": item, "timestamp": np.arange(len(user)) * 3600}, unit="s")
     return prepare(log, {"gender": np.append("", rng.choice(["F", "M"], log.num_users - 1))})
 
 

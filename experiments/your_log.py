@@ -28,9 +28,9 @@ import tyro
 from common import Flags, Results, start
 
 from rezoo import evaluation, loop, losses, metrics, objectives, sampling, sweep, training
-from rezoo.data import clean, files
+from rezoo.data import clean, files, roles
 from rezoo.data.errors import DataError
-from rezoo.data.interactions import KNOWN, Interactions, from_columns
+from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
 from rezoo.models import MF, CoOccurrence, GRU4Rec, Popularity
 from rezoo.models.baselines import cooccurrence, popularity
@@ -113,32 +113,27 @@ def read(file: str, flags: LogFlags) -> tuple[Interactions, np.ndarray | None]:
     """The cleaned log, and each dense item's name where the file has one."""
     columns = files.read_table(file)
     lower = {name.lower(): name for name in columns}
-    roles: dict[str, Any] = {"user": flags.user, "item": flags.item, "timestamp": flags.timestamp}
+    given = {"user": flags.user, "item": flags.item, "timestamp": flags.timestamp}
+    chosen = roles.choose(columns, given, required=("user", "item", "timestamp"), source=Path(file).name)
+    named = {role: one.column for role, one in chosen.items()}
     whole = len(next(iter(columns.values())))
-    ids = [name for name in columns if is_id(name, roles)]
-    columns, report = clean.drop_missing(columns, ids)
+    columns, report = clean.drop_missing(columns, [named["user"], named["item"]])
     if "quantity" in lower:
         sold = np.asarray(columns[lower["quantity"]], float) > 0
         reason = clean.Reason("cancelled, a quantity of 0 or less", int((~sold).sum()), [])
         report = report + clean.Report(report.after, int(sold.sum()), [reason])
         columns = {name: column[sold] for name, column in columns.items()}
-    log = from_columns(columns, source=Path(file).name, **roles)
+    log = from_columns(
+        columns, source=Path(file).name, user=named["user"], item=named["item"], timestamp=named["timestamp"]
+    )
     log, more = clean.steps(log, lambda data: clean.k_core(data, users=2, items=5), clean.reindex)
     print(f"{Path(file).name}: {whole:,} rows\n{report + more}")
-    if log.timestamp is None:
-        raise DataError(f"{Path(file).name}: no time column: name it with --timestamp")
     title = next((lower[name] for name in NAMES if name in lower), None)
     if title is None:
         return log.sort_by_time(), None
     names = np.full(log.num_items, "", object)
     names[log.item] = log.extra[title]
     return log.sort_by_time(), names
-
-
-def is_id(name: str, roles: dict[str, str | None]) -> bool:
-    """Whether a column holds users or items."""
-    known = KNOWN.get(name.replace("_", "").replace(" ", "").lower())
-    return name in (roles["user"], roles["item"]) or known in ("user", "item")
 
 
 def by_time(log: Interactions) -> tuple[Interactions, Interactions]:

@@ -1,5 +1,8 @@
 """Strictness for every test: rank promotion raises, keys may not be reused, eight fake devices."""
 
+import contextlib
+import ctypes
+import gc
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +17,7 @@ os.environ.setdefault(
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import helpers
 import jax
 import pytest
 from hypothesis import settings
@@ -23,6 +27,30 @@ jax.config.update("jax_debug_key_reuse", True)
 # The first example of a test pays for compilation.
 settings.register_profile("rezoo", deadline=None)
 settings.load_profile("rezoo")
+
+ENOUGH = 1_000 * 2**20
+"""Bytes that a worker may hold before it drops what it compiled: its peak then stays below 2 GB."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Thousands of compiled programs would fill a small machine's memory."""
+    if resident() > ENOUGH:
+        helpers.forget()
+        jax.clear_caches()
+        gc.collect()
+        with contextlib.suppress(
+            OSError, AttributeError
+        ):  # only glibc keeps what was freed, and returns it so
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds; 0 where that is not to be read from /proc."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 @pytest.fixture(scope="session")

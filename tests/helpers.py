@@ -28,6 +28,11 @@ def _compiled(model: nn.Module, name: str, function: Callable, **options: Any) -
     return _COMPILED[key][1]
 
 
+def forget() -> None:
+    """Drop what was compiled."""
+    _COMPILED.clear()
+
+
 def init(model: nn.Module, *inputs: Any, method: str | None = None, seed: int = 0) -> Any:
     return _compiled(model, "init", model.init, method=method)(jax.random.key(seed), *inputs)
 

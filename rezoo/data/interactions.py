@@ -1,26 +1,19 @@
 """Interactions: who, what, when and how much, as NumPy columns with dense ids."""
 
-import re
+import logging
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rezoo.data import raw, times
+from rezoo.data import raw, roles, times
 from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
+from rezoo.data.place import ROW, Place
+from rezoo.data.table import Rows, rows_of
 
-ALIASES = {
-    "user": "user userid uid customerid customer reviewerid memberid shopper",
-    "item": "item itemid movie movieid iid asin parentasin stockcode product productid article articleid",
-    "rating": "rating userrating weight stars score overall",
-    "timestamp": "timestamp ts time datetime date invoicedate unixreviewtime",
-    "session": "session sessionid invoiceno invoice basketid orderid",
-}
-"""Names by which a column is recognised, without case, blanks and underscores."""
-
-KNOWN = {alias: role for role, names in ALIASES.items() for alias in names.split()}
+_log = logging.getLogger(__name__)
 
 
 class Interactions(NamedTuple):
@@ -32,13 +25,15 @@ class Interactions(NamedTuple):
     rating: np.ndarray | None
     """float32, on the file's scale."""
     timestamp: np.ndarray | None
-    """int64 seconds since 1970, UTC."""
+    """int64 microseconds since 1970, UTC; where the log's unit is "order", numbers in order of time."""
     session: np.ndarray | None
     """Dense int32 ids of sessions, from 1."""
     extra: dict[str, np.ndarray]
     """The other columns, by name."""
     users: Ids
     items: Ids
+    row: Rows | None = None
+    """The file's number of each row, as an editor counts, so that a header is row 1; None for 1, 2, 3 …"""
 
     @property
     def num_rows(self) -> int:
@@ -55,18 +50,24 @@ class Interactions(NamedTuple):
         """Rows of an item table, id 0 included."""
         return self.items.size
 
+    @property
+    def row_numbers(self) -> np.ndarray:
+        """The file's number of each row."""
+        return np.arange(1, self.num_rows + 1) if self.row is None else np.asarray(self.row)
+
     def take(self, index: np.ndarray) -> "Interactions":
         """The rows of an index or a mask; the id maps stay as they are."""
-        return self.map(lambda column: column[index])
+        return self._replace(row=self.row_numbers).map(lambda column: column[index])
 
     def map(self, function: Callable[[np.ndarray], np.ndarray]) -> "Interactions":
         """`function` of every column."""
         columns = [None if column is None else function(column) for column in self[:5]]
         extra = {name: function(column) for name, column in self.extra.items()}
-        return Interactions(*columns, extra, self.users, self.items)  # type: ignore[arg-type]
+        row = None if self.row is None else function(self.row_numbers)
+        return Interactions(*columns, extra, self.users, self.items, row)  # type: ignore[arg-type]
 
     def sort_by_time(self) -> "Interactions":
-        """Oldest first; rows of the same second keep the file's order.
+        """Oldest first; rows of the same time keep the file's order.
 
         Raises:
           DataError: if the log has no timestamps.
@@ -85,6 +86,7 @@ def from_columns(
     timestamp: str | None = None,
     session: str | None = None,
     unit: str | None = None,
+    time_format: str | None = None,
     users: Ids | None = None,
     items: Ids | None = None,
     source: str = "table",
@@ -93,9 +95,13 @@ def from_columns(
 
     Args:
       columns: by name, of one length.
-      user: name of the user column, if it is not one that `ALIASES` knows; likewise `item`,
-        `rating`, `timestamp`, `session`. A log with sessions and no users takes each session as one.
-      unit: of numeric times: "s", "ms", "us" or "ns"; by their size if not given.
+      user: name of the user column, if it is not one that `roles.ALIASES` knows; likewise `item`,
+        `rating`, `timestamp`, `session`. A log with sessions (visits, not orders) and no users
+        takes each session as one and says so in the log.
+      unit: of times that are numbers: "s", "ms", "us" or "ns", by their size if not given; "order", if
+        they are no times (1, 2, 3 …) but say what comes first. See `times.microseconds`.
+      time_format: of times that are text, such as "%d.%m.%Y %H:%M" or "ISO8601"; needed where day and
+        month could be either.
       users: an id map fitted before; ids that it does not know become 0. Likewise `items`.
       source: what errors call the table, such as the file's name.
 
@@ -107,69 +113,47 @@ def from_columns(
     ([1, 2, 1], [1, 2, 2], [4.0, 3.5, 5.0])
     """
     given = dict(user=user, item=item, rating=rating, timestamp=timestamp, session=session)
-    roles = _roles(columns, given, source)
+    _check(columns, source)
+    chosen = roles.choose(columns, given, required=("user", "item"), source=source)
+    names = {role: one.column for role, one in chosen.items()}
+    if names["user"] == names.get("session"):
+        _log.warning("%s: %s", source, chosen["user"].why)
     table = {name: raw.plain(column) for name, column in columns.items()}
+    row = table.pop(ROW, rows_of(columns))
     del columns  # so that a table that nobody else holds is freed column by column
-    _check(table, roles, source)
 
     def column(role: str) -> np.ndarray:
-        return table[roles[role]] if role == shared else table.pop(roles[role])
+        return table[names[role]] if role == shared else table.pop(names[role])
 
-    shared = None
-    if "user" not in roles:
-        roles["user"] = roles["session"]
-        shared = "session"
+    def place(role: str) -> Place:
+        return Place(source, names[role], row)
+
+    shared = "session" if names["user"] == names.get("session") else None
     sessions = None
-    if "session" in roles:
-        values = raw.ids(column("session"), roles["session"], source)
+    if "session" in names:
+        values = raw.ids(column("session"), place("session"))
         sessions = Ids.fit(values).encode(values)
     maps, dense = {}, {}
     for role, fitted in (("user", users), ("item", items)):
-        values = raw.ids(column(role), roles[role], source)
+        values = raw.ids(column(role), place(role))
         maps[role] = fitted or Ids.fit(values)
         dense[role] = maps[role].encode(values)
         del values
-    numbers = raw.numbers(column("rating"), roles["rating"], source) if "rating" in roles else None
+    numbers = raw.numbers(column("rating"), place("rating")) if "rating" in names else None
     when = None
-    if "timestamp" in roles:
-        when = times.seconds(column("timestamp"), unit=unit, source=source, column=roles["timestamp"])
+    if "timestamp" in names:
+        when = times.microseconds(
+            column("timestamp"), unit=unit, time_format=time_format, place=place("timestamp")
+        )
     return Interactions(
-        dense["user"], dense["item"], numbers, when, sessions, table, maps["user"], maps["item"]
+        dense["user"], dense["item"], numbers, when, sessions, table, maps["user"], maps["item"], row
     )  # type: ignore[arg-type]
 
 
-def _check(table: Mapping[str, np.ndarray], roles: Mapping[str, str], source: str) -> None:
-    """Columns of one length, some rows, and an item and a user or a session."""
-    lengths = {name: len(column) for name, column in table.items()}
+def _check(columns: Mapping[str, ArrayLike], source: str) -> None:
+    """Columns of one length, and some rows."""
+    lengths = {name: len(column) for name, column in columns.items()}  # pyright: ignore[reportArgumentType]
     if len(set(lengths.values())) > 1:
         raise DataError(f"{source}: the columns differ in length: {lengths}")
     if not next(iter(lengths.values()), 0):
         raise DataError(f"{source}: there are no rows. Is it the right file?")
-    missing = [role for role in ("user", "item") if role not in roles]
-    if "session" in roles and "user" in missing:
-        missing.remove("user")
-    if missing:
-        raise DataError(
-            f"{source}: no {missing[0]} column among {list(table)}. Say which it is, for example "
-            f"{missing[0]}={next(iter(table))!r}."
-        )
-
-
-def _roles(columns: Mapping[str, Any], given: Mapping[str, str | None], source: str) -> dict[str, str]:
-    roles: dict[str, str] = {}
-    for role, name in given.items():
-        if name is not None and name not in columns:
-            raise DataError(f"{source}: there is no column {name!r}; there are {list(columns)}")
-        if name is not None:
-            roles[role] = name
-    for name in columns:
-        role = KNOWN.get(re.sub(r"[\s_]", "", name).lower())
-        if role is None or given.get(role) is not None or name in roles.values():
-            continue
-        if role in roles:
-            raise DataError(
-                f"{source}: both {roles[role]!r} and {name!r} look like the {role} column. Say which it "
-                f"is: {role}={name!r}."
-            )
-        roles[role] = name
-    return roles

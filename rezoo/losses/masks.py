@@ -1,12 +1,41 @@
-"""Types and masks that the losses share."""
+"""Types, masks and bounds that the losses share."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from rezoo.metrics.masked import same_shape
+
 Scores = Float[Array, " *B"]
 Mask = Bool[Array, " *B"]
 PerList = Float[Array, " ..."]
+
+
+LARGEST = 1e15
+"""Scores are held below it, so that their squares and the sums of these are finite in float32."""
+
+
+def inputs(score: Scores, label: Scores, where: Mask | None) -> tuple[Scores, Scores, Mask]:
+    """What every loss begins with: shapes that are the same, and numbers that no loss makes infinite.
+
+    What is masked becomes 0 before anything is computed of it: a NaN there would get into the gradient
+    even if its loss were masked. A score beyond ±1e15 counts as ±1e15, in value and gradient.
+
+    Raises:
+      ValueError: if the shapes differ.
+    """
+    same_shape(score=score, label=label, where=where)
+    where = all_if_none(where, score)
+    return bounded(jnp.where(where, score, 0.0)), jnp.where(where, label, 0.0), where
+
+
+@jax.custom_jvp
+def bounded(score: Scores) -> Scores:
+    """Within ±`LARGEST`; the gradient passes, so that a score beyond is drawn back."""
+    return jnp.clip(score, -LARGEST, LARGEST)
+
+
+bounded.defjvp(lambda primals, tangents: (bounded(*primals), *tangents))
 
 
 def masked(value: Scores, where: Mask | None) -> Scores:

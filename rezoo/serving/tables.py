@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from rezoo import durable
 from rezoo.data import columns as reading
-from rezoo.data import files
+from rezoo.data import files, roles
 from rezoo.data.errors import DataError
-from rezoo.data.interactions import ALIASES, KNOWN
 from rezoo.serving.answers import predict, recommend
 from rezoo.serving.questions import reads_history
 from rezoo.serving.saved import Saved
@@ -29,38 +29,41 @@ def predict_table(saved: Saved, table: Any, *, user: str | None = None, item: st
     Args:
       saved: the model.
       table: a path or a table, a pair in each row; columns named like features are those of the pair.
-      user: name of the user column, if it is not one that `interactions.ALIASES` knows.
+      user: name of the user column, if it is not one that `roles.ALIASES` knows.
       item: likewise.
 
     Raises:
       DataError: if there is no user or item column, or as in `answers.predict`.
     """
     columns = files.read_table(table)
-    who, what = (_named(columns, role, name) for role, name in (("user", user), ("item", item)))
-    stars = predict(saved, columns[who], columns[what], columns, **_past(saved, columns))
+    chosen = roles.choose(columns, {"user": user, "item": item}, required=("user", "item"))
+    who, what = columns[chosen["user"].column], columns[chosen["item"].column]
+    stars = predict(saved, who, what, columns, **_past(saved, columns))
     return columns | {"prediction": stars}
 
 
 def recommend_table(saved: Saved, table: Any, k: int = 10, *, user: str | None = None) -> Columns:
     """The k best items for each distinct user of the table, as `answers.recommend` gives them."""
     columns = files.read_table(table)
-    users = columns[_named(columns, "user", user)]
+    users = columns[roles.choose(columns, {"user": user}, required=("user",))["user"].column]
     rows = np.sort(np.unique(users, return_index=True)[1])
     columns = {name: column[rows] for name, column in columns.items()}
     return recommend(saved, users[rows], k, columns, **_past(saved, columns))
 
 
 def write(columns: Columns, file: str | Path) -> None:
-    """Write .parquet, or else CSV."""
+    """Write .parquet, or else CSV; a file of that name is there until the new one is whole."""
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
     if Path(file).suffix in (".parquet", ".pq"):
-        pyarrow.parquet.write_table(table, file)
+        with durable.file(file) as partial:
+            pyarrow.parquet.write_table(table, partial)
         return
     for at, field in enumerate(table.schema):
         if pa.types.is_list(field.type):
             texts = ["|".join(map(str, row or [])) for row in table[field.name].to_pylist()]
             table = table.set_column(at, field.name, pa.array(texts))
-    pyarrow.csv.write_csv(table, file)
+    with durable.file(file) as partial:
+        pyarrow.csv.write_csv(table, partial)
 
 
 def _past(saved: Saved, columns: Columns) -> dict[str, list[list[Any]]]:
@@ -84,19 +87,3 @@ def _numbers(row: list[Any]) -> list[float]:
         return [float(value) for value in row]
     except ValueError as error:
         raise DataError(f"history_rating: {error}; give numbers, such as 5|3.5") from error
-
-
-def _named(columns: Columns, role: str, name: str | None) -> str:
-    if name is not None and name in columns:
-        return name
-    found = [
-        column for column in columns if KNOWN.get(column.replace("_", "").replace(" ", "").lower()) == role
-    ]
-    if name is not None or len(found) != 1:
-        raise DataError(
-            f"no {role} column {name!r} among {list(columns)}"
-            if name is not None
-            else f"{len(found)} columns of {list(columns)} look like the {role}: name one with {role}=… "
-            f"(recognised are {ALIASES[role]})"
-        )
-    return found[0]

@@ -17,14 +17,14 @@ def read(tmp_path, text, **flags):
 
 
 def rows(count=40):
-    return [f"u{n % 4},p{n % 3},{n},name {n % 3},1" for n in range(count)]
+    return [f"u{n % 4},p{n % 3},{1_600_000_000 + n},name {n % 3},1" for n in range(count)]
 
 
 HEAD = "user,item,time,title,Quantity\n"
 
 
 def test_it_reads_cleans_and_names(tmp_path, capsys):
-    bad = [",p1,3,x,1", "u1,p1,4,name 1,-2"]
+    bad = [",p1,1600000003,x,1", "u1,p1,1600000004,name 1,-2"]
     log, names = read(tmp_path, HEAD + "\n".join([*rows(), *bad]))
     assert log.num_rows == 40 and names[log.items.encode(["p2"])[0]] == "name 2"
     printed = capsys.readouterr().out
@@ -45,7 +45,7 @@ def test_the_future_is_not_learnt_from(tmp_path):
 
 
 def test_histories_keep_the_newest(tmp_path):
-    log, _ = read(tmp_path, HEAD + "\n".join(f"u1,p{n % 5},{n},t,1" for n in range(300)))
+    log, _ = read(tmp_path, HEAD + "\n".join(f"u1,p{n % 5},{1_600_000_000 + n},t,1" for n in range(300)))
     history = your_log.latest(log, np.array([1]))
     assert history.shape == (1, your_log.HISTORY)
     np.testing.assert_array_equal(history[0], log.item[-your_log.HISTORY :])
@@ -54,9 +54,9 @@ def test_histories_keep_the_newest(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("user,item\n" + "\n".join(f"u{n % 4},p{n % 3}" for n in range(40)), "no time column"),
+        ("user,item\n" + "\n".join(f"u{n % 4},p{n % 3}" for n in range(40)), "no timestamp column"),
         ("a,b\n1,2\n", "no user column"),
-        (HEAD + "\n".join(f"u{n % 4},p{n % 3},7,t,1" for n in range(40)), "nearly the same time"),
+        (HEAD + "\n".join(f"u{n % 4},p{n % 3},1600000007,t,1" for n in range(40)), "nearly the same time"),
     ],
 )
 def test_what_cannot_be_used_is_said(tmp_path, text, message):
