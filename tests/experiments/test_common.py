@@ -108,3 +108,10 @@ def test_damaged_rows_and_a_second_process_are_said_in_a_line(tmp_path, capsys):
         common.say(type(error), error, None)
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and str(error) in said
+
+
+def test_arguments_in_errors_are_spelt_as_the_flags_that_they_are(capsys):
+    text = "a.csv: no user column: user='client no', names=['a', 'b c'] or names=[…]; k_user=3 stays"
+    common.say(DataError, DataError(text), None, flags=["user", "names"])
+    expected = "--user 'client no', --names 'a,b c' or --names …; k_user=3 stays"
+    assert expected in capsys.readouterr().err
