@@ -120,21 +120,26 @@ def main(flags: LogFlags, results: Results) -> None:
     )
 
     epochs = 1 if flags.smoke else 10
-    contenders = [(make(train, epochs), make) for make in (most_bought, bought_next, factors, recurrent)]
-    contenders.sort(key=lambda pair: pair[0].seconds)
-    keys = sweep.keys(plan([one for one, _ in contenders], asked, everything, flags))
+    makers = (most_bought, bought_next, factors, recurrent)
+    learners = {make: make(train, epochs) for make in makers}
+    cost = {make: one.timed() for make, one in learners.items()}
+    keys = sweep.keys(plan(learners[most_bought], list(cost.values()), asked, everything, flags))
     values: dict[str, np.ndarray] = {}
     with loop.progress_bar() as progress:
-        for one, make in contenders:
+        task = progress.add_task("models", total=len(makers), note="")
+        for make in sorted(makers, key=lambda make: cost[make]):
+            one = learners[make]
             name = type(one.model).__name__
+            progress.update(task, note=name)
             fit = partial(one.fit, folder=results.out / name, progress=progress)
             values[name] = compare(
-                one, fit, keys if one.seconds else keys[:1], asked, results, Path(file).stem
+                one, fit, keys if cost[make] else keys[:1], asked, results, Path(file).stem
             )
             if values[name].mean() == max(value.mean() for value in values.values()):
                 whole = make(everything, epochs)
                 variables = whole.fit(keys[0], "everything", folder=results.out / name, progress=progress)
                 write(lists, everything, names, whole.model, variables, flags.hide_seen)
+            progress.advance(task)
     results.finish()
     print(verdict(values))
 
@@ -290,8 +295,8 @@ class Learner(NamedTuple):
     model: nn.Module
     fit: Callable[..., Variables]
     """(key, what it is fitted for, folder of checkpoints, progress) -> the model's variables."""
-    seconds: float = 0.0
-    """That one fit will take, as a few steps of it took; 0 where nothing is random."""
+    timed: Callable[[], float] = float
+    """Seconds that one fit will take, as a few steps of it take; 0 where nothing is random."""
 
 
 def most_bought(log: Interactions, epochs: int) -> Learner:
@@ -387,21 +392,21 @@ def learner(
         )
         return run.best
 
-    few = jax.tree.map(lambda column: column[: 4 * size], data)
-    state, _ = jax.block_until_ready(epoch(init(jax.random.key(0)), few, arrays))
-    begin = monotonic()
-    jax.block_until_ready(epoch(state, few, arrays))
-    a_step = (monotonic() - begin) / training.num_steps(len(few.item), size)
-    seconds = a_step * training.num_steps(len(data.item), size) * epochs
-    return Learner(model, fit, seconds)
+    def timed() -> float:
+        few = jax.tree.map(lambda column: column[: 4 * size], data)
+        state, _ = jax.block_until_ready(epoch(init(jax.random.key(0)), few, arrays))
+        begin = monotonic()
+        jax.block_until_ready(epoch(state, few, arrays))
+        a_step = (monotonic() - begin) / training.num_steps(len(few.item), size)
+        return a_step * training.num_steps(len(data.item), size) * epochs
+
+    return Learner(model, fit, timed)
 
 
-def plan(learners: list[Learner], asked: Asked, everything: Interactions, flags: LogFlags) -> int:
-    """How many seeds there is time for; says what they take."""
-    popular = learners[0]
+def plan(popular: Learner, cost: list[float], asked: Asked, everything: Interactions, flags: LogFlags) -> int:
+    """How many seeds there is time for, if a fit of each model costs so many seconds; says what they take."""
     some = jax.tree.map(lambda column: column[:64], asked)
-    measure = jax.jit(partial(found, popular.model))
-    variables = popular.fit()
+    measure, variables = jax.jit(partial(found, popular.model)), popular.fit()
     jax.block_until_ready(measure(variables, some))
     begin = monotonic()
     jax.block_until_ready(measure(variables, some))
@@ -409,15 +414,14 @@ def plan(learners: list[Learner], asked: Asked, everything: Interactions, flags:
 
     def total(seeds: int) -> float:
         """Each model's fits and evaluations, and for the lists one fit to the whole log."""
-        fits = sum(one.seconds * (seeds + 1.25) for one in learners)
-        asking = len(asked.users) * sum(seeds if one.seconds else 1 for one in learners)
-        return fits + a_user * (asking + everything.num_users * len(learners))
+        fits = sum(seconds * (seeds + 1.25) for seconds in cost)
+        asking = len(asked.users) * sum(seeds if seconds else 1 for seconds in cost)
+        return fits + a_user * (asking + everything.num_users * len(cost))
 
     most = min(flags.seeds, 2) if flags.smoke else flags.seeds
     fitting = [seeds for seeds in range(1, most + 1) if total(seeds) <= 60 * flags.minutes]
     seeds = max(fitting, default=1)
-    each = ", ".join(f"{type(one.model).__name__} {in_words(one.seconds)}" for one in learners if one.seconds)
-    print(f"estimate: {in_words(total(seeds))}, with {seeds} of {most} seeds ({each} a seed) and the lists")
+    print(f"estimate: {in_words(total(seeds))}, with {seeds} of {most} seeds and the lists")
     if seeds < most:
         longer = in_words(total(most))
         print(f"  {most} seeds would take {longer}; --minutes allows {flags.minutes:g}")

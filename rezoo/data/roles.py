@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from rezoo.data import guesses
 from rezoo.data.errors import DataError
+from rezoo.data.place import ROW
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "user": (
@@ -123,7 +124,8 @@ def choose(
     Role(column='Customer ID', why='by its name')
     """
     roles: dict[str, Role] = {}
-    table = columns if isinstance(columns, Mapping) else dict.fromkeys(columns)
+    named = columns if isinstance(columns, Mapping) else dict.fromkeys(columns)
+    table = {name: column for name, column in named.items() if name != ROW}
     for role, name in given.items():
         if name is not None and name not in table:
             raise DataError(f"{source}: there is no column {name!r}; there are {list(table)}")

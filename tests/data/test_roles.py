@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rezoo.data import guesses, roles
+from rezoo.data import guesses, place, roles
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
 
@@ -111,6 +111,12 @@ def test_what_is_missing_is_suggested_by_content():
         roles.choose(SHOP, {"timestamp": None}, required=("timestamp",))
     with pytest.raises(DataError, match="item='thing'"):
         roles.choose(SHOP, {"user": "ref", "item": None}, required=("user", "item"))
+
+
+def test_the_files_row_numbers_are_no_column_of_anybodys():
+    with pytest.raises(DataError) as error:
+        from_columns({"colour": np.array(["red", "blue"]), place.ROW: np.array([2, 5])})
+    assert place.ROW not in str(error.value)
 
 
 def test_what_is_missing_is_suggested_by_name():

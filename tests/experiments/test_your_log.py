@@ -132,8 +132,11 @@ def test_every_user_of_the_log_gets_a_list_as_of_its_end(tmp_path, capsys):
 def test_the_estimate_decides_how_many_seeds_are_run(tmp_path, capsys):
     log, _ = read(tmp_path, HEAD + "\n".join(rows()))
     asked = your_log.questions(*your_log.by_time(log), hide_seen=False)
-    learners = [your_log.most_bought(log, 1), your_log.most_bought(log, 1)._replace(seconds=60.0)]
-    assert your_log.plan(learners, asked, log, your_log.LogFlags()) == 5
-    assert your_log.plan(learners, asked, log, your_log.LogFlags(minutes=4)) == 2
-    assert your_log.plan(learners, asked, log, your_log.LogFlags(minutes=0.1)) == 1
+
+    def plan(**flags):
+        return your_log.plan(
+            your_log.most_bought(log, 1), [0.0, 60.0], asked, log, your_log.LogFlags(**flags)
+        )
+
+    assert [plan(), plan(minutes=4), plan(minutes=0.1), plan(seeds=3)] == [5, 2, 1, 3]
     assert "5 seeds would take 6 minutes; --minutes allows 4" in capsys.readouterr().out
