@@ -118,7 +118,7 @@ def recommend(
     """
     if not isinstance(k, int | np.integer) or k < 1:
         raise DataError(f"k = {k}: a list has 1 place or more, a whole number")
-    k = min(int(k), saved.items.size)  # of which id 0 is none
+    k = min(int(k), saved.items.size)  # no list is longer, and places take memory
     users, columns = plain(users), dict(columns or {})
     placed = with_users(saved, users, columns, whole=False)
     user = dense_ids(saved.users, placed.users, users)

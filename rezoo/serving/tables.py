@@ -74,17 +74,18 @@ def recommend_table(
 
 def _read(saved: Saved, table: Any, given: dict[str, str | None]) -> tuple[Columns, dict[str, str]]:
     """The columns, ids of a text file as text where the model's are, and the names of those of each role."""
-    columns = files.read_table(table)
+    named = [name for name in given.values() if name]
+    columns = files.read_table(table, ids=named)
     chosen = roles.choose(columns, given, required=tuple(given))
     names = {role: one.column for role, one in chosen.items()}
     ids = {names["user"]: saved.users, names.get("item"): saved.items, "history": saved.items}
     text = [
         name
         for name, known in ids.items()
-        if name in columns and known.raw.dtype.kind == "U" and columns[name].dtype.kind in "iuf"
+        if name in columns and known.raw.dtype.kind == "U" and columns[name].dtype.kind == "f"
     ]
     if text and isinstance(table, str | Path):
-        columns = files.read_table(table, text=text)
+        columns = files.read_table(table, ids=named, text=text)
     return dict(columns), names
 
 

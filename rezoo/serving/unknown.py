@@ -13,7 +13,6 @@ import numpy as np
 
 from rezoo.data.errors import DataError
 
-
 FATE = "Unknown users and items are answered as nobody in particular, those of lists are left out"
 
 
