@@ -153,7 +153,7 @@ def _from_object(table: Any) -> Table:
 
 
 def _from_pandas(table: Any) -> dict[str, np.ndarray]:
-    """Columns of Python objects, periods and intervals are taken as objects: Arrow refuses or recodes them."""
+    """Objects, periods and intervals are named by `str`: Arrow refuses or recodes them."""
     names = [str(name) for name in table.columns]
     arrow.once(names, "pandas table")
     columns = {}

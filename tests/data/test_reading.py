@@ -344,7 +344,7 @@ def test_nullable_ids_without_a_value_are_missing():
     left, _ = clean.drop_missing(
         files.read_table(pd.DataFrame({"user": [2**60, None], "item": [1, 2]}, dtype=object)), ["user"]
     )
-    assert from_columns(left).users.raw.tolist() == [2**60]
+    assert from_columns(left).users.raw.tolist() == [str(2**60)]
 
 
 def test_nested_columns_are_kept_beside_the_log(tmp_path):
@@ -441,9 +441,8 @@ def test_nothing_is_unpacked_beyond_the_memory(tmp_path, monkeypatch):
     write(tmp_path, gzip.compress(gzip.compress(content)), "log.csv.gz.gz")
     with zipfile.ZipFile(tmp_path / "log.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("log.csv", content)
-    pq.write_table(
-        pa.table({"user": np.zeros(300_000, int), "item": np.zeros(300_000, int)}), tmp_path / "log.parquet"
-    )
+    zeros = np.zeros(300_000, int)
+    pq.write_table(pa.table({"user": zeros, "item": zeros}), tmp_path / "log.parquet")
     names = ("log.csv.gz", "log.csv.gz.gz", "log.zip", "log.parquet")
     for name in names:
         assert files.read(tmp_path / name).num_rows == 300_000
@@ -474,7 +473,11 @@ def test_columns_that_are_exploded():
     log = files.read(table, explode="items", item="items")
     assert log.items.decode(log.item).tolist() == ["1", "2", "3"] and log.row.tolist() == [1, 1, 3]
     nested = {"user": ["a"], "events": [[{"item": 5, "user": 1}]]}
-    for bad, match in (({"user": [1], "events": [7]}, "is no list"), (nested, "'user' is a column and a key"),
-                       ({"user": [1], "events": [[]]}, "no values"), ({"user": [1]}, "no column 'events'")):  # fmt: skip
+    for bad, match in [
+        ({"user": [1], "events": [7]}, "is no list"),
+        (nested, "'user' is a column and a key"),
+        ({"user": [1], "events": [[]]}, "no values"),
+        ({"user": [1]}, "no column 'events'"),
+    ]:
         with pytest.raises(DataError, match=match):
             files.read(bad, explode="events")
