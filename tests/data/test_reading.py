@@ -481,3 +481,22 @@ def test_columns_that_are_exploded():
     ]:
         with pytest.raises(DataError, match=match):
             files.read(bad, explode="events")
+
+
+def test_what_is_no_column_is_refused():
+    for column in (5, {1}, iter([1]), "a", np.array(5), np.ones((1, 2))):
+        with pytest.raises(DataError, match=r"no column|no list or array|one value for each row"):
+            files.read({"user": column, "item": [1]})
+        with pytest.raises(DataError, match=r"no list or array|one value for each row"):
+            from_columns({"user": column, "item": [1]})
+    assert (
+        files.read(pl.DataFrame({"user": pl.Series(["a", 1], dtype=pl.Object), "item": [1, 2]})).num_users
+        == 3
+    )
+    with pytest.raises(DataError, match="collect"):
+        files.read(pl.LazyFrame({"user": [1], "item": [1]}))
+
+
+def test_a_packed_file_without_its_ending_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"is a \.gz file, by its first bytes"):
+        files.read(write(tmp_path, gzip.compress(b"user,item\n1,2\n")))
