@@ -158,6 +158,9 @@ def load(dataset: str, folder: Path | None) -> Data:
         whole = sessions.by_id(from_columns({"user": user, "item": item, "session": user}))
     else:
         whole = s3rec.load(dataset, folder)
+    if (short := int((whole.lengths < 3).sum())) > 0:
+        print(f"{short:,} of {whole.num_sessions:,} sequences have fewer than three events and are left out")
+        whole = whole.take(whole.lengths >= 3)
     place = np.arange(len(whole.items))
     last = np.repeat(whole.offsets[1:], whole.lengths) - place
     train, known = (

@@ -4,6 +4,7 @@ Models in closed form bring the variables that their `fit` made, and are asked a
 """
 
 import functools
+import json
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -73,6 +74,7 @@ from rezoo.models.session import neighbours
 from rezoo.nn.interaction import LowRankCross
 from rezoo.nn.recurrent import LSTM
 from rezoo.nn.similarity import cosine
+from rezoo.serving import describe
 from rezoo.types import Batch, Query, Target
 
 USERS, ITEMS, L = 7, 11, 5
@@ -291,6 +293,12 @@ def variables_of(name: str):
 
 
 every_scorer = pytest.mark.parametrize("name", CASES, scope="module")
+
+
+@every_scorer
+def test_it_is_rebuilt_from_what_is_saved_of_it(name):
+    described = json.dumps(describe.describe(CASES[name].model))
+    assert json.dumps(describe.describe(describe.rebuild(json.loads(described), ITEMS))) == described
 
 
 @every_scorer

@@ -116,3 +116,24 @@ class Ids:
         return isinstance(other, Ids) and np.array_equal(self.raw, other.raw)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def dense(values: ArrayLike, place: str, low: int = 1) -> np.ndarray:
+    """int32 of ids that are dense already, checked before they are cast: 2³² + 1 must not become 1.
+
+    Raises:
+      DataError: if they are no integers, or one is below `low` or beyond int32; `place` is what it calls
+        them.
+
+    >>> dense([1, 2], "my ids").dtype
+    dtype('int32')
+    """
+    array = plain(values)
+    if array.size == 0:
+        return np.zeros(array.shape, np.int32)
+    if array.dtype.kind not in "iu":
+        raise DataError(f"{place}: ids are of type {array.dtype}; give whole numbers within 64 bits")
+    bad = array[(array < low) | (array > np.iinfo(np.int32).max)]
+    if bad.size:
+        raise DataError(f"{place}: there is the id {bad.flat[0]}; ids are {low} … {np.iinfo(np.int32).max}")
+    return array.astype(np.int32)

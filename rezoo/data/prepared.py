@@ -1,14 +1,64 @@
 """TFDS data sets on disk: read without running what they bring along, prepared by one process at a time."""
 
+import contextlib
 import json
+import logging
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rezoo import durable
 from rezoo.data.errors import DataError
 
 OWN = "tensorflow_datasets."
+PAUSE = 0.5
+"""Seconds between two looks at whether another process has finished."""
+_log = logging.getLogger(__name__)
+
+
+def builder(kind: Any, config: Any, data_dir: str | Path, **how: Any) -> Any:
+    """A TFDS builder whose data set is prepared; a second process waits for the first and reads what it made.
+
+    Args:
+      kind: the class of the builder.
+      config: its configuration, or the name of one.
+      data_dir: folder of prepared data sets.
+      how: what `download_and_prepare` takes.
+
+    Raises:
+      DataError: if the data set was prepared and is damaged.
+    """
+    folder = Path(data_dir) / kind.name / getattr(config, "name", config) / str(kind.VERSION)
+
+    def make() -> Any:
+        return kind(config=config, data_dir=str(data_dir), file_format="array_record")
+
+    if not folder.exists():
+        with _turn(folder.parent):
+            made = make()
+            made.download_and_prepare(**how)
+            return made
+    _refuse_code(folder)
+    try:
+        return make()
+    except Exception as error:  # TFDS and protobuf raise errors of every kind
+        raise damaged(folder, error) from error
+
+
+def columns(made: Any, split: str) -> dict[str, np.ndarray]:
+    """The columns of a split, each in one piece.
+
+    Raises:
+      DataError: if the folder is damaged.
+    """
+    try:
+        chunks = list(made.as_data_source(split))
+        return {name: np.concatenate([np.asarray(chunk[name]) for chunk in chunks]) for name in chunks[0]}
+    except Exception as error:  # ArrayRecord raises errors of every kind
+        raise damaged(str(made.data_path), error) from error
 
 
 def read(folder: Path) -> dict[str, np.ndarray]:
@@ -22,12 +72,13 @@ def read(folder: Path) -> dict[str, np.ndarray]:
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.builder_from_directory(str(folder))
-        chunks = [chunk for split in builder.info.splits for chunk in builder.as_data_source(split)]  # pyright: ignore[reportCallIssue]
-        columns = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    except Exception as error:  # TFDS, protobuf and ArrayRecord raise errors of every kind
+        made = tfds.builder_from_directory(str(folder))
+        parts = [columns(made, split) for split in made.info.splits]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    except DataError:
+        raise
+    except Exception as error:  # TFDS and protobuf raise errors of every kind
         raise damaged(folder, error) from error
-    return columns
 
 
 def damaged(folder: str | Path, error: Exception) -> DataError:
@@ -36,6 +87,23 @@ def damaged(folder: str | Path, error: Exception) -> DataError:
         f"{folder} is no whole data set of column chunks ({type(error).__name__}: {str(error)[:200]}): "
         "delete the folder and prepare it again"
     )
+
+
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Hold a folder, after any other process that does."""
+    with contextlib.ExitStack() as held:
+        waiting = False
+        while True:
+            try:
+                held.enter_context(durable.lock(folder))
+                break
+            except durable.BusyError as error:
+                if not waiting:
+                    _log.warning("%s; waiting for it", error)
+                waiting = True
+                time.sleep(PAUSE)
+        yield
 
 
 def _refuse_code(folder: Path) -> None:

@@ -20,12 +20,12 @@ import rezoo.models
 from rezoo.data import typed
 from rezoo.data.errors import DataError
 
-SIZE = 10_000
-"""The largest number in a model's fields that no stored array needs to have an axis for."""
+SIZE = 1_000_000
+"""The largest number in a model's fields that needs no array with such an axis: of neighbours, of events."""
 
 
-def describe(model: nn.Module) -> dict[str, Any]:
-    """`{"class": name, "fields": {…}}`.
+def describe(model: nn.Module, largest: int = 0) -> dict[str, Any]:
+    """`{"class": name, "fields": {…}}`, of which `rebuild` makes the same.
 
     Raises:
       DataError: if the class is not one of `rezoo.models`, or a field cannot be written down.
@@ -42,7 +42,14 @@ def describe(model: nn.Module) -> dict[str, Any]:
         except DataError:
             if value is not field.default:
                 raise
-    return {"class": name, "fields": fields}
+    description = {"class": name, "fields": fields}
+    rebuild(description, largest)
+    return description
+
+
+def longest(variables: Any) -> int:
+    """The longest axis of a model's arrays."""
+    return max((axis for leaf in jax.tree.leaves(variables) for axis in np.shape(leaf)), default=0)
 
 
 def rebuild(description: Any, largest: int) -> nn.Module:
@@ -50,8 +57,8 @@ def rebuild(description: Any, largest: int) -> nn.Module:
 
     Args:
       description: what was read from a file.
-      largest: the longest axis of the model's arrays: a model of larger numbers cannot be theirs, and is
-        refused before anything is made of them.
+      largest: the `longest` axis of its arrays: a model of larger numbers cannot be theirs, and is refused
+        before anything is made of it.
 
     Raises:
       DataError: if this rezoo has no such class, or the class no such field, or a field not this value.
@@ -59,10 +66,12 @@ def rebuild(description: Any, largest: int) -> nn.Module:
     if not isinstance(description, dict) or set(description) != {"class", "fields"}:
         raise DataError("the model is not described by a class and its fields")
     name, fields = description["class"], description["fields"]
-    if name not in rezoo.models.__all__:
+    if not isinstance(name, str) or name not in rezoo.models.__all__:
         raise DataError(f"this version of rezoo has no model {name!r}")
     model, kinds = getattr(rezoo.models, name), typed.arguments(getattr(rezoo.models, name))
-    if not isinstance(fields, dict) or (unknown := sorted(set(fields) - set(kinds))):
+    if not isinstance(fields, dict):
+        raise DataError("the model's fields are not given by name")
+    if unknown := sorted(set(fields) - set(kinds)):
         raise DataError(f"{name} of this version of rezoo has no field {unknown[0]!r}")
     values = {field: typed.read(value, kinds[field], f"{name}.{field}") for field, value in fields.items()}
     for field, value in values.items():

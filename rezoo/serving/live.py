@@ -15,7 +15,7 @@ A model with `step` keeps its state, and a click costs the same however long the
 others the last `length` events are kept, from which they score. Either way the answer is that of
 `evaluation.recommend` for the same events, those left out that the model does not know (the last
 `length`, where it has no `step`), but for the rounding of sums. Donate the sessions, so that a click
-rewrites its row in place.
+rewrites its row in place; they then have one owner, for several threads `serving.slots.Owner`.
 
 Slots of one call differ from each other; one below 0 or beyond the last is padding: nothing is
 observed there, and the answer is that of an empty session of nobody.

@@ -34,7 +34,7 @@ from rezoo.data.ids import Ids
 from rezoo.data.scale import Scale
 from rezoo.serving import arrays
 from rezoo.serving.checks import check
-from rezoo.serving.describe import describe, rebuild, write
+from rezoo.serving.describe import describe, longest, rebuild, write
 from rezoo.serving.folder import place, version
 from rezoo.serving.questions import PAST, SETS
 from rezoo.types import Variables
@@ -99,7 +99,7 @@ def save(folder: str | Path, saved: Saved) -> None:
     content = {
         "format": FORMAT,
         "rezoo": importlib.metadata.version("rezoo"),
-        "model": describe(saved.model),
+        "model": describe(saved.model, longest(saved.variables)),
         "link": write(saved.link, Link, "link"),
         "scale": write(list(saved.scale), tuple[float, float], "scale"),
         "clip": write(saved.clip, tuple[float, float] | None, "clip"),
@@ -127,20 +127,21 @@ def load(folder: str | Path) -> Saved:
     """
     for _ in range(100):
         where = durable.survivor(folder)
-        found, saved, problem = version(where), None, None
+        found = version(where)
         try:
             saved = _read(where)
             check(saved)
         except (DataError, OSError) as error:
-            problem = error
-        if version(where) == found:  # otherwise it was replaced meanwhile
-            break
-    if saved is None or problem is not None:
-        raise DataError(f"{folder}: {problem}") from problem
-    return saved
+            if version(where) == found:  # otherwise it was replaced meanwhile
+                raise DataError(f"{folder}: {error}") from error
+        else:
+            if version(where) == found:
+                return saved._replace(variables=jax.tree.map(jnp.asarray, saved.variables))
+    raise DataError(f"{folder} is being replaced all the time: load it later")
 
 
 def _read(folder: Path) -> Saved:
+    """What is stored, its variables as NumPy's arrays; whether they fit is still to be checked."""
     if not (folder / "saved.json").exists():
         raise DataError("there is no saved model (no saved.json in it); write one with serving.saved.save")
     content = typed.from_file(folder / "saved.json", MOST)
@@ -165,11 +166,10 @@ def _read(folder: Path) -> Saved:
     if not {"users", "items"} <= plain <= {"users", "items", *PAST}:
         raise DataError(f"arrays.npz is damaged: it holds {sorted(plain)[:9]}; save the model again")
     variables = arrays.nested(stored, "variables", quoted=written > 2)
-    longest = max((axis for leaf in jax.tree.leaves(variables) for axis in leaf.shape), default=0)
     sets = {name: features.load(folder / f"{name}.json") for name in SETS}
     return Saved(
-        rebuild(content["model"], longest),
-        jax.tree.map(jnp.asarray, variables),
+        rebuild(content["model"], longest(variables)),
+        variables,
         Ids(stored["users"]),
         Ids(stored["items"]),
         arrays.nested(stored, "user_columns", quoted=written > 2),
@@ -177,5 +177,6 @@ def _read(folder: Path) -> Saved:
         link=typed.read(content["link"], Link, "link"),
         scale=Scale(*typed.read(content["scale"], tuple[float, float], "scale")),
         clip=typed.read(content["clip"], tuple[float, float] | None, "clip"),
-        **{name: stored.get(name) for name in PAST},
+        history=stored.get("history"),
+        history_rating=stored.get("history_rating"),
     )

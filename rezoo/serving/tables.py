@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from rezoo import durable
 from rezoo.data import columns as reading
 from rezoo.data import files, roles
 from rezoo.data.errors import DataError
@@ -34,7 +35,7 @@ def predict_table(saved: Saved, table: Any, *, user: str | None = None, item: st
     Raises:
       DataError: if there is no user or item column, or as in `answers.predict`.
     """
-    columns = files.read_table(table)
+    columns = files.read_table(table, ids=[name for name in (user, item) if name])
     chosen = roles.choose(columns, {"user": user, "item": item}, required=("user", "item"))
     who, what = columns[chosen["user"].column], columns[chosen["item"].column]
     stars = predict(saved, who, what, columns, **_past(saved, columns))
@@ -43,7 +44,7 @@ def predict_table(saved: Saved, table: Any, *, user: str | None = None, item: st
 
 def recommend_table(saved: Saved, table: Any, k: int = 10, *, user: str | None = None) -> Columns:
     """The k best items for each distinct user of the table, as `answers.recommend` gives them."""
-    columns = files.read_table(table)
+    columns = files.read_table(table, ids=[user] if user else [])
     users = columns[roles.choose(columns, {"user": user}, required=("user",))["user"].column]
     rows = np.sort(np.unique(users, return_index=True)[1])
     columns = {name: column[rows] for name, column in columns.items()}
@@ -51,16 +52,18 @@ def recommend_table(saved: Saved, table: Any, k: int = 10, *, user: str | None =
 
 
 def write(columns: Columns, file: str | Path) -> None:
-    """Write .parquet, or else CSV."""
+    """Write .parquet, or else CSV; a file of that name is there until the new one is whole."""
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
     if Path(file).suffix in (".parquet", ".pq"):
-        pyarrow.parquet.write_table(table, file)
+        with durable.file(file) as partial:
+            pyarrow.parquet.write_table(table, partial)
         return
     for at, field in enumerate(table.schema):
         if pa.types.is_list(field.type):
             texts = ["|".join(map(str, row or [])) for row in table[field.name].to_pylist()]
             table = table.set_column(at, field.name, pa.array(texts))
-    pyarrow.csv.write_csv(table, file)
+    with durable.file(file) as partial:
+        pyarrow.csv.write_csv(table, partial)
 
 
 def _past(saved: Saved, columns: Columns) -> dict[str, list[list[Any]]]:

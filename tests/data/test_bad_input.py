@@ -193,6 +193,9 @@ LIBFM = {
     "1 3:1\n1 3:1 4:1\n": "row 2: 2 features where",
     "x 3:1\n": "row 1: 'x 3:1'",
     "1 a:1\n": "row 1",
+    "1 ²:1\n": "row 1",
+    "1 4294967297:1\n": "row 1",
+    "1 -3:1\n": "row 1",
     "": "empty",
 }
 
@@ -204,7 +207,12 @@ def test_bad_libfm(tmp_path, content, message):
         formats.read_libfm(tmp_path / "a.libfm")
 
 
-SEQUENCES = {"1\n": "user 1 has no item", "1 a\n": "whole numbers", "1 0\n": "ids start at 1", "\n": "empty"}
+SEQUENCES = {
+    "1\n": "user 1 has no item",
+    "1 a\n": "whole numbers",
+    "1 -7 2\n": "'-7' of .* is below 0",
+    "\n": "empty",
+}
 
 
 @pytest.mark.parametrize(("content", "message"), SEQUENCES.items())

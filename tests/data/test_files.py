@@ -181,3 +181,13 @@ def test_the_whole_of_ml_1m(data_folder):
     log = files.read(f"{data_folder}/ml-1m/ml-1m.zip!ml-1m/ratings.dat")
     assert log.num_rows == 1_000_209 and log.num_users == 6_041 and log.num_items == 3_707
     assert np.bincount(log.rating.astype(int))[1:].tolist() == [56_174, 107_557, 261_197, 348_971, 226_310]
+
+
+def test_sequences_from_0_are_taken_as_one_more_and_it_is_said(tmp_path, caplog):
+    (tmp_path / "s.txt").write_text("0 5 0\n1 3\n")
+    user, item = formats.read_sequences(tmp_path / "s.txt")
+    assert user.tolist() == [1, 1, 2] and item.tolist() == [6, 1, 4]
+    assert caplog.messages == [
+        f"s.txt: {what} start at 0, which is padding; each is taken as one more"
+        for what in ("users", "items")
+    ]

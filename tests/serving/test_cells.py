@@ -60,6 +60,12 @@ def test_more_probes_find_more_and_few_find_most():
     assert 0.3 < share[0] < share[1] < share[2] and share[1] > 0.8
 
 
+def test_all_cells_together_give_what_there_is():
+    ids, score = retrieve(cells.index(exact(), jax.random.key(0), probes=ITEMS, cells=5), 2 * ITEMS)
+    assert ids.shape == (20, 2 * ITEMS) and ((ids > 0).sum(axis=1) == 342).all()
+    assert (ids[:, 342:] == 0).all() and np.isneginf(score[:, 342:]).all()
+
+
 def test_means_are_where_k_means_ends():
     rng = np.random.default_rng(0)
     centre = np.array([[0.0, 0], [10, 0], [0, 10]])

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import flax.linen as nn
@@ -12,6 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pytest
+from flax.core import FrozenDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rezoo.data import clean, features, files
 from rezoo.data.errors import DataError
@@ -43,7 +47,7 @@ from rezoo.models.factorization import ease, ials, item_knn
 from rezoo.models.ranking import din
 from rezoo.models.session import narm, stamp
 from rezoo.nn.recurrent import LSTM, hard_sigmoid
-from rezoo.serving import answers, describe, newcomers, saved, tables
+from rezoo.serving import answers, checks, describe, newcomers, saved, tables
 from rezoo.serving.saved import Saved
 from rezoo.types import Query
 
@@ -158,7 +162,7 @@ def test_without_features_the_unknown_gets_the_prior():
 
 
 def test_more_places_than_products_give_shorter_lists():
-    lists = answers.recommend(without(), ["ann", "?"], 9, exclude=[[10, 999], []])
+    lists = answers.recommend(without(), ["ann", "?"], 10**12, exclude=[[10, 999], []])
     assert lists["user"].tolist() == ["ann"] * 3 + ["?"] * 4
     assert lists["rank"].tolist() == [1, 2, 3, 1, 2, 3, 4]
     assert 10 not in lists["item"][:3] and np.isfinite(lists["score"]).all()
@@ -433,6 +437,73 @@ def test_features_that_changed_since_training_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"user_columns: 'age' \[2\] must have a row for each of 4 ids"):
         saved.save(tmp_path / "run", one._replace(user_columns={"age": np.zeros(2, np.int32)}))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16])
+def test_variables_on_the_host_are_saved_and_asked(tmp_path, dtype):
+    """After `jax.device_get`, in any mapping, and in types that NumPy has not."""
+    one = with_features()
+    params = jax.tree.map(lambda x: np.asarray(x).astype(dtype), one.variables["params"])
+    host = one._replace(variables=FrozenDict(jax.device_get({**one.variables, "params": params})))
+    saved.save(tmp_path / "run", host)
+    back = saved.load(tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, dict(back.variables), host.variables.unfreeze())
+    assert {leaf.dtype for leaf in jax.tree.leaves(back.variables["params"])} == {jnp.dtype(dtype)}
+    asked = ["ann", "new"], [30, 20], {"age": ["old", "young"]}
+    np.testing.assert_array_equal(answers.predict(back, *asked), answers.predict(host, *asked))
+    lists = answers.recommend(host, ["ann", "bob"], 3)
+    assert lists["item"].tolist() == answers.recommend(back, ["ann", "bob"], 3)["item"].tolist()
+
+
+def test_names_that_have_strokes_and_blanks_in_them_are_kept(tmp_path):
+    name = "age / %2F of .."
+    people = features.fit({name: features.Categorical()}, {name: PEOPLE["age"]})
+    model = FeatureMF(4, 5, people.sizes, {"sort": 3}, 3)
+    query = Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 0), jnp.int32), {name: jnp.zeros(1, jnp.int32)})
+    catalogue = {"sort": jnp.zeros(5, jnp.int32)}
+    rngs = {"params": jax.random.key(0)}
+    _, made = model.apply(
+        {"catalogue": catalogue}, query, jnp.ones(1, jnp.int32), rngs=rngs, mutable=["params"]
+    )
+    one = Saved(
+        model, {**made, "catalogue": catalogue}, USERS, ITEMS, people.transform({name: PEOPLE["age"]}), people
+    )
+    saved.save(tmp_path / "run", one)
+    back = saved.load(tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, back.variables, one.variables)
+    assert list(back.user_columns) == [name] == list(back.user_features.fitted)
+
+
+integers = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
+raw_ids = st.one_of(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), unique=True
+    ).map(lambda ids: np.array(ids, np.str_)),
+    st.sampled_from(integers).flatmap(
+        lambda kind: st.lists(
+            st.integers(int(np.iinfo(kind).min), int(np.iinfo(kind).max)), min_size=4, unique=True
+        ).map(lambda ids: np.array(ids, kind))
+    ),
+)
+
+
+@given(raw_ids, raw_ids.filter(lambda ids: len(ids) >= 4))
+@settings(max_examples=15)
+def test_ids_come_back_as_they_are_spelt(users, items):
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "score", lambda *_: 0.0)  # the model is not what is looked at
+        saved.save(f"{folder}/run", without()._replace(users=Ids(users), items=Ids(items)))
+        back = saved.load(f"{folder}/run")
+    for ids, raw in ((back.users, users), (back.items, items)):
+        assert ids.raw.dtype == raw.dtype and ids.raw.tolist() == raw.tolist()
+
+
+@pytest.mark.parametrize(
+    "raw", [np.array(["a", "b", "c"], object), np.array([1.0, 2.5, 3.0]), np.array(["\ud800", "b", "c"])]
+)
+def test_ids_of_other_types_are_refused(tmp_path, raw):
+    with pytest.raises(DataError, match=r"users .*(integers or text|no text)"):
+        saved.save(tmp_path / "run", without()._replace(users=Ids(raw)))
 
 
 def test_an_older_folder_of_that_name_gives_way(tmp_path):

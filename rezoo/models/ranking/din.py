@@ -77,7 +77,7 @@ class CodeActivation(nn.Module):
     def __call__(
         self, history: Float[Array, " B L D"], target: Float[Array, " B *C D"], real: Bool[Array, " B L"]
     ) -> Float[Array, " B *C L"]:
-        slate = target.reshape(len(target), -1, 1, target.shape[-1])
+        slate = target.reshape(target.shape[0], -1, 1, target.shape[-1])
         event, slate = jnp.broadcast_arrays(history[:, None], slate)
         x = jnp.concatenate([slate, event, slate - event, slate * event], axis=-1)
         score = nn.Dense(1, name="output")(MLP(self.widths, nn.sigmoid, name="unit")(x)).squeeze(-1)
