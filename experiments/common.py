@@ -7,11 +7,14 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
+import shlex
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -63,7 +66,7 @@ def start(
       flags: the class of its flags.
       data: patterns of the published data sets that it reads: files, or folders of them, in --data-dir.
     """
-    sys.excepthook = say
+    sys.excepthook = partial(say, flags=[field.name for field in fields(flags)])
     name = Path(script).stem
     given = tyro.cli(flags, prog=f"python experiments/{name}.py", description=doc)
     if given.record and given.smoke:
@@ -97,14 +100,31 @@ def identity(flags: Any, data: Sequence[str] = ()) -> dict[str, str]:
     }
 
 
-def say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """An exception hook: what its user can mend in one line, which says what to do; else the traceback."""
+def say(
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+    flags: Sequence[str] = (),
+) -> None:
+    """An exception hook: what its user can mend in one line, which says what to do; else the traceback.
+
+    Arguments that are flags of the command, such as user='client', are spelt as such: --user 'client'.
+    """
     if isinstance(error, DataError | durable.BusyError):
-        print(f"error: {error}", file=sys.stderr)
+        named = re.compile(rf"(?<![\w-])({'|'.join(flags)})=(\[[^][]*\]|(?=\S))") if flags else None
+        print(f"error: {named.sub(_as_flag, str(error)) if named else error}", file=sys.stderr)
     elif isinstance(error, OSError) and error.errno in DISK:
         print(f"error: {error}; what was finished is kept: run the same command to go on", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
+
+
+def _as_flag(argument: re.Match[str]) -> str:
+    """`--user `, before its value; a list is one word with commas."""
+    name, value = argument.groups()
+    if value:
+        value = shlex.quote(",".join(re.findall(r"'([^']*)'", value))) if "'" in value else "…"
+    return f"--{name.replace('_', '-')} {value}"
 
 
 class Results:

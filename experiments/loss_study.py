@@ -49,21 +49,31 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import optax
 from common import Flags, Results, keep, start
 from rich.console import Console
 from rich.table import Table
 
-from rezoo import durable, evaluation, losses, metrics, objectives, sampling, significance, sweep, training
+from rezoo import (
+    durable,
+    evaluation,
+    extras,
+    losses,
+    metrics,
+    objectives,
+    sampling,
+    significance,
+    sweep,
+    training,
+)
 from rezoo.data import movielens, shop, shop_builder
 from rezoo.data.packing import padded
 from rezoo.models import MF, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.types import Batch, Loss, Objective, Query
 
-matplotlib.use("Agg")
+extras.needed("matplotlib").use("Agg")
 
 HELD_TEST, HELD_VALID = 10, 5
 RATED, UNRATED = 8, 16

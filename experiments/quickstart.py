@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import optax
 import tensorflow_datasets as tfds
@@ -28,7 +27,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from rezoo import evaluation, jagged, loop, losses, metrics, objectives, sampling, sweep, training
+from rezoo import evaluation, extras, jagged, loop, losses, metrics, objectives, sampling, sweep, training
 from rezoo.data import shop, shop_builder
 from rezoo.data.packing import padded
 from rezoo.models import CoOccurrence, GRU4Rec, NeuMF, Popularity, SVDpp, WideDeep
@@ -36,7 +35,7 @@ from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.factorization import biases
 from rezoo.types import Batch, Query
 
-matplotlib.use("Agg")
+extras.needed("matplotlib").use("Agg")
 console = Console(width=120)
 
 

@@ -80,7 +80,8 @@ class Flags(common.Flags):
     """Which data sets and models."""
 
     dataset: tuple[str, ...] = ("yoochoose1_64", "diginetica")
-    """Any of yoochoose1_64, diginetica."""
+    """Names of sets in --data-dir: any NAME.npz of the five arrays that `rezoo.data.session_sets.read_npz`
+    reads, also in a folder NAME, or a folder NAME of SR-GNN's all_train_seq.txt and test.txt."""
     models: tuple[str, ...] = ()
     """Names of the table; all if none is given."""
     seeds: int = 1

@@ -17,10 +17,8 @@ import numpy as np
 
 from rezoo import checkpoint, fingerprint
 from rezoo.data.errors import DataError
-from rezoo.devices import pick
+from rezoo.devices import free_memory, pick
 
-SHARE = 0.9
-"""Of the memory that is free, what a study may plan with."""
 _log = logging.getLogger(__name__)
 
 
@@ -77,19 +75,6 @@ def needed(program: Any) -> float:
         return 0.0
     whole = stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
     return float(whole - stats.alias_size_in_bytes)
-
-
-def free_memory() -> float:
-    """Bytes that a study may plan with on the default device; infinite where nobody can tell."""
-    device = jax.local_devices()[0]
-    if stats := device.memory_stats():
-        return SHARE * (stats["bytes_limit"] - stats["bytes_in_use"])
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return float("inf")
-    kilobytes = {name: float(rest.split()[0]) for name, rest in (line.split(":") for line in lines)}
-    return SHARE * 1024 * kilobytes["MemAvailable"]
 
 
 def _share(program: Any, total: int, budget: float) -> int:

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rezoo import checkpoint, fingerprint
 from rezoo.data.errors import DataError
+from rezoo.lines import Lines
 from rezoo.types import Scalars, TrainState, Variables
 
 Epoch = Callable[[TrainState], tuple[TrainState, Scalars]]
@@ -149,13 +151,18 @@ def diagnosis(state: TrainState, epoch: int | None = None) -> str:
 
 
 def progress_bar() -> Progress:
-    """The bar that `run` draws in; use it as a context manager around any number of runs."""
-    return Progress(
+    """The bar that `run` draws in; use it as a context manager around any number of runs.
+
+    Where there is no terminal to draw in, it is a line of text every ten seconds.
+    """
+    console = get_console()
+    return (Progress if console.is_terminal or console.is_jupyter else Lines)(
         TextColumn("{task.description:>28}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}"),
+        console=console,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rezoo import durable, fingerprint
+from rezoo import durable, extras, fingerprint
 from rezoo.data.errors import DataError
 
 
@@ -43,8 +43,7 @@ def search(
       rezoo.durable.BusyError: if another process runs this search in `folder`.
       OSError: if `folder` cannot be written to.
     """
-    import optuna  # an extra
-    from optuna.storages.journal import JournalFileBackend
+    optuna = extras.needed("optuna")
 
     def parts() -> dict[str, str]:
         about = fingerprint.code(score) if identity is None else identity
@@ -53,7 +52,8 @@ def search(
     with fingerprint.own(folder, parts) as place:
         storage = None
         if place:
-            backend = JournalFileBackend(str(_mended(place / "trials.log")))
+            journal = extras.needed("optuna.storages.journal")
+            backend = journal.JournalFileBackend(str(_mended(place / "trials.log")))
             storage = optuna.storages.JournalStorage(backend)
         study = optuna.create_study(
             storage=storage, study_name="shapes", direction="maximize", load_if_exists=True

@@ -5,13 +5,13 @@ chosen["user"].column, chosen["user"].why
 """
 
 import re
-import shlex
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from rezoo.data import guesses
 from rezoo.data.errors import DataError
+from rezoo.data.place import ROW
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "user": (
@@ -71,28 +71,6 @@ class Role(NamedTuple):
     """The reason, in words."""
 
 
-Spelling = Callable[[str, str], str]
-"""How a hint says that a role is played by a column: `in_python` or `in_shell`."""
-
-
-def in_python(role: str, column: str) -> str:
-    """As an argument.
-
-    >>> in_python("user", "client no")
-    "user='client no'"
-    """
-    return f"{role}={column!r}"
-
-
-def in_shell(role: str, column: str) -> str:
-    """As a flag of a command.
-
-    >>> in_shell("user", "client no")
-    "--user 'client no'"
-    """
-    return f"--{role.replace('_', '-')} {shlex.quote(column)}"
-
-
 def plain(name: str) -> str:
     """A name without case, accents, blanks and punctuation.
 
@@ -127,19 +105,17 @@ def choose(
     *,
     required: Iterable[str] = (),
     source: str = "table",
-    spelling: Spelling = in_python,
 ) -> dict[str, Role]:
     """The columns that play the roles of `given`; a role that none plays is not in the result.
 
-    A session with empty cells is taken only if it is given. Where a session is looked for, too, one of its
-    own (a visit, not an order) stands for the user that a table does not have.
+    A session that could be one of two columns, or has empty cells, is taken only if it is given. Where a
+    session is looked for, too, a visit (not an order) stands for the user that a table does not have.
 
     Args:
       columns: the table, or its columns' names; what is in it makes the hints of errors better.
       given: for each role that is looked for the name of its column, or None to recognise it.
       required: roles that there must be.
       source: what errors call the table, such as the file's name.
-      spelling: of the hints.
 
     Raises:
       DataError: if a given or required column is not there, or two columns look like one role.
@@ -148,7 +124,8 @@ def choose(
     Role(column='Customer ID', why='by its name')
     """
     roles: dict[str, Role] = {}
-    table = columns if isinstance(columns, Mapping) else dict.fromkeys(columns)
+    named = columns if isinstance(columns, Mapping) else dict.fromkeys(columns)
+    table = {name: column for name, column in named.items() if name != ROW}
     for role, name in given.items():
         if name is not None and name not in table:
             raise DataError(f"{source}: there is no column {name!r}; there are {list(table)}")
@@ -158,17 +135,19 @@ def choose(
         free = [name for name in table if name not in {one.column for one in roles.values()}]
         places = {name: place for name in free if (place := recognised(name, role)) is not None}
         found = [name for name in places if places[name] == min(places.values())]
+        if role == "session" and (len(found) > 1 or any(guesses.has_empty(table[name]) for name in found)):
+            continue
         if len(found) > 1:
             raise DataError(
                 f"{source}: both {found[0]!r} and {found[1]!r} look like the {role} column. Say which it is: "
-                f"{spelling(role, found[1])}.{guesses.listing({name: table[name] for name in found})}"
+                f"{role}={found[1]!r}.{guesses.listing({name: table[name] for name in found})}"
             )
-        if found and not (role == "session" and guesses.has_empty(table[found[0]])):
+        if found:
             roles[role] = Role(found[0], "by its name")
     _sessions_for_users(roles, given)
     for role in required:
         if role not in roles:
-            _missing(role, table, roles, source, spelling)
+            _missing(role, table, roles, source)
     return roles
 
 
@@ -182,20 +161,16 @@ def _sessions_for_users(roles: dict[str, Role], given: Mapping[str, str | None])
         )
 
 
-def _missing(
-    role: str, table: Mapping[str, Any], roles: Mapping[str, Role], source: str, spelling: Spelling
-) -> None:
+def _missing(role: str, table: Mapping[str, Any], roles: Mapping[str, Role], source: str) -> None:
     taken = {one.column for one in roles.values()}
     free = [name for name in table if name not in taken]
     unknown = [name for name in free if all(recognised(name, other) is None for other in ALIASES)]
     words = " ".join(ALIASES[role]).split()
     likely = guesses.best({name: table[name] for name in unknown or free}, role, words)
     visits = next((name for name in table if recognised(name, "session") is not None), None)
-    hint = f"for example {spelling(role, likely)}" if likely else spelling(role, "…")
+    hint = f"for example {role}={likely!r}" if likely else f"{role}=…"
     if role == "user" and visits is not None:
-        hint += (
-            f" ({visits!r} numbers orders or visits; if each of them is to be one, {spelling(role, visits)})"
-        )
+        hint += f" ({visits!r} numbers orders or visits; if each of them is to be one, {role}={visits!r})"
     raise DataError(
         f"{source}: no {role} column among {list(table)}. Say which it is, {hint}.{guesses.listing(table)}"
     )

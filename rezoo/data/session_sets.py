@@ -34,7 +34,7 @@ class SessionSet(NamedTuple):
 
 
 def load(name: str, manual_dir: str | Path | None = None) -> SessionSet:
-    """Read `diginetica` or `yoochoose1_64`.
+    """Read `diginetica`, `yoochoose1_64` or any other set in one of the two forms.
 
     Args:
       name: of the data set.
@@ -45,8 +45,25 @@ def load(name: str, manual_dir: str | Path | None = None) -> SessionSet:
       DataError: if the files are not there or damaged.
     """
     archive, text = f"{name}.npz", f"{name}/all_train_seq.txt"
+    there = available(manual_dir)
+    if name not in there and there:
+        raise DataError(
+            f"there is no session set {name!r} in {folders.searched(manual_dir)}; there are "
+            f"{', '.join(there)}"
+        )
     file = folders.find(archive, text, manual_dir=manual_dir, below=name, source=URL)
     return read_npz(file) if file.name == archive else read_published(file.parent)
+
+
+def available(manual_dir: str | Path | None = None) -> list[str]:
+    """The names that `load` reads there: by npz files with its arrays, and by folders as published."""
+    found = set()
+    for folder in folders.named(manual_dir):
+        for file in [*folder.glob("*.npz"), *folder.glob("*/*.npz")]:
+            if file.parent in (folder, folder / file.stem) and _has_arrays(file):
+                found.add(file.stem)
+        found |= {file.parent.name for file in folder.glob("*/all_train_seq.txt")}
+    return sorted(found)
 
 
 def read_published(folder: str | Path) -> SessionSet:
@@ -126,6 +143,14 @@ def _checked(place: str | Path, train: Sessions, test: Sessions, target: np.ndar
         raise DataError(f"{place}: there are no sessions to train on, or none to test")
     top = max(part.max(initial=0) for part in (train.items, test.items, target))
     return SessionSet(train, test, target, int(top) + 1)
+
+
+def _has_arrays(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return {f"{name}.npy" for name in ARRAYS} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 class _Numbers(pickle.Unpickler):

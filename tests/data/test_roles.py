@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rezoo.data import guesses, roles
+from rezoo.data import guesses, place, roles
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
 
@@ -80,8 +80,8 @@ def test_each_role_has_a_reason():
 
 
 def test_two_of_a_kind_are_asked_for_and_given_ones_are_taken():
-    with pytest.raises(DataError, match=r"both 'user_id' and 'uid' look like the user column.*--user uid"):
-        roles.choose({"user_id": [1], "uid": [2]}, {"user": None}, spelling=roles.in_shell)
+    with pytest.raises(DataError, match=r"both 'user_id' and 'uid' look like the user column.*user='uid'"):
+        roles.choose({"user_id": [1], "uid": [2]}, {"user": None})
     assert chosen("user_id,uid,item", user="uid")["user"] == "uid"
     with pytest.raises(DataError, match="there is no column 'who'; there are"):
         chosen("user,item", user="who")
@@ -91,6 +91,7 @@ def test_a_session_with_empty_cells_is_only_taken_if_it_is_given():
     columns = {"visitorid": [1, 2], "itemid": [3, 4], "transactionid": np.array([np.nan, 5.0])}
     log = from_columns(columns)
     assert log.session is None and "transactionid" in log.extra
+    assert "session" not in chosen("user,item,order_id,order_no")
 
 
 SHOP = {
@@ -103,13 +104,19 @@ SHOP = {
 
 def test_what_is_missing_is_suggested_by_content():
     with pytest.raises(DataError) as error:
-        roles.choose(SHOP, {"user": None}, required=("user",), source="shop.csv", spelling=roles.in_shell)
-    assert "shop.csv: no user column" in str(error.value) and "for example --user ref" in str(error.value)
+        roles.choose(SHOP, {"user": None}, required=("user",), source="shop.csv")
+    assert "shop.csv: no user column" in str(error.value) and "for example user='ref'" in str(error.value)
     assert "'bought': text, 28 distinct in 40 rows, such as '2021-03-01': a time?" in str(error.value)
     with pytest.raises(DataError, match="timestamp='bought'"):
         roles.choose(SHOP, {"timestamp": None}, required=("timestamp",))
     with pytest.raises(DataError, match="item='thing'"):
         roles.choose(SHOP, {"user": "ref", "item": None}, required=("user", "item"))
+
+
+def test_the_files_row_numbers_are_no_column_of_anybodys():
+    with pytest.raises(DataError) as error:
+        from_columns({"colour": np.array(["red", "blue"]), place.ROW: np.array([2, 5])})
+    assert place.ROW not in str(error.value)
 
 
 def test_what_is_missing_is_suggested_by_name():

@@ -251,3 +251,18 @@ def test_real_sets_have_the_published_sizes(data_folder, name, trained, instance
     assert (read.train.num_sessions, read.test.num_sessions, read.num_items) == (trained, tested, num_items)
     assert len(sessions.prefixes(read.train, 20)[1]) == instances
     assert (pack(read.train, 20).segment == 0).mean() < 0.01
+
+
+def test_session_sets_are_found_by_any_name_and_others_list_what_there_is(tmp_path, monkeypatch):
+    monkeypatch.delenv("REZOO_DATA", raising=False)
+    arrays = dict(
+        train_items=[1, 2, 3], train_offsets=[0, 3], test_items=[1], test_offsets=[0, 1], test_labels=[2]
+    )
+    (tmp_path / "shop").mkdir()
+    np.savez(tmp_path / "mine.npz", **arrays)
+    np.savez(tmp_path / "shop" / "shop.npz", **arrays)
+    np.savez(tmp_path / "other.npz", a=[1])
+    assert session_sets.available(tmp_path) == ["mine", "shop"]
+    assert session_sets.load("mine", tmp_path).num_items == session_sets.load("shop", tmp_path).num_items == 4
+    with pytest.raises(DataError, match=r"no session set 'retailrocket' in .*; there are mine, shop"):
+        session_sets.load("retailrocket", tmp_path)
