@@ -20,6 +20,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+PACKED = ((b"\x1f\x8b", ".gz"), (b"PK\3\4", ".zip"), (b"PAR1", ".parquet"), (b"BZh", ".bz2"))
 _OTHERS = ("gb18030", "big5", "shift_jis", "euc_kr", "cp1251", "cp1250", "cp1252")
 _SIGN = rb"[\x80-\x84\x86-\x90\x94\x95\x98-\xa0\xa2-\xaa\xac-\xba\xbc-\xbe\xd7\xf7]"
 _ODD = re.compile(rb"%b(?=[A-Za-z\xc0-\xff])|(?<=[\xc0-\xff])%b" % (_SIGN, _SIGN))
@@ -32,6 +33,9 @@ def utf8(content: bytes, encoding: str | None, name: str) -> bytes:
     Raises:
       DataError: if it is no text, not in the `encoding` that is given, or in one that cannot be told.
     """
+    for mark, ending in PACKED:
+        if content.startswith(mark):
+            raise DataError(f"{name} is a {ending} file, by its first bytes: give it that ending")
     encoding = encoding or _found(content[:SAMPLE])
     if encoding is None:
         _refuse_zero(content, name)

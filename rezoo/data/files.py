@@ -138,9 +138,9 @@ def _from_object(table: Any) -> Table:
     try:
         if isinstance(table, pa.Table):
             return Table(arrow.from_arrow(table, "Arrow table"))
-        if hasattr(table, "to_arrow"):
-            return Table(arrow.from_arrow(table.to_arrow(), "polars table"))
-        if hasattr(table, "columns") and hasattr(table, "iloc"):
+        if hasattr(table, "get_columns"):
+            return Table({column.name: _from_polars(column) for column in table.get_columns()})
+        if hasattr(table, "iloc") and hasattr(table, "columns"):
             return Table(_from_pandas(table))
     except DataError:
         raise
@@ -152,8 +152,15 @@ def _from_object(table: Any) -> Table:
     )
 
 
+def _from_polars(column: Any) -> np.ndarray:
+    """Objects are named by `str`: as Arrow they would be the places where they lie in memory."""
+    if str(column.dtype) == "Object":
+        return raw.plain(column.to_list())
+    return arrow.to_numpy(column.to_arrow())
+
+
 def _from_pandas(table: Any) -> dict[str, np.ndarray]:
-    """Columns of Python objects, periods and intervals are taken as objects: Arrow refuses or recodes them."""
+    """Objects, periods and intervals are named by `str`: Arrow refuses or recodes them."""
     names = [str(name) for name in table.columns]
     arrow.once(names, "pandas table")
     columns = {}
