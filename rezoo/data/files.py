@@ -35,11 +35,6 @@ from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.table import Table
 
-BINARY = {".xlsx": "pandas.read_excel", ".xls": "pandas.read_excel", ".ods": "pandas.read_excel"}
-BINARY |= {".feather": "pyarrow.feather.read_table", ".arrow": "pyarrow.feather.read_table"}
-BINARY |= {".orc": "pyarrow.orc.read_table", ".pkl": "pandas.read_pickle", ".h5": "pandas.read_hdf"}
-BINARY |= {".7z": "", ".rar": "", ".tar": "", ".tgz": "", ".zst": ""}
-
 IDS = ("user", "item", "session")
 """Roles whose columns hold ids."""
 
@@ -100,7 +95,8 @@ def read_table(
       quotes: whether quotation marks of a text file enclose text; found if not given.
       decimal: the decimal mark of a text file, "." or ","; found if not given.
       explode: a column of lists, each value of which becomes a row; objects in it become columns.
-      ids: columns of a text file that hold ids, beside those whose names `roles.ALIASES` knows.
+      ids: columns of a text file that hold ids, beside those whose names `roles.ALIASES` knows; names that
+        are not there are left out.
 
     Raises:
       DataError: if the file is missing, empty, damaged, ragged, not of its kind, or larger than memory.
@@ -118,7 +114,7 @@ def read_table(
         _read_path(str(table), encoding, wanted) if isinstance(table, str | Path) else objects.read(table)
     )
     columns = columns if explode is None else nested.explode(columns, explode)
-    for name in (*text, *ids):
+    for name in text:
         if name not in columns:
             raise DataError(f"there is no column {name!r}; there are {list(columns)}")
     return columns
@@ -139,9 +135,7 @@ def _read_path(path: str, encoding: str | None, wanted: Wanted) -> Table:
             f"{path} is a folder: name a file in it, such as {', '.join(inside) or '(it is empty)'}"
         )
     kind = contents.kind(file, member or (contents.member_of(file) if file.suffix.lower() == ".zip" else ""))
-    if kind in BINARY:
-        how = f"read it with {BINARY[kind]} and give the table" if BINARY[kind] else "unpack it"
-        raise DataError(f"{path}: {kind} files are not read here: {how}, or save it as CSV or Parquet")
+    contents.refuse(kind, path)
     packed = contents.is_packed(file, member)
     if kind in (".parquet", ".pq"):
         return Table(_read_parquet(io.BytesIO(contents.read(file, member)) if packed else file, file.name))
