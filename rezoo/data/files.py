@@ -1,6 +1,6 @@
 """Reading logs from files and tables: `read` for interactions, `read_table` for any columns.
 
-| kind | told by | columns |
+| kind | known by | columns |
 | --- | --- | --- |
 | CSV, TSV, `;`, `|` | any other ending | header, or names given with `names` |
 | MovieLens `::` | `::` in the first line | user, item, rating, timestamp unless `names` says other |
