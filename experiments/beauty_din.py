@@ -1,6 +1,6 @@
 """DIN against the mean of the history, on Amazon Beauty: the next item as a ranking.
 
-    python experiments/beauty_din.py --data-dir FOLDER     # holds s3rec.zip
+    python experiments/beauty_din.py --record --data-dir FOLDER  # holds s3rec.zip
 
 S3-Rec's file (22,363 users, 12,101 items, 198,502 actions), leave one out: the last item is the test,
 the last but one the validation. Both models are one class, of the same width, and differ in the weights
@@ -194,7 +194,7 @@ def made_up(users: int = 120, items: int = 40) -> sessions.Sessions:
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__)
+    flags, results = common.start(__file__, __doc__, data=("s3rec*",))
     log = made_up() if flags.smoke else s3rec.load("Beauty", flags.data_dir)
     at = Budget(4, 1, 128, (0.003,), full_users=20) if flags.smoke else Budget()
     seeds = 1 if flags.smoke else flags.seeds
@@ -212,23 +212,23 @@ def main() -> None:
             fitted = tried[rate] if seed == 0 else train(keys(seeds)[seed], jnp.float32(rate))
             found = measure(model, fitted[0], data, at)
             seconds, start = time.monotonic() - start, time.monotonic()
-            for (protocol, metric), value in found.items():
-                results.add(
-                    model_name, name, protocol, metric, value, seconds=seconds / len(found), rate=rate
-                )
+            with results.together():
+                for (protocol, metric), value in found.items():
+                    results.add(
+                        model_name, name, protocol, metric, value, seconds=seconds / len(found), rate=rate
+                    )
             print(f"{model_name} seed {seed}: {found}, rate {rate}, {seconds:.0f} s", flush=True)
     differences(results)
     results.finish()
 
 
 def differences(results: common.Results) -> None:
-    """DIN less the mean of the history, of the seeds that both have and that are not there yet."""
+    """DIN less the mean of the history, of the seeds that both have."""
     for row in [row for row in results.rows if row["model"] == "DIN"]:
         key = row["dataset"], row["protocol"], row["metric"]
-        mean, done = results.values("MeanPooling", *key), results.values("DIN - MeanPooling", *key)
-        gain = [a - b for a, b in zip(row["values"], mean, strict=False)]
-        if len(gain) > len(done):
-            results.add("DIN - MeanPooling", *key, gain[len(done) :], seconds=0.0)
+        mean = results.values("MeanPooling", *key)
+        if gain := [a - b for a, b in zip(row["values"], mean, strict=False)]:
+            results.put("DIN - MeanPooling", *key, gain, seconds=0.0)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 r"""A training step on ever larger embedding tables: by row, dense, and PyTorch's, in turns, in one run.
 
     GLIBC_TUNABLES=glibc.malloc.hugetlb=1 taskset -c 0,1 \
-        python experiments/bench_embeddings.py --seeds 15 --peer-python VENV/bin/python
+        python experiments/bench_embeddings.py --record --seeds 15 --peer-python VENV/bin/python
 
 VENV is a virtual environment with `pip install torch==2.13.0 numpy`; without it those rows are left
 out. A user and an item table of ROWS rows each, 64 wide; batches of 8,192 uniformly random pairs,
@@ -116,18 +116,19 @@ def contest(flags: Flags, results: common.Results, rows: int) -> None:
         if rows <= PEER_UP_TO:
             peer("torch SparseAdam", STEPS, "sparse")
         values = take_turns(turns, 2 if flags.smoke else flags.seeds)
-    for name, found in values.items():
-        median = statistics.median(found)
-        results.add(
-            name,
-            "random",
-            protocol(rows),
-            "ms_per_step",
-            found,
-            seconds=sum(found) * STEPS / 1e3,
-            median=median,
-            **about[name],
-        )
+    with results.together():
+        for name, found in values.items():
+            median = statistics.median(found)
+            results.add(
+                name,
+                "random",
+                protocol(rows),
+                "ms_per_step",
+                found,
+                seconds=sum(found) * STEPS / 1e3,
+                median=median,
+                **about[name],
+            )
 
 
 def row_sparse_turn(file: Path, rows: int, optimizer: row_sparse.RowOptimizer) -> tuple[Turn, dict[str, Any]]:
@@ -190,11 +191,11 @@ def compare(results: common.Results, sizes: tuple[int, ...]) -> None:
         for name in ("dense adam", "torch SparseAdam", "torch Adam (fused)"):
             theirs = median(name, rows)
             if ours and theirs:
-                results.add(name, "random", protocol(rows), "times row_sparse", theirs / ours, seconds=0.0)
+                results.put(name, "random", protocol(rows), "times row_sparse", theirs / ours, seconds=0.0)
     timed = {rows: found for rows in sizes if (found := median("row_sparse lazy_adam", rows))}
     about = f"{max(timed):,} rows over {min(timed):,}"
     ratio = timed[max(timed)] / timed[min(timed)]
-    results.add("row_sparse lazy_adam", "random", about, "ratio", ratio, seconds=0.0)
+    results.put("row_sparse lazy_adam", "random", about, "ratio", ratio, seconds=0.0)
 
 
 def random_batches(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
 r"""Training speed of rankers beside DeepCTR-Torch, torch-rechub, RecBole and plain PyTorch, in turns.
 
-    taskset -c 0,1 python experiments/bench_ranking.py --data-dir FOLDER --torch-python TORCH/bin/python \
-        --recbole-python RECBOLE/bin/python --libraries-python LIBRARIES/bin/python
+    taskset -c 0,1 python experiments/bench_ranking.py --record --data-dir FOLDER \
+        --torch-python TORCH/bin/python --recbole-python RECBOLE/bin/python \
+        --libraries-python LIBRARIES/bin/python
 
 Rows per second of whole training (shuffling, gradients, Adam, no regularisation), batch 2,048,
 embeddings 16 wide, networks 256-128. Wide & Deep and AFM (attention 16 wide) learn who likes which
@@ -116,9 +117,9 @@ def main(flags: Flags, results: Results) -> None:
             rounds = 2 if flags.smoke else flags.rounds
             contest(results, model, data, f"batch {BATCH:,}", contenders, peers, rounds, "rows_per_s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    results.add("all of the above", "in one process", "rezoo", "peak_rss_mib", peak, seconds=0.0)
+    results.put("all of the above", "in one process", "rezoo", "peak_rss_mib", peak, seconds=0.0)
     results.finish()
 
 
 if __name__ == "__main__":
-    main(*start(__file__, __doc__, Flags))
+    main(*start(__file__, __doc__, Flags, data=("ml-1m*",)))

@@ -1,7 +1,8 @@
 r"""Training speed of the rating family beside RecBole, plain PyTorch and `implicit`, in turns, on ML-1M.
 
-    taskset -c 0,1 python experiments/bench_rating.py --data-dir FOLDER --torch-python TORCH/bin/python \
-        --recbole-python RECBOLE/bin/python --implicit-python IMPLICIT/bin/python
+    taskset -c 0,1 python experiments/bench_rating.py --record --data-dir FOLDER \
+        --torch-python TORCH/bin/python --recbole-python RECBOLE/bin/python \
+        --implicit-python IMPLICIT/bin/python
 
 Interactions per second of whole training (shuffling, sampling, gradients, Adam) of MF with BPR, NeuMF,
 NFM, DeepFM (batch 2,048, 64 wide) and Mult-VAE (500 users, hidden 600, latent 128); of iALS, non-zeros
@@ -202,9 +203,10 @@ def evaluate(results: Results, log: Log, data: str, rounds: int) -> None:
     turn()
     values = [turn() for _ in range(rounds)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    results.add(*row, values, seconds=sum(values), users=len(users))
-    results.add("all of the above", data, "this process", "peak_rss_mib", peak, seconds=0.0)
+    with results.together():
+        results.add(*row, values, seconds=sum(values), users=len(users))
+        results.add("all of the above", data, "this process", "peak_rss_mib", peak, seconds=0.0)
 
 
 if __name__ == "__main__":
-    main(*start(__file__, __doc__, Flags))
+    main(*start(__file__, __doc__, Flags, data=("ml-1m*",)))

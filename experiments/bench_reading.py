@@ -1,6 +1,6 @@
 """Reading logs: seconds, and peak memory beside that of the arrays that come of it.
 
-    python experiments/bench_reading.py --data-dir FOLDER        # holds ml-1m.zip
+    python experiments/bench_reading.py --record --data-dir FOLDER  # holds ml-1m.zip
 
 The million ratings of ML-1M out of their zip, and 20 million simulated rows from CSV and from
 Parquet. Each read is a process of its own, so that the peak is its own; what importing takes is
@@ -49,9 +49,10 @@ def main(flags: Flags, results: Results) -> None:
         found = [one(path) for _ in range(1 if flags.smoke else flags.seeds)]
         about = ("files.read", name, f"{found[0]['rows']:,} rows, a process each")
         seconds = [read["seconds"] for read in found]
-        results.add(*about, "seconds", seconds, seconds=sum(seconds))
         ratio = [read["peak_over_arrays"] for read in found]
-        results.add(*about, "peak memory over arrays", ratio, seconds=0.0)
+        with results.together():
+            results.put(*about, "seconds", seconds, seconds=sum(seconds))
+            results.put(*about, "peak memory over arrays", ratio, seconds=0.0)
     results.finish()
 
 
@@ -81,4 +82,4 @@ def simulated(rows: int, folder: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main(*start(__file__, __doc__))
+    main(*start(__file__, __doc__, data=("ml-1m*",)))

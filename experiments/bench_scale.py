@@ -1,6 +1,6 @@
 """What an epoch costs as the data grows, on simulated logs of 10⁵ to 10⁷ rows, and EASE's limit.
 
-    taskset -c 0,1 python experiments/bench_scale.py
+    taskset -c 0,1 python experiments/bench_scale.py --record
 
 MF and FM learn the clicks of a shop of 20,000 shoppers and 5,000 products (`rezoo.data.shop`, drawn a
 million at a time); FM reads age, gender and hour besides. Their tables and batches (4,096) are the

@@ -1,6 +1,6 @@
 """Training speed of session models beside RecBole and plain PyTorch.
 
-    taskset -c 0,1 python experiments/bench_sessions.py --data-dir FOLDER \
+    taskset -c 0,1 python experiments/bench_sessions.py --record --data-dir FOLDER \
         --torch-python TORCH/bin/python --recbole-python RECBOLE/bin/python
 
 Prefixes (events that have a next one) per second of whole training: shuffling, gradients, Adam, 64
@@ -189,4 +189,4 @@ def main(flags: BenchFlags, results: Results) -> None:
 
 
 if __name__ == "__main__":
-    main(*start(__file__, __doc__, BenchFlags))
+    main(*start(__file__, __doc__, BenchFlags, data=("diginetica*", "ml-100k*")))

@@ -1,6 +1,6 @@
 """One epoch of SVD++ on ML-1M, 20 factors: ours beside Surprise's, in turns, in one run.
 
-    taskset -c 0,1 python experiments/bench_svdpp.py --data-dir FOLDER --peer-python VENV/bin/python
+    taskset -c 0,1 python experiments/bench_svdpp.py --record --data-dir FOLDER --peer-python VENV/bin/python
 
 VENV is a virtual environment with `pip install scikit-surprise`; without it that row is left out.
 Both go once over all 1,000,209 ratings. Surprise takes Koren's stochastic step after each rating,
@@ -101,7 +101,7 @@ def surprise(
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__, Flags)
+    flags, results = common.start(__file__, __doc__, Flags, data=("ml-100k*", "ml-1m*"))
     dataset = "synthetic" if flags.smoke else "ml-1m"
     log = synthetic() if flags.smoke else movielens.load(dataset, manual_dir=flags.data_dir).ratings
     our_turn, first = ours(log)
@@ -118,30 +118,33 @@ def main() -> None:
         if peer:
             peer[1].communicate()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    results.add(
-        "SVDpp",
-        dataset,
-        PROTOCOL,
-        "seconds per epoch",
-        epochs,
-        seconds=sum(epochs),
-        median=statistics.median(epochs),
-        first_epoch_with_compilation=first,
-        peak_rss_mib=memory,
-    )
-    if peer_epochs:
-        results.add(
-            "Surprise SVDpp",
+    with results.together():
+        results.put(
+            "SVDpp",
             dataset,
             PROTOCOL,
             "seconds per epoch",
-            peer_epochs,
-            seconds=sum(peer_epochs),
-            median=statistics.median(peer_epochs),
-            peak_rss_mib=peer_memory,
+            epochs,
+            seconds=sum(epochs),
+            median=statistics.median(epochs),
+            first_epoch_with_compilation=first,
+            peak_rss_mib=memory,
         )
-        ratio = statistics.median(peer_epochs) / statistics.median(epochs)
-        results.add("SVDpp", dataset, PROTOCOL, "epochs per epoch of Surprise (medians)", ratio, seconds=0.0)
+        if peer_epochs:
+            results.put(
+                "Surprise SVDpp",
+                dataset,
+                PROTOCOL,
+                "seconds per epoch",
+                peer_epochs,
+                seconds=sum(peer_epochs),
+                median=statistics.median(peer_epochs),
+                peak_rss_mib=peer_memory,
+            )
+            ratio = statistics.median(peer_epochs) / statistics.median(epochs)
+            results.put(
+                "SVDpp", dataset, PROTOCOL, "epochs per epoch of Surprise (medians)", ratio, seconds=0.0
+            )
     results.finish()
 
 

@@ -1,6 +1,6 @@
 """A study of 32 members as one program, beside 32 runs, beside Optuna, and by successive halving.
 
-    taskset -c 0,1 python experiments/bench_sweep.py --data-dir FOLDER      # holds ml-1m.zip
+    taskset -c 0,1 python experiments/bench_sweep.py --record --data-dir FOLDER  # holds ml-1m.zip
 
 Members are random points (rate, λ) of MF with BPR on ML-1M, 64 wide, 8 epochs, one seed; each is
 judged by the share of held-out positives above a random item (a tenth of the log). All ways train the
@@ -34,7 +34,7 @@ import numpy as np
 import optax
 from bench_training import BenchFlags, positives, read
 
-from rezoo import halving, losses, objectives, sampling, sweep, training
+from rezoo import extras, halving, losses, objectives, sampling, sweep, training
 from rezoo.devices import pick
 from rezoo.models import MF
 from rezoo.types import Batch, TrainState
@@ -110,8 +110,7 @@ def single_runs(work: Work) -> np.ndarray:
 
 def by_optuna(work: Work, compiled_once: bool) -> np.ndarray:
     """Trials over the same points, so that the work is the same."""
-    import optuna  # pyright: ignore[reportMissingImports]  (an extra)
-
+    optuna = extras.needed("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     once = jax.jit(work.whole)
 
@@ -173,13 +172,13 @@ def main(flags: common.Flags, results: common.Results) -> None:
             print(f"{name} is left out, as Optuna is not installed: pip install -e '.[tune]'")
             continue
         seconds = time.perf_counter() - start
-        results.add("MF", data, protocol, "best score", float(np.nanmax(score)), seconds=0.0)
-        results.add("MF", data, protocol, "seconds in the compiler", compiling[0], seconds=0.0)
-        results.add("MF", data, protocol, "training programs traced", work.traces, seconds=0.0)
         epochs = work.trained if name == "halving" else members * work.epochs
-        results.add("MF", data, protocol, "epochs trained", epochs, seconds=0.0)
-        # Last, as it is what tells that the way is done.
-        results.add("MF", data, protocol, "seconds", seconds, seconds=seconds)
+        with results.together():
+            results.add("MF", data, protocol, "best score", float(np.nanmax(score)), seconds=0.0)
+            results.add("MF", data, protocol, "seconds in the compiler", compiling[0], seconds=0.0)
+            results.add("MF", data, protocol, "training programs traced", work.traces, seconds=0.0)
+            results.add("MF", data, protocol, "epochs trained", epochs, seconds=0.0)
+            results.add("MF", data, protocol, "seconds", seconds, seconds=seconds)
     ratios(results, data, f"{members} members, {work.epochs} epochs")
     results.finish()
 
@@ -198,4 +197,4 @@ def ratios(results: common.Results, data: str, protocol: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*common.start(__file__, __doc__))
+    main(*common.start(__file__, __doc__, data=("ml-1m*",)))

@@ -1,6 +1,6 @@
 """Training speed beside plain PyTorch and RecBole, and a study of 16 runs as one program.
 
-    taskset -c 0,1 python experiments/bench_training.py --data-dir FOLDER \
+    taskset -c 0,1 python experiments/bench_training.py --record --data-dir FOLDER \
         --torch-python TORCH/bin/python --recbole-python RECBOLE/bin/python
 
 Interactions (positives) per second of whole training on ML-1M: shuffling, negative sampling,
@@ -109,22 +109,23 @@ def contest(
     speeds = take_turns(contenders, rounds)
     seconds = time.perf_counter() - start_time
     ours = float(np.median(speeds["rezoo"]))
-    for name, values in speeds.items():
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        about = peers[name].about if name in peers else {"first_epoch_with_compilation": round(first, 2)}
-        results.add(
-            model,
-            data,
-            f"{size}, {name}",
-            metric,
-            float(np.median(values)),
-            seconds=seconds,
-            rounds=values,
-            **({"peak_rss_mib": round(peak)} | about),
-        )
-        if name != "rezoo":
-            ratio = ours / float(np.median(values))
-            results.add(model, data, f"{size}, rezoo over {name}", "ratio", ratio, seconds=0.0)
+    with results.together():
+        for name, values in speeds.items():
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            about = peers[name].about if name in peers else {"first_epoch_with_compilation": round(first, 2)}
+            results.add(
+                model,
+                data,
+                f"{size}, {name}",
+                metric,
+                float(np.median(values)),
+                seconds=seconds,
+                rounds=values,
+                **({"peak_rss_mib": round(peak)} | about),
+            )
+            if name != "rezoo":
+                ratio = ours / float(np.median(values))
+                results.add(model, data, f"{size}, rezoo over {name}", "ratio", ratio, seconds=0.0)
 
 
 def epochs(model: Any, objective: Any, data: Batch, batch: int, constants: Any = None) -> Turn:
@@ -228,21 +229,22 @@ def study(results: Results, log: Log, data: str, dim: int, smoke: bool) -> None:
     compilations["one by one"] = len(traces)
     ways["one by one"] = lambda: [run() for run in alone]
     times = take_turns({name: partial(timed, way) for name, way in ways.items()}, 1 if smoke else 7)
-    for name, values in times.items():
-        results.add(
-            "MF",
-            data,
-            f"{protocol}, {name}",
-            "run_seconds",
-            float(np.median(values)),
-            seconds=sum(values),
-            rounds=values,
-            compilations=compilations[name],
-            first_call_seconds=first if name == "one by one" else None,
-        )
-    for name in ("vmapped", "mapped"):
-        ratio = float(np.median(times["one by one"]) / np.median(times[name]))
-        results.add("MF", data, f"{protocol}, one by one over {name}", "ratio", ratio, seconds=0.0)
+    with results.together():
+        for name, values in times.items():
+            results.add(
+                "MF",
+                data,
+                f"{protocol}, {name}",
+                "run_seconds",
+                float(np.median(values)),
+                seconds=sum(values),
+                rounds=values,
+                compilations=compilations[name],
+                first_call_seconds=first if name == "one by one" else None,
+            )
+        for name in ("vmapped", "mapped"):
+            ratio = float(np.median(times["one by one"]) / np.median(times[name]))
+            results.add("MF", data, f"{protocol}, one by one over {name}", "ratio", ratio, seconds=0.0)
 
 
 def read(flags: BenchFlags) -> Log:
@@ -304,4 +306,4 @@ def export(log: Log, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*start(__file__, __doc__, BenchFlags))
+    main(*start(__file__, __doc__, BenchFlags, data=("ml-1m*",)))

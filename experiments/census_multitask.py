@@ -1,6 +1,6 @@
 """Several tasks of one census: alone, by a shared bottom, MMoE, CGC and PLE, with as many parameters.
 
-    python experiments/census_multitask.py --data-dir FOLDER     # holds the Census-Income (KDD) files
+    python experiments/census_multitask.py --record --data-dir FOLDER  # holds the Census-Income (KDD) files
 
 The two groups of tasks of Ma 2018 (MMoE, https://doi.org/10.1145/3219819.3220007), section 5.2:
 income over 50,000 $ beside never married, and education of at least some college beside never
@@ -175,7 +175,7 @@ def made_up(rows: int = 1500) -> census.Census:
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__)
+    flags, results = common.start(__file__, __doc__, data=("census-income*",))
     table = made_up() if flags.smoke else census.load(flags.data_dir)
     budget = Budget(4, 1, 256) if flags.smoke else Budget()
     seeds = 1 if flags.smoke else flags.seeds
@@ -214,12 +214,13 @@ def run(
             tried[rate] if seed == 0 else best(train(sweep.keys(seeds)[seed], jnp.float32(rate)), tasks)
         )
         seconds, start = time.monotonic() - start, time.monotonic()
-        for task in tasks:
-            value = measured[1][f"test {task}"]
-            notes = {"seconds": seconds / len(tasks), "rate": rate, "parameters": size}
-            results.add(name, dataset, protocol, f"auc {task}", value, **notes)
-        for cosine in (key for key in measured[1] if key.startswith("cosine")):
-            results.add(name, dataset, protocol, cosine, measured[1][cosine], seconds=0.0)
+        with results.together():
+            for task in tasks:
+                value = measured[1][f"test {task}"]
+                notes = {"seconds": seconds / len(tasks), "rate": rate, "parameters": size}
+                results.add(name, dataset, protocol, f"auc {task}", value, **notes)
+            for cosine in (key for key in measured[1] if key.startswith("cosine")):
+                results.add(name, dataset, protocol, cosine, measured[1][cosine], seconds=0.0)
         print(f"{protocol}: {name} seed {seed}, {measured[1]}, {seconds:.0f} s", flush=True)
 
 
@@ -231,10 +232,8 @@ def gains(results: common.Results) -> None:
         key = row["dataset"], row["protocol"]
         alone = results.values("SingleTask", *key, row["metric"])
         metric = f"gain in {row['metric']}"
-        for a, b in list(zip(row["values"], alone, strict=False))[
-            len(results.values(row["model"], *key, metric)) :
-        ]:
-            results.add(row["model"], *key, metric, a - b, seconds=0.0)
+        if differences := [a - b for a, b in zip(row["values"], alone, strict=False)]:
+            results.put(row["model"], *key, metric, differences, seconds=0.0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """CFGAN beside EASE and Mult-VAE, and popularity: top-N on MovieLens, ranked in the whole catalogue.
 
-    python experiments/cfgan_topn.py --data-dir FOLDER     # holds ml-100k.zip and ml-1m.zip
+    python experiments/cfgan_topn.py --record --data-dir FOLDER  # holds ml-100k.zip and ml-1m.zip
 
 Chae et al. 2018, https://doi.org/10.1145/3269206.3271743, reported CFGAN as the best of its time.
 Pérez Maurera, Ferrari Dacrema, Cremonesi 2022, https://arxiv.org/abs/2201.01815, replicated it and
@@ -143,7 +143,7 @@ def part(known: Interactions, target: Interactions) -> Data:
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__, Flags)
+    flags, results = common.start(__file__, __doc__, Flags, data=("ml-100k*", "ml-1m*"))
     for dataset in ("synthetic",) if flags.smoke else flags.dataset:
         at = SIZES[dataset]
         valid, test = read(dataset, flags.data_dir)
@@ -158,9 +158,10 @@ def main() -> None:
             seeds = range(flags.seeds if entry.random and not flags.smoke else 1)
             numbers = [measure(entry.fit(test, at, seed, **chosen), test.test) for seed in seeds]
             seconds = time.monotonic() - start
-            for metric in METRICS:
-                values = [one[metric] for one in numbers]
-                results.add(*row, metric, values, seconds=seconds, configuration=str(chosen))
+            with results.together():
+                for metric in METRICS:
+                    values = [one[metric] for one in numbers]
+                    results.add(*row, metric, values, seconds=seconds, configuration=str(chosen))
             print(f"{dataset} {name}: {np.round(scores, 4)} → {numbers[0]}, {seconds:.0f} s", flush=True)
     results.finish()
 

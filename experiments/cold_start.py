@@ -1,7 +1,7 @@
 """New users and new items, known by their features alone: MovieLens-1M and the simulated shop.
 
-    python experiments/cold_start.py --data-dir FOLDER        # holds ml-1m.zip
-    python experiments/cold_start.py --data-dir FOLDER --data ml-1m --models FeatureMF
+    python experiments/cold_start.py --record --data-dir FOLDER  # holds ml-1m.zip
+    python experiments/cold_start.py --record --data-dir FOLDER --data ml-1m --models FeatureMF
 
 Users and items are divided into fifths at random, and in each of five divisions one fifth of both is
 cold: training sees the pairs of the others only. Every rating counts as a positive. Three settings:
@@ -69,7 +69,7 @@ import optax
 import tensorflow_datasets as tfds
 from common import Flags, Results, start
 
-from rezoo import evaluation, losses, metrics, objectives, sampling, sweep, training
+from rezoo import durable, evaluation, losses, metrics, objectives, sampling, sweep, training
 from rezoo.data import features, movielens, shop, shop_builder
 from rezoo.data.features import Categorical, MultiValued, Numeric, Quantile, Spec
 from rezoo.data.packing import padded
@@ -494,10 +494,8 @@ def measured(file: Path, recipe: Recipe, at: Callable[[], Worlds]) -> Measured:
             f"{name} {key}": np.stack([run[name][key] for run in runs]) for name in asked for key in KEYS
         }
         about = json.dumps({"seconds": time.monotonic() - begun, "chosen": chosen})
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(".unfinished.npz")
-        np.savez(unfinished, about=np.array(about), **values)  # pyright: ignore[reportArgumentType]
-        unfinished.replace(file)
+        with durable.file(file) as partial, partial.open("wb") as out:
+            np.savez(out, about=np.array(about), **values)  # pyright: ignore[reportArgumentType]
     with np.load(file) as kept:
         values = {name: kept[name] for name in kept.files if name != "about"}
         return Measured(values, **json.loads(str(kept["about"])))
@@ -556,7 +554,7 @@ def compare(
 
 
 def main() -> None:
-    flags, results = start(__file__, __doc__, ColdFlags)
+    flags, results = start(__file__, __doc__, ColdFlags, data=("ml-1m*",))
     tfds.disable_progress_bar()
 
     def run(dataset: str, log: Callable[[], Log], seeds: int, divisions: int = PARTS) -> None:

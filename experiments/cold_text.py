@@ -1,6 +1,6 @@
 """Products that were never sold, known by their description and price, recommended to customers.
 
-    python experiments/cold_text.py --data-dir FOLDER   # holds online-retail/online_retail_2010-2011.parquet
+    python experiments/cold_text.py --record --data-dir FOLDER  # holds online_retail_2010-2011.parquet
 
 UCI Online Retail (https://doi.org/10.24432/C5BW33). The products first sold in the last 8 weeks are
 new; training sees the purchases before. For every customer of both parts, the new products that they
@@ -41,14 +41,14 @@ import numpy as np
 from cold_start import Division, Known, Plan, Scores, Setting, Trainer, per_user, scorer
 from common import start
 
-from rezoo.data import clean, features, files, folders
+from rezoo.data import clean, features, files, folders, times
 from rezoo.data.features import Numeric, Text
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
 from rezoo.models import FeatureKNN, Popularity
 from rezoo.models.baselines import feature_knn
 
-WEEK = 7 * 24 * 3600
+WEEK = 7 * 24 * 3600 * times.SECOND
 SHEET = "online_retail_2010-2011.parquet"
 PROTOCOL = "products first sold in the last 8 weeks, ranked among each other"
 PLAN = Plan(32, 30, 512, 1e-2, (1e-6, 1e-5), (0.5, 0.9))
@@ -78,7 +78,7 @@ def purchases(data_dir: Path | None) -> Interactions:
 def synthetic() -> Interactions:
     """Customers who stay with a word, and products that come one after the other."""
     rng = np.random.default_rng(0)
-    time = np.sort(rng.integers(0, 40 * WEEK, 6000))
+    time = np.sort(rng.integers(0, 40 * WEEK // times.SECOND, 6000)) * times.SECOND
     words = np.array(["tea", "lamp", "scarf", "plant"])
     customer = rng.integers(0, 100, 6000)
     born = np.arange(120) * 40 * WEEK // 120
@@ -89,7 +89,7 @@ def synthetic() -> Interactions:
         {
             "user": customer[kept],
             "item": item,
-            "time": 1_300_000_000 + time[kept],
+            "time": 1_300_000_000 * times.SECOND + time[kept],
             "Description": [f"{words[i % 4]} number {i}" for i in item],
             "UnitPrice": 1.0 + item % 7,
         }
@@ -149,7 +149,7 @@ def item_knn(at: Part, k: int) -> Scores:
 
 
 def main() -> None:
-    flags, results = start(__file__, __doc__)
+    flags, results = start(__file__, __doc__, data=("online*",))
     dataset = "small log" if flags.smoke else "online-retail"
     log = synthetic() if flags.smoke else purchases(flags.data_dir)
     assert log.timestamp is not None
@@ -191,9 +191,10 @@ def main() -> None:
         begun = time.monotonic()
         runs, chosen = make()
         seconds = (time.monotonic() - begun) / len(cold_start.KEYS)
-        for key in cold_start.KEYS:
-            values, notes = cold_start.summary([run[key] for run in runs], base[key])
-            results.add(name, dataset, PROTOCOL, key, values, seconds=seconds, **notes, **chosen)
+        with results.together():
+            for key in cold_start.KEYS:
+                values, notes = cold_start.summary([run[key] for run in runs], base[key])
+                results.add(name, dataset, PROTOCOL, key, values, seconds=seconds, **notes, **chosen)
     results.finish()
 
 

@@ -1,14 +1,20 @@
 """What every experiment shares: its flags, its result file, and the table it prints."""
 
+import contextlib
+import copy
+import errno
 import importlib.metadata
 import json
 import os
 import platform
+import re
+import shlex
 import statistics
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,10 +24,15 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from rezoo import durable, fingerprint
 from rezoo.data.errors import DataError
 
-RESULTS = Path(__file__).parent / "results"
+HERE = Path(__file__).parent
 PLACES = ("--data-dir", "--json", "--out", "--recommendations")
+CHOICES = ("--dataset", "--data", "--models", "--record")
+"""What chooses which rows are measured or where they go, but does not change what a row says."""
+DISK = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+"""Errors of a disk that is full or cannot be written to; those of checkpoints have no number."""
 PACKAGES = ("rezoo", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -35,28 +46,85 @@ class Flags:
     """Independent runs of each model."""
     data_dir: Path | None = Path(os.environ["REZOO_DATA"]) if "REZOO_DATA" in os.environ else None
     """Folder of the real data sets; REZOO_DATA if not given."""
+    record: bool = False
+    """Put the finished result file into experiments/results, from which the README's tables are made."""
     json: Path | None = None
-    """Where the finished result file goes; experiments/results/NAME.json, in --out for --smoke."""
+    """Where the finished result file goes instead; in --out if not given."""
     out: Path | None = None
-    """Working folder: checkpoints, finished rows, pictures; runs/NAME. Run again to go on there."""
+    """Working folder; runs/NAME. The same data, arguments and code have a folder of their own in it, with
+    checkpoints, finished rows and pictures. Run again to go on there."""
 
 
-def start(script: str, doc: str | None, flags: type = Flags) -> tuple[Any, "Results"]:
-    """Read the command line of the experiment `script` (its `__file__`) and open its results."""
-    sys.excepthook = say
+def start(
+    script: str, doc: str | None, flags: type = Flags, data: Sequence[str] = ()
+) -> tuple[Any, "Results"]:
+    """Read the command line of the experiment `script` (its `__file__`) and open its results.
+
+    Args:
+      script: the file.
+      doc: what `--help` says.
+      flags: the class of its flags.
+      data: patterns of the published data sets that it reads: files, or folders of them, in --data-dir.
+    """
+    sys.excepthook = partial(say, flags=[field.name for field in fields(flags)])
     name = Path(script).stem
     given = tyro.cli(flags, prog=f"python experiments/{name}.py", description=doc)
+    if given.record and given.smoke:
+        raise DataError("--record keeps results, and those of --smoke are none: leave one of the two out")
     out = given.out or Path("runs") / (f"{name}-smoke" if given.smoke else name)
-    json_file = given.json or (out if given.smoke else RESULTS) / f"{name}.json"
-    return given, Results(name, out, json_file)
+    own = fingerprint.place(out, identity(given, () if given.smoke else data))
+    recorded = HERE / "results" / f"{name}.json" if given.record else own / f"{name}.json"
+    return given, Results(name, own, given.json or recorded)
 
 
-def say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """An exception hook: input that cannot be used in one line, which says what to do; else the traceback."""
-    if isinstance(error, DataError):
-        print(f"error: {error}", file=sys.stderr)
+def identity(flags: Any, data: Sequence[str] = ()) -> dict[str, str]:
+    """The fingerprint of an experiment: its data, arguments and code."""
+    folders = {Path(folder) for folder in (flags.data_dir, os.environ.get("REZOO_DATA")) if folder}
+    read = sorted({place for folder in folders for pattern in data for place in folder.glob(pattern)})
+    arguments = {}
+    for name, value in vars(flags).items():
+        flag = f"--{name.replace('_', '-')}"
+        if flag in (*PLACES, *CHOICES) or flag.endswith("-python"):
+            continue
+        file = Path(str(value).partition("!")[0])  # of a member of an archive: the archive
+        if (name == "file" or isinstance(value, Path)) and file.exists():
+            read.append(file)
+            value = Path(value).name
+        arguments[name] = repr(value)
+    modules = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
+    scripts = sorted({Path(file) for file in modules if file and Path(file).parent == HERE})
+    return {
+        "data": fingerprint.content(*read),
+        "arguments": fingerprint.of(arguments),
+        "code": fingerprint.source(*scripts),
+    }
+
+
+def say(
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+    flags: Sequence[str] = (),
+) -> None:
+    """An exception hook: what its user can mend in one line, which says what to do; else the traceback.
+
+    Arguments that are flags of the command, such as user='client', are spelt as such: --user 'client'.
+    """
+    if isinstance(error, DataError | durable.BusyError):
+        named = re.compile(rf"(?<![\w-])({'|'.join(flags)})=(\[[^][]*\]|(?=\S))") if flags else None
+        print(f"error: {named.sub(_as_flag, str(error)) if named else error}", file=sys.stderr)
+    elif isinstance(error, OSError) and error.errno in DISK:
+        print(f"error: {error}; what was finished is kept: run the same command to go on", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
+
+
+def _as_flag(argument: re.Match[str]) -> str:
+    """`--user `, before its value; a list is one word with commas."""
+    name, value = argument.groups()
+    if value:
+        value = shlex.quote(",".join(re.findall(r"'([^']*)'", value))) if "'" in value else "…"
+    return f"--{name.replace('_', '-')} {value}"
 
 
 class Results:
@@ -64,11 +132,26 @@ class Results:
 
     def __init__(self, name: str, out: Path, json_file: Path):
         self.name, self.out, self.json = name, out, json_file
-        out.mkdir(parents=True, exist_ok=True)
+        self._lock = contextlib.ExitStack()
+        self._lock.enter_context(durable.lock(out))
         self._file = out / "rows.json"
-        self.rows: list[dict[str, Any]] = json.loads(self._file.read_text()) if self._file.exists() else []
+        self._together = False
+        self.rows: list[dict[str, Any]] = _read(self._file) if self._file.exists() else []
         if self.rows:
             print(f"{name}: going on with {len(self.rows)} rows in {out}; delete that folder to start anew")
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Rows added in the block are one measurement: all are written to disk at its end, or none."""
+        before, self._together = copy.deepcopy(self.rows), True
+        try:
+            yield
+            _write(self._file, self.rows)
+        except BaseException:
+            self.rows = before
+            raise
+        finally:
+            self._together = False
 
     def values(self, model: str, dataset: str, protocol: str, metric: str) -> list[float]:
         """The values of a row so far."""
@@ -107,12 +190,30 @@ class Results:
         if device() not in row.setdefault("device", device()):
             row["device"] += f", {device()}"
         new = [values] if isinstance(values, int | float) else values
-        row["values"] = row["values"] + [float(value) for value in new]
+        row["values"] += [float(value) for value in new]
         row["mean"] = statistics.fmean(row["values"])
         row["sem"] = standard_error(row["values"])
         row["seconds"] = round(row["seconds"] + seconds, 3)
         row |= notes
-        _write(self._file, self.rows)
+        if not self._together:
+            _write(self._file, self.rows)
+
+    def put(
+        self,
+        model: str,
+        dataset: str,
+        protocol: str,
+        metric: str,
+        values: float | Sequence[float],
+        *,
+        seconds: float,
+        published: float | None = None,
+        **notes: Any,
+    ) -> None:
+        """As `add`, in place of the values that are there: for what is measured, or computed, as a whole."""
+        if row := self._find(model, dataset, protocol, metric):
+            row |= {"values": [], "seconds": 0.0}
+        self.add(model, dataset, protocol, metric, values, seconds=seconds, published=published, **notes)
 
     def finish(self) -> None:
         """Write the result file and print its table."""
@@ -179,8 +280,19 @@ def command(name: str) -> str:
     return " ".join(["python", f"experiments/{name}.py", *words])
 
 
+def keep(figure: Any, file: Path, dpi: int = 110) -> None:
+    """Write a matplotlib figure as PNG, whole."""
+    with durable.file(file) as partial:
+        figure.savefig(partial, format="png", dpi=dpi)
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise DataError(f"{file} is damaged ({error}): delete it to measure its rows again") from error
+
+
 def _write(file: Path, content: Any) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    partial.replace(file)
+    with durable.file(file) as partial:
+        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")

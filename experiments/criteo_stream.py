@@ -1,6 +1,6 @@
 """Click logs: Criteo's format, and one that is read from disk while it is learnt.
 
-    python experiments/criteo_stream.py --data-dir FOLDER      # holds criteo-sample-10k
+    python experiments/criteo_stream.py --record --data-dir FOLDER  # holds criteo-sample-10k
 
 The sample: 10,000 lines of Criteo's log, the first eight tenths for training, then validation and
 test, a tenth each (it is too small to tell models apart). The large log: up to 10⁷ impressions of the
@@ -78,9 +78,10 @@ def sample(folder: Path | None, seeds: int, results: common.Results) -> None:
             history = jax.jit(jax.vmap(fit))(jax.random.split(jax.random.key(0), seeds))
             best = np.argmax(history["valid auc"], axis=1)[:, None]
             seconds = time.monotonic() - start
-            for metric in ("auc", "logloss"):
-                values = np.take_along_axis(np.asarray(history[f"test {metric}"]), best, axis=1)[:, 0]
-                results.add(name, "criteo-sample-10k", SAMPLE, metric, values.tolist(), seconds=seconds)
+            with results.together():
+                for metric in ("auc", "logloss"):
+                    values = np.take_along_axis(np.asarray(history[f"test {metric}"]), best, axis=1)[:, 0]
+                    results.add(name, "criteo-sample-10k", SAMPLE, metric, values.tolist(), seconds=seconds)
 
 
 def write(file: Path, world: shop.World, config: shop.ShopConfig, rows: int) -> None:
@@ -127,9 +128,10 @@ def learn(sizes: tuple[int, ...], config: shop.ShopConfig, chunk: int, results: 
         seconds = time.monotonic() - start
         million = 1e6 * seconds / size
         notes = {"rows": size, "last_loss": last, "megabytes_on_disk": round(file.stat().st_size / 2**20)}
-        results.add(*key, "seconds per million rows", million, seconds=seconds, **notes)
         gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        results.add(*key, "peak_rss_gib", gib, seconds=seconds, published=2.0)
+        with results.together():
+            results.add(*key, "seconds per million rows", million, seconds=seconds, **notes)
+            results.add(*key, "peak_rss_gib", gib, seconds=seconds, published=2.0)
         file.unlink()
 
 
@@ -149,7 +151,7 @@ def pairs(columns: dict[str, np.ndarray], label: Any, where: jax.Array) -> Batch
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__)
+    flags, results = common.start(__file__, __doc__, data=("criteo-sample-10k*", "train_examples.txt"))
     if flags.smoke:
         learn((2_000, 5_000), shop.ShopConfig(shoppers=200, products=100), 1 << 10, results)
     else:

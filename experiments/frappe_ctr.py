@@ -1,6 +1,6 @@
 """Which app is used in which context: models of feature interactions on Frappe.
 
-    python experiments/frappe_ctr.py --data-dir FOLDER        # holds frappe.zip
+    python experiments/frappe_ctr.py --record --data-dir FOLDER  # holds frappe.zip
 
 Validation and test are the official files. The official training file is not to be had: its
 positives are, and its negatives were drawn again by the rule of the official ones. Embeddings are 10
@@ -43,7 +43,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rezoo import evaluation, losses, objectives, training
+from rezoo import durable, evaluation, losses, objectives, training
 from rezoo.data import frappe
 from rezoo.loop import Run, run
 from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
@@ -153,11 +153,12 @@ def compare(entries: list[Entry], data: Data, budget: Budget, seeds: int, result
             fitted = first if first and seed == 0 else fit(seed, at)
             found = test(fitted.best)
             seconds = time.monotonic() - start
-            for metric in ("auc", "logloss"):
-                results.add(
-                    name, metric=metric, **row, values=float(found[metric]), seconds=seconds,
-                    published=published.get(metric), **at._asdict(),
-                )  # fmt: skip
+            with results.together():
+                for metric in ("auc", "logloss"):
+                    results.add(
+                        name, metric=metric, **row, values=float(found[metric]), seconds=seconds,
+                        published=published.get(metric), **at._asdict(),
+                    )  # fmt: skip
             text = "  ".join(f"{metric} {float(found[metric]):.4f}" for metric in ("auc", "logloss"))
             print(f"{name} seed {seed}: {text}, {at}, epoch {fitted.best_epoch}, {seconds:.0f} s", flush=True)
             start = time.monotonic()
@@ -178,7 +179,8 @@ def choose(
     for at, auc in best.items():
         print(f"{name}, {at}: valid auc {auc:.4f}, epoch {runs[at].best_epoch}", flush=True)
     at = max(best, key=lambda at: best[at])
-    file.write_text(json.dumps(at))
+    with durable.file(file) as partial:
+        partial.write_text(json.dumps(at))
     return at, runs[at]
 
 
@@ -236,7 +238,7 @@ def zoo(sizes: dict[str, int], dim: int, widths: tuple[int, ...], dropout: float
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__, Flags)
+    flags, results = common.start(__file__, __doc__, Flags, data=("frappe*",))
     if flags.smoke:
         data = synthetic()
         compare(zoo(data.sizes, 4, (8,), 0.1)[1:3], data, Budget((Setting(0.02, 1e-4),), 256, 3), 1, results)

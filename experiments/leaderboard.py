@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from matplotlib.ticker import LogLocator, NullFormatter
+
+from rezoo import durable, extras
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
@@ -33,14 +34,15 @@ def main(smoke: bool = False, out: Path | None = None) -> None:
       out: not used; every experiment takes it.
     """
     readme = ROOT / "README.md"
-    text = readme.read_text()
+    text = readme.read_text("utf-8")
     wanted = with_results(text)
     if smoke:
         print("README is up to date" if wanted == text else "README differs: run without --smoke")
     else:
         for dataset, by_protocol in leaderboards().items():
             draw(dataset, by_protocol)
-        readme.write_text(wanted)
+        with durable.file(readme) as partial:
+            partial.write_text(wanted, "utf-8")
         print(f"wrote {readme.name}")
 
 
@@ -209,7 +211,6 @@ def draw(dataset: str, by_protocol: dict[str, Table]) -> None:
 
     Those come first that have the most models with a published figure, then those with the most models.
     """
-    from matplotlib.figure import Figure
 
     def weight(panel: tuple[str, dict[str, Any]]) -> tuple[int, int]:
         published = [row for _, row in panel[1].values() if row.get("published")]
@@ -220,13 +221,14 @@ def draw(dataset: str, by_protocol: dict[str, Table]) -> None:
         return
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
-    drawn = Figure(figsize=(6 * columns, 4 * rows), layout="constrained")
+    drawn = extras.needed("matplotlib.figure").Figure(figsize=(6 * columns, 4 * rows), layout="constrained")
     axes = drawn.subplots(rows, columns, squeeze=False)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
     for axis, (protocol, timed) in zip(axes.flat, panels, strict=False):
         draw_panel(axis, protocol, timed)
-    drawn.savefig(RESULTS / picture(dataset), dpi=110)
+    with durable.file(RESULTS / picture(dataset)) as partial:
+        drawn.savefig(partial, format="png", dpi=110)
 
 
 def draw_panel(axis: Any, protocol: str, timed: dict[str, tuple[float, dict[str, Any]]]) -> None:
@@ -241,9 +243,10 @@ def draw_panel(axis: Any, protocol: str, timed: dict[str, tuple[float, dict[str,
     axis.set(xscale="log", ylabel=f"{metric}, {better} is better")
     hollow = ", hollow: on a GPU" if any(accelerated(row) for _, row in timed.values()) else ""
     axis.set_xlabel(f"seconds of a run, compilation included{hollow}")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=20))
+    ticker = extras.needed("matplotlib.ticker")
+    axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 3), numticks=20))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.xaxis.set_minor_formatter(ticker.NullFormatter())
     axis.margins(x=0.3, y=0.15)
     axis.set_title(textwrap.shorten(protocol, 64, placeholder=" …"), fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)

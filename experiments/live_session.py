@@ -266,7 +266,8 @@ def main() -> None:
     for name, make in contestants(items, flags.smoke).items():
         said = f"observe + recommend 20, {flags.slots:,} open sessions, 256 at a time"
         if not results.values(name, f"{items - 1:,} items", said, "clicks/s"):
-            measure(name, make(), items, flags, results)
+            with results.together():
+                measure(name, make(), items, flags, results)
     results.finish()
     return None
 

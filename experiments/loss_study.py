@@ -1,6 +1,6 @@
 """One ranker under every loss: which loss is best for which metric?
 
-    python experiments/loss_study.py --data-dir FOLDER        # holds ml-1m.zip
+    python experiments/loss_study.py --record --data-dir FOLDER  # holds ml-1m.zip
 
 The ranker is matrix factorization (score = b_i + ⟨p_u, q_i⟩, 32 wide). Relevance is graded: 5, 4 and 3
 stars are grades 3, 2 and 1; fewer stars, and what was never rated, are grade 0. Of each user's
@@ -49,21 +49,31 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import optax
-from common import Flags, Results, start
+from common import Flags, Results, keep, start
 from rich.console import Console
 from rich.table import Table
 
-from rezoo import evaluation, losses, metrics, objectives, sampling, significance, sweep, training
+from rezoo import (
+    durable,
+    evaluation,
+    extras,
+    losses,
+    metrics,
+    objectives,
+    sampling,
+    significance,
+    sweep,
+    training,
+)
 from rezoo.data import movielens, shop, shop_builder
 from rezoo.data.packing import padded
 from rezoo.models import MF, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.types import Batch, Loss, Objective, Query
 
-matplotlib.use("Agg")
+extras.needed("matplotlib").use("Agg")
 
 HELD_TEST, HELD_VALID = 10, 5
 RATED, UNRATED = 8, 16
@@ -139,7 +149,8 @@ def study(log: Log, budget: Budget, seeds: int, results: Results) -> dict[str, n
             rate, values = by_loss(way, log, rows, budget, seeds)
             seconds = time.monotonic() - begun
             add(results, log, f"MF, {name}", way.kind, values, seconds, rate=rate)
-            np.save(file, values.mean(axis=0))
+            with durable.file(file) as partial, partial.open("wb") as out:
+                np.save(out, values.mean(axis=0))
             print(f"{log.name}, {name}: rate {rate}, NDCG@10 {np.nanmean(values[:, 0]):.4f}, {seconds:.0f} s")
         measured[f"MF, {name}"] = np.load(file)
     return measured
@@ -452,10 +463,10 @@ def picture(results: Results, file: Path) -> None:
     line: Any = plt.Line2D
     handles = [line([], [], color="black", label=label, **style) for label, style in drawn]
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
-    figure.savefig(file, dpi=110)
+    keep(figure, file)
     plt.close(figure)
     print(f"picture: {file}")
 
 
 if __name__ == "__main__":
-    main(*start(__file__, __doc__))
+    main(*start(__file__, __doc__, data=("ml-1m*",)))

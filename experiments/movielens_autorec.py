@@ -1,6 +1,6 @@
 """Star ratings of MovieLens-1M by I-AutoRec and U-AutoRec, five random 90:10 splits.
 
-    python experiments/movielens_autorec.py --data-dir FOLDER     # holds ml-1m.zip
+    python experiments/movielens_autorec.py --record --data-dir FOLDER  # holds ml-1m.zip
 
 Sedhain et al. 2015, https://doi.org/10.1145/2740908.2742726, table 1: I-AutoRec 0.831, U-AutoRec
 0.874 with 500 hidden units. λ, rate, batch and number of epochs were chosen on a tenth of the first split's
@@ -146,7 +146,7 @@ def rmse(score: jax.Array, test: Interactions) -> float:
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__)
+    flags, results = common.start(__file__, __doc__, data=("ml-1m*",))
     dataset = "synthetic" if flags.smoke else "ml-1m"
     log = synthetic() if flags.smoke else movielens.load("ml-1m", manual_dir=flags.data_dir).ratings
     row = {"dataset": dataset, "protocol": PROTOCOL, "metric": "rmse"}

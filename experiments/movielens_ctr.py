@@ -1,6 +1,6 @@
 """Who likes which movie, from what is known of both: models of feature interactions on ML-1M.
 
-    python experiments/movielens_ctr.py --data-dir FOLDER     # holds ml-1m.zip
+    python experiments/movielens_ctr.py --record --data-dir FOLDER  # holds ml-1m.zip
 
 As in AutoInt, https://arxiv.org/abs/1810.11921, section 5.1: ratings of 3 are dropped, higher ones are
 positive, and the 739,012 rows left are split 8:1:1 at random. Columns: user, age, gender, occupation,
@@ -69,8 +69,10 @@ def items_before(rows: Interactions, log: Interactions, length: int) -> np.ndarr
     assert rows.timestamp is not None and log.timestamp is not None
     log = log.take(np.lexsort((log.timestamp, log.user)))
     assert log.timestamp is not None
-    span = int(max(rows.timestamp.max(), log.timestamp.max())) + 1
-    end = np.searchsorted(log.user * span + log.timestamp, rows.user * span + rows.timestamp)
+    moments, when = np.unique(np.append(log.timestamp, rows.timestamp), return_inverse=True)
+    owner = np.append(log.user, rows.user).astype(np.int64)
+    code, cut = owner * len(moments) + when, log.num_rows  # user and time as one number
+    end = np.searchsorted(code[:cut], code[cut:])
     start = np.maximum(np.searchsorted(log.user, rows.user), end - length)
     place = start[:, None] + np.arange(length)
     real = place < end[:, None]
@@ -84,7 +86,7 @@ def with_history(sizes: dict[str, int], dim: int, widths: tuple[int, ...], dropo
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__)
+    flags, results = common.start(__file__, __doc__, data=("ml-1m*",))
     data = synthetic() if flags.smoke else likes(flags.data_dir)
     dim, widths = (4, (8,)) if flags.smoke else (16, (64, 32))
     chosen = {entry.name: entry for entry in zoo(data.sizes, dim, widths, 0.2)}

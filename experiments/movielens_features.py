@@ -1,6 +1,6 @@
 """Star ratings from side features: factorization machines on the u1 split of ML-100k.
 
-    python experiments/movielens_features.py --data-dir FOLDER     # holds ml-100k.zip
+    python experiments/movielens_features.py --record --data-dir FOLDER  # holds ml-100k.zip
 
 `FM` has the user, their age, gender and occupation, the movie, its genres and year. `FM, rated too`
 has in addition the movies that the user rated in the training part, as one multi-valued column, as in
@@ -146,7 +146,7 @@ def autorec(fold: Fold, at: movielens_autorec.Settings, members: int) -> tuple[l
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__)
+    flags, results = common.start(__file__, __doc__, data=("ml-100k*",))
     dataset = "synthetic" if flags.smoke else "ml-100k"
     fold = folds(dataset, flags.data_dir, RANDOM if flags.smoke else GIVEN)[0]
     about = Known({}, {}, {}) if flags.smoke else known(flags.data_dir)

@@ -1,6 +1,6 @@
 """Star ratings of MovieLens by biased matrix factorization, 5-fold cross-validation.
 
-    python experiments/movielens_mf.py --data-dir FOLDER        # holds ml-100k.zip and ml-1m.zip
+    python experiments/movielens_mf.py --record --data-dir FOLDER  # holds ml-100k.zip and ml-1m.zip
 
 Koren 2009, https://doi.org/10.1109/MC.2009.263. In each fold λ is chosen on a tenth of the training
 fold, all candidates in one program; then every seed is fitted to the whole training fold, again in
@@ -146,7 +146,7 @@ def squared_error(score: jax.Array, data: Batch) -> jax.Array:
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__)
+    flags, results = common.start(__file__, __doc__, data=("ml-100k*", "ml-1m*"))
     real = [("ml-100k", RANDOM), ("ml-1m", RANDOM), ("ml-100k", GIVEN)]
     for dataset, protocol in [("synthetic", RANDOM)] if flags.smoke else real:
         at = SETTINGS[dataset]

@@ -1,6 +1,6 @@
 """Candidates for a user of ML-1M: YouTube's network and two towers against BPR, full ranking.
 
-    python experiments/movielens_retrieval.py --data-dir FOLDER     # holds ml-1m.zip
+    python experiments/movielens_retrieval.py --record --data-dir FOLDER  # holds ml-1m.zip
 
 Every rating is a positive. Leave one out by time (ties in the order of the file): the last movie is
 the test, the last but one the validation; recall@50 among all movies that the user has not rated.
@@ -31,7 +31,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, objectives, sampling, sweep, training
-from rezoo.data import movielens, split
+from rezoo.data import movielens, split, times
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
 from rezoo.models import MF, TwoTower, YouTubeDNN
@@ -104,7 +104,7 @@ def examples(data: Data) -> Batch:
         users = np.flatnonzero(count > back)
         at = count[users] - back
         before = np.where(np.arange(item.shape[1]) < at[:, None], item[users], 0)
-        age = (last - when[users, at]) / (365 * 86400)
+        age = (last - when[users, at]) / (365 * 86400 * times.SECOND)
         pieces.append((users, newest(before, LENGTH), item[users, at], age))
     user, history, target, age = (np.concatenate(column) for column in zip(*pieces, strict=True))
     query = asked(data, user, history, age)
@@ -226,12 +226,12 @@ def made_up() -> Data:
     rng = np.random.default_rng(0)
     user = np.repeat(np.arange(60), 12)
     item = (user + rng.integers(0, 8, len(user))) % 50
-    log = from_columns({"user": user, "item": item, "timestamp": np.arange(len(user)) * 3600})
+    log = from_columns({"user": user, "item": item, "timestamp": np.arange(len(user)) * 3600}, unit="s")
     return prepare(log, {"gender": np.append("", rng.choice(["F", "M"], log.num_users - 1))})
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__)
+    flags, results = common.start(__file__, __doc__, data=("ml-1m*",))
     data = made_up() if flags.smoke else load(flags.data_dir)
     budget, seeds = (0.01, 1) if flags.smoke else (20.0, flags.seeds)
     key = "made up" if flags.smoke else "ml-1m", PROTOCOL.format(budget=budget)
@@ -247,8 +247,9 @@ def main() -> None:
             found = measure(method, run.variables, data)
             seconds, start = time.monotonic() - start, time.monotonic()
             notes = {"rate": setting[0], "l2": setting[1], "epochs": run.epochs, "best_epoch": run.best_epoch}
-            for metric, value in found.items():
-                results.add(name, *key, metric, value, seconds=seconds / len(found), **notes)
+            with results.together():
+                for metric, value in found.items():
+                    results.add(name, *key, metric, value, seconds=seconds / len(found), **notes)
             print(f"{name} seed {seed}: {found}, {notes}, {seconds:.0f} s", flush=True)
     results.finish()
 

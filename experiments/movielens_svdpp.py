@@ -1,6 +1,6 @@
 """Star ratings of MovieLens by SVD++, 5-fold cross-validation.
 
-    python experiments/movielens_svdpp.py --data-dir FOLDER     # holds ml-100k.zip and ml-1m.zip
+    python experiments/movielens_svdpp.py --record --data-dir FOLDER  # holds ml-100k.zip and ml-1m.zip
 
 Koren 2008, https://doi.org/10.1145/1401890.1401944. N(u) is what u rated in the training fold. In
 each fold the strength of regularisation is chosen on a tenth of the training fold; then every seed
@@ -100,7 +100,7 @@ def svdpp(fold: Fold, at: Settings, seeds: int) -> tuple[list[float], float]:
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__)
+    flags, results = common.start(__file__, __doc__, data=("ml-100k*", "ml-1m*"))
     real = [("ml-100k", RANDOM), ("ml-1m", RANDOM), ("ml-100k", GIVEN)]
     for dataset, protocol in [("synthetic", RANDOM)] if flags.smoke else real:
         at = SETTINGS[dataset]

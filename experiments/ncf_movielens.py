@@ -1,6 +1,6 @@
 """NCF's own files of ml-1m: eight recommenders, ranked as NCF did and as one should.
 
-    python experiments/ncf_movielens.py --data-dir FOLDER        # holds ncf-ml-1m/ncf-ml-1m.zip
+    python experiments/ncf_movielens.py --record --data-dir FOLDER  # holds ncf-ml-1m/ncf-ml-1m.zip
 
 He 2017, https://arxiv.org/abs/1708.05031, ranks each user's last movie among 99 that the user never
 rated. Published: MF, GMF, MLP, NeuMF by Rendle 2020 (https://arxiv.org/abs/2005.09683) and He 2017,
@@ -299,7 +299,7 @@ def synthetic(users: int = 150, items: int = 120, rows: int = 6000) -> Interacti
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__, NCFFlags)
+    flags, results = common.start(__file__, __doc__, NCFFlags, data=("ncf-ml-1m*", "ml-1m.*"))
     task, at = load(flags), Settings()
     if flags.smoke:
         flags = replace(flags, seeds=1)
@@ -325,15 +325,17 @@ def main() -> None:
             start = time.monotonic()
             model = fitted(name, seed)
             seconds = time.monotonic() - start
-            for protocol, found in measure(task, *model).items():
-                published = (
-                    PUBLISHED.get(name, (None, None))
-                    if protocol == SAMPLED and not flags.smoke
-                    else (None, None)
-                )
-                for metric, value, paper in zip(("hr@10", "ndcg@10"), found, published, strict=True):
-                    row = (name, dataset, protocol, metric)
-                    results.add(*row, value, seconds=seconds, published=paper)
+            measured = measure(task, *model)
+            with results.together():
+                for protocol, found in measured.items():
+                    published = (
+                        PUBLISHED.get(name, (None, None))
+                        if protocol == SAMPLED and not flags.smoke
+                        else (None, None)
+                    )
+                    for metric, value, paper in zip(("hr@10", "ndcg@10"), found, published, strict=True):
+                        row = (name, dataset, protocol, metric)
+                        results.add(*row, value, seconds=seconds, published=paper)
             print(name, seed, f"{seconds:.0f} s", found, flush=True)
     results.finish()
 

@@ -8,8 +8,8 @@ program, and compares them with a baseline that costs nothing and with the ORACL
 anyone could do who knew how the shop works. Then it recommends: to a known shopper, to a stranger
 known by features and two clicks, and to a visitor after each of three clicks.
 
-Settings were chosen on a shop of another seed. Under three minutes on 2 CPU cores; checkpoints are
-in runs/quickstart, the picture and the figures in experiments/results.
+Settings were chosen on a shop of another seed. Under three minutes on 2 CPU cores; checkpoints, the
+picture and the figures are in runs/quickstart; with --record the last two are in experiments/results.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,16 +19,15 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import optax
 import tensorflow_datasets as tfds
-from common import Flags, Results, start
+from common import Flags, Results, keep, start
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from rezoo import evaluation, jagged, loop, losses, metrics, objectives, sampling, sweep, training
+from rezoo import evaluation, extras, jagged, loop, losses, metrics, objectives, sampling, sweep, training
 from rezoo.data import shop, shop_builder
 from rezoo.data.packing import padded
 from rezoo.models import CoOccurrence, GRU4Rec, NeuMF, Popularity, SVDpp, WideDeep
@@ -36,7 +35,7 @@ from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.factorization import biases
 from rezoo.types import Batch, Query
 
-matplotlib.use("Agg")
+extras.needed("matplotlib").use("Agg")
 console = Console(width=120)
 
 
@@ -280,9 +279,12 @@ def report(results: Results, outcome: Outcome) -> None:
     if results.values(outcome.model_name, "shop", protocol, outcome.metric):
         return
     key = ("shop", protocol, outcome.metric)
-    results.add(outcome.model_name, *key, np.asarray(outcome.values).tolist(), seconds=outcome.run.seconds)
-    results.add(outcome.baseline_name, *key, outcome.baseline, seconds=0.0)
-    results.add("Oracle", *key, outcome.oracle, seconds=0.0)
+    with results.together():
+        results.add(
+            outcome.model_name, *key, np.asarray(outcome.values).tolist(), seconds=outcome.run.seconds
+        )
+        results.add(outcome.baseline_name, *key, outcome.baseline, seconds=0.0)
+        results.add("Oracle", *key, outcome.oracle, seconds=0.0)
 
 
 def comparison(outcomes: list[Outcome]) -> Table:
@@ -370,7 +372,7 @@ def picture(outcomes: list[Outcome], file: Path) -> None:
         low, high = min(heights), max(heights)
         bars.set(ylabel=o.metric + (" (lower is better)" if o.metric == "rmse" else ""))
         bars.set_ylim(max(low - 0.6 * (high - low), 0), high + 0.25 * (high - low))
-    figure.savefig(file, dpi=110)
+    keep(figure, file)
     plt.close(figure)
     console.print(f"picture: {file}")
 

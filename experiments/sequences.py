@@ -1,6 +1,6 @@
 """The next item of a long history: leave one out, ranked among all items.
 
-    python experiments/sequences.py --data-dir FOLDER         # holds ml-1m.zip, s3rec, amazon-beauty-bert4rec
+    python experiments/sequences.py --record --data-dir FOLDER  # ml-1m, s3rec, amazon-beauty-bert4rec
 
 Of each user the last item is the test, the last but one the validation, all before them training;
 ML-1M without movies of fewer than five ratings (6,040 users, 3,416 movies), ratings of one second in
@@ -158,6 +158,9 @@ def load(dataset: str, folder: Path | None) -> Data:
         whole = sessions.by_id(from_columns({"user": user, "item": item, "session": user}))
     else:
         whole = s3rec.load(dataset, folder)
+    if (short := int((whole.lengths < 3).sum())) > 0:
+        print(f"{short:,} of {whole.num_sessions:,} sequences have fewer than three events and are left out")
+        whole = whole.take(whole.lengths >= 3)
     place = np.arange(len(whole.items))
     last = np.repeat(whole.offsets[1:], whole.lengths) - place
     train, known = (
@@ -239,7 +242,9 @@ def measure(model: nn.Module, variables: Any, data: Data) -> dict[str, float]:
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__, Flags)
+    flags, results = common.start(
+        __file__, __doc__, Flags, data=("ml-1m*", "s3rec*", "amazon-beauty-bert4rec", "beauty.txt*")
+    )
     for dataset in ("smoke",) if flags.smoke else flags.dataset:
         data = load(dataset, flags.data_dir)
         named = {"Sports_and_Outdoors": "Sports", "Toys_and_Games": "Toys"}.get(dataset, dataset)
@@ -247,11 +252,12 @@ def main() -> None:
 
         def report(name: str, values: dict[str, float], seconds: float, named: str = named, **notes: Any):
             published = PUBLISHED.get(name, {}) if named == "ml-1m" else {}
-            for metric, value in values.items():
-                results.add(
-                    name, named, PROTOCOL, metric, value, seconds=seconds,
-                    published=published.get(metric), **notes,
-                )  # fmt: skip
+            with results.together():
+                for metric, value in values.items():
+                    results.add(
+                        name, named, PROTOCOL, metric, value, seconds=seconds,
+                        published=published.get(metric), **notes,
+                    )  # fmt: skip
             print(f"{named}: {name} " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()), flush=True)
 
         for name, model, fitted in baselines(data):

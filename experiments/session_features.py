@@ -1,6 +1,6 @@
 """What age and gender add to a session: the same models with and without them.
 
-    python experiments/session_features.py --data-dir FOLDER     # holds ml-1m.zip; --dataset shop needs none
+    python experiments/session_features.py --record --data-dir FOLDER  # holds ml-1m.zip, for the shop nothing
 
 `shop`: the simulated shop's sessions, of which a fifth is held out (shoppers with age band and gender).
 `ml-1m`: each user's first 50 ratings in the order of time are a session; a tenth of the users are held
@@ -201,7 +201,7 @@ def measured(model: nn.Module, data: Data, seeds: int, first: bool) -> dict[int,
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__, Flags)
+    flags, results = common.start(__file__, __doc__, Flags, data=("ml-1m*",))
     tfds.disable_progress_bar()
     seeds = 2 if flags.smoke else flags.seeds
     for dataset in ("shop",) if flags.smoke else flags.dataset:
@@ -216,14 +216,20 @@ def main() -> None:
             without = measured(plain, data, seeds, first)
             with_them = measured(featured, data, seeds, first)
             seconds = (time.monotonic() - start) / len(without)
-            for known in without:
-                said = PROTOCOL.format(known, data.held_out)
-                results.add(name, dataset, said, "recall@20", without[known].tolist(), seconds=0.0)
-                results.add(
-                    f"{name}, features", dataset, said, "recall@20", with_them[known].tolist(), seconds=0.0
-                )
-                gain = (with_them[known] - without[known]).tolist()
-                results.add(f"{name}, with - without", dataset, said, "difference", gain, seconds=seconds)
+            with results.together():
+                for known in without:
+                    said = PROTOCOL.format(known, data.held_out)
+                    results.add(name, dataset, said, "recall@20", without[known].tolist(), seconds=0.0)
+                    results.add(
+                        f"{name}, features",
+                        dataset,
+                        said,
+                        "recall@20",
+                        with_them[known].tolist(),
+                        seconds=0.0,
+                    )
+                    gain = (with_them[known] - without[known]).tolist()
+                    results.add(f"{name}, with - without", dataset, said, "difference", gain, seconds=seconds)
             print(f"{dataset}: {name} {time.monotonic() - start:.0f} s", flush=True)
     results.finish()
 

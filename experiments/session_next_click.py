@@ -1,6 +1,6 @@
 """The next click of a session: recall@20 and mrr@20 over the whole catalogue.
 
-    python experiments/session_next_click.py --data-dir FOLDER     # holds yoochoose1_64 and diginetica
+    python experiments/session_next_click.py --record --data-dir FOLDER  # holds yoochoose1_64 and diginetica
 
 The data are those of SR-GNN's preprocessing, with every prefix of the test sessions. Items of the
 test that never occur in training are left out of histories; a label that is one is a miss. The last
@@ -80,7 +80,8 @@ class Flags(common.Flags):
     """Which data sets and models."""
 
     dataset: tuple[str, ...] = ("yoochoose1_64", "diginetica")
-    """Any of yoochoose1_64, diginetica."""
+    """Names of sets in --data-dir: any NAME.npz of the five arrays that `rezoo.data.session_sets.read_npz`
+    reads, also in a folder NAME, or a folder NAME of SR-GNN's all_train_seq.txt and test.txt."""
     models: tuple[str, ...] = ()
     """Names of the table; all if none is given."""
     seeds: int = 1
@@ -290,15 +291,23 @@ def report(
     """A row for each metric."""
     published = PUBLISHED.get(dataset, {}).get(name)
     figures: dict[str, float] = dict(zip(("recall@20", "mrr@20"), published or (), strict=False))
-    for metric, value in values.items():
-        results.add(
-            name, dataset, PROTOCOL, metric, value, seconds=seconds, published=figures.get(metric), **notes
-        )
+    with results.together():
+        for metric, value in values.items():
+            results.add(
+                name,
+                dataset,
+                PROTOCOL,
+                metric,
+                value,
+                seconds=seconds,
+                published=figures.get(metric),
+                **notes,
+            )
     print(f"{dataset}: {name} " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()), flush=True)
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__, Flags)
+    flags, results = common.start(__file__, __doc__, Flags, data=("yoochoose1_64*", "diginetica*"))
     for dataset in ("smoke",) if flags.smoke else flags.dataset:
         data = load(dataset, flags.data_dir)
         missing = {"labels_unknown_to_training": int((data.target == 0).sum()), "labels": len(data.target)}

@@ -1,6 +1,6 @@
 """What is bought after a click: ESMM against a model that saw clicked products only.
 
-    python experiments/shop_conversion.py
+    python experiments/shop_conversion.py --record
 
 The simulated shop shows products at random; some are clicked, some of these bought. A conversion
 model is trained on clicked rows, whose shoppers like their products more than others do, and is then
@@ -146,18 +146,26 @@ def main() -> None:
         chosen = int(studied["valid"].max(axis=2).mean(axis=1).argmax())
         history = {metric: values[chosen] for metric, values in studied.items()}
         epoch = history["valid"].argmax(axis=1)
-        for metric in ("unbiased auc", "auc on clicks"):
-            values = history[metric][np.arange(seeds), epoch].tolist()
-            results.add(
-                name, *key, metric, values, seconds=seconds / 2, epochs=(epoch + 1).tolist(), l2=at.l2[chosen]
-            )
+        with results.together():
+            for metric in ("unbiased auc", "auc on clicks"):
+                values = history[metric][np.arange(seeds), epoch].tolist()
+                results.add(
+                    name,
+                    *key,
+                    metric,
+                    values,
+                    seconds=seconds / 2,
+                    epochs=(epoch + 1).tolist(),
+                    l2=at.l2[chosen],
+                )
     if not results.values("Oracle", *key, "unbiased auc"):
         test = data.test.tasks["conversion"]
-        results.add(
-            "Oracle", *key, "unbiased auc", float(metrics.auc(data.truth, data.would_buy)), seconds=0.0
-        )
         on_clicks = float(metrics.auc(data.truth, test.label, where=test.where))
-        results.add("Oracle", *key, "auc on clicks", on_clicks, seconds=0.0)
+        with results.together():
+            results.add(
+                "Oracle", *key, "unbiased auc", float(metrics.auc(data.truth, data.would_buy)), seconds=0.0
+            )
+            results.add("Oracle", *key, "auc on clicks", on_clicks, seconds=0.0)
     if not results.values("ESMM", *key, "gain in unbiased auc"):
         both = (results.values(name, *key, "unbiased auc") for name in ("ESMM", "ConversionOnClicks"))
         gain = [a - b for a, b in zip(*both, strict=True)]

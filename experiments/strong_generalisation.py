@@ -1,6 +1,6 @@
 """Users that no model was trained on: autoencoders beside EASE, iALS, item-kNN, popularity.
 
-    python experiments/strong_generalisation.py --data-dir FOLDER   # holds ml-1m.zip, citeulike-a.zip
+    python experiments/strong_generalisation.py --record --data-dir FOLDER  # holds ml-1m.zip, citeulike-a.zip
 
 The protocol of Liang et al. 2018, https://arxiv.org/abs/1802.05814, section 4.2, on smaller data: a
 tenth of the users for validation, a tenth for testing, all others for training. Of a held-out user
@@ -343,7 +343,7 @@ def prepare(log: Interactions) -> Data:
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__, Flags)
+    flags, results = common.start(__file__, __doc__, Flags, data=("ml-1m*", "citeulike-a*"))
     for dataset in ("synthetic",) if flags.smoke else flags.dataset:
         data, at = prepare(read(dataset, flags.data_dir)), SIZES[dataset]
         print(f"{dataset}: {len(data.history)} training users, {data.num_items - 1} items, ", end="")
@@ -361,9 +361,10 @@ def main() -> None:
                 numbers.append(measure(entry.fit(data, at, seed, **chosen), data.test))
             seconds = time.monotonic() - start
             note = {key: getattr(value, "__name__", value) for key, value in chosen.items()}
-            for metric in NUMBERS:
-                values = [one[metric] for one in numbers]
-                results.add(*row, metric, values, seconds=seconds, configuration=note)
+            with results.together():
+                for metric in NUMBERS:
+                    values = [one[metric] for one in numbers]
+                    results.add(*row, metric, values, seconds=seconds, configuration=note)
             print(f"{dataset} {name}: {numbers[0]}, {seconds:.0f} s", flush=True)
     results.finish()
 

@@ -1,6 +1,6 @@
 """Tuning done properly: biased matrix factorization on MovieLens 100k's u1, one look at the test part.
 
-    python experiments/tuning.py --data-dir FOLDER              # holds ml-100k.zip
+    python experiments/tuning.py --record --data-dir FOLDER     # holds ml-100k.zip
 
 The training part is split into nine tenths to fit and one tenth to validate. 48 random points (the
 rate and four penalties) are halved: all train for an eighth of the epochs, the better half goes on
@@ -118,7 +118,7 @@ def per_user(score: np.ndarray, test: Interactions) -> np.ndarray:
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__)
+    flags, results = common.start(__file__, __doc__, data=("ml-100k*",))
     dataset = "synthetic" if flags.smoke else "ml-100k"
     at = SETTINGS[dataset]
     fold = folds(dataset, flags.data_dir, GIVEN)[0]
@@ -130,12 +130,13 @@ def main() -> None:
     )
     tried = {f"λ of {name}" if name != "rate" else "learning rate": column for name, column in grid.items()}
     picture = report.slices(tried, found.score, metric="validation RMSE", sign=-1, units=found.units)
-    picture.savefig(results.json.with_name("tuning.png"))
+    common.keep(picture, results.json.with_suffix(".png"), 100)
     curves = {label(found, row): found.history[row] for row in examples(found)}
-    report.curves(curves, metric="validation RMSE", sign=-1).savefig(results.out / "curves.png")
+    common.keep(report.curves(curves, metric="validation RMSE", sign=-1), results.out / "curves.png", 100)
 
     if not results.values("BiasedMF", dataset, PROTOCOL, "rmse"):
-        measure(results, console, fold, at, dataset, found, flags.seeds)
+        with results.together():
+            measure(results, console, fold, at, dataset, found, flags.seeds)
     results.finish()
 
 

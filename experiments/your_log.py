@@ -2,42 +2,62 @@
 
     python experiments/your_log.py FILE.csv --recommendations lists.csv
 
-FILE is CSV, TSV, Parquet or whatever `rezoo.data.files` reads, with a user, an item and a time; common
-column names are recognised, others are given with --user, --item, --timestamp. Cancellations
-(a quantity ≤ 0) and rows without a user are dropped, and the report says so. The last fifth of the
-rows by time is what is to be foretold: for each user known before, the products of that time,
-ranked in the whole catalogue; products that the user had bought before stay in the list, as people buy
-them again (--hide-seen leaves them out). Without FILE a small synthetic log is read.
+FILE is CSV, TSV, Parquet or whatever `rezoo.data.files` reads, with a user, an item and a time. Common
+column names are recognised, and which were chosen is printed first; others are given with --user, --item,
+--timestamp. Cancellations (a quantity ≤ 0) and rows without a user are dropped, and the report says so.
+The last fifth of the rows by time is what is to be predicted: for each user known before, the products of
+that time, ranked in the whole catalogue; products that the user had bought before stay in the list, as
+people buy them again (--hide-seen leaves them out). Without FILE a small synthetic log is read.
+
+The time that all this takes is estimated first; where it is more than --minutes, fewer seeds are run. The
+models come in the order of their cost. Whenever one is the best so far, it is fitted once more to the whole
+log, and every user of the log gets a list as of its end. A run that is stopped goes on where it was.
 
 The UCI set "Online Retail" (541,909 rows) takes about three minutes on 2 CPU cores.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from time import monotonic
+from typing import Annotated, Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 import tyro
 from common import Flags, Results, start
 
-from rezoo import evaluation, loop, losses, metrics, objectives, sampling, sweep, training
-from rezoo.data import clean, files, roles
+from rezoo import (
+    evaluation,
+    loop,
+    losses,
+    metrics,
+    objectives,
+    row_sparse,
+    sampling,
+    sweep,
+    training,
+)
+from rezoo.data import clean, files, place, quantities, roles
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
 from rezoo.models import MF, CoOccurrence, GRU4Rec, Popularity
 from rezoo.models.baselines import cooccurrence, popularity
-from rezoo.types import Batch, Query
+from rezoo.serving import tables
+from rezoo.types import Batch, Objective, Query, Variables
 
-NAMES = ("description", "title", "name", "product_name", "item_name")
+PROTOCOL = "last fifth of the rows by time; whole catalogue"
 HISTORY = 50
+RATE = 2e-3
+ASKED = 20_000
+"""At most so many users are asked about."""
+LARGE = 20_000
+"""Rows of tables above which only those of a batch are trained, and a softmax is over a sample."""
 
 
 @dataclass(frozen=True)
@@ -52,225 +72,421 @@ class LogFlags(Flags):
     """Name of the item column."""
     timestamp: str | None = None
     """Name of the time column."""
+    session: str | None = None
+    """Name of the column of visits, each of which stands for a user where no column is a user's."""
+    quantity: str | None = None
+    """Name of the column of quantities; rows with 0 or less are cancellations."""
+    title: str | None = None
+    """Name of the column of the products' names, for the lists."""
+    names: str | None = None
+    """Names of all columns, with commas between them, for a file without a header."""
+    delimiter: str | None = None
+    """What stands between the columns of a text file."""
+    encoding: str | None = None
+    """Of a text file, such as latin-1 or gbk."""
+    text: str | None = None
+    """Columns that stay text although they look like numbers, with commas between them."""
+    unit: str | None = None
+    """Of times that are numbers: s, ms, us or ns; order, if they only say what comes first."""
+    time_format: str | None = None
+    """Of times that are text, such as %d.%m.%Y; needed where day and month could be either."""
+    first: str | None = None
+    """Rows before this time are dropped, such as 2000-01-01."""
+    last: str | None = None
+    """Rows after this time are dropped."""
+    min_user_rows: int = 2
+    """Users with fewer rows are left out of the comparison."""
+    min_item_rows: int = 5
+    """Products with fewer rows are left out."""
+    minutes: float = 15.0
+    """Where the estimate is longer than this, fewer seeds are run."""
     hide_seen: bool = False
-    """Leave out what a user had before the split."""
+    """Leave out of the lists what a user had before."""
     recommendations: Path | None = None
     """Where the lists go, .csv or .parquet; recommendations.csv in --out."""
 
 
 def main(flags: LogFlags, results: Results) -> None:
-    """Read, clean, split, train, compare, recommend."""
+    """Read, clean, split, compare, recommend."""
     file = flags.file or synthetic(results.out / "log.csv")
+    lists = flags.recommendations or results.out / "recommendations.csv"
     log, names = read(file, flags)
-    train, test = by_time(log)
-    users, query, target = targets(train, test)
-    seen = padded(users, train.user, train.item)[0] if flags.hide_seen else np.zeros((len(users), 0), int)
-    exclude = jnp.asarray(seen, jnp.int32)
-    products = int((target > 0).sum())
-    print(f"{train.num_rows:,} rows to learn from; {products:,} products of {len(users):,} users to foretell")
-
-    values, fitted = {}, {}
-    with loop.progress_bar() as progress:
-        for model, variables, seconds in contenders(train, flags, results.out, progress):
-            name = type(model).__name__
-
-            def per_user(one: Any, model: nn.Module = model) -> jax.Array:
-                rank = evaluation.ranks(model, one, query, target, exclude=exclude, block=64)
-                return metrics.ndcg(rank, where=target > 0, k=10)
-
-            found = jax.lax.map(per_user, variables)
-            values[name] = np.asarray(found.mean(0))
-            fitted[name] = model, jax.tree.map(lambda leaf: leaf[0], variables)
-            if not results.values(name, Path(file).stem, PROTOCOL, "ndcg@10"):
-                over_seeds = np.asarray(found.mean(1)).tolist()
-                error = float(values[name].std(ddof=1) / len(users) ** 0.5)
-                results.add(
-                    name,
-                    Path(file).stem,
-                    PROTOCOL,
-                    "ndcg@10",
-                    over_seeds,
-                    seconds=seconds,
-                    sem_over_users=error,
-                )
-    results.finish()
-    best = verdict(values)
-    write(
-        flags.recommendations or results.out / "recommendations.csv",
-        log,
-        names,
-        users,
-        query,
-        exclude,
-        *fitted[best],
+    core, everything = kept(log, flags)
+    train, test = by_time(core)
+    asked = questions(train, test, flags.hide_seen)
+    products = int((asked.target > 0).sum())
+    print(
+        f"{train.num_rows:,} rows to learn from; {products:,} products of {len(asked.users):,} users to find"
     )
 
+    epochs = 1 if flags.smoke else 10
+    makers = (most_bought, bought_next, factors, recurrent)
+    learners = {make: make(train, epochs) for make in makers}
+    cost = {make: one.timed() for make, one in learners.items()}
+    keys = sweep.keys(plan(learners[most_bought], list(cost.values()), asked, everything, flags))
+    values: dict[str, np.ndarray] = {}
+    with loop.progress_bar() as progress:
+        task = progress.add_task("models", total=len(makers), note="")
+        for make in sorted(makers, key=lambda make: cost[make]):
+            one = learners[make]
+            name = type(one.model).__name__
+            progress.update(task, note=name)
+            fit = partial(one.fit, folder=results.out / name, progress=progress)
+            values[name] = compare(
+                one, fit, keys if cost[make] else keys[:1], asked, results, Path(file).stem
+            )
+            if values[name].mean() == max(value.mean() for value in values.values()):
+                whole = make(everything, epochs)
+                variables = whole.fit(keys[0], "everything", folder=results.out / name, progress=progress)
+                write(lists, everything, names, whole.model, variables, flags.hide_seen)
+            progress.advance(task)
+    results.finish()
+    print(verdict(values))
 
-PROTOCOL = "last fifth of the rows by time; whole catalogue"
+
+def compare(
+    one: "Learner", fit: Any, keys: jax.Array, asked: "Asked", results: Results, data: str
+) -> np.ndarray:
+    """NDCG@10 of each user, over the seeds; each is in the results as soon as it is known."""
+    name = type(one.model).__name__
+    measure = jax.jit(partial(found, one.model))
+    found_by: list[np.ndarray] = []
+    for seed in range(len(keys)):
+        begin = monotonic()
+        found_by.append(np.asarray(measure(fit(keys[seed], f"seed {seed}"), asked)))
+        mean = np.mean(found_by, axis=0)
+        if seed >= len(results.values(name, data, PROTOCOL, "ndcg@10")):
+            error = float(mean.std(ddof=1) / len(mean) ** 0.5) if len(mean) > 1 else None
+            value, seconds = float(found_by[-1].mean()), monotonic() - begin
+            results.add(name, data, PROTOCOL, "ndcg@10", value, seconds=seconds, sem_over_users=error)
+    return np.mean(found_by, axis=0)
 
 
 def read(file: str, flags: LogFlags) -> tuple[Interactions, np.ndarray | None]:
-    """The cleaned log, and each dense item's name where the file has one."""
-    columns = files.read_table(file)
-    lower = {name.lower(): name for name in columns}
-    given = {"user": flags.user, "item": flags.item, "timestamp": flags.timestamp}
-    chosen = roles.choose(columns, given, required=("user", "item", "timestamp"), source=Path(file).name)
-    named = {role: one.column for role, one in chosen.items()}
-    whole = len(next(iter(columns.values())))
-    columns, report = clean.drop_missing(columns, [named["user"], named["item"]])
-    if "quantity" in lower:
-        sold = np.asarray(columns[lower["quantity"]], float) > 0
-        reason = clean.Reason("cancelled, a quantity of 0 or less", int((~sold).sum()), [])
-        report = report + clean.Report(report.after, int(sold.sum()), [reason])
-        columns = {name: column[sold] for name, column in columns.items()}
-    log = from_columns(
-        columns, source=Path(file).name, user=named["user"], item=named["item"], timestamp=named["timestamp"]
+    """The cleaned log, oldest row first, and the name of each dense item where the file has names."""
+    source = Path(file).name
+    names, text = (part.split(",") if part else [] for part in (flags.names, flags.text))
+    columns = files.read_table(
+        file,
+        names=names or None,
+        delimiter=flags.delimiter,
+        encoding=flags.encoding,
+        text=text,
+        ids=[name for name in (flags.user, flags.item, flags.session) if name],
     )
-    log, more = clean.steps(log, lambda data: clean.k_core(data, users=2, items=5), clean.reindex)
-    print(f"{Path(file).name}: {whole:,} rows\n{report + more}")
-    title = next((lower[name] for name in NAMES if name in lower), None)
-    if title is None:
-        return log.sort_by_time(), None
-    names = np.full(log.num_items, "", object)
-    names[log.item] = log.extra[title]
-    return log.sort_by_time(), names
+    asked = ("user", "item", "timestamp", "session", "quantity", "title")
+    given = {role: getattr(flags, role) for role in asked}
+    chosen = roles.choose(columns, given, required=("user", "item", "timestamp"), source=source)
+    named = {role: chosen[role].column for role in asked if role in chosen and role != "session"}
+    print(f"{source}: {len(next(iter(columns.values()))):,} rows")
+    for role, column in named.items():
+        print(f"  {role}: {column!r}, {chosen[role].why}")
+    columns = {column: columns[column] for column in named.values()}
+    user, item, timestamp = (named[role] for role in ("user", "item", "timestamp"))
+    columns, report = clean.drop_missing(columns, [user, item])
+    if "quantity" in named:
+        columns, more = quantities.drop_cancelled(columns, named["quantity"])
+        report = report + more
+    columns, more = with_times(columns, timestamp, flags)
+    print(report + more)
+    columns = {name: columns[name] for name in columns if name != named.get("quantity")}
+    log = from_columns(
+        columns,
+        user=user,
+        item=item,
+        timestamp=timestamp,
+        unit=flags.unit,
+        time_format=flags.time_format,
+        source=source,
+    ).sort_by_time()
+    if "title" not in named:
+        return log, None
+    titles = np.full(log.num_items, "", object)
+    titles[log.item] = log.extra[named["title"]]
+    return log._replace(extra={}), titles
+
+
+def with_times(columns: dict[str, Any], name: str, flags: LogFlags) -> tuple[dict[str, Any], clean.Report]:
+    """The rows that have a time, which stays as it is written."""
+    how = dict(unit=flags.unit, time_format=flags.time_format, first=flags.first, last=flags.last)
+    read, report = clean.drop_bad_times(columns, name, **how)
+    rows, left = (place.row_numbers(table, len(table[name])) for table in (columns, read))
+    return (columns if len(rows) == len(left) else place.keep(columns, np.isin(rows, left))), report
+
+
+def kept(log: Interactions, flags: LogFlags) -> tuple[Interactions, Interactions]:
+    """The part that models are compared on, and all rows of its items, with all users of the log."""
+    users, items = flags.min_user_rows, flags.min_item_rows
+    try:
+        core, report = clean.k_core(log, users=users, items=items)
+    except clean.NothingLeft as error:
+        raise DataError(
+            f"nothing is left to compare models on, as users need {users} rows and items {items}: lower "
+            f"--min-user-rows and --min-item-rows, or give a longer log\n{error.report}"
+        ) from error
+    core, more = clean.reindex(core)
+    print(report + more)
+    item = np.append(0, core.items.encode(log.items.raw))[log.item]
+    return core, log._replace(item=item, items=core.items).take(item > 0)
 
 
 def by_time(log: Interactions) -> tuple[Interactions, Interactions]:
-    """Four fifths of the rows, and what came after them; rows of one second stay together."""
+    """Four fifths of the rows, and what came after them; rows of one time stay together."""
     assert log.timestamp is not None
     cut = log.timestamp[int(log.num_rows * 0.8)]
     before = log.timestamp < cut
     if not before.any():
-        raise DataError("all rows have nearly the same time, so there is no past to learn from")
+        raise DataError(
+            f"the first {int(log.num_rows * 0.8) + 1:,} of {log.num_rows:,} rows have one time, so there is "
+            "no past to learn from: is it the right column (--timestamp)?"
+        )
     return log.take(before), log.take(~before)
 
 
-def targets(train: Interactions, test: Interactions) -> tuple[np.ndarray, Query, jax.Array]:
+class Asked(NamedTuple):
+    """What models are asked, and what is to be found."""
+
+    users: np.ndarray
+    query: Query
+    target: jax.Array
+    exclude: jax.Array
+
+
+def questions(train: Interactions, test: Interactions, hide_seen: bool) -> Asked:
     """Users of both parts, their history before the split, and what they took after it."""
     users = np.intersect1d(train.user, test.user).astype(np.int32)
     known = np.isin(test.item, train.item) & np.isin(test.user, users)
     if not known.any():
-        raise DataError("no user of the last fifth of the log is in the rest of it: nothing can be foretold")
+        raise DataError(
+            "no user of the last fifth of the log is in the rest of it, so there is nothing to predict: give "
+            "a longer log, or lower --min-user-rows and --min-item-rows"
+        )
     pairs = np.unique(np.stack([test.user[known], test.item[known]], 1), axis=0)
     users = np.unique(pairs[:, 0]).astype(np.int32)
+    if len(users) > ASKED:
+        print(f"{ASKED:,} of {len(users):,} users are asked about, drawn at random")
+        users = np.sort(np.random.default_rng(0).choice(users, ASKED, replace=False))
     target = padded(users, pairs[:, 0], pairs[:, 1])[0]
     query = Query(jnp.asarray(users), jnp.asarray(latest(train, users)), {})
-    return users, query, jnp.asarray(target, jnp.int32)
+    return Asked(users, query, jnp.asarray(target, jnp.int32), seen(train, users, hide_seen))
+
+
+def seen(log: Interactions, users: np.ndarray, hide: bool) -> jax.Array:
+    """What is not to be in the users' lists: `[U S]`, 0 = padding."""
+    items = padded(users, log.user, log.item)[0] if hide else np.zeros((len(users), 0))
+    return jnp.asarray(items, jnp.int32)
 
 
 def latest(log: Interactions, users: np.ndarray) -> np.ndarray:
     """The last items of each user, oldest first, padded at the end: `[U HISTORY]`."""
-    mine = np.isin(log.user, users)
-    items, where = padded(users, log.user[mine], log.item[mine])
-    length = where.sum(1)
-    column = np.arange(HISTORY)[None] + np.maximum(length - HISTORY, 0)[:, None]
-    shown = np.take_along_axis(items, np.minimum(column, items.shape[1] - 1), axis=1)
-    return np.where(column < length[:, None], shown, 0).astype(np.int32)
+    backwards = np.flatnonzero(np.isin(log.user, users))[::-1]
+    order = np.argsort(log.user[backwards], kind="stable")
+    counts = np.bincount(log.user[backwards])
+    since = np.arange(len(order)) - (np.cumsum(counts) - counts)[log.user[backwards][order]]
+    rows = np.sort(backwards[order[since < HISTORY]])
+    items = padded(users, log.user[rows], log.item[rows])[0]
+    return np.pad(items, ((0, 0), (0, HISTORY - items.shape[1]))).astype(np.int32)
 
 
-def contenders(train: Interactions, flags: LogFlags, out: Path, progress: Any):
-    """Each model with its variables, seeds on the leading axis, and the seconds that it took."""
-    count = train.num_items
-    users = np.unique(train.user)
-    yield Popularity(count), one_seed(popularity.fit(train.item, count)), 0.0
-    history = latest(train, users)
-    fitted = cooccurrence.fit(history, count, window=5)
-    yield CoOccurrence(count, len(fitted["params"]["follower"]), memory=5), one_seed(fitted), 0.0
+def found(model: nn.Module, variables: Variables, asked: Asked) -> jax.Array:
+    """NDCG@10 of each user."""
+    rank = evaluation.ranks(model, variables, asked.query, asked.target, exclude=asked.exclude, block=64)
+    return metrics.ndcg(rank, where=asked.target > 0, k=10)
 
-    epochs = 1 if flags.smoke else 10
-    seeds = sweep.keys(2 if flags.smoke else flags.seeds)
-    known = sampling.known(train.user, train.item, train.num_users)
-    sampler = sampling.excluding(sampling.uniform(count), known, count)
-    rows = train.num_rows
-    pairs = Batch(
-        Query(jnp.asarray(train.user), jnp.zeros((rows, 0), jnp.int32), {}),
-        jnp.asarray(train.item),
+
+class Learner(NamedTuple):
+    """A model of a log."""
+
+    model: nn.Module
+    fit: Callable[..., Variables]
+    """(key, what it is fitted for, folder of checkpoints, progress) -> the model's variables."""
+    timed: Callable[[], float] = float
+    """Seconds that one fit will take, as a few steps of it take; 0 where nothing is random."""
+
+
+def most_bought(log: Interactions, epochs: int) -> Learner:
+    """What is bought most."""
+    fitted = popularity.fit(log.item, log.num_items)
+    return Learner(Popularity(log.num_items), lambda *_, **__: fitted)
+
+
+def bought_next(log: Interactions, epochs: int) -> Learner:
+    """What others bought next."""
+    fitted = cooccurrence.fit(latest(log, np.unique(log.user)), log.num_items, window=5)
+    return Learner(
+        CoOccurrence(log.num_items, len(fitted["params"]["follower"]), memory=5), lambda *_, **__: fitted
+    )
+
+
+def factors(log: Interactions, epochs: int) -> Learner:
+    """Matrix factorization by BPR."""
+    rows, count = log.num_rows, log.num_items
+    model = MF(log.num_users, count, 64)
+    known = sampling.known(log.user, log.item, log.num_users)
+    data = Batch(
+        Query(jnp.asarray(log.user), jnp.zeros((rows, 0), jnp.int32), {}),
+        jnp.asarray(log.item),
         jnp.ones(rows),
         jnp.ones(rows, bool),
     )
+
+    def objective(arrays: Any) -> Objective:
+        positives = known._replace(offset=arrays[0], item=arrays[1])
+        sampler = sampling.excluding(sampling.uniform(count), positives, count)
+        return objectives.l2(objectives.sampled(model, losses.bpr, sampler, 2), 0.002)
+
+    by_row = log.num_users + count > LARGE
+    return learner(model, objective, (known.offset, known.item), data, 4096, epochs, by_row=by_row)
+
+
+def recurrent(log: Interactions, epochs: int) -> Learner:
+    """A recurrent network over each user's history."""
+    users = np.unique(log.user)
+    history = latest(log, users)
     following = jnp.asarray(history[:, 1:])
-    sequences = Batch(
-        Query(jnp.asarray(users), jnp.asarray(history[:, :-1]), {}),
-        following,
-        (following > 0).astype(jnp.float32),
-        following > 0,
+    real = following > 0
+    data = Batch(
+        Query(jnp.asarray(users), jnp.asarray(history[:, :-1]), {}), following, real.astype(jnp.float32), real
     )
-    mf, gru = MF(train.num_users, count, 64), GRU4Rec(count, 64, dropout=0.3)
-    bpr = objectives.l2(objectives.sampled(mf, losses.bpr, sampler, 2), 0.002)
-    softmax = objectives.next_item(gru, losses.softmax_cross_entropy)
-    for model, objective, data, size, rate in (
-        (mf, bpr, pairs, 4096, 2e-3),
-        (gru, softmax, sequences, 64, 2e-3),
-    ):
-        optimizer = optax.adam(rate)
-        step = training.make_step(objective, optimizer)
+    model = GRU4Rec(log.num_items, 64, dropout=0.3)
+    bought = jnp.asarray(np.bincount(log.item, minlength=log.num_items), jnp.float32)
 
-        def init(
-            key: jax.Array, model: nn.Module = model, optimizer: Any = optimizer, data: Batch = data
-        ) -> Any:
-            return training.init_state(key, model, optimizer, data)
+    def objective(bought: Any) -> Objective:
+        if log.num_items > LARGE:
+            return objectives.next_item_sampled(model, losses.softmax_cross_entropy, bought, 2048)
+        return objectives.next_item_softmax(model)
 
-        def epoch(state: Any, step: Any = step, data: Batch = data, size: int = size) -> Any:
-            return training.epoch(step, state, data, size)
+    return learner(model, objective, bought, data, 64, epochs)
 
+
+def learner(
+    model: nn.Module,
+    objective: Callable[[Any], Objective],
+    arrays: Any,
+    data: Batch,
+    size: int,
+    epochs: int,
+    *,
+    by_row: bool = False,
+) -> Learner:
+    """A model that is trained by Adam; data and arrays are arguments of what is compiled, not in it."""
+    dense, lazy = optax.adam(RATE), row_sparse.lazy_adam(RATE)
+
+    def init(key: jax.Array) -> Any:
+        if by_row:
+            return row_sparse.init_state(key, model, dense, lazy, data)
+        return training.init_state(key, model, dense, data)
+
+    @partial(jax.jit, donate_argnums=0)
+    def epoch(state: Any, data: Batch, arrays: Any) -> Any:
+        if by_row:
+            step = row_sparse.make_step(objective(arrays), dense, lazy)
+        else:
+            step = training.make_step(objective(arrays), dense)
+        return training.epoch(step, state, data, size)
+
+    def fit(key: jax.Array, purpose: str, *, folder: Path, progress: Any) -> Variables:
         run = loop.run(
-            jax.jit(jax.vmap(epoch), donate_argnums=0),
-            jax.vmap(init)(jax.random.clone(seeds)),
+            lambda state: epoch(state, data, arrays),
+            init(key),
             epochs,
-            folder=out / type(model).__name__,
+            folder=folder / purpose.replace(" ", "-"),
             progress=progress,
-            description=type(model).__name__,
+            description=f"{type(model).__name__}, {purpose}",
             rows=int(data.where.sum()),
         )
-        yield model, run.best, run.seconds
+        return run.best
+
+    def timed() -> float:
+        few = jax.tree.map(lambda column: column[: 4 * size], data)
+        state, _ = jax.block_until_ready(epoch(init(jax.random.key(0)), few, arrays))
+        begin = monotonic()
+        jax.block_until_ready(epoch(state, few, arrays))
+        a_step = (monotonic() - begin) / training.num_steps(len(few.item), size)
+        return a_step * training.num_steps(len(data.item), size) * epochs
+
+    return Learner(model, fit, timed)
 
 
-def one_seed(variables: Any) -> Any:
-    """Variables with a leading axis of one."""
-    return jax.tree.map(lambda leaf: leaf[None], variables)
+def plan(popular: Learner, cost: list[float], asked: Asked, everything: Interactions, flags: LogFlags) -> int:
+    """How many seeds there is time for, if a fit of each model costs so many seconds; says what they take."""
+    some = jax.tree.map(lambda column: column[:64], asked)
+    measure, variables = jax.jit(partial(found, popular.model)), popular.fit()
+    jax.block_until_ready(measure(variables, some))
+    begin = monotonic()
+    jax.block_until_ready(measure(variables, some))
+    a_user = (monotonic() - begin) / len(some.users)
+
+    def total(seeds: int) -> float:
+        """Each model's fits and evaluations, and for the lists one fit to the whole log."""
+        fits = sum(seconds * (seeds + 1.25) for seconds in cost)
+        asking = len(asked.users) * sum(seeds if seconds else 1 for seconds in cost)
+        return fits + a_user * (asking + everything.num_users * len(cost))
+
+    most = min(flags.seeds, 2) if flags.smoke else flags.seeds
+    fitting = [seeds for seeds in range(1, most + 1) if total(seeds) <= 60 * flags.minutes]
+    seeds = max(fitting, default=1)
+    print(f"estimate: {in_words(total(seeds))}, with {seeds} of {most} seeds and the lists")
+    if seeds < most:
+        longer = in_words(total(most))
+        print(f"  {most} seeds would take {longer}; --minutes allows {flags.minutes:g}")
+    return seeds
+
+
+def in_words(seconds: float) -> str:
+    """About how long that is."""
+    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
 
 
 def verdict(values: dict[str, np.ndarray]) -> str:
-    """Say which model wins, and by how many standard errors over the users."""
+    """Which model wins, and by how many standard errors over the users."""
     best, second, *_ = sorted(values, key=lambda name: -values[name].mean())
     apart = values[best] - values[second]
-    error = apart.std(ddof=1) / len(apart) ** 0.5
-    print(
-        f"{best} is best: NDCG@10 {values[best].mean():.4f}, {apart.mean():.4f} ± {error:.4f} more than "
-        f"{second}, over {len(apart):,} users"
+    error = "" if len(apart) < 2 else f" ± {apart.std(ddof=1) / len(apart) ** 0.5:.4f}"
+    return (
+        f"{best} is best: NDCG@10 {values[best].mean():.4f}, {apart.mean():.4f}{error} more than {second}, "
+        f"over {len(apart):,} users"
     )
-    return best
 
 
 def write(
     file: Path,
     log: Interactions,
     names: np.ndarray | None,
-    users: np.ndarray,
-    query: Query,
-    exclude: jax.Array,
     model: nn.Module,
-    variables: Any,
+    variables: Variables,
+    hide_seen: bool,
 ) -> None:
-    """Ten products for every user, with the file's own ids, as CSV or Parquet."""
-    ids, scores = evaluation.recommend(model, variables, query, 10, exclude=exclude)
-    ids, scores = np.asarray(ids), np.asarray(scores)
-    real = ids > 0
-    columns = {
-        "user_id": np.repeat(log.users.decode(users), ids.shape[1]).reshape(ids.shape)[real],
-        "rank": np.broadcast_to(np.arange(1, 11), ids.shape)[real],
-        "item_id": log.items.decode(ids[real]),
-        "score": scores[real],
-    }
-    if names is not None:
-        columns["name"] = names[ids[real]].astype(str)
-    table = pa.table(columns)
-    if file.suffix == ".parquet":
-        pyarrow.parquet.write_table(table, file)
-    else:
-        pyarrow.csv.write_csv(table, file)
-    print(f"{len(table):,} recommendations in {file}; the first user's:\n{table.slice(0, 5).to_pylist()}")
+    """Ten products for every user, with the file's own ids; who has no rows gets what is bought most."""
+    known = np.unique(log.user)
+    unknown = np.setdiff1d(np.arange(1, log.num_users), known)
+    popular = Popularity(log.num_items), popularity.fit(log.item, log.num_items)
+    parts = []
+    for users, (by, fitted) in ((known, (model, variables)), (unknown, popular)):
+        if not len(users):
+            continue
+        query = Query(jnp.asarray(users, jnp.int32), jnp.asarray(latest(log, users)), {})
+        exclude = seen(log, users, hide_seen)
+        ids, scores = map(np.asarray, evaluation.recommend(by, fitted, query, 10, exclude=exclude))
+        row, column = np.nonzero(ids)
+        parts.append(
+            {
+                "user_id": log.users.decode(users[row]),
+                "rank": column + 1,
+                "item_id": log.items.decode(ids[row, column]),
+                "score": scores[row, column],
+                "model": np.full(len(row), type(by).__name__),
+            }
+        )
+        if names is not None:
+            parts[-1]["name"] = names[ids[row, column]].astype(str)
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tables.write(columns, file)
+    print(
+        f"{file}: lists of {len(known):,} users by {type(model).__name__}, fitted to the whole log"
+        + (f", and of {len(unknown):,} without a product that is kept by Popularity" if len(unknown) else "")
+    )
 
 
 def synthetic(file: Path) -> str:

@@ -7,6 +7,7 @@ more than there is, a program for fewer members is compiled in its place and cal
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo import checkpoint
-from rezoo.devices import pick
+from rezoo import checkpoint, fingerprint
+from rezoo.data.errors import DataError
+from rezoo.devices import free_memory, pick
 
-SHARE = 0.9
-"""Of the memory that is free, what a study may plan with."""
 _log = logging.getLogger(__name__)
 
 
@@ -39,13 +39,17 @@ def run(
         results of parts that are done wait on the host.
       memory: bytes to plan with; what is free if not given. Members that do not fit side by side
         are run in parts, and a line of the log says so.
-      folder: keep the result of every part here and go on after the last one that is there. A
-        run killed at any moment and started again ends bit for bit where it would have ended.
+      folder: keep the result of every part here, in a folder of the study's fingerprint (its program,
+        data, members and the number of them side by side), and go on after the last one that is there.
+        A run killed at any moment and started again ends bit for bit where it would have ended;
+        another study starts anew, beside it, and a line of the log says so.
       donate: whether the first of `members` may be overwritten.
 
     Raises:
-      ValueError: if `at_once` is less than 1, or `folder` holds the results of other members.
+      ValueError: if `at_once` is less than 1.
       MemoryError: if one member alone does not fit, or the results of all do not.
+      rezoo.durable.BusyError: if another process runs this study in `folder`.
+      OSError: if `folder` cannot be written to; what it held is kept.
     """
     if at_once is not None and at_once < 1:
         raise ValueError(f"at_once must be 1 or more, but is {at_once}")
@@ -55,11 +59,12 @@ def run(
     if size == total and not folder:
         return program(*members)
     results = []
-    for start in range(0, total, size):
-        index = np.minimum(np.arange(start, start + size), total - 1)
-        part = jax.tree.map(lambda leaf, index=index: leaf[index], members)
-        place = Path(folder) / f"members-{start:06d}" if folder else None
-        results.append(jax.tree.map(_to_host, _once(program, part, place)))
+    with fingerprint.own(folder, partial(_parts, function, members, size)) as place:
+        for start in range(0, total, size):
+            index = np.minimum(np.arange(start, start + size), total - 1)
+            part = jax.tree.map(lambda leaf, index=index: leaf[index], members)
+            result = _once(program, part, place and place / f"members-{start:06d}")
+            results.append(jax.tree.map(_to_host, result))
     return jax.tree.map(lambda *leaves: _joined(leaves)[:total], *results)
 
 
@@ -70,19 +75,6 @@ def needed(program: Any) -> float:
         return 0.0
     whole = stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
     return float(whole - stats.alias_size_in_bytes)
-
-
-def free_memory() -> float:
-    """Bytes that a study may plan with on the default device; infinite where nobody can tell."""
-    device = jax.local_devices()[0]
-    if stats := device.memory_stats():
-        return SHARE * (stats["bytes_limit"] - stats["bytes_in_use"])
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return float("inf")
-    kilobytes = {name: float(rest.split()[0]) for name, rest in (line.split(":") for line in lines)}
-    return SHARE * 1024 * kilobytes["MemAvailable"]
 
 
 def _share(program: Any, total: int, budget: float) -> int:
@@ -135,32 +127,24 @@ def _once(program: Any, part: Any, folder: Path | None) -> Any:
     if folder is None:
         return program(*part)
     template = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), program.out_info)
-    if found := checkpoint.restore(folder, {"members": part, "result": template}):
-        if not same(found[0]["members"], part):
-            raise ValueError(
-                f"{folder.parent} holds the results of another study: other seeds or hyper-parameters. "
-                "Give another folder, or delete this one."
-            )
-        return found[0]["result"]
-    kept = jax.tree.map(jnp.copy, part)
+    try:
+        if found := checkpoint.restore(folder, template):
+            return found[0]
+    except DataError:
+        _log.warning("%s is damaged: computing its members again", folder)
     result = program(*part)
-    checkpoint.save(folder, 0, {"members": kept, "result": result})
+    checkpoint.save(folder, 0, result)
     return result
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether two trees hold the same numbers, NaN being the same as NaN."""
-
-    def plain(leaf: Any) -> np.ndarray:
-        leaf = jnp.asarray(leaf)
-        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
-
-    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all(
-        np.array_equal(x, y, equal_nan=x.dtype.kind == "f")
-        for x, y in ((plain(x), plain(y)) for x, y in pairs)
-    )
+def _parts(function: Callable[..., Any], members: Any, size: int) -> dict[str, str]:
+    """The fingerprint of a study."""
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), members)
+    return fingerprint.program(function, *one) | {
+        "members": fingerprint.of(members),
+        "members at once": str(size),
+        "versions": fingerprint.versions(),
+    }
 
 
 def _to_host(leaf: Any) -> Any:

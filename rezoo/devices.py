@@ -1,10 +1,16 @@
-"""What is better one way on a CPU and another way on an accelerator."""
+"""What is better one way on a CPU and another way on an accelerator, and how much memory there is."""
 
+from pathlib import Path
 from typing import TypeVar
 
 import jax
 
 T = TypeVar("T")
+
+SHARE = 0.9
+"""Of the memory that is free, what may be planned with."""
+GROUP = Path("/sys/fs/cgroup")
+"""Where Linux says what a container may take."""
 
 
 def pick(*, cpu: T, accelerator: T) -> T:
@@ -14,3 +20,24 @@ def pick(*, cpu: T, accelerator: T) -> T:
     The values may differ in time and in how sums are rounded, not in what is computed.
     """
     return cpu if jax.default_backend() == "cpu" else accelerator
+
+
+def free_memory() -> float:
+    """Bytes that may be planned with on the default device; infinite where nobody can tell."""
+    device = jax.local_devices()[0]
+    if stats := device.memory_stats():
+        return SHARE * (stats["bytes_limit"] - stats["bytes_in_use"])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return float("inf")
+    kilobytes = {name: float(rest.split()[0]) for name, rest in (line.split(":") for line in lines)}
+    return SHARE * min(1024 * kilobytes["MemAvailable"], _left_to_the_container())
+
+
+def _left_to_the_container() -> float:
+    try:
+        most, taken = ((GROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+    except OSError:
+        return float("inf")
+    return float("inf") if most == "max" else max(float(most) - float(taken), 0.0)

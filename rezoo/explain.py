@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from rezoo import evaluation
+from rezoo import evaluation, extras
 from rezoo.types import Batch, Variables
 
 
@@ -56,12 +56,12 @@ def permutation_importance(
 
 def draw_importance(importance: Mapping[str, np.ndarray], *, metric: str = "metric") -> Any:
     """A bar for each column, the most important first, with the standard error over repeats."""
-    from matplotlib.figure import Figure
-
     names = sorted(importance, key=lambda name: float(np.mean(importance[name])))
     values = [np.asarray(importance[name]) for name in names]
     error = [v.std(ddof=1) / len(v) ** 0.5 if len(v) > 1 else 0.0 for v in values]
-    figure = Figure(figsize=(7, 1 + 0.3 * len(names)), layout="constrained")
+    figure = extras.needed("matplotlib.figure").Figure(
+        figsize=(7, 1 + 0.3 * len(names)), layout="constrained"
+    )
     axes = figure.add_subplot()
     axes.barh(names, [float(v.mean()) for v in values], xerr=error, color="0.6")
     axes.set_xlabel(f"{metric} lost without the column ± s.e.")
@@ -88,12 +88,12 @@ def draw_attention(
     Raises:
       ValueError: if there are more names than weights, or not one for each item.
     """
-    from matplotlib.figure import Figure
-
     weight = np.atleast_2d(np.asarray(weight))
     if len(items) != len(weight) or not 0 < len(events) <= weight.shape[1]:
         raise ValueError(f"{len(items)} items and {len(events)} events, but weights of shape {weight.shape}")
-    figure = Figure(figsize=(2 + 0.5 * len(events), 1.5 + 0.4 * len(items)), layout="constrained")
+    figure = extras.needed("matplotlib.figure").Figure(
+        figsize=(2 + 0.5 * len(events), 1.5 + 0.4 * len(items)), layout="constrained"
+    )
     axes = figure.add_subplot()
     image = axes.imshow(weight[:, : len(events)], cmap="Greys", aspect="auto")
     axes.set_xticks(range(len(events)), events, rotation=60, ha="right")

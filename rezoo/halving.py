@@ -9,6 +9,7 @@ point alone, trained on training and validation part together and measured on th
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo import chunks, survivors
+from rezoo import chunks, fingerprint, survivors
 from rezoo.survivors import Record
 from rezoo.sweep import best, checked, ranking
 
@@ -84,19 +85,21 @@ def search(
       at_once: as in `sweep.study`.
       memory: as in `sweep.study`.
       folder: keep the survivors here after each rung. A search killed at any moment and started
-        again ends bit for bit where it would have ended.
+        again ends bit for bit where it would have ended; another one (other data, program, seeds,
+        points, rungs or η) starts anew in a folder of its own, and a line of the log says so.
 
     Raises:
-      ValueError: if `rungs` do not increase, η is not above 1, or `folder` holds another search.
+      ValueError: if `rungs` do not increase, or η is not above 1.
       FloatingPointError: if every point diverged.
       MemoryError: if one member alone does not fit into memory.
+      OSError, rezoo.durable.BusyError: if `folder` cannot be written to, or another process runs this
+        search in it.
     """
     started = time.monotonic()
     columns = checked(grid)
     sizes = _sizes(columns, rungs, eta)
     limits: dict[str, Any] = {"at_once": at_once, "memory": memory}
     record = Record(
-        {"seeds": seeds, "grid": columns, "rungs": jnp.asarray(rungs), "eta": jnp.float32(eta)},
         np.arange(sizes[0]),
         np.zeros(sizes[0], np.int32),
         np.full((sizes[0], len(seeds), rungs[-1]), np.nan, np.float32),
@@ -109,23 +112,26 @@ def search(
         return {name: jnp.repeat(column[points], len(seeds)) for name, column in columns.items()}
 
     everyone = jnp.tile(seeds, sizes[0]), values(record.alive)
-    done, record, state = survivors.resume(folder, record, jax.eval_shape(jax.vmap(start), *everyone), sizes)
-    if not done:
-        state = chunks.run(start, *everyone, **limits)
-    for rung in range(done, len(rungs)):
-        _, alive, units, history = record
-        before = rungs[rung - 1] if rung else 0
-        body = _unit_after_unit(more, rungs[rung] - before)
-        state, score = chunks.run(body, state, values(alive), donate=True, **limits)
-        history[alive, :, before : rungs[rung]] = np.asarray(score).reshape(len(alive), len(seeds), -1)
-        units[alive] = rungs[rung]
-        keep = ranking(history[alive, :, rungs[rung] - 1])[: sizes[rung + 1]]
-        rows = (keep[:, None] * len(seeds) + np.arange(len(seeds))).ravel()
-        state = jax.tree.map(lambda leaf, rows=rows: leaf[rows], state)
-        record = record._replace(alive=alive[keep])
-        survivors.save(folder, rung + 1, record, state)
+    like = jax.eval_shape(jax.vmap(start), *everyone)
+    numbers = *map(int, rungs), float(eta), at_once or 0
+    with fingerprint.own(folder, partial(_parts, start, more, everyone, like, numbers)) as place:
+        done, record, state = survivors.resume(place, record, like, len(seeds), sizes)
+        if not done:
+            state = chunks.run(start, *everyone, **limits)
+        for rung in range(done, len(rungs)):
+            alive, units, history = record
+            before = rungs[rung - 1] if rung else 0
+            body = _unit_after_unit(more, rungs[rung] - before)
+            state, score = chunks.run(body, state, values(alive), donate=True, **limits)
+            history[alive, :, before : rungs[rung]] = np.asarray(score).reshape(len(alive), len(seeds), -1)
+            units[alive] = rungs[rung]
+            keep = ranking(history[alive, :, rungs[rung] - 1])[: sizes[rung + 1]]
+            rows = (keep[:, None] * len(seeds) + np.arange(len(seeds))).ravel()
+            state = jax.tree.map(lambda leaf, rows=rows: leaf[rows], state)
+            record = record._replace(alive=alive[keep])
+            survivors.save(place, rung + 1, record, state)
 
-    _, alive, units, history = record
+    alive, units, history = record
     score = np.take_along_axis(history, (units - 1)[:, None, None], axis=2)[..., 0]
     winner = best({name: column[alive] for name, column in columns.items()}, score[alive])
     state = jax.tree.map(lambda leaf: leaf.reshape(len(alive), len(seeds), *leaf.shape[1:]), state)
@@ -150,6 +156,19 @@ def _unit_after_unit(more: More, units: int) -> Callable[..., Any]:
         return jax.lax.scan(lambda state, _: more(state, **values), state, length=units)
 
     return run
+
+
+def _parts(start: Any, more: More, everyone: Any, states: Any, numbers: Any) -> dict[str, str]:
+    """The fingerprint of a search."""
+    key, point = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), everyone)
+    state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), states)
+    first = fingerprint.program(start, key, point)
+    unit = fingerprint.program(lambda state, point: more(state, **point), state, point)
+    return {name: fingerprint.of(first[name], unit[name]) for name in first} | {
+        "members": fingerprint.of(everyone),
+        "rungs": fingerprint.of(numbers),
+        "versions": fingerprint.versions(),
+    }
 
 
 def _sizes(columns: Mapping[str, jax.Array], rungs: Sequence[int], eta: float) -> list[int]:

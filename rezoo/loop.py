@@ -2,15 +2,19 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rezoo import checkpoint
+from rezoo import checkpoint, fingerprint
+from rezoo.data.errors import DataError
+from rezoo.lines import Lines
 from rezoo.types import Scalars, TrainState, Variables
 
 Epoch = Callable[[TrainState], tuple[TrainState, Scalars]]
@@ -45,6 +49,7 @@ def run(
     monitor: Callable[[Mapping[str, Any]], Any] | None = None,
     patience: int | None = None,
     folder: str | Path | None = None,
+    identity: str | None = None,
     save_every: float = 30.0,
     progress: Progress | None = None,
     description: str = "training",
@@ -60,8 +65,13 @@ def run(
       evaluate: jitted scalars of the variables after each epoch.
       monitor: the number to maximise, from one epoch's metrics: `lambda m: -m["rmse"]`.
       patience: stop after so many epochs in a row without a better `monitor`.
-      folder: keep checkpoints here and go on from the newest one. A run killed at any moment and
-        started again ends bit for bit where it would have ended.
+      folder: keep checkpoints here, in a folder of this run's fingerprint (its data, program, start,
+        evaluation and the versions of packages), and go on from the newest one. A run killed at any
+        moment and started again ends bit for bit where it would have ended; another run starts anew,
+        beside it, and a line of the log says so.
+      identity: text that stands for data and program in the fingerprint, such as
+        `rezoo.fingerprint.of(data, rate)`, where `epoch` is a host's loop that cannot be traced or that
+        must not be called for a look at its program, such as one that reads a stream.
       save_every: seconds between checkpoints; the end is always saved.
       progress: a rich `Progress` to draw a line in; see `progress_bar`.
       description: the name of that line.
@@ -70,41 +80,53 @@ def run(
     Raises:
       Diverged: if the loss or a parameter is not finite. Of a vmapped run, only if every member's
         is; a member that diverges is left as it was, and its `state.halted` is True.
+      DataError: if `folder` holds more epochs of this run than `num_epochs`, or only checkpoints that
+        are damaged.
+      TypeError: if `folder` is given and the fingerprint needs an `identity`.
+      rezoo.durable.BusyError: if another process trains this run in `folder`.
+      OSError: if `folder` cannot be written to; what it held is kept.
     """
     best = jax.tree.map(jnp.copy, state.variables) if monitor else {}
     notes: dict[str, Any] = {"history": [], "seconds": 0.0}
     score = np.full(np.shape(state.step), -np.inf)
     best_epoch = np.zeros(np.shape(state.step), np.int64)
-    if folder and (found := checkpoint.restore(folder, (state, best))):
-        (state, best), notes = found
-        score, best_epoch = np.asarray(notes["score"], float), np.asarray(notes["best_epoch"])
-    task = progress.add_task(description, total=num_epochs, note="") if progress else None
-    saved_at = time.monotonic()
+    parts = partial(_parts, epoch, state, evaluate, monitor, patience, identity)
+    with fingerprint.own(folder, parts) as folder:
+        if folder and (found := checkpoint.restore(folder, (state, best))):
+            (state, best), notes = found
+            score, best_epoch = np.asarray(notes["score"], float), np.asarray(notes["best_epoch"])
+        saved = len(notes["history"])
+        if saved > num_epochs:
+            raise DataError(
+                f"{folder} holds {saved} epochs of this run, more than {num_epochs}: give another folder"
+            )
+        task = progress.add_task(description, total=num_epochs, note="") if progress else None
+        saved_at = time.monotonic()
 
-    for done in range(len(notes["history"]), num_epochs + 1):
-        if progress and task is not None:
-            progress.update(task, completed=done, note=_note(notes, rows))
-        last = done == num_epochs or (
-            patience is not None and monitor is not None and done - best_epoch.max() >= patience
-        )
-        if folder and notes["history"] and (last or time.monotonic() - saved_at > save_every):
-            notes |= {"score": score.tolist(), "best_epoch": best_epoch.tolist()}
-            checkpoint.save(folder, done, (state, best), notes)
-            saved_at = time.monotonic()
-        if last:
-            break
-        start = time.monotonic()
-        state, metrics = epoch(state)
-        metrics = jax.device_get(metrics | (evaluate(state.variables) if evaluate else {}))
-        if np.all(state.halted):
-            raise Diverged(diagnosis(state, done + 1))
-        if monitor:
-            new = np.where(state.halted, -np.inf, monitor(metrics))
-            better = new > score
-            score, best_epoch = np.where(better, new, score), np.where(better, done + 1, best_epoch)
-            best = _keep(jnp.asarray(better), state.variables, best)
-        notes["history"].append({name: np.asarray(value).tolist() for name, value in metrics.items()})
-        notes["seconds"] += time.monotonic() - start
+        for done in range(saved, num_epochs + 1):
+            if progress and task is not None:
+                progress.update(task, completed=done, note=_note(notes, rows))
+            last = done == num_epochs or (
+                patience is not None and monitor is not None and done - best_epoch.max() >= patience
+            )
+            if folder and done > saved and (last or time.monotonic() - saved_at > save_every):
+                notes |= {"score": score.tolist(), "best_epoch": best_epoch.tolist()}
+                checkpoint.save(folder, done, (state, best), notes)
+                saved_at = time.monotonic()
+            if last:
+                break
+            start = time.monotonic()
+            state, metrics = epoch(state)
+            metrics = jax.device_get(metrics | (evaluate(state.variables) if evaluate else {}))
+            if np.all(state.halted):
+                raise Diverged(diagnosis(state, done + 1))
+            if monitor:
+                new = np.where(state.halted, -np.inf, monitor(metrics))
+                better = new > score
+                score, best_epoch = np.where(better, new, score), np.where(better, done + 1, best_epoch)
+                best = _keep(jnp.asarray(better), state.variables, best)
+            notes["history"].append({name: np.asarray(value).tolist() for name, value in metrics.items()})
+            notes["seconds"] += time.monotonic() - start
 
     history = {name: np.array([m[name] for m in notes["history"]]) for name in (notes["history"] or [{}])[0]}
     return Run(state, best if monitor else state.variables, history, best_epoch, notes["seconds"])
@@ -129,13 +151,18 @@ def diagnosis(state: TrainState, epoch: int | None = None) -> str:
 
 
 def progress_bar() -> Progress:
-    """The bar that `run` draws in; use it as a context manager around any number of runs."""
-    return Progress(
+    """The bar that `run` draws in; use it as a context manager around any number of runs.
+
+    Where there is no terminal to draw in, it is a line of text every ten seconds.
+    """
+    console = get_console()
+    return (Progress if console.is_terminal or console.is_jupyter else Lines)(
         TextColumn("{task.description:>28}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}"),
+        console=console,
     )
 
 
@@ -145,6 +172,20 @@ def _keep(better: jax.Array, new: Variables, old: Variables) -> Variables:
         return jnp.where(better.reshape(better.shape + (1,) * (a.ndim - better.ndim)), a, b)
 
     return jax.tree.map(choose, dict(new), dict(old))
+
+
+def _parts(
+    epoch: Epoch, state: TrainState, evaluate: Any, monitor: Any, patience: int | None, identity: str | None
+) -> dict[str, str]:
+    """The fingerprint of a run, but for the number of its epochs."""
+    parts = fingerprint.program(epoch, state) if identity is None else {"identity": fingerprint.of(identity)}
+    looked = fingerprint.program(evaluate, state.variables) if evaluate and identity is None else {}
+    watched = [fingerprint.code(monitor), repr(patience)] if monitor else []
+    return parts | {
+        "evaluation": fingerprint.of(looked, watched),
+        "start": fingerprint.of(state),
+        "versions": fingerprint.versions(),
+    }
 
 
 def _note(notes: Mapping[str, Any], rows: int | None) -> str:

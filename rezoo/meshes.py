@@ -13,13 +13,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Shaped
 
 
 def layout(like: Any, *axes: Any) -> NamedSharding | None:
     """These axes of the mesh of `like`, as an `out_sharding`; None if no axis of that mesh is Explicit."""
-    placed = isinstance(like, jax.Array) and not isinstance(like, jax.core.Tracer)
+    placed = isinstance(like, jax.Array) and not isinstance(like, Tracer)
     # An array's own mesh knows its devices, which operations outside of `jit` need.
     sharding = like.sharding if placed else jax.typeof(like).sharding
     if not isinstance(sharding, NamedSharding) or AxisType.Explicit not in sharding.mesh.axis_types:
@@ -48,7 +49,7 @@ def lookup(
     return table.at[ids].get(out_sharding=layout(ids, *axes) or layout(table, *axes), **mode)
 
 
-def along(x: Shaped[Array, " B ..."], like: Shaped[Array, " B ..."]) -> Shaped[Array, " B ..."]:
+def along(x: Shaped[Array, " B ..."], like: Shaped[Array, " ..."]) -> Shaped[Array, " B ..."]:
     """`x`, its rows spread as those of `like` are."""
     if not cut(like) or cut(x) == cut(like):
         return x
@@ -76,7 +77,7 @@ def in_blocks(function: Any, rows: Any, block: int) -> Any:
     leaves, tree = jax.tree.flatten(rows)
     if not isinstance(leaves[0].shape[0], int):  # symbolic, of an export
         return function(rows)
-    leaves = alike(leaves)
+    leaves = alike([jnp.asarray(x) for x in leaves])
     total, devices, axis, like = leaves[0].shape[0], parts(leaves[0]), cut(leaves[0]), leaves[0]
     each = total // devices
     block = max(min(block // devices, each), 1)

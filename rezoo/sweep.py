@@ -60,15 +60,17 @@ def study(
       memory: bytes to plan with; what is free if not given. Members that do not fit side by side
         run in parts that do, and a line of the log says so.
       folder: keep the results here, after every `at_once` members. A study killed at any moment and
-        started again ends bit for bit where it would have ended.
+        started again ends bit for bit where it would have ended; another one (other data, program,
+        seeds or grid) starts anew in a folder of its own, and a line of the log says so.
 
     Returns:
       What `train` returns, with leading axes `[G S]`, or `[S]` without a grid.
 
     Raises:
-      ValueError: if the grid's columns differ in length, `at_once` is less than 1, or `folder` holds
-        another study.
+      ValueError: if the grid's columns differ in length, or `at_once` is less than 1.
       MemoryError: if one member alone does not fit into memory.
+      OSError, rezoo.durable.BusyError: if `folder` cannot be written to, or another process runs this
+        study in it.
     """
     columns = checked(grid or {})
     shape = (*(len(column) for column in list(columns.values())[:1]), len(seeds))

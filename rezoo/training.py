@@ -19,6 +19,7 @@ from jaxtyping import Array, Int
 
 from rezoo.meshes import along, lookup, parts
 from rezoo.nn.inner import per_row
+from rezoo.objectives.inputs import masked
 from rezoo.types import Batch, Objective, Scalars, Step, TrainState, Variables
 
 
@@ -37,8 +38,7 @@ def init_state(
       model: a `Scorer`.
       optimizer: gives the shape of the optimizer's state.
       batch: any batch of the data; only its shapes matter, and one row is enough.
-      constants: collections that the model reads and that are not trained, such as
-        `{"catalogue": …}`.
+      constants: collections that the model reads and that are not trained, such as `{"catalogue": …}`.
     """
     init_key, run_key = jax.random.split(key)
     row = blank_row(batch)
@@ -61,11 +61,12 @@ def make_step(objective: Objective, optimizer: optax.GradientTransformation) -> 
     """One update of every parameter by an optax optimizer.
 
     A step whose loss or whose new parameters are not finite is the last one: it sets `halted`,
-    and further steps leave the state as it is, so that `nonfinite` can tell what broke and where.
+    and further steps leave the state as it is, so that `loop.diagnosis` can say what broke and where.
+    What does not count (`where` False) may be NaN. Labels of another shape than the items are a ValueError.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
-        key = jax.random.fold_in(state.key, state.step)
+        key, batch = jax.random.fold_in(state.key, state.step), masked(batch)
 
         def value(params: Any) -> Any:
             return objective({"params": params, **state.constants}, key, batch)

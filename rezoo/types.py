@@ -11,7 +11,7 @@ for n known users has n + 1 rows; `num_users` and `num_items` count the rows, id
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import jax
 import jax.export
@@ -22,6 +22,10 @@ Scalars = dict[str, jax.Array]
 
 Variables = Mapping[str, Any]
 """Linen variables by collection: `{"params": …}` and what is not trained, such as `"catalogue"`."""
+
+
+Parts = Annotated[int, range(257)]
+"""How many layers or other parts a loop of Python makes of a model; a saved model of more is refused."""
 
 
 class Query(NamedTuple):

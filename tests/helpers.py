@@ -9,6 +9,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from rezoo import evaluation
@@ -49,3 +51,18 @@ def noisy(params: Any, scale: float, seed: int = 1) -> Any:
     keys = jax.random.split(jax.random.key(seed), len(leaves))
     noise = [scale * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
     return jax.tree.map(lambda leaf, n: leaf + n, params, jax.tree.unflatten(tree, noise))
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two trees hold the same numbers, NaN being the same as NaN."""
+
+    def plain(leaf: Any) -> np.ndarray:
+        leaf = jnp.asarray(leaf)
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(
+        np.array_equal(x, y, equal_nan=x.dtype.kind == "f")
+        for x, y in ((plain(x), plain(y)) for x, y in pairs)
+    )

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"types", "devices", "durable", "meshes"},
+    {"types", "devices", "durable", "extras", "lines", "fingerprint", "meshes"},
     {"losses", "metrics", "sampling", "nn", "data", "checkpoint"},
     {"models"},
     {"objectives", "evaluation", "weighting", "explain"},
@@ -75,6 +75,16 @@ def test_top_level_holds_what_it_should():
     assert found - {"runs", "build", "dist"} <= allowed
 
 
+def test_the_comparisons_with_peers_are_collected_without_them():
+    for file in sorted((ROOT / "tests" / "peers").glob("*.py")):
+        tree = ast.parse(file.read_text())
+        names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
+        ours = {"functools", "flax", "helpers", "jax", "numpy", "optax", "peers", "pytest", "rezoo"}
+        assert {name.split(".")[0] for name in names} <= ours, file
+        assert not file.name.startswith("test_") or "\npytestmark = MARKS\n" in file.read_text(), file
+
+
 def test_every_model_is_in_the_contract_test():
     import test_contract
 
@@ -82,3 +92,23 @@ def test_every_model_is_in_the_contract_test():
 
     covered = {type(case.model).__name__ for case in test_contract.CASES.values()}
     assert set(rezoo.models.__all__) == covered
+
+
+def test_what_a_loop_makes_of_a_model_is_bounded():
+    """A saved model could otherwise ask for a million layers: see `types.Parts`."""
+    for file in FILES:
+        for kind in (
+            node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ClassDef)
+        ):
+            fields = {
+                node.target.id: ast.unparse(node.annotation)
+                for node in kind.body
+                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+            }
+            loops = [node for node in ast.walk(kind) if isinstance(node, ast.Call)]
+            loops = [node for node in loops if isinstance(node.func, ast.Name) and node.func.id == "range"]
+            used = {one.attr for loop in loops for one in ast.walk(loop) if isinstance(one, ast.Attribute)}
+            for name in used & set(fields):
+                assert fields[name] == "Parts", (
+                    f"{file}: {kind.name}.{name} counts a loop, so it is `types.Parts`"
+                )

@@ -1,9 +1,11 @@
 import logging
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import same
 
 from rezoo import chunks, sweep
 
@@ -60,15 +62,41 @@ def test_a_study_that_broke_off_goes_on_and_ends_the_same(tmp_path, at_once, mon
             chunks.run(wide, *MEMBERS, at_once=at_once, folder=tmp_path)
     again = chunks.run(wide, *MEMBERS, at_once=at_once, folder=tmp_path)
     assert len(calls) == {1: 6, 4: 2, None: 1}[at_once]
-    assert chunks.same(again, whole)
-    assert chunks.same(chunks.run(wide, *MEMBERS, at_once=at_once, folder=tmp_path), whole)
+    assert same(again, whole)
+    assert same(chunks.run(wide, *MEMBERS, at_once=at_once, folder=tmp_path), whole)
     assert len(calls) == {1: 6, 4: 2, None: 1}[at_once]
 
 
-def test_the_folder_of_another_study_is_refused(tmp_path):
-    chunks.run(wide, *MEMBERS, folder=tmp_path)
-    with pytest.raises(ValueError, match="results of another study"):
-        chunks.run(wide, MEMBERS[0], MEMBERS[1] + 1, folder=tmp_path)
+def test_another_study_starts_anew_beside_the_first_and_says_so(tmp_path, caplog):
+    def scaled(data, key, rate):
+        return rate * data + jax.random.uniform(key)
+
+    studies = {
+        "data": (partial(scaled, jnp.arange(3.0)), *MEMBERS),
+        "in data": (partial(scaled, jnp.array([0.0, 1.0, 3.0])), *MEMBERS),
+        "in program": (lambda key, rate: scaled(jnp.arange(3.0), key, rate + 1), *MEMBERS),
+        "in members": (partial(scaled, jnp.arange(3.0)), MEMBERS[0], MEMBERS[1] + 1),
+    }
+    results = {}
+    for named, study in studies.items():
+        results[named] = chunks.run(*study, folder=tmp_path)
+        np.testing.assert_array_equal(results[named], chunks.run(*study))
+        assert named == "data" or named in caplog.records[-1].getMessage()
+    assert len(list(tmp_path.iterdir())) == 4 and len(caplog.records) == 3
+    np.testing.assert_array_equal(chunks.run(*studies["data"], folder=tmp_path), results["data"])
+    assert len(caplog.records) == 3
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:coroutine")
+def test_a_damaged_part_is_computed_again(tmp_path, caplog):
+    def square(x):
+        return x**2
+
+    whole = chunks.run(square, jnp.arange(6.0), at_once=3, folder=tmp_path)
+    next(tmp_path.glob("*/members-000003/0/_CHECKPOINT_METADATA")).write_text("")
+    for _ in range(2):
+        np.testing.assert_array_equal(chunks.run(square, jnp.arange(6.0), at_once=3, folder=tmp_path), whole)
+    assert [record.getMessage().count("members-000003 is damaged") for record in caplog.records] == [1]
 
 
 def test_donated_members_are_overwritten():

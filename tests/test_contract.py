@@ -4,6 +4,7 @@ Models in closed form bring the variables that their `fit` made, and are asked a
 """
 
 import functools
+import json
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -73,6 +74,7 @@ from rezoo.models.session import neighbours
 from rezoo.nn.interaction import LowRankCross
 from rezoo.nn.recurrent import LSTM
 from rezoo.nn.similarity import cosine
+from rezoo.serving import describe
 from rezoo.types import Batch, Query, Target
 
 USERS, ITEMS, L = 7, 11, 5
@@ -294,6 +296,12 @@ every_scorer = pytest.mark.parametrize("name", CASES, scope="module")
 
 
 @every_scorer
+def test_it_is_rebuilt_from_what_is_saved_of_it(name):
+    described = json.dumps(describe.describe(CASES[name].model))
+    assert json.dumps(describe.describe(describe.rebuild(json.loads(described), ITEMS))) == described
+
+
+@every_scorer
 def test_pairs_slates_and_the_whole_catalogue_agree(name):
     model, variables, query = CASES[name].model, variables_of(name), queries(6)
     whole = score_all(model, variables, query)
@@ -420,8 +428,7 @@ def answers(name: str):
     model = CASES[name].model
 
     def all_of_them(variables, query):
-        # Scores, as of items that tie any may come first.
-        _, listed = evaluation.recommend(model, variables, query, 3, exclude=query.history[:, :2])
+        listed = evaluation.recommend(model, variables, query, 4, exclude=query.history[:, :2])
         states = model.apply(variables, query, method="encode") if hasattr(model, "encode") else ()
         return listed, states, model.apply(variables, query, query.history[:, :2])
 
@@ -436,7 +443,13 @@ def test_an_explicit_mesh_gives_the_single_devices_answers(name):
     variables = jax.device_put(variables_of(name), NamedSharding(mesh, PartitionSpec()))
     query = jax.device_put(queries(8), NamedSharding(mesh, PartitionSpec("data")))
     together = answers(name)(variables, query)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), together, alone)
+    (ids, *numbers), (expected_ids, *expected) = jax.tree.leaves(together), jax.tree.leaves(alone)
+    for a, b in zip(numbers, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    # Items whose scores differ by rounding may change places, with what follows the list too.
+    apart = np.diff(np.nan_to_num(expected[0], neginf=-1e9), axis=1) < -1e-4
+    settled = apart & np.pad(apart[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+    np.testing.assert_array_equal(ids[:, :-1][settled], expected_ids[:, :-1][settled])
     with jax.set_mesh(mesh):  # what is made inside has the mesh in its type too
         jax.eval_shape(answers(name), variables, query)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rezoo import losses, sampling
+from rezoo import devices, losses, sampling
 from rezoo.devices import pick
 from rezoo.losses import catalogue
 from rezoo.models.factorization import ials
@@ -90,3 +90,14 @@ def test_negatives_are_no_positives_and_uniform_over_the_others(accelerated):
     share = np.bincount(first, minlength=21)[11:] / len(first)
     assert abs(share - 0.1).max() < 0.02 and share.sum() == 1
     assert set(second) == {20} and set(third) == {0}
+
+
+def test_a_container_may_take_less_than_the_machine_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "GROUP", tmp_path)
+    whole = devices.free_memory()
+    assert whole > 1e8
+    (tmp_path / "memory.current").write_text("3000000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert devices.free_memory() > 0.5 * whole
+    (tmp_path / "memory.max").write_text("5000000\n")
+    assert devices.free_memory() == devices.SHARE * 2_000_000

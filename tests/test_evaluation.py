@@ -1,10 +1,12 @@
+import time
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rezoo import evaluation
+from rezoo import evaluation, metrics
 from rezoo.models import MF
 from rezoo.models.baselines import Popularity, popularity
 from rezoo.types import Batch, Query
@@ -85,15 +87,179 @@ def test_evaluate_equals_counting_by_hand(ties, block):
     assert int(found["users"]) == users and int(found["users_without_target"]) == USERS - users > 0
 
 
-def test_an_id_below_0_is_padding():
+def test_an_excluded_id_below_0_is_padding():
     scores, target, seen = problem()
     variables = {"params": {"scores": jnp.asarray(scores)}}
     query, model = ask(np.arange(USERS)), Table()
     found, same = (
-        evaluation.ranks(model, variables, query, jnp.asarray(t), exclude=jnp.asarray(e))
-        for t, e in ((target, seen), (np.where(target > 0, target, -1), np.where(seen > 0, seen, -1)))
+        evaluation.ranks(model, variables, query, jnp.asarray(target), exclude=jnp.asarray(exclude))
+        for exclude in (seen, np.where(seen > 0, seen, -1))
     )
-    np.testing.assert_array_equal(np.asarray(found)[target > 0], np.asarray(same)[target > 0])
+    np.testing.assert_array_equal(found, same)
+    assert (np.isinf(found) == (target == 0)).all()
+
+
+def broken(row, item):
+    """The variables of `Table` with one score NaN, or one item's where `row` is a slice."""
+    scores = jnp.asarray(problem()[0])
+    return {"params": {"scores": scores.at[row, item].set(jnp.nan)}}
+
+
+COUNTS = ("unknown_targets", "repeated_targets", "excluded_targets", "nan_scores")
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_nothing_wrong_with_targets_or_scores_makes_a_metric_better_and_all_is_counted(jitted):
+    target = jnp.array([[5, 5, 0], [99, 0, 0], [-3, 0, 0], [7, 8, 7], [0, 0, 0]], jnp.int32)
+    exclude = jnp.array([[0, 0], [1, 2], [0, 0], [8, 0], [-1, 0]], jnp.int32)
+    measures = {**evaluation.MEASURES, "r_precision": metrics.r_precision, "dcg": metrics.dcg}
+
+    def measure(variables, target):
+        return evaluation.evaluate(
+            Table(), variables, ask([1, 2, 3, 4, 5]), target, exclude=exclude, k=(ITEMS,), measures=measures
+        )
+
+    variables = broken(1, 5)
+    if jitted:
+        found = jax.jit(measure)(variables, target)
+    else:
+        with pytest.warns(UserWarning) as told:
+            found = measure(variables, target)
+        told = " ".join(str(one.message) for one in told)
+        assert "2 ids of target" in told and "99 in row 1" in told and "1 scores are NaN" in told
+    assert {name: int(found[name]) for name in COUNTS} == dict(zip(COUNTS, (2, 2, 1, 1), strict=True))
+    assert (int(found["users"]), int(found["users_without_target"])) == (4, 1)
+    # The first user's item is NaN, the next two users' are unknown, the last one's two are in a list of all.
+    assert float(found[f"recall@{ITEMS}"]) == float(found[f"hr@{ITEMS}"]) == 1 / 4
+    scores = np.delete(np.asarray(variables["params"]["scores"])[4], 0)
+    ranks = 1 + np.array([(scores > scores[item - 1]).sum() for item in (7, 8)])
+    np.testing.assert_allclose(found[f"dcg@{ITEMS}"], (1 / np.log2(ranks + 1)).sum() / 4, rtol=1e-5)
+
+
+def test_items_that_are_nan_are_in_no_list_and_it_is_said():
+    variables = broken(slice(None), 5)
+    with pytest.warns(UserWarning, match="2 scores are NaN"):
+        ids, scores = evaluation.recommend(Table(), variables, ask([1, 2]), ITEMS, item_block=4)
+    assert (ids != 5).all() and (np.isneginf(scores) == (np.asarray(ids) == 0)).all()
+    assert ids.shape == (2, ITEMS) and (np.asarray(ids) > 0).sum() == 2 * (ITEMS - 2)
+    all_nan = {"params": {"scores": jnp.full((USERS, ITEMS), jnp.nan)}}
+    ids, scores = jax.jit(lambda v: evaluation.recommend(Table(), v, ask([1, 2]), 3))(all_nan)
+    assert (ids == 0).all() and np.isneginf(scores).all()
+
+
+def test_what_is_asked_is_checked_and_the_message_says_where():
+    variables = broken(0, 0)
+    with pytest.warns(UserWarning, match="2 ids of exclude.*The first is 40 in row 1"):
+        exclude = jnp.array([[0], [40], [99]], jnp.int32)
+        ids, _ = evaluation.recommend(Table(), variables, ask([1, 2, 3]), 2, exclude=exclude)
+    assert (ids > 0).all()
+    with pytest.warns(UserWarning, match="1 targets stand a second time in their row, such as 4 in row 1"):
+        rank = evaluation.ranks(Table(), variables, ask([1, 2]), jnp.array([[1, 0], [4, 4]], jnp.int32))
+    assert np.isinf(rank).tolist() == [[False, True], [False, True]]
+    for k in (0, -1):
+        with pytest.raises(ValueError, match=f"k = {k}"):
+            evaluation.recommend(Table(), variables, ask([1]), k)
+        with pytest.raises(ValueError, match=f"k = {k}"):
+            evaluation.evaluate(Table(), variables, ask([1]), jnp.array([[1]], jnp.int32), k=(1, k))
+    with pytest.raises(ValueError, match=r"target has the shape \[3, 1\]: give it \[2, columns\]"):
+        evaluation.evaluate(Table(), variables, ask([1, 2]), jnp.ones((3, 1), jnp.int32))
+
+
+def test_targets_are_checked_where_only_the_model_is_traced():
+    models = jnp.stack([broken(0, 0)["params"]["scores"]] * 2)
+    target = jnp.array([[1, 0], [4, 2]], jnp.int32)
+
+    def ranks(scores):
+        return evaluation.ranks(Table(), {"params": {"scores": scores}}, ask([1, 2]), target)
+
+    assert jax.lax.map(ranks, models).shape == (2, 2, 2)
+
+
+def test_the_sampled_protocol_takes_unknown_targets_for_misses_and_leaves_the_target_out_of_its_negatives():
+    scores = problem()[0]
+    variables = {"params": {"scores": jnp.asarray(scores)}}
+    target = jnp.array([99, 5], jnp.int32)
+    negatives = jnp.array([[1, 2, 3], [5, 6, 0]], jnp.int32)
+    with pytest.warns(UserWarning, match="The first is 99 in row 0"):
+        found = evaluation.evaluate_sampled(Table(), variables, ask([1, 2]), target, negatives, k=(1, 4))
+    assert float(found["hr@4"]) == 0.5 and float(found["hr@1"]) == (scores[2, 5] > scores[2, 6]) / 2
+    assert int(found["unknown_targets"]) == int(found["excluded_targets"]) == 1
+
+
+def test_debiased_metrics_weigh_each_target_by_its_item():
+    scores, target, seen = problem()
+    variables, query = {"params": {"scores": jnp.asarray(scores)}}, ask(np.arange(USERS))
+    propensity = metrics.propensities(jnp.arange(ITEMS))
+    found = evaluation.evaluate(
+        Table(),
+        variables,
+        query,
+        jnp.asarray(target),
+        exclude=jnp.asarray(seen),
+        k=(4,),
+        propensity=propensity,
+    )
+    rank = np.asarray(
+        evaluation.ranks(Table(), variables, query, jnp.asarray(target), exclude=jnp.asarray(seen))
+    )
+    weight = np.where(target > 0, 1 / np.asarray(propensity)[target], 0)
+    some = (target > 0).any(1)
+    expected = ((rank <= 4) * weight).sum(1)[some] / weight.sum(1)[some]
+    np.testing.assert_allclose(found["debiased_recall@4"], expected.mean(), rtol=1e-5)
+
+
+def test_the_work_is_that_of_the_targets_and_not_of_the_longest_row():
+    target = jnp.zeros((32, 200), jnp.int32).at[:, 0].set(3)
+    score = jnp.asarray(np.random.default_rng(0).normal(size=(32, 5_000)), jnp.float32)
+    ranked = jax.jit(lambda s, t: metrics.target_ranks(s, t, counted=t > 0))
+
+    def least(target):
+        jax.block_until_ready(ranked(score, target))
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            jax.block_until_ready(ranked(score, target))
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    everything = jnp.broadcast_to(1 + jnp.arange(200, dtype=jnp.int32), target.shape)
+    assert 5 * least(target) < least(everything)
+
+
+def test_variables_and_queries_may_be_numpys():
+    model, query = MF(USERS, ITEMS, 4), ask([1, 2])
+    variables = model.init(jax.random.key(0), query, query.user)
+    target = jnp.array([[3], [4]], jnp.int32)
+    batch = Batch(query, jnp.array([3, 4], jnp.int32), jnp.ones(2), jnp.ones(2, bool))
+
+    def everything(variables, query):
+        return (
+            evaluation.evaluate(model, variables, query, target),
+            evaluation.evaluate_sampled(
+                model, variables, query, target[:, 0], jnp.array([[5], [6]], jnp.int32)
+            ),
+            evaluation.evaluate_ratings(model, variables, batch._replace(query=query)),
+            evaluation.evaluate_clicks(model, variables, batch._replace(query=query)),
+            evaluation.recommend(model, variables, query, 3),
+            evaluation.score_all(model, variables, query),
+        )
+
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        everything(variables, query),
+        everything(*jax.device_get((variables, query))),
+    )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_rating_or_click_that_is_not_finite_does_not_look_good(bad):
+    variables = {"params": {"scores": jnp.full((USERS, ITEMS), bad)}}
+    label = jnp.array([5.0, 1.0])
+    batch = Batch(ask([1, 2]), jnp.array([3, 4], jnp.int32), label, jnp.ones(2, bool))
+    assert np.isnan(evaluation.evaluate_ratings(Table(), variables, batch, clip=(1.0, 5.0))["rmse"])
+    assert not np.isfinite(evaluation.evaluate_ratings(Table(), variables, batch)["rmse"])
+    clicks = evaluation.evaluate_clicks(Table(), variables, batch._replace(label=jnp.array([1.0, 0.0])))
+    assert float(clicks["auc"]) <= 0.5 and not clicks["logloss"] < 1e30
 
 
 def test_a_constant_scorer_has_no_hits():

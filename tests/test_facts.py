@@ -1,7 +1,9 @@
 """One thing about each model that is true of it alone."""
 
+import functools
 import itertools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,8 +49,8 @@ from rezoo.models import (
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity
 from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
-from rezoo.models.session import neighbours
-from rezoo.nn.recurrent import GRU, LSTM
+from rezoo.models.session import narm, neighbours, stamp
+from rezoo.nn.recurrent import GRU, LSTM, hard_sigmoid
 from rezoo.types import Batch, Query
 
 
@@ -206,9 +208,10 @@ def test_gru4rec_forgets_nothing_before_and_sees_nothing_after_an_event():
     assert np.abs(states([[1, 2, 3, 4]])[0, 3] - states([[5, 2, 3, 4]])[0, 3]).max() > 1e-4
 
 
-@pytest.mark.parametrize("cell", [GRU, LSTM])
-def test_recurrent_cells_equal_their_equations_in_numpy(cell):
-    ours = cell(3)
+@pytest.mark.parametrize(("cell", "gate"), [(GRU, None), (GRU, hard_sigmoid), (LSTM, None)])
+def test_recurrent_cells_equal_their_equations_in_numpy(cell, gate):
+    ours = cell(3, gate) if gate else cell(3)
+    squash = (lambda v: np.clip(0.2 * v + 0.5, 0, 1)) if gate else sigmoid
     x = jax.random.normal(jax.random.key(0), (2, 5, 4))
     params = init(ours, x, ours.initial(2), seed=1)["params"]
     kernel, bias = params["input"]["kernel"], params["input"]["bias"]
@@ -217,12 +220,11 @@ def test_recurrent_cells_equal_their_equations_in_numpy(cell):
     for t in range(5):
         p = np.asarray(x[:, t]) @ np.asarray(kernel) + np.asarray(bias)
         if cell is GRU:
-            zr = 1 / (1 + np.exp(-(p[:, :6] + h @ np.asarray(params["gates"]))))
+            zr = squash(p[:, :6] + h @ np.asarray(params["gates"]))
             z, r = zr[:, :3], zr[:, 3:]
             h = (1 - z) * h + z * np.tanh(p[:, 6:] + (r * h) @ np.asarray(params["candidate"]))
         else:
             i, f, o, g = np.split(p + h @ np.asarray(params["recurrent"]), 4, axis=1)
-            sigmoid = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
             c = sigmoid(f + 1) * c + sigmoid(i) * np.tanh(g)
             h = sigmoid(o) * np.tanh(c)
         outputs.append(h)
@@ -310,6 +312,31 @@ def test_din_weighs_the_history_by_the_product_at_hand_and_its_twin_does_not():
     np.testing.assert_allclose(weight[0, 1, 0], expected[0], rtol=1e-4)
 
 
+def test_din_of_the_figure_and_of_the_authors_code():
+    asked, item = query([[3, 1, 4, 0]]), jnp.array([2], jnp.int32)
+    model = DIN({"item": 6}, 3, (5,), functools.partial(din.CodeActivation, (4, 2)), meet=din.beside)
+    variables = {
+        "params": speaking(model, asked, item),
+        "batch_stats": init(model, asked, item)["batch_stats"],
+    }
+    p = jax.tree.map(np.asarray, variables["params"])
+    table, unit = p["items"]["item"]["embedding"], p["unit"]
+    score, target = [], table[2]
+    for event in table[[3, 1, 4]]:
+        x = np.concatenate([target, event, target - event, target * event])
+        for layer in ("Dense_0", "Dense_1"):
+            x = sigmoid(x @ unit["unit"][layer]["kernel"] + unit["unit"][layer]["bias"])
+        score.append((x @ unit["output"]["kernel"] + unit["output"]["bias"])[0] / np.sqrt(3))
+    weight = np.exp(score) / np.exp(score).sum()
+    found = apply(model, variables, asked, item, method="attention")
+    np.testing.assert_allclose(found, [[*weight, 0]], rtol=1e-4)
+    x = np.concatenate([weight @ table[[3, 1, 4]], target]) @ p["layers_0"]["kernel"] + p["layers_0"]["bias"]
+    step = sigmoid(x)  # the moments are 0 and 1
+    x = x * (step + (1 - step) * p["dice_0"]["alpha"])
+    expected = x @ p["output"]["kernel"] + p["output"]["bias"]
+    np.testing.assert_allclose(apply(model, variables, asked, item), expected, rtol=1e-4)
+
+
 def test_dice_takes_its_step_where_the_batch_is_and_passes_over_padding():
     dice, counted = din.Dice(), jnp.array([True, True, True, False])
     x = jnp.array([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0], [1e6, 1e6]])
@@ -335,6 +362,10 @@ def test_youtube_dnn_knows_what_was_watched_and_not_in_which_order():
     user = hidden @ p["last"]["kernel"] + p["last"]["bias"]
     expected = user @ p["item"]["embedding"].T + p["item_bias"]["embedding"][:, 0]
     np.testing.assert_allclose(score_all(model, {"params": params}, asked), expected, rtol=1e-4, atol=1e-5)
+    papers = YouTubeDNN(6, {}, 3, (5,), user_activation=nn.relu, bias=False)
+    params.pop("item_bias")
+    expected = np.maximum(user, 0) @ p["item"]["embedding"].T
+    np.testing.assert_allclose(score_all(papers, {"params": params}, asked), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_youtube_rankers_odds_are_the_expected_amount():
@@ -465,7 +496,13 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-@pytest.mark.parametrize("model", [NARM(9, 4, 5), STAMP(9, 4)], ids=["NARM", "STAMP"])
+AUTHORS_NARM = NARM(9, 4, 5, normalise=narm.softmax, gate=hard_sigmoid)
+AUTHORS_STAMP = STAMP(9, 4, memory=stamp.plus_mean, max_norm=0.1)
+MODELS = {"NARM": NARM(9, 4, 5), "STAMP": STAMP(9, 4)}
+MODELS |= {"authors' NARM": AUTHORS_NARM, "authors' STAMP": AUTHORS_STAMP}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 def test_attention_on_all_prefixes_at_once_equals_the_expanded_prefixes(model):
     whole = query([[1, 2, 3, 4], [5, 6, 0, 0]])
     expanded = query([[1, 0, 0, 0], [1, 2, 0, 0], [1, 2, 3, 0], [1, 2, 3, 4], [5, 0, 0, 0], [5, 6, 0, 0]])
@@ -483,26 +520,35 @@ def test_attention_on_all_prefixes_at_once_equals_the_expanded_prefixes(model):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), ours, theirs)
 
 
-def test_narm_is_its_equations_over_the_states_of_its_encoder():
-    model, asked = NARM(9, 4, 5), query([[1, 2, 3]])
+@pytest.mark.parametrize("model", [MODELS["NARM"], AUTHORS_NARM], ids=["paper", "authors"])
+def test_narm_is_its_equations_over_the_states_of_its_encoder(model):
+    asked, authors = query([[1, 2, 3]]), model is AUTHORS_NARM
+    squash = (lambda v: np.clip(0.2 * v + 0.5, 0, 1)) if authors else sigmoid
     variables = init(model, asked, jnp.array([1], jnp.int32))
     h = np.asarray(apply(model, variables, asked, method="states"))[0]
     w = jax.tree.map(np.asarray, variables["params"])
-    pair = sigmoid(h[2] @ w["of_query"]["kernel"] + h @ w["of_key"]["kernel"])
+    pair = squash(h[2] @ w["of_query"]["kernel"] + h @ w["of_key"]["kernel"])
     alpha = pair @ w["weight"]["kernel"][:, 0]
+    alpha = np.exp(alpha) / np.exp(alpha).sum() if authors else alpha
     expected = np.concatenate([h[2], alpha @ h]) @ w["bilinear"]["kernel"] @ w["item"]["embedding"].T
     np.testing.assert_allclose(score_all(model, variables, asked)[0], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_stamp_is_its_equations():
-    model, asked = STAMP(9, 4), query([[1, 2, 3]])
+@pytest.mark.parametrize("model", [MODELS["STAMP"], AUTHORS_STAMP], ids=["paper", "authors"])
+def test_stamp_is_its_equations(model):
+    asked, authors = query([[1, 2, 3]]), model is AUTHORS_STAMP
     variables = init(model, asked, jnp.array([1], jnp.int32))
     w = jax.tree.map(np.asarray, variables["params"])
     table = w["item"]["embedding"]
     x = table[[1, 2, 3]]
+    if authors:
+        length = np.linalg.norm(x, axis=1, keepdims=True)
+        assert length.min() < 0.1 < length.max()
+        x = x * np.minimum(1, 0.1 / length)
     given = x @ w["of_event"]["kernel"] + x[2] @ w["of_last"]["kernel"] + x.mean(0) @ w["of_mean"]["kernel"]
     alpha = sigmoid(given + w["of_mean"]["bias"]) @ w["weight"]["kernel"][:, 0]
-    hidden = np.tanh(alpha @ x @ w["session"]["kernel"]) * np.tanh(x[2] @ w["last"]["kernel"])
+    memory = alpha @ x + (x.mean(0) if authors else 0)
+    hidden = np.tanh(memory @ w["session"]["kernel"]) * np.tanh(x[2] @ w["last"]["kernel"])
     np.testing.assert_allclose(score_all(model, variables, asked)[0], table @ hidden, rtol=1e-4, atol=1e-7)
 
 
@@ -515,6 +561,28 @@ def test_sasrec_sees_nothing_after_an_event_and_knows_the_order_before_it():
 
     np.testing.assert_allclose(states([[1, 2, 3, 4]])[:2], states([[1, 2, 7, 8]])[:2], atol=1e-6)
     assert np.abs(states([[1, 2, 3, 4]])[3] - states([[2, 1, 3, 4]])[3]).max() > 1e-4
+
+
+def test_sasrec_is_its_equations():
+    model, asked = SASRec(9, 4, 1, max_length=5), query([[1, 2, 3]])
+    w = noisy(init(model, asked, jnp.array([1], jnp.int32))["params"], 0.3)
+    variables, w = {"params": w}, jax.tree.map(np.asarray, w)
+    block, table = w["blocks_0"], w["item"]["embedding"]
+
+    def normed(x, name, of=block):
+        centred = x - x.mean(1, keepdims=True)
+        return centred / np.sqrt(centred.var(1, keepdims=True) + 1e-6) * of[name]["scale"] + of[name]["bias"]
+
+    def dense(x, name):
+        return x @ block[name]["kernel"] + block[name]["bias"]
+
+    x = 2 * table[[1, 2, 3]] + w["position"]["embedding"][:3]
+    q = normed(x, "LayerNorm_0")
+    share = np.exp(np.where(np.tri(3), dense(q, "query") @ dense(x, "key").T / 2, -np.inf))
+    z = normed(q + share / share.sum(1, keepdims=True) @ dense(x, "value"), "LayerNorm_1")
+    x = z + dense(np.maximum(dense(z, "feed_in"), 0), "feed_out")
+    expected = normed(x, "norm", w)[2] @ table.T
+    np.testing.assert_allclose(score_all(model, variables, asked)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_session_popularity_counts_this_session_first():

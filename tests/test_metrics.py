@@ -1,10 +1,13 @@
+import inspect
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import rankdata
+from scipy.stats import entropy, rankdata
 from sklearn import metrics as sk
 
 from rezoo import metrics
@@ -16,6 +19,8 @@ RANKING = [
     metrics.mrr,
     metrics.ndcg,
     metrics.average_precision,
+    metrics.average_precision_of_all,
+    metrics.r_precision,
 ]
 
 
@@ -78,7 +83,7 @@ def test_ranks_equal_scipys_mean_ranks(values):
     expected = rankdata(-np.asarray(values), method="average")
     np.testing.assert_allclose(metrics.ranks(score), expected)
     target = jnp.arange(len(values), dtype=jnp.int32)
-    np.testing.assert_allclose(metrics.target_ranks(score, target), expected)
+    np.testing.assert_allclose(jax.jit(metrics.target_ranks)(score, target), expected)
 
 
 def test_masked_candidates_do_not_compete():
@@ -87,6 +92,11 @@ def test_masked_candidates_do_not_compete():
     found = metrics.target_ranks(score, jnp.array([[2, 1], [0, 2]], jnp.int32), where=where)
     np.testing.assert_allclose(found, [[2.5, 1.0], [3.0, 1.0]])
     np.testing.assert_allclose(metrics.ranks(score, where=where)[1], [3, 2, 1, 4])
+
+
+@partial(jax.jit, static_argnames="k")
+def all_values(rank, where, k):
+    return {metric.__name__: metric(rank, where=where, k=k) for metric in [*RANKING, metrics.dcg]}
 
 
 def by_hand(ranks, k):
@@ -100,21 +110,23 @@ def by_hand(ranks, k):
         "mrr": 1 / hits[0] if hits else 0.0,
         "ndcg": sum(1 / np.log2(r + 1) for r in hits) / ideal,
         "average_precision": sum((n + 1) / r for n, r in enumerate(hits)) / min(len(ranks), k),
+        "average_precision_of_all": sum((n + 1) / r for n, r in enumerate(hits)) / len(ranks),
+        "r_precision": sum(r <= min(len(ranks), k) for r in ranks) / len(ranks),
+        "dcg": sum(1 / np.log2(r + 1) for r in hits),
     }
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from([1, 3, 6]).flatmap(lambda n: st.sets(st.integers(1, 30), min_size=n, max_size=n)),
-    st.sampled_from([1, 2, 5, 12]),
-    st.sampled_from([0, 3]),
+    st.sampled_from([1, 3, 8]).flatmap(lambda n: st.sets(st.integers(1, 30), min_size=n, max_size=n)),
+    st.sampled_from([1, 5, 12]),
 )
-def test_ranking_metrics_equal_the_formulae(ranks, k, padding):
+def test_ranking_metrics_equal_the_formulae(ranks, k):
+    padding = 8 - len(ranks)  # one shape, as each is compiled
     rank = jnp.asarray([*ranks, *[1] * padding], jnp.float32)
     where = jnp.asarray([True] * len(ranks) + [False] * padding)
-    for metric in RANKING:
-        found = metric(rank, where=where, k=k)
-        np.testing.assert_allclose(found, by_hand(ranks, k)[metric.__name__], rtol=1e-5, atol=1e-7)
+    for name, found in all_values(rank, where, k=k).items():
+        np.testing.assert_allclose(found, by_hand(ranks, k)[name], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])
@@ -155,6 +167,159 @@ def test_beyond_accuracy_by_hand():
     np.testing.assert_allclose(
         metrics.intra_list_diversity(ids, vector), (1 + 1 - np.sqrt(0.5)) / 2, rtol=1e-6
     )
+
+
+BAD = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, 2.0, 3e38)
+
+
+@partial(jax.jit, static_argnames="k")
+def ranks_and_values(score, target, competes, counted, propensity, k):
+    rank = metrics.target_ranks(score, target, where=competes, counted=counted)
+    weighted = [partial(m, propensity=propensity) for m in (metrics.debiased_recall, metrics.debiased_ndcg)]
+    masks = counted, metrics.distinct(target, counted)
+    return rank, [metric(rank, where=where, k=k) for metric in [*RANKING, *weighted] for where in masks]
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10**6), k=st.sampled_from([1, 2, 5]), masked=st.booleans())
+def test_any_scores_and_any_targets_give_metrics_between_0_and_1(seed, k, masked):
+    rng = np.random.default_rng(seed)
+    score, target = rng.choice(BAD, (4, 7)).astype(np.float32), rng.integers(-2, 9, (4, 6)).astype(np.int32)
+    competes, counted = (rng.random(shape) < (0.8 if masked else 1) for shape in (score.shape, target.shape))
+    propensity = rng.random((4, 6)).astype(np.float32) + 0.1
+    arrays = [jnp.asarray(x) for x in (score, target, competes, counted, propensity)]
+    rank, values = ranks_and_values(*arrays, k=k)
+    np.testing.assert_array_equal(rank, ranks_by_hand(score, target, competes, counted))
+    assert all((value >= 0).all() and (value <= 1 + 1e-6).all() for value in jax.device_get(values))
+
+
+def ranks_by_hand(score, target, competes, counted):
+    rank, competes = np.full(target.shape, np.inf), competes.copy()
+    asked = np.argwhere(counted & (target >= 0) & (target < score.shape[1]))
+    competes[asked[:, 0], target[tuple(asked.T)]] = True
+    for row, column in asked:
+        place = target[row, column]
+        first = place not in target[row, :column][counted[row, :column]]
+        if first and not np.isnan(mine := score[row, place]):
+            others = np.delete(score[row], place)[np.delete(competes[row], place)]
+            rank[row, column] = 1 + (others > mine).sum() + (others == mine).sum() / 2
+    return rank
+
+
+@pytest.mark.parametrize("metric", RANKING)
+def test_a_broken_model_hits_nothing(metric):
+    target = jnp.array([[1], [5], [99], [-3]], jnp.int32)
+    for score in (jnp.full((4, 6), jnp.nan), jnp.zeros((4, 6)).at[:, 1].set(jnp.nan).at[:, 5].set(jnp.nan)):
+        assert np.isinf(metrics.target_ranks(score, target)).all()
+        assert (metric(metrics.target_ranks(score, target), k=6) == 0).all()
+    constant = metrics.target_ranks(jnp.full((4, 6), jnp.inf), target)
+    np.testing.assert_array_equal(constant[:, 0], [3.5, 3.5, np.inf, np.inf])
+
+
+def test_a_nan_is_worse_than_minus_infinity_and_than_what_is_masked():
+    score = jnp.array([jnp.nan, -jnp.inf, 1.0, 2.0])
+    assert metrics.ranks(score).tolist() == [np.inf, 3, 2, 1]
+    where = jnp.array([True, True, True, False])
+    assert metrics.ranks(score, where=where).tolist()[:3] == [np.inf, 2, 1]
+
+
+def test_targets_that_tie_across_the_last_place_share_the_places_that_are_left():
+    rank = metrics.target_ranks(jnp.array([[9.0, 5.0, 5.0, 5.0, 1.0]]), jnp.array([[0, 1, 2, 3]], jnp.int32))
+    assert rank.tolist() == [[1, 3, 3, 3]]
+    np.testing.assert_allclose(metrics.precision(rank, k=3), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(metrics.recall(rank, k=3), 3 / 4)
+    np.testing.assert_allclose(metrics.dcg(rank, k=3), 1 + 2 / np.log2(4))
+    np.testing.assert_allclose(metrics.average_precision(rank, k=3), (1 + 2 / 3 * (2 + 3 + 4) / 3) / 3)
+
+
+def test_a_nan_score_loses_every_pair_of_the_auc():
+    nan, some = np.nan, [0.0, 1.0, 0.0, 1.0]
+    cases = [
+        ([0.1, nan, 0.3, nan], 0.0),
+        ([nan] * 4, 0.0),
+        ([0.1, 0.2, nan, 0.4], 0.5),
+        ([0.1, nan, 0.3, 0.4], 0.5),
+    ]
+    for score, expected in cases:
+        score, label = jnp.array(score), jnp.array(some)
+        assert float(metrics.auc(score, label)) == expected
+        assert float(metrics.gauc(score, label, jnp.ones(4, jnp.int32), 2)[0]) == expected
+    masked = metrics.auc(
+        jnp.array([0.1, nan, jnp.inf]), jnp.array([0.0, 1.0, 1.0]), where=jnp.array([True, False, True])
+    )
+    assert float(masked) == 1.0
+    assert float(metrics.auc(jnp.array([nan, 1.0]), jnp.ones(2))) == 0.0
+    for metric in (metrics.auc, metrics.rmse, metrics.mae, metrics.log_loss):
+        assert np.isnan(metric(jnp.zeros(2), jnp.array([1.0, nan])))
+    for metric in (metrics.rmse, metrics.mae, metrics.log_loss):
+        assert np.isnan(metric(jnp.array([1.0, nan]), jnp.zeros(2)))
+    assert float(metrics.log_loss(jnp.array([jnp.inf, -jnp.inf]), jnp.array([1.0, 0.0]))) == 0.0
+    assert float(metrics.log_loss(jnp.array([jnp.inf, 0.0]), jnp.zeros(2))) > 1e37
+
+
+def test_labels_of_another_shape_are_refused_and_not_broadcast():
+    for metric in (metrics.auc, metrics.rmse, metrics.mae, metrics.log_loss):
+        function = inspect.unwrap(metric)  # without the types' check that tests have
+        with pytest.raises(ValueError, match=r"score|logit.*\[3\].*label \[3, 1\]"):
+            function(jnp.zeros(3), jnp.zeros((3, 1)))
+
+
+def test_entropy_tail_and_serendipity_equal_scipy_and_counting():
+    rng = np.random.default_rng(0)
+    ids, count = rng.integers(-1, 12, (20, 5)), rng.zipf(1.5, 10)
+    real = (ids > 0) & (ids < 10)
+    exposure = np.bincount(ids[real], minlength=10)
+    asked = jnp.asarray(ids, jnp.int32)
+    np.testing.assert_allclose(metrics.shannon_entropy(asked, 10), entropy(exposure, base=2), rtol=1e-5)
+    np.testing.assert_allclose(metrics.coverage(asked, 10), (exposure > 0).sum() / 9)
+    count[0], order = 0, np.argsort(-count[1:], kind="stable") + 1
+    head = order[: np.searchsorted(np.cumsum(count[order]), 0.8 * count.sum()) + 1]
+    tail = metrics.long_tail(jnp.asarray(count))
+    assert sorted(np.flatnonzero(tail)) == sorted(set(range(1, 10)) - set(head.tolist()))
+    lists = [[i for i in row if 0 < i < 10] for row in ids]
+    share = np.mean([np.mean([i not in head for i in row]) for row in lists if row])
+    np.testing.assert_allclose(metrics.tail_share(asked, tail), share, rtol=1e-5)
+    target, expected = rng.integers(0, 10, (20, 3)), rng.integers(0, 10, (20, 4))
+    lists = [[i for i in row if i > 0] for row in ids]
+    hits = [
+        np.mean([i in t and i not in e for i in row])
+        for row, t, e in zip(lists, target, expected, strict=True)
+        if row
+    ]
+    found = metrics.serendipity(asked, jnp.asarray(target, jnp.int32), jnp.asarray(expected, jnp.int32))
+    np.testing.assert_allclose(found, np.mean(hits), rtol=1e-5)
+
+
+def test_debiased_metrics_equal_their_formulae_and_with_equal_propensities_the_plain_ones():
+    rank, p = jnp.array([[1.0, 4.0, 30.0, 2.0]]), jnp.array([[0.5, 0.1, 0.2, 1.0]])
+    where = jnp.array([[True, True, True, False]])
+    hit, weight = np.array([1, 1, 0]), np.array([2, 10, 5])
+    found = metrics.debiased_recall(rank, propensity=p, where=where, k=10)
+    np.testing.assert_allclose(found, (weight * hit).sum() / weight.sum(), rtol=1e-6)
+    gained = 2 / np.log2(2) + 10 / np.log2(5)
+    ideal = 10 / np.log2(2) + 5 / np.log2(3) + 2 / np.log2(4)
+    np.testing.assert_allclose(
+        metrics.debiased_ndcg(rank, propensity=p, where=where, k=10), gained / ideal, rtol=1e-6
+    )
+    alike = metrics.propensities(jnp.array([5, 1, 9]), power=0.0)[jnp.zeros((1, 4), jnp.int32)]
+    np.testing.assert_allclose(
+        metrics.debiased_recall(rank, propensity=alike, k=10), metrics.recall(rank, k=10), rtol=1e-6
+    )
+
+
+def test_dcg_and_average_precision_equal_scikit_learn():
+    rng = np.random.default_rng(0)
+    score, label = (
+        rng.permutation(30).astype(np.float32)[None],
+        (rng.random((1, 30)) < 0.3).astype(np.float32),
+    )
+    rank, where = metrics.ranks(jnp.asarray(score)), jnp.asarray(label) > 0
+    expected = sk.average_precision_score(label[0], score[0])
+    np.testing.assert_allclose(metrics.average_precision_of_all(rank, where=where)[0], expected, rtol=1e-5)
+    for k in (3, 30):
+        np.testing.assert_allclose(
+            metrics.dcg(rank, where=where, k=k)[0], sk.dcg_score(label, score, k=k), rtol=1e-5
+        )
 
 
 def test_everything_jits_and_vmaps():

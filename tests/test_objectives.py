@@ -7,7 +7,7 @@ import pytest
 from scipy.special import log_softmax
 
 from rezoo import losses, metrics, objectives, sampling
-from rezoo.models import DIN, MF
+from rezoo.models import DIN, MF, GRU4Rec
 from rezoo.types import Batch, Query
 
 MODEL = MF(6, 9, 4)
@@ -120,3 +120,78 @@ def test_counts_of_a_table_that_is_not_looked_up_are_refused():
     held = objectives.l2(objectives.pointwise(MODEL, losses.squared), 0.1, {"itm": np.ones(9)})
     with pytest.raises(ValueError, match=r"\['itm'\], which no table.*'item', 'item_bias', 'user'"):
         held(variables(BATCH), jax.random.key(0), BATCH)
+
+
+@pytest.mark.parametrize(
+    "weighted",
+    [
+        lambda weights: objectives.pointwise(MODEL, losses.squared, weights=weights),
+        lambda weights: objectives.sampled(MODEL, losses.bpr, sampling.uniform(9), 3, weights=weights),
+        lambda weights: objectives.sampled(MODEL, losses.logistic, sampling.uniform(9), 3, weights=weights),
+        lambda weights: objectives.in_batch(MODEL, losses.softmax_cross_entropy, weights=weights),
+        lambda weights: objectives.every_item(MODEL, losses.softmax_cross_entropy, weights=weights),
+    ],
+)
+def test_a_weight_of_a_row_is_how_often_it_counts(weighted):
+    """The weighted mean is the sum of what each row gives alone, and what does not count has no weight."""
+    values = variables(BATCH)
+
+    def value(weight, values=values):
+        return weighted(lambda batch: weight)(values, jax.random.key(1), BATCH)[0]
+
+    plain = weighted(None)(values, jax.random.key(1), BATCH)[0]
+    np.testing.assert_allclose(value(jnp.ones(5)), plain, rtol=1e-6)
+    alone = jnp.stack([value(row) for row in jnp.eye(5)])
+    np.testing.assert_allclose(alone.sum(), plain, rtol=1e-5)
+    weight = jnp.array([2.0, 0.0, 0.5, 1.0, jnp.nan])
+    np.testing.assert_allclose(value(weight), jnp.vdot(alone[:4], weight[:4]), rtol=1e-5)
+    grads = jax.grad(lambda values: value(weight, values))(values)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+    with pytest.raises(ValueError, match=r"weights have the shape \[4\]"):
+        value(jnp.ones(4))
+
+
+def test_weights_by_propensity_have_the_expectation_of_what_was_not_shown():
+    """Schnabel 2016, https://arxiv.org/abs/1602.05352, equation 10: Σ δ / P over the observed is unbiased."""
+    propensity = jnp.linspace(0.2, 1.0, 9)
+    objective = objectives.pointwise(MODEL, losses.squared, weights=lambda batch: 1 / propensity[batch.item])
+    values = variables(BATCH)
+    error = losses.squared(MODEL.apply(values, BATCH.query, BATCH.item), BATCH.label)
+    expected = (error / propensity[BATCH.item])[:4].mean()
+    np.testing.assert_allclose(objective(values, jax.random.key(0), BATCH)[0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "weighted",
+    [
+        partial(objectives.next_item, loss=losses.softmax_cross_entropy),
+        objectives.next_item_softmax,
+        partial(objectives.next_item_sampled, loss=losses.bpr, popularity=jnp.ones(9), num_negatives=4),
+    ],
+)
+def test_sessions_are_weighed_by_row_or_by_step(weighted):
+    model = GRU4Rec(9, 4)
+    history = jnp.array([[1, 2, 3], [0, 4, 5]], jnp.int32)
+    item = jnp.array([[2, 3, 4], [0, 5, 6]], jnp.int32)
+    query = Query(jnp.zeros(2, jnp.int32), history, {})
+    batch = Batch(query, item, (item > 0) * 1.0, item > 0)
+    values = model.init(jax.random.key(0), query, item)
+
+    def value(weight):
+        return weighted(model, weights=weight)(values, jax.random.key(1), batch)[0]
+
+    by_row = value(lambda batch: jnp.array([2.0, 0.5]))
+    by_step = value(lambda batch: jnp.array([[2.0] * 3, [jnp.nan, 0.5, 0.5]]))
+    np.testing.assert_allclose(by_row, by_step, rtol=1e-6)
+    np.testing.assert_allclose(value(lambda batch: jnp.ones(2)), value(None), rtol=1e-6)
+    assert abs(float(by_row - value(None))) > 1e-3
+
+
+def test_a_loss_of_another_shape_is_refused_and_not_averaged():
+    with pytest.raises(ValueError, match=r"the loss has the shape \[5, 5\], but what it is of has \[5\]"):
+        objectives.pointwise(MODEL, lambda score, label, *, where: score[:, None] - label[None])(
+            variables(BATCH), jax.random.key(0), BATCH
+        )
+    wrong = BATCH._replace(label=jnp.ones((5, 1)))
+    with pytest.raises(ValueError, match=r"score \[5\], label \[5, 1\]"):
+        objectives.pointwise(MODEL, losses.squared)(variables(BATCH), jax.random.key(0), wrong)

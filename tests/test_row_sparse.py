@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rezoo import losses, objectives, row_sparse, training
+from rezoo.models.session import gru4rec
 from rezoo.nn.embedding import Embed
 from rezoo.types import Batch, Query
 
@@ -130,6 +131,46 @@ def test_row_wise_adagrad_by_hand():
     move, total = rule.update(jnp.array(grad), state[:1] + 1.0, jnp.int32(1))
     np.testing.assert_allclose(total, [13.5])
     np.testing.assert_allclose(move, -0.1 * grad / np.sqrt(13.5), rtol=1e-6)
+
+
+def test_momentum_is_that_of_gru4recs_authors():
+    """Looked-up rows move as the dense optimizer moves them; an absent row rests and keeps its momentum."""
+    rng = np.random.default_rng(0)
+    table, grads = rng.normal(size=(3, 2)), rng.normal(size=(4, 3, 2))
+    seen = [[0, 1, 2], [0, 2], [0, 1, 2], [1, 2]]
+    rule = row_sparse.momentum(row_sparse.adagrad(0.1, 0.0, 1e-6), 0.5)
+    dense = gru4rec.adagrad(0.1, 0.5)
+    state, dense_state = rule.init(jnp.array(table)), dense.init(jnp.array(table))
+    total, m = np.zeros((3, 2)), np.zeros((3, 2))
+    for step, (grad, rows) in enumerate(zip(grads, seen, strict=True), start=1):
+        total[rows] += grad[rows] ** 2
+        m[rows] = 0.5 * m[rows] - 0.1 * grad[rows] / np.sqrt(total[rows] + 1e-6)
+        at = jnp.array(rows)
+        old = jax.tree.map(operator.itemgetter(at), state)
+        move, new = rule.update(jnp.asarray(grad[rows], jnp.float32), old, jnp.int32(step))
+        state = jax.tree.map(lambda leaf, rows, at=at: leaf.at[at].set(rows), state, new)
+        np.testing.assert_allclose(move, m[rows], rtol=1e-5)
+        if step == 1:
+            dense_move, _ = dense.update(jnp.asarray(grad, jnp.float32), dense_state)
+            np.testing.assert_allclose(dense_move, move, rtol=1e-5)
+    close(state, (total.astype(np.float32), m.astype(np.float32)))
+
+
+def test_rows_with_momentum_are_trained():
+    rule = row_sparse.momentum(row_sparse.sgd(0.1), 0.9)
+    step, state = sparse(rule)
+    new, _ = jax.jit(step)(state, data())
+    plain, start = sparse(row_sparse.sgd(0.1))
+    expected, _ = jax.jit(plain)(start, data())
+    close(new.params, expected.params)  # nothing to go on along yet
+    again, _ = jax.jit(step)(new, data())
+    assert np.any(kept(again)["item/embedding"][1] != kept(new)["item/embedding"][1])
+
+
+def test_lazy_adams_epsilon_stands_beside_the_corrected_moment():
+    grad, rule = np.array([[1e-6, 3.0]], np.float32), row_sparse.lazy_adam(0.1, eps=1e-4)
+    move, _ = rule.update(jnp.array(grad), rule.init(jnp.zeros((1, 2))), jnp.int32(1))
+    np.testing.assert_allclose(move, -0.1 * grad / (grad + 1e-4), rtol=1e-5)
 
 
 def test_lazy_adam_is_adam_where_every_row_is_seen_and_lets_absent_rows_rest():

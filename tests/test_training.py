@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rezoo import training
-from rezoo.types import Aux, Batch, Query
+from rezoo import losses, objectives, row_sparse, training
+from rezoo.models import MF
+from rezoo.types import Aux, Batch, Query, Target
 
 
 class Dot(nn.Module):
@@ -37,6 +38,17 @@ def data(rows=23, seed=0):
 
 def start(optimizer, key=0, rows=23):
     return training.init_state(jax.random.key(key), Dot(), optimizer, data(rows))
+
+
+def dense_step():
+    optimizer = optax.sgd(0.1)
+    return start(optimizer), training.make_step(objective, optimizer)
+
+
+def sparse_step():
+    dense, rows, model = optax.sgd(0.1), row_sparse.sgd(0.1), MF(5, 7, 2)
+    state = row_sparse.init_state(jax.random.key(0), model, dense, rows, data())
+    return state, row_sparse.make_step(objectives.pointwise(model, losses.squared), dense, rows)
 
 
 def test_a_step_is_the_optimizers_step_on_the_objectives_gradient():
@@ -142,3 +154,28 @@ def test_a_halted_member_leaves_the_others_of_a_study_untouched():
     np.testing.assert_array_equal(states.halted, [False, True])
     np.testing.assert_allclose(states.params["user"][0], alone.params["user"], rtol=1e-5)
     assert np.isfinite(history["loss"][0]).all()
+
+
+@pytest.mark.parametrize("make", [dense_step, sparse_step])
+def test_labels_of_another_shape_are_refused_and_not_broadcast(make):
+    state, step = make()
+    for wrong in (data()._replace(label=jnp.zeros((23, 1))), data()._replace(where=jnp.ones((1, 23), bool))):
+        with pytest.raises(ValueError, match=r"item \[23\].*(label \[23, 1\]|where \[1, 23\])"):
+            step(state, wrong)
+    task = {"buy": Target(jnp.zeros(23), jnp.ones((23, 1), bool))}
+    with pytest.raises(ValueError, match=r"buy where \[23, 1\]"):
+        step(state, data()._replace(tasks=task))
+
+
+@pytest.mark.parametrize("make", [dense_step, sparse_step])
+def test_what_does_not_count_may_be_nan_and_does_not_halt_a_run(make):
+    state, step = make()
+    where = jnp.arange(23) % 3 > 0
+    gaps = data()._replace(where=where, label=jnp.where(where, data().label, jnp.nan))
+    gaps = gaps._replace(query=gaps.query._replace(features={"age": jnp.where(where, 1.0, jnp.nan)}))
+    clean = gaps._replace(label=jnp.where(where, gaps.label, 7.0))
+    clean = clean._replace(query=clean.query._replace(features={"age": jnp.ones(23)}))
+    (new, told), (same, _) = step(state, gaps), step(state, clean)
+    assert not bool(new.halted) and np.isfinite(told["loss"])
+    jax.tree.map(np.testing.assert_array_equal, new.params, same.params)
+    assert bool(step(state, gaps._replace(where=jnp.ones(23, bool)))[0].halted)

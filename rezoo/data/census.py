@@ -4,8 +4,6 @@ https://archive.ics.uci.edu/dataset/117/census+income+kdd (CC BY 4.0). Fetch the
 `census-income.data.gz` and `census-income.test.gz` into a folder (compress them if they are not).
 """
 
-import gzip
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +11,8 @@ import numpy as np
 
 from rezoo.data import folders
 from rezoo.data.errors import DataError
+from rezoo.data.files import text_lines
+from rezoo.data.spelling import is_number
 
 URL = "https://archive.ics.uci.edu/dataset/117/census+income+kdd"
 COLUMNS = (
@@ -76,11 +76,8 @@ def labels(columns: Columns) -> dict[str, np.ndarray]:
 
 def _read(name: str, manual_dir: str | Path | None) -> Columns:
     file = folders.find(name, manual_dir=manual_dir, below="census-income-kdd", source=URL)
-    try:
-        lines = gzip.decompress(file.read_bytes()).decode("latin-1").splitlines()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file}: damaged ({error}); fetch it again") from error
-    rows = [[field.strip() for field in line.split(",")] for line in lines if line.strip()]
+    lines = text_lines(file, encoding="latin-1")
+    rows = [[field.strip() for field in line.split(",")] for line in lines]
     for number, row in enumerate(rows, 1):
         if len(row) != len(COLUMNS):
             raise DataError(f"{file}: row {number} has {len(row)} columns instead of {len(COLUMNS)}")
@@ -91,7 +88,6 @@ def _read(name: str, manual_dir: str | Path | None) -> Columns:
 def _column(file: Path, name: str, column: np.ndarray) -> np.ndarray:
     if name not in NUMBERS:
         return np.where(column == "?", "", column)
-    try:
-        return column.astype(np.float32)
-    except ValueError as error:
-        raise DataError(f"{file}: column {name!r} must hold numbers ({error})") from error
+    if not all(map(is_number, column.tolist())):
+        raise DataError(f"{file}: column {name!r} must hold numbers")
+    return column.astype(np.float32)

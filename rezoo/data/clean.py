@@ -1,89 +1,48 @@
 """Cleaning: each step returns the data that is left and a report of what went, why, with examples.
 
-log, report = clean.steps(log, clean.drop_duplicates, partial(clean.k_core, users=5, items=5))
+table, report = clean.drop_missing(files.read_table("log.csv"), ["user", "item"])
+table, more = clean.drop_bad_times(table, "timestamp")
+log, report = clean.steps(from_columns(table), clean.drop_duplicates, partial(clean.k_core, users=5, items=5),
+                          report=report + more)
 print(report)
+
+Rows are counted from 1 as they stand in the file, whatever was dropped or sorted before. A step that
+would leave nothing raises `NothingLeft`, whose message has the whole report.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 
+from rezoo.data.clean_table import drop_bad_times, drop_missing
 from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions
+from rezoo.data.reports import NothingLeft, Reason, Report, report_of
 
-
-class Reason(NamedTuple):
-    """Why rows went."""
-
-    why: str
-    rows: int
-    examples: list[str]
-    """The first few, in words; rows are counted from 1."""
-
-
-class Report(NamedTuple):
-    """What cleaning did."""
-
-    before: int
-    after: int
-    reasons: list[Reason]
-
-    def __add__(self, other: tuple) -> "Report":
-        """This step, then the other."""
-        following = Report(*other)
-        return Report(self.before, following.after, [*self.reasons, *following.reasons])
-
-    def __str__(self) -> str:
-        lines = [f"{self.before:,} rows, {self.before - self.after:,} dropped, {self.after:,} left"]
-        for reason in self.reasons:
-            examples = f" (such as {'; '.join(reason.examples)})" if reason.examples else ""
-            count = f"{reason.rows:,} " if reason.rows else ""
-            lines.append(f"  {count}{reason.why}{examples}")
-        return "\n".join(lines)
+__all__ = [
+    "NothingLeft", "Reason", "Report", "Step", "drop_bad_ratings", "drop_bad_times", "drop_duplicates",
+    "drop_missing", "k_core", "min_session_length", "reindex", "steps",
+]  # fmt: skip
 
 
 Step = Callable[[Interactions], tuple[Interactions, Report]]
 
 
-def steps(data: Interactions, *functions: Step) -> tuple[Interactions, Report]:
-    """One step after the other, and the sum of their reports."""
-    report = Report(data.num_rows, data.num_rows, [])
-    for function in functions:
-        data, one = function(data)
-        report = report + one
-    return data, report
-
-
-def drop_missing(
-    columns: Mapping[str, np.ndarray], names: Sequence[str]
-) -> tuple[dict[str, np.ndarray], Report]:
-    """A table without the rows where one of the columns `names` is empty, NaN or no time.
-
-    >>> table, report = drop_missing({"user": np.array([1, np.nan]), "item": np.array([5, 6])}, ["user"])
-    >>> table["item"].tolist()
-    [5]
-    >>> print(report)
-    2 rows, 1 dropped, 1 left
-      1 without a value of 'user' (such as row 2)
+def steps(data: Interactions, *functions: Step, report: Report | None = None) -> tuple[Interactions, Report]:
+    """One step after the other, and the sum of their reports, after the `report` of what went before.
 
     Raises:
-      DataError: if there is no such column.
+      NothingLeft: if a step drops the last row.
     """
-    total = len(next(iter(columns.values())))
-    kept, reasons = np.ones(total, bool), []
-    for name in names:
-        if name not in columns:
-            raise DataError(f"there is no column {name!r}; there are {list(columns)}")
-        missing = _missing(np.asarray(columns[name])) & kept
-        if missing.any():
-            rows = np.flatnonzero(missing)
-            examples = [f"row {row + 1}" for row in rows[:3]]
-            reasons.append(Reason(f"without a value of {name!r}", len(rows), examples))
-        kept &= ~missing
-    left = {name: np.asarray(column)[kept] for name, column in columns.items()}
-    return left, Report(total, int(kept.sum()), reasons)
+    report = report or Report(data.num_rows, data.num_rows, [])
+    for function in functions:
+        try:
+            data, one = function(data)
+        except NothingLeft as error:
+            raise NothingLeft(report + error.report) from None
+        report = report + one
+    return data, report
 
 
 def drop_duplicates(data: Interactions, *, keep: str = "last") -> tuple[Interactions, Report]:
@@ -99,19 +58,20 @@ def drop_duplicates(data: Interactions, *, keep: str = "last") -> tuple[Interact
     _, first = np.unique(code, return_index=True)
     kept = np.zeros(data.num_rows, bool)
     kept[order[first]] = True
-    return _drop(data, ~kept, f"repeats of a user and an item, the {keep} is kept")
+    return _drop(data, (~kept, f"repeats of a user and an item, the {keep} is kept"))
 
 
 def drop_bad_ratings(data: Interactions, *, low: float, high: float) -> tuple[Interactions, Report]:
     """Without ratings that are NaN or infinite, and those outside low … high."""
     if data.rating is None:
         raise DataError("the log has no ratings: name its rating column with rating=…")
-    finite = np.isfinite(data.rating)
-    data, report = _drop(data, ~finite, "ratings that are missing, NaN or infinite", data.rating)
-    assert data.rating is not None
-    outside = (data.rating < low) | (data.rating > high)
-    left, more = _drop(data, outside, f"ratings outside {low:g} … {high:g}", data.rating)
-    return left, report + more
+    odd = ~np.isfinite(data.rating)
+    outside = ~odd & ((data.rating < low) | (data.rating > high))
+    reasons = [
+        (odd, "ratings that are missing, NaN or infinite"),
+        (outside, f"ratings outside {low:g} … {high:g}"),
+    ]
+    return _drop(data, *reasons, value=data.rating)
 
 
 def k_core(data: Interactions, *, users: int = 1, items: int = 1) -> tuple[Interactions, Report]:
@@ -130,7 +90,7 @@ def k_core(data: Interactions, *, users: int = 1, items: int = 1) -> tuple[Inter
         kept &= ~going
         rounds += 1
     why = f"of users with fewer than {users} rows or items with fewer than {items} ({rounds} rounds)"
-    return _drop(data, ~kept, why)
+    return _drop(data, (~kept, why))
 
 
 def min_session_length(data: Interactions, *, length: int = 2) -> tuple[Interactions, Report]:
@@ -138,7 +98,7 @@ def min_session_length(data: Interactions, *, length: int = 2) -> tuple[Interact
     if data.session is None:
         raise DataError("the log has no sessions: name the session column, or make them from gaps in time")
     short = np.bincount(data.session) < length
-    return _drop(data, short[data.session], f"of sessions with fewer than {length} events")
+    return _drop(data, (short[data.session], f"of sessions with fewer than {length} events"))
 
 
 def reindex(data: Interactions) -> tuple[Interactions, Report]:
@@ -155,32 +115,23 @@ def reindex(data: Interactions) -> tuple[Interactions, Report]:
     return left, Report(data.num_rows, data.num_rows, reasons)
 
 
-def _missing(column: np.ndarray) -> np.ndarray:
-    if column.dtype.kind == "f":
-        return np.isnan(column)
-    if column.dtype.kind == "M":
-        return np.isnat(column)
-    if column.dtype.kind == "U":
-        return np.char.str_len(np.char.strip(column)) == 0
-    if column.dtype.kind == "O":
-        return np.array(
-            [value is None or value != value or str(value).strip() == "" for value in column], bool
-        )
-    return np.zeros(len(column), bool)
-
-
 def _drop(
-    data: Interactions, gone: np.ndarray, why: str, value: np.ndarray | None = None
+    data: Interactions, *reasons: tuple[np.ndarray, str], value: np.ndarray | None = None
 ) -> tuple[Interactions, Report]:
-    if not gone.any():
-        return data, Report(data.num_rows, data.num_rows, [])
-    examples = []
-    for row in np.flatnonzero(gone)[:3]:
+    """The log without the rows of each reason; `value` is shown with the examples."""
+
+    def shown(row: int) -> str:
         user, item = (ids.raw[dense[row] - 1] if dense[row] else "?" for ids, dense in _pairs(data))
-        shown = "" if value is None else f", {value[row]:g}"
-        examples.append(f"row {row + 1}: user {user}, item {item}{shown}")
-    left = data.take(~gone)
-    return left, Report(data.num_rows, left.num_rows, [Reason(why, int(gone.sum()), examples)])
+        more = "" if value is None else f", {value[row]:g}"
+        return f"row {number[row]}: user {user}, item {item}{more}"
+
+    number, kept = data.row_numbers, np.ones(data.num_rows, bool)
+    found = []
+    for gone, why in reasons:
+        kept &= ~gone
+        found.append(Reason(why, int(gone.sum()), [shown(row) for row in np.flatnonzero(gone)[:3].tolist()]))
+    report = report_of(data.num_rows, found)
+    return data if kept.all() else data.take(kept), report
 
 
 def _pairs(data: Interactions) -> list[tuple[Ids, np.ndarray]]:

@@ -4,6 +4,7 @@ The format of https://www.kaggle.com/c/criteo-display-ad-challenge: 40 columns b
 empty where a value is missing.
 """
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +66,6 @@ def classes(clicks: Clicks) -> dict[str, np.ndarray]:
 
 def _counts(words: tuple[str, ...], name: str, path: str | Path) -> np.ndarray:
     for number, word in enumerate(words, start=1):
-        if word and not word.removeprefix("-").isdigit():
+        if word and not re.fullmatch(r"-?\d{1,300}", word, re.ASCII):
             raise DataError(f"{path}, line {number}, column {name}: {word!r} is not a whole number")
     return np.array([float(word or "nan") for word in words])

@@ -1,148 +1,188 @@
-"""Delimited text as columns: what separates them, whether there is a header, which rows are broken."""
+"""Delimited text as columns. Every value is read as text first; what a column is, its values decide."""
 
-from collections.abc import Iterable, Sequence
+import mmap
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from rezoo.data.arrow import Columns, from_arrow
+from rezoo.data import header, kinds, lines
 from rezoo.data.errors import DataError
-from rezoo.data.raw import is_number
+from rezoo.data.header import Header
+from rezoo.data.table import Rows, Table
 
-MOVIELENS = ("user_id", "item_id", "rating", "timestamp")
 HEAD = 2**20
 """Bytes that are looked at to tell how a text file is written."""
 
 
-def read_text(
-    head: bytes,
-    content: bytes | Path,
-    path: str,
-    kind: str,
-    names: Sequence[str] | None,
-    delimiter: str | None,
-    text: Sequence[str],
-) -> Columns:
-    """Columns of UTF-8 text, in memory or on disk, that starts with `head`."""
-    name = Path(path).name
+class Wanted(NamedTuple):
+    """What the caller says of a text file; see `files.read_table`."""
+
+    names: Sequence[str] | None = None
+    delimiter: str | None = None
+    text: Collection[str] = ()
+    quotes: bool | None = None
+    decimal: str | None = None
+    is_id: Callable[[str], bool] = lambda name: False
+    known: Callable[[str], bool] = lambda name: False
+
+
+class Facts(NamedTuple):
+    """What the bytes of a text are, found in one pass."""
+
+    count: int
+    """Lines."""
+    even: bool
+    """No empty line, and no line that ends otherwise than the others."""
+    marks: bool
+    """There are quotation marks."""
+
+
+def facts(pieces: Iterable[bytes]) -> Facts:
+    """What the bytes of a text are."""
+    count, even, marks, last = 0, True, False, b""
+    for piece in pieces:
+        count += piece.count(b"\n")
+        marks = marks or b'"' in piece
+        joined = last[-3:] + piece if last else b"\n" + piece
+        even = even and not any(two in joined for two in (b"\n\n", b"\n\r\n"))
+        if b"\r" in piece:
+            even = even and joined.count(b"\r") - joined.endswith(b"\r") == joined.count(b"\r\n")
+        last = piece
+    return Facts(count + (not last.endswith(b"\n")), even, marks)
+
+
+def read_text(content: bytes | Path, name: str, about: Facts, wanted: Wanted) -> Table:
+    """Columns of UTF-8 text, in memory or on disk."""
+    head = content[:HEAD] if isinstance(content, bytes) else _first(content)
     if not head.strip():
-        raise DataError(f"{path}: the file is empty")
-    if kind in (".inter", ".user", ".item") and delimiter is None:
-        delimiter = "\t"
-    first = head.partition(b"\n")[0].decode("utf-8", "replace").strip("\r\n")
-    delimiter = delimiter or _sniff(first, kind)
-    if delimiter == "::":
+        raise DataError(f"{name}: the file is empty")
+    if wanted.delimiter in (None, "::") and b"::" in head.strip().partition(b"\n")[0]:
         content = content.read_bytes() if isinstance(content, Path) else content
-        _require_no(content, b"\t", name)
-        content, delimiter = content.replace(b"::", b"\t"), "\t"
-        names = names or MOVIELENS
-    if names is None:
-        header = [word.strip().strip('"') for word in first.split(delimiter)]
-        doubled = sorted({word for word in header if header.count(word) > 1})
-        if doubled:
-            raise DataError(f"{name}: the header names {', '.join(map(repr, doubled))} twice; rename one")
-        if all(is_number(word) for word in header):
-            raise DataError(
-                f"{name}: the first line, {first[:60]!r}, looks like data. If the file has no header, give "
-                f"names=[…] for its {len(header)} columns."
-            )
-    if names is None and len(head) < HEAD and not head.partition(b"\n")[2].strip():
-        raise DataError(f"{name}: there is a header ({first[:60]!r}) and no rows")
-    columns = _parse(content, b'"' in head, name, delimiter, names, text)
-    if kind in (".inter", ".user", ".item"):
-        columns = {column.partition(":")[0]: values for column, values in columns.items()}
-    return columns
+        if b"\t" in content:
+            raise DataError(f"{name} has both '::' and tabs: give the delimiter")
+        content = content.replace(b"::", b"\t")
+        head = content[:HEAD]
+        wanted = wanted._replace(delimiter="\t", names=wanted.names or header.MOVIELENS, quotes=False)
+    top = header.read(
+        head.decode("utf-8", "ignore").replace("\r\n", "\n").replace("\r", "\n"),
+        name,
+        names=wanted.names,
+        delimiter=wanted.delimiter,
+        quotes=wanted.quotes,
+        known=wanted.known,
+    )
+    quotes, spread, rows = _records(content, name, about, top, wanted.quotes)
+    if not len(rows):
+        raise DataError(f"{name}: there is a header ({', '.join(top.names)[:60]!r}) and no rows")
+    return Table(_parse(content, name, top, wanted, quotes, spread, rows), rows)
+
+
+def _records(
+    content: bytes | Path, name: str, about: Facts, top: Header, quotes: bool | None
+) -> tuple[bool, bool, Rows]:
+    """Whether marks enclose text, whether values have line breaks, and the line of each row."""
+    if about.even and (not about.marks or quotes is False):
+        return False, False, range(top.skip + 1, about.count + 1)
+    whole = content if isinstance(content, bytes) else _mapped(content)
+    quoted = about.marks and quotes is not False
+    found = lines.find(whole, top.delimiter, quoted)
+    bad = [
+        s
+        for s in found.spreads
+        if not s.closed or lines.like_rows(whole, top.delimiter, found, s, len(top.names))
+    ]
+    if quotes is None and top.delimiter == "\t" and (bad or lines.loose(whole, top.delimiter, found)):
+        quoted, found = False, found._replace(spreads=[])
+    elif bad and (quotes is None or not bad[-1].closed):
+        what = bad[0] if quotes is None else bad[-1]
+        reach = f"closed in row {what.last + 1}, though the rows between look like rows of their own"
+        raise DataError(
+            f"{name}, row {what.first + 1}: a quotation mark opens that is "
+            f"{reach if what.closed else 'never closed'}. "
+            "Correct the row; or say quotes=False, if marks are letters like others, or quotes=True, if they "
+            "enclose text."
+        )
+    rows = found.rows()
+    at = int(np.searchsorted(np.asarray(rows), top.skip, "right"))
+    return quoted, bool(found.spreads), rows[at:]
 
 
 def _parse(
-    content: bytes | Path,
-    quoted: bool,
-    name: str,
-    delimiter: str,
-    names: Sequence[str] | None,
-    text: Sequence[str],
-) -> Columns:
-    """The columns of UTF-8 text, read block by block so that little more than the result is held."""
-    bad: list[str] = []
-
-    def ragged(row: csv.InvalidRow) -> str:
-        bad.append(
-            f"{name}, row {row.number or '?'}: {row.actual_columns} columns where {row.expected_columns} are "
-            f"expected: {row.text[:80]!r}. Correct the row, or give the right delimiter (now {delimiter!r})."
-        )
-        return "error"
-
+    content: bytes | Path, name: str, top: Header, wanted: Wanted, quotes: bool, spread: bool, rows: Rows
+) -> dict[str, np.ndarray]:
+    """The columns, read block by block so that little more than the result is held."""
+    ragged: list[csv.InvalidRow] = []
     options = dict(
-        read_options=csv.ReadOptions(column_names=list(names) if names else None, block_size=2**24),
         parse_options=csv.ParseOptions(
-            delimiter=delimiter,
-            quote_char='"' if quoted or delimiter != "\t" else False,
-            newlines_in_values=quoted,
-            invalid_row_handler=ragged,
+            delimiter=top.delimiter,
+            quote_char='"' if quotes else False,
+            newlines_in_values=spread,
+            invalid_row_handler=lambda row: ragged.append(row) or "error",
         ),
         convert_options=csv.ConvertOptions(
-            strings_can_be_null=False, column_types={column: pa.string() for column in text}
+            strings_can_be_null=False, column_types=dict.fromkeys(top.names, pa.string())
         ),
     )
 
-    def source() -> Any:
-        return pa.BufferReader(content) if isinstance(content, bytes) else str(content)
-
-    try:
-        try:
-            return _joined(csv.open_csv(source(), **options), name)
-        except pa.ArrowInvalid:  # a column's kind changes after its first block, or the row is bad
-            bad.clear()
-            return from_arrow(csv.read_csv(source(), **options), name)
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        why = bad[0] if bad else f"{name} cannot be read as text with delimiter {delimiter!r}: {error}"
-        raise DataError(why) from error
-
-
-def _joined(blocks: Iterable[pa.RecordBatch], name: str) -> Columns:
-    """The columns of all blocks, whole numbers in 32 bits where they fit."""
-    parts: dict[str, list[np.ndarray]] = {}
-    for block in blocks:
-        for column, values in from_arrow(pa.Table.from_batches([block]), name).items():
-            if values.dtype == np.int64 and np.abs(values).max(initial=0) < 2**31:
-                values = values.astype(np.int32)
-            parts.setdefault(column, []).append(values)
-    return {column: np.concatenate(parts.pop(column)) for column in list(parts)}
-
-
-def _sniff(first: str, kind: str) -> str:
-    """The delimiter of the first line: the one that makes most columns."""
-    if "::" in first:
-        return "::"
-    found = {mark: first.count(mark) for mark in (",", "\t", ";", "|")}
-    best = max(found, key=lambda mark: found[mark])
-    return best if found[best] else ("\t" if kind == ".tsv" else " " if " " in first.strip() else ",")
-
-
-def _require_no(content: bytes, mark: bytes, name: str) -> None:
-    if mark in content:
-        raise DataError(f"{name} has both '::' and tabs: give the delimiter")
-
-
-def utf8(content: bytes, encoding: str | None, name: str) -> bytes:
-    """The text as UTF-8, without a byte order mark."""
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encoding = encoding or "utf-16"
-    if b"\0" in content[:4096] and encoding is None:
-        raise DataError(
-            f"{name} is no text file (it has zero bytes): name its kind by its ending, such as .parquet"
+    def blocks(
+        reader: Any = csv.open_csv, size: int = 2**24, threads: bool = True
+    ) -> Iterator[pa.RecordBatch]:
+        how = csv.ReadOptions(
+            column_names=top.names, skip_rows=top.skip, block_size=size, use_threads=threads
         )
+        source = pa.BufferReader(content) if isinstance(content, bytes) else str(content)
+        opened = reader(source, read_options=how, **options)
+        yield from opened if reader is csv.open_csv else opened.to_batches()
+
+    spelt = kinds.Spelt(
+        set(wanted.text) | top.text, wanted.is_id, wanted.decimal, top.delimiter != ",", top.words
+    )
     try:
-        if encoding is None:
-            content.decode("utf-8")
-            return content.removeprefix(b"\xef\xbb\xbf")
-        return content.decode(encoding).encode("utf-8")
-    except UnicodeDecodeError as error:
-        if encoding is None:
-            return content.decode("latin-1").encode("utf-8")
-        raise DataError(f"{name} is not in {encoding}: byte {error.start} cannot be read") from error
-    except LookupError as error:
-        raise DataError(f"{name}: there is no encoding {encoding!r}") from error
+        columns, count = kinds.columns(blocks, spelt, name, rows)
+    except pa.ArrowException as error:
+        if not ragged and "straddling" in str(error):  # a row longer than a block
+            columns, count = kinds.columns(lambda: blocks(csv.read_csv, 2**30), spelt, name, rows)
+        elif not ragged:
+            raise DataError(
+                f"{name} cannot be read as text with delimiter {top.delimiter!r}: {error}"
+            ) from error
+        else:
+            raise _ragged(lambda: blocks(csv.read_csv, 2**24, False), ragged, name, top, rows) from error
+    if count != len(rows):
+        raise DataError(
+            f"{name}: {len(rows)} rows were counted but {count} read. Are its quotation marks closed, and is "
+            f"{top.delimiter!r} its delimiter?"
+        )
+    return columns
+
+
+def _ragged(
+    again: Callable[[], Iterable[Any]], seen: list[csv.InvalidRow], name: str, top: Header, rows: Rows
+) -> DataError:
+    """The error for a row with too few or too many columns; its number is known where one thread reads."""
+    row = seen[0]
+    seen.clear()
+    try:
+        list(again())
+    except pa.ArrowException:
+        row = seen[0] if seen else row
+    at = (row.number or 0) - 1 - top.skip
+    number = rows[at] if 0 <= at < len(rows) else "?"
+    return DataError(
+        f"{name}, row {number}: {row.actual_columns} columns where {row.expected_columns} are expected: "
+        f"{row.text[:80]!r}. Correct the row, or give the right delimiter (now {top.delimiter!r})."
+    )
+
+
+def _first(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(HEAD)
+
+
+def _mapped(file: Path) -> mmap.mmap:
+    with file.open("rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)

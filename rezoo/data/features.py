@@ -18,9 +18,23 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from rezoo import durable
 from rezoo.data import columns as reading
+from rezoo.data import typed
 from rezoo.data.errors import DataError
-from rezoo.data.fitted import KINDS, Buckets, Fitted, Grams, Standardised, Vocabularies, Vocabulary
+from rezoo.data.fitted import (
+    Buckets,
+    Fitted,
+    Grams,
+    Standardised,
+    Vocabularies,
+    Vocabulary,
+    described,
+    rebuilt,
+)
+
+MOST = 2**28
+"""Bytes of a file of saved features."""
 
 
 @runtime_checkable
@@ -135,9 +149,15 @@ class FeatureSet(NamedTuple):
         return "\n".join(lines)
 
     def save(self, path: str | Path) -> None:
-        """Write a JSON file, from which `load` makes the same features."""
-        table = {name: {"kind": type(one).__name__, **_fields(one)} for name, one in self.fitted.items()}
-        Path(path).write_text(json.dumps(table, ensure_ascii=False), "utf-8")
+        """Write a JSON file, from which `load` makes the same features.
+
+        Raises:
+          DataError: if a feature could not be read again.
+          OSError: if the file cannot be written; one of that name is then as it was.
+        """
+        table = {name: described(one, name) for name, one in self.fitted.items()}
+        with durable.file(path) as partial:
+            partial.write_text(json.dumps(table, ensure_ascii=False), "utf-8")
 
 
 def fit(specs: Mapping[str, Spec], columns: Mapping[str, Any], rows: np.ndarray | None = None) -> FeatureSet:
@@ -170,18 +190,12 @@ def load(path: str | Path) -> FeatureSet:
       DataError: if it is not such a file.
     """
     try:
-        table = json.loads(Path(path).read_text("utf-8"))
-        return FeatureSet({name: _from_fields(**fields) for name, fields in table.items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        table = typed.from_file(Path(path), MOST)
+        if not isinstance(table, dict):
+            raise DataError("it holds no features by name")
+        return FeatureSet({name: rebuilt(fields, name) for name, fields in table.items()})
+    except DataError as error:
         raise DataError(f"{path}: not a file of saved features ({error})") from error
-
-
-def _fields(one: Any) -> dict[str, Any]:
-    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in one._asdict().items()}
-
-
-def _from_fields(kind: str, **fields: Any) -> Fitted:
-    return KINDS[kind](**{k: np.array(v) if isinstance(v, list) else v for k, v in fields.items()})
 
 
 def _of(columns: Mapping[str, Any], name: str, function: Callable[[Any], Any]) -> Any:

@@ -1,23 +1,27 @@
 """Reading logs from files and tables: `read` for interactions, `read_table` for any columns.
 
-| kind | told by | columns |
+| kind | known by | columns |
 | --- | --- | --- |
-| CSV, TSV, `;`, `|` | .csv .tsv .txt | header, or names given with `names` |
-| MovieLens `::` | .dat | user, item, rating, timestamp unless `names` says other |
+| CSV, TSV, `;`, `|` | any other ending | header, or names given with `names` |
+| MovieLens `::` | `::` in the first line | user, item, rating, timestamp unless `names` says other |
+| JSON or Python dicts, one a line | .json .jsonl .ndjson, or a first `{` | the keys of the objects |
 | Parquet | .parquet .pq | its own |
-| RecBole | .inter .user .item | header `name:type` |
+| RecBole | header `name:type` | its names; `token` stays text |
 | TFDS, prepared in column chunks | a folder with dataset_info.json | its own |
 | pandas, polars, Arrow, dict | the object | its own |
 
-A name that ends in .gz is decompressed; `archive.zip!member` names a file inside an archive.
+A name that ends in .gz, .bz2 or .xz is decompressed, into no more than half of the free memory;
+`archive.zip!member` names a file inside an archive.
+
+Ids of a text file are text, as they stand in it, unless every one is written as that integer would be:
+"0101" and "101" are two products, and so are "1.10" and "1.1". Other columns are numbers where every
+value is one, and text otherwise ("007" is no number). Words for nothing (`missing.WORDS`: NULL, nan,
+NA, an empty cell …) are missing numbers, and missing ids, which are refused with their count;
+`clean.drop_missing` drops and reports them.
 """
 
-import codecs
-import gzip
 import io
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +29,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from rezoo.data.arrow import Columns, from_arrow
-from rezoo.data.delimited import HEAD, read_text, utf8
+from rezoo.data import arrow, contents, encodings, jsonlines, nested, objects, prepared, roles
+from rezoo.data.delimited import Wanted, facts, read_text
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions, from_columns
+from rezoo.data.table import Table
+
+IDS = ("user", "item", "session")
+"""Roles whose columns hold ids."""
 
 
 def read(
@@ -38,20 +46,30 @@ def read(
     delimiter: str | None = None,
     encoding: str | None = None,
     text: Sequence[str] = (),
-    **roles: Any,
+    quotes: bool | None = None,
+    decimal: str | None = None,
+    explode: str | None = None,
+    **chosen: Any,
 ) -> Interactions:
-    """A log from a file or a table; `roles` are those of `interactions.from_columns`.
+    """A log from a file or a table; `chosen` are the roles, and other arguments of `from_columns`.
 
     >>> log = read({"user": ["ann", "bob"], "item": [7, 7], "stars": [5, 3]})
     >>> log.users.decode(log.user).tolist()
     ['ann', 'bob']
     """
     source = str(table) if isinstance(table, str | Path) else type(table).__name__
-    return from_columns(
-        read_table(table, names=names, delimiter=delimiter, encoding=encoding, text=text),
-        source=Path(source).name,
-        **roles,
+    columns = read_table(
+        table,
+        names=names,
+        delimiter=delimiter,
+        encoding=encoding,
+        text=text,
+        quotes=quotes,
+        decimal=decimal,
+        explode=explode,
+        ids=[chosen[role] for role in IDS if chosen.get(role)],
     )
+    return from_columns(columns, source=Path(source).name, **chosen)
 
 
 def read_table(
@@ -61,132 +79,122 @@ def read_table(
     delimiter: str | None = None,
     encoding: str | None = None,
     text: Sequence[str] = (),
-) -> Columns:
+    quotes: bool | None = None,
+    decimal: str | None = None,
+    explode: str | None = None,
+    ids: Collection[str] = (),
+) -> Table:
     """The columns of a file or a table, by name.
 
     Args:
       table: a path, or a pandas, polars, Arrow or dict table.
       names: of the columns, for a text file without a header.
       delimiter: between columns of a text file; found in its first lines if not given.
-      text: columns of a text file that stay text although they look like numbers ("007").
-      encoding: of a text file; UTF-8 (a byte order mark is dropped), or Latin-1 where that fails.
+      encoding: of a text file; if not given UTF-8, UTF-16, or Latin-1 where that is plain.
+      text: columns of a text file that stay text although they look like numbers.
+      quotes: whether quotation marks of a text file enclose text; found if not given.
+      decimal: the decimal mark of a text file, "." or ","; found if not given.
+      explode: a column of lists, each value of which becomes a row; objects in it become columns.
+      ids: columns of a text file that hold ids, beside those whose names `roles.ALIASES` knows; names that
+        are not there are left out.
 
     Raises:
-      DataError: if the file is missing, empty, truncated, ragged or not of its kind.
+      DataError: if the file is missing, empty, damaged, ragged, not of its kind, or larger than memory.
     """
-    if isinstance(table, str | Path):
-        return _read_path(str(table), names, delimiter, encoding, text)
-    if isinstance(table, Mapping):
-        return {str(name): np.asarray(column) for name, column in table.items()}
-    if isinstance(table, pa.Table):
-        return from_arrow(table, "Arrow table")
-    if hasattr(table, "to_arrow"):
-        return from_arrow(table.to_arrow(), "polars table")
-    if hasattr(table, "columns") and hasattr(table, "to_numpy"):
-        return from_arrow(pa.Table.from_pandas(table, preserve_index=False), "pandas table")
-    raise DataError(
-        f"{type(table).__name__} is no table: give a path, a dict of columns, pandas, polars or Arrow"
+    wanted = Wanted(
+        names,
+        delimiter,
+        tuple(text),
+        quotes,
+        decimal,
+        lambda name: name in ids or _plays(name, IDS),
+        lambda name: name in ids or _plays(name, tuple(roles.ALIASES)),
     )
+    columns = (
+        _read_path(str(table), encoding, wanted) if isinstance(table, str | Path) else objects.read(table)
+    )
+    columns = columns if explode is None else nested.explode(columns, explode)
+    for name in text:
+        if name not in columns:
+            raise DataError(f"there is no column {name!r}; there are {list(columns)}")
+    return columns
 
 
-def _read_path(
-    path: str,
-    names: Sequence[str] | None,
-    delimiter: str | None,
-    encoding: str | None,
-    text: Sequence[str],
-) -> Columns:
-    archive, _, member = path.partition("!")
-    file = Path(archive)
-    if not file.exists():
-        raise DataError(f"{path}: there is no such file. Looked in {file.absolute().parent}")
+def _plays(name: str, some: tuple[str, ...]) -> bool:
+    """Whether a column's name is that of one of some roles."""
+    return any(roles.recognised(name, role) is not None for role in some)
+
+
+def _read_path(path: str, encoding: str | None, wanted: Wanted) -> Table:
+    file, member = contents.split(path)
     if (file / "dataset_info.json").exists():
-        return _read_tfds(file)
+        return Table(prepared.read(file))
     if file.is_dir():
         inside = sorted(entry.name for entry in file.iterdir())[:5]
         raise DataError(
             f"{path} is a folder: name a file in it, such as {', '.join(inside) or '(it is empty)'}"
         )
-    kind = Path(member or archive.removesuffix(".gz")).suffix.lower()
-    if kind in (".parquet", ".pq") and not member:
-        return _read_parquet(file, file.name)
-    if encoding is None and file.suffix not in (".gz", ".zip") and _streams(file):
-        with file.open("rb") as stream:
-            head = stream.read(HEAD)
-        return read_text(head, file, path, kind, names, delimiter, text)
-    content = _content(file, member)
+    kind = contents.kind(file, member or (contents.member_of(file) if file.suffix.lower() == ".zip" else ""))
+    contents.refuse(kind, path)
+    packed = contents.is_packed(file, member)
     if kind in (".parquet", ".pq"):
-        return _read_parquet(io.BytesIO(content), path)
-    content = utf8(content, encoding, path)
-    return read_text(content[:HEAD], content, path, kind, names, delimiter, text)
+        return Table(_read_parquet(io.BytesIO(contents.read(file, member)) if packed else file, file.name))
+    name = Path(path).name
+    if encoding is None and not packed and _streams(file):
+        with file.open("rb") as stream:
+            if not jsonlines.is_json(stream.read(2**16), kind):
+                stream.seek(0)
+                return read_text(file, name, facts(_pieces(stream)), wanted)
+    content = encodings.utf8(contents.read(file, member), encoding, name)
+    if jsonlines.is_json(content[: 2**16], kind):
+        return jsonlines.read(content, name)
+    return read_text(content, name, facts([content]), wanted)
 
 
 def _streams(file: Path) -> bool:
     """Whether a file can be parsed from disk as it is: UTF-8 without `::` or a byte order mark."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
     with file.open("rb") as stream:
-        head = stream.read(HEAD)
-        if b"::" in head or b"\0" in head or head.startswith(codecs.BOM_UTF8) or not head.strip():
+        head = stream.read(2**20)
+        if b"::" in head or head.startswith(b"\xef\xbb\xbf") or not head.strip():
             return False
-        try:
-            while head:
-                decoder.decode(head, final=len(head) < HEAD)
-                head = stream.read(HEAD)
-        except UnicodeDecodeError:
-            return False
-    return True
+        stream.seek(0)
+        return encodings.is_utf8(_pieces(stream))
 
 
-def _content(file: Path, member: str) -> bytes:
-    """The bytes of a file, decompressed."""
+def _pieces(stream: io.BufferedReader) -> Iterator[bytes]:
+    while piece := stream.read(contents.PIECE):
+        yield piece
+
+
+def _read_parquet(file: Any, name: str) -> dict[str, np.ndarray]:
     try:
-        if member or file.suffix == ".zip":
-            with zipfile.ZipFile(file) as archive:
-                inside = [name for name in archive.namelist() if not name.endswith("/")]
-                if not member and len(inside) == 1:
-                    member = inside[0]
-                if member not in inside:
-                    raise DataError(
-                        f"{file.name} holds {', '.join(inside[:8])}: name one as {file.name}!{inside[0]}"
-                    )
-                return archive.read(member)
-        if file.suffix == ".gz":
-            with gzip.open(file) as stream:
-                return stream.read()
-        return file.read_bytes()
-    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{file.name} is damaged or cut short ({error}): fetch it again") from error
-
-
-def _read_parquet(file: Any, name: str) -> Columns:
-    try:
+        with pyarrow.parquet.ParquetFile(file, pre_buffer=False) as opened:
+            size = 8 * opened.metadata.num_rows * len(opened.schema_arrow)
+            if size > contents.room():
+                raise DataError(
+                    f"{name} says that it has {size // 8:,} values, which is more than the memory"
+                )
         # Buffering the file in advance would hold it in memory beside the columns.
-        return from_arrow(pyarrow.parquet.read_table(file, pre_buffer=False), name)
-    except (pa.ArrowInvalid, OSError) as error:
+        return arrow.from_arrow(pyarrow.parquet.read_table(file, pre_buffer=False), name)
+    except DataError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise DataError(f"{name} is no complete Parquet file ({error}): write or fetch it again") from error
 
 
-def _read_tfds(folder: Path) -> Columns:
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder_from_directory(str(folder))
-    chunks = [chunk for split in builder.info.splits for chunk in builder.as_data_source(split)]  # pyright: ignore[reportCallIssue]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-
-
 def text_lines(path: str | Path, *, encoding: str | None = None) -> list[str]:
-    """The lines of a text file, `.gz` or `archive.zip!member`, without blank ones at the end.
+    r"""The lines of a text file, packed or plain, without blank ones at the end; they end in \n or \r\n.
 
     Raises:
       DataError: if the file is missing, empty or damaged.
     """
-    archive, _, member = str(path).partition("!")
-    if not Path(archive).is_file():
-        raise DataError(f"{path}: there is no such file. Looked in {Path(archive).absolute().parent}")
-    content = utf8(_content(Path(archive), member), encoding, Path(archive).name)
+    file, member = contents.split(str(path))
+    if file.is_dir():
+        raise DataError(f"{path} is a folder: name a file in it")
+    content = encodings.utf8(contents.read(file, member), encoding, file.name)
     if not content.strip():
         raise DataError(f"{path}: the file is empty")
-    lines = content.decode("utf-8").splitlines()
+    lines = content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     while not lines[-1].strip():
         lines.pop()
     return lines

@@ -1,11 +1,16 @@
 """Features that know their training column; `rezoo.data.features` makes them."""
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from rezoo.data import columns, text
+from rezoo.data import columns, text, typed
 from rezoo.data.errors import DataError
+
+Width = Annotated[int, range(1_000_001)]
+"""Of the list of a row, to which every row is padded."""
+Length = Annotated[int, range(101)]
+"""Of an n-gram."""
 
 
 @runtime_checkable
@@ -44,7 +49,7 @@ class Vocabularies(NamedTuple):
     """Several categories: int32 `[n M]`, 0 after the last; unknown ones are left out."""
 
     values: np.ndarray
-    width: int
+    width: Width
     """M, the most that a training row has; a longer row loses its last ones."""
     separator: str
     missing: int
@@ -105,11 +110,11 @@ class Buckets(NamedTuple):
 class Grams(NamedTuple):
     """Text as hashed n-grams: int32 `[n M]`, words first, 0 after the last."""
 
-    size: int
-    words: int
-    shortest: int
-    longest: int
-    width: int
+    size: Annotated[int, range(2, 2**31)]
+    words: Length
+    shortest: Length
+    longest: Length
+    width: Width
     missing: int
 
     def transform(self, column: Any) -> np.ndarray:
@@ -122,6 +127,42 @@ class Grams(NamedTuple):
 KINDS: dict[str, Any] = {
     kind.__name__: kind for kind in (Vocabulary, Vocabularies, Standardised, Buckets, Grams)
 }
+
+
+def described(one: Any, name: str) -> dict[str, Any]:
+    """A fitted feature for JSON.
+
+    Raises:
+      DataError: if `rebuilt` could not make it again.
+    """
+    values = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in one._asdict().items()}
+    fields = {"kind": type(one).__name__, **values}
+    rebuilt(fields, name)
+    return fields
+
+
+def rebuilt(fields: Any, name: str) -> Fitted:
+    """The feature that was described.
+
+    Raises:
+      DataError: if it is none, or one that cannot transform a column.
+    """
+    kind = fields.get("kind") if isinstance(fields, dict) else None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise DataError(f"{name} is none of {', '.join(KINDS)}")
+    one = typed.read({key: value for key, value in fields.items() if key != "kind"}, KINDS[kind], name)
+    ordered = getattr(one, "values", getattr(one, "edges", None))
+    if ordered is not None and not (ordered[1:] > ordered[:-1]).all():
+        raise DataError(f"{name}: its values are not in ascending order")
+    if isinstance(one, Vocabulary | Vocabularies) and not len(one.values):
+        raise DataError(f"{name} has no values")
+    if isinstance(one, Vocabularies) and not one.separator:
+        raise DataError(f"{name} has no separator")
+    if isinstance(one, Buckets) and one.edges.dtype.kind not in "if":
+        raise DataError(f"{name}: its edges are no numbers")
+    if isinstance(one, Standardised) and not (one.deviation > 0 and np.isfinite(one.mean / one.deviation)):
+        raise DataError(f"{name}: its mean is {one.mean} and its deviation {one.deviation}")
+    return one
 
 
 def encode(vocabulary: np.ndarray, column: Any) -> np.ndarray:

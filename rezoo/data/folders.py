@@ -32,15 +32,16 @@ def search(*names: str, manual_dir: str | Path | None, below: str) -> Path | Non
 
     Folders are named by `manual_dir` and by the environment variable REZOO_DATA.
     """
-    folders = (root / part for root in _named(manual_dir) for part in ("", below))
+    folders = (root / part for root in named(manual_dir) for part in ("", below))
     files = (folder / name for folder in folders for name in names)
     return next(filter(Path.is_file, files), None)
 
 
 def searched(manual_dir: str | Path | None) -> str:
     """What an error calls the folders."""
-    return " or ".join(map(str, _named(manual_dir))) or "any folder, as none was named"
+    return " or ".join(map(str, named(manual_dir))) or "any folder, as none was named"
 
 
-def _named(manual_dir: str | Path | None) -> list[Path]:
+def named(manual_dir: str | Path | None) -> list[Path]:
+    """The folders themselves."""
     return [Path(folder) for folder in (manual_dir, os.environ.get("REZOO_DATA")) if folder]

@@ -1,11 +1,17 @@
 """Files whose rows are no table: libFM's sparse features and SASRec's sequences."""
 
+import logging
+import re
 from pathlib import Path
 
 import numpy as np
 
 from rezoo.data.errors import DataError
 from rezoo.data.files import text_lines
+from rezoo.data.spelling import is_number
+
+_log = logging.getLogger(__name__)
+_WHOLE = re.compile(r"\d{1,19}", re.ASCII)
 
 
 def read_libfm(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -30,9 +36,13 @@ def read_libfm(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
                 "different lengths are not read; give absent features the value 0."
             )
         try:
+            if not is_number(words[0]):
+                raise ValueError
             label[row] = float(words[0])
             for column, word in enumerate(words[1:]):
                 index, _, number = word.partition(":")
+                if not (_WHOLE.fullmatch(index) and is_number(number)):
+                    raise ValueError
                 feature[row, column], value[row, column] = int(index), float(number)
         except (ValueError, OverflowError):
             raise DataError(f"{name}, row {row + 1}: {line[:60]!r} is not `label feature:value …`") from None
@@ -42,27 +52,39 @@ def read_libfm(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def read_sequences(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Users and items in order, from SASRec's `user item` a line or S3-Rec's `user item item …`.
 
+    Where users or items start at 0, which is padding here, each of them is given as one more, and a
+    warning in the log says so.
+
     Returns:
-      Parallel columns user `[n]` and item `[n]`, as integers; the order of the file is the order
-      of time.
+      Parallel columns user `[n]` and item `[n]`, as integers from 1; the order of the file is the
+      order of time.
 
     Raises:
-      DataError: if a line has no item or a word is no whole number above 0 (0 is padding).
+      DataError: if a line has no item or a word is no whole number of 64 bits from 0.
     """
     users: list[int] = []
     items: list[int] = []
     name = Path(str(path)).name
-    for row, line in enumerate(text_lines(path)):
-        try:
-            user, *rest = map(int, line.split())
-        except ValueError:
-            raise DataError(f"{name}, row {row + 1}: {line[:60]!r} is not whole numbers and blanks") from None
-        if not rest:
-            raise DataError(f"{name}, row {row + 1}: user {user} has no item; drop the line")
-        if min(user, *rest) < 1:
-            raise DataError(
-                f"{name}, row {row + 1}: ids start at 1, as 0 is padding, but there is {min(rest)}"
-            )
+    for row, line in enumerate(text_lines(path), 1):
+        words = line.split()
+        if len(words) < 2:
+            raise DataError(f"{name}, row {row}: user {line.strip() or '?'} has no item; drop the line")
+        for word in words:
+            if not _WHOLE.fullmatch(word):
+                what = "is below 0" if word.startswith("-") else "is not whole numbers and blanks"
+                raise DataError(f"{name}, row {row}: {word!r} of {line[:60]!r} {what}")
+        user, *rest = map(int, words)
         users += [user] * len(rest)
         items += rest
-    return np.array(users, np.int64), np.array(items, np.int64)
+    return _from_one(users, "users", name), _from_one(items, "items", name)
+
+
+def _from_one(values: list[int], what: str, name: str) -> np.ndarray:
+    try:
+        ids = np.array(values, np.int64)
+    except OverflowError:
+        raise DataError(f"{name}: {max(values)} is among the {what}; ids have 64 bits") from None
+    if ids.min() > 0:
+        return ids
+    _log.warning("%s: %s start at 0, which is padding; each is taken as one more", name, what)
+    return ids + 1

@@ -1,12 +1,19 @@
 """Maps from raw ids to dense ones and back."""
 
+# pyright: reportAttributeAccessIssue=false
+# (the functions of pyarrow.compute are made when it is imported)
+
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
 from rezoo.data.errors import DataError
-from rezoo.data.raw import plain
+from rezoo.data.raw import as_objects, plain
+
+_WHOLE = re.compile(r"\s*(-?(?:0|[1-9][0-9]*))(?:\.0+)?\s*")
 
 
 class Ids:
@@ -27,7 +34,8 @@ class Ids:
     def fit(cls, raw: ArrayLike) -> "Ids":
         """Number the distinct ids in the order in which they first come."""
         values = plain(raw)
-        return cls(pa.array(values).unique().to_numpy(zero_copy_only=False).astype(values.dtype))
+        kind = str if values.dtype.kind == "O" else values.dtype
+        return cls(pa.array(values).unique().to_numpy(zero_copy_only=False).astype(kind))
 
     @property
     def size(self) -> int:
@@ -35,23 +43,53 @@ class Ids:
         return len(self.raw) + 1
 
     def encode(self, raw: ArrayLike) -> np.ndarray:
-        """Dense int32 ids; 0 for what is not known. Numbers and text are compared as text."""
-        values = plain(raw)
-        if (values.dtype.kind == "U") != (self.raw.dtype.kind == "U"):
-            return Ids(self.raw.astype(str)).encode(values.astype(str))
+        """Dense int32 ids, of the shape of `raw`; 0 for what is not known.
+
+        Where these ids are integers, "12", " 12", "12.0" and 12.0 are 12, and "012" is not; where they
+        are text, 12 and 12.0 are "12". Blanks around a text count only if the ids have them.
+        """
+        array = raw if isinstance(raw, np.ndarray) else as_objects(raw)
+        if array.dtype.kind == "O" and len(array) and isinstance(array[0], list | tuple | np.ndarray):
+            array = np.asarray(raw)
+        return self._encode(plain(array.ravel())).reshape(array.shape)
+
+    def _encode(self, values: np.ndarray) -> np.ndarray:
         if values.dtype.kind == "f":
-            whole = values == np.floor(values)
-            return np.where(whole, self.encode(np.where(whole, values, 0).astype(np.int64)), 0).astype(
-                np.int32
-            )
-        known, flat = pa.array(self.raw), values.ravel()
-        dense = np.empty(flat.shape, np.int32)
+            whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**53)
+            return np.where(whole, self._encode(np.where(whole, values, 0).astype(np.int64)), 0)
+        if values.dtype.kind == "u" and values.max(initial=0) > np.iinfo(np.int64).max:
+            values = values.astype(str)
+        numbers = self.raw.dtype.kind in "iub"
+        if values.dtype.kind not in "UO":
+            return self._same(values if numbers else values.astype(str))
+        words = pa.array(values, pa.large_string())
+        if numbers:
+            coded = words.dictionary_encode()
+            return self._spelt(coded.dictionary)[coded.indices.to_numpy()]
+        dense = self._same(words)
+        unknown = dense == 0
+        if unknown.any():
+            dense[unknown] = self._same(pc.utf8_trim_whitespace(words.filter(pa.array(unknown))))
+        return dense
+
+    def _spelt(self, words: pa.Array) -> np.ndarray:
+        """Dense ids of the integers that some texts spell, 0 for other texts."""
+        found = [_WHOLE.fullmatch(word) for word in words.to_pylist()]
+        numbers = [int(match[1]) if match and len(match[1]) < 20 else None for match in found]
+        fits = np.array([number is not None and -(2**63) <= number < 2**63 for number in numbers], bool)
+        whole = np.array([n if fit else 0 for n, fit in zip(numbers, fits, strict=True)], np.int64)
+        return np.where(fits, self._same(whole), 0)
+
+    def _same(self, values: np.ndarray | pa.Array) -> np.ndarray:
+        """Dense ids of values of the kind of these ids."""
+        known = pa.array(self.raw)
+        dense = np.empty(len(values), np.int32)
         block = max(1 << 20, 4 * self.size)  # so that long columns are not held four times over
-        for at in range(0, len(flat), block):
-            some = pa.array(flat[at : at + block]).cast(known.type)
-            place = pc.index_in(some, value_set=known)  # pyright: ignore[reportAttributeAccessIssue]
-            dense[at : at + block] = place.fill_null(-1).to_numpy() + 1
-        return dense.reshape(values.shape)
+        for at in range(0, len(values), block):
+            some = values[at : at + block]
+            some = (some if isinstance(some, pa.Array) else pa.array(some)).cast(known.type)
+            dense[at : at + block] = pc.index_in(some, value_set=known).fill_null(-1).to_numpy() + 1
+        return dense
 
     def decode(self, dense: ArrayLike) -> np.ndarray:
         """Raw ids, of any shape.
@@ -81,3 +119,24 @@ class Ids:
         return isinstance(other, Ids) and np.array_equal(self.raw, other.raw)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def dense(values: ArrayLike, place: str, low: int = 1) -> np.ndarray:
+    """int32 of ids that are dense already, checked before they are cast: 2³² + 1 must not become 1.
+
+    Raises:
+      DataError: if they are no integers, or one is below `low` or beyond int32; `place` is what it calls
+        them.
+
+    >>> dense([1, 2], "my ids").dtype
+    dtype('int32')
+    """
+    array = plain(values)
+    if array.size == 0:
+        return np.zeros(array.shape, np.int32)
+    if array.dtype.kind not in "iu":
+        raise DataError(f"{place}: ids are of type {array.dtype}; give whole numbers within 64 bits")
+    bad = array[(array < low) | (array > np.iinfo(np.int32).max)]
+    if bad.size:
+        raise DataError(f"{place}: there is the id {bad.flat[0]}; ids are {low} … {np.iinfo(np.int32).max}")
+    return array.astype(np.int32)

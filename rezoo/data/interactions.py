@@ -1,5 +1,6 @@
 """Interactions: who, what, when and how much, as NumPy columns with dense ids."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -9,6 +10,10 @@ from numpy.typing import ArrayLike
 from rezoo.data import raw, roles, times
 from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
+from rezoo.data.place import ROW, Place
+from rezoo.data.table import Rows, rows_of
+
+_log = logging.getLogger(__name__)
 
 
 class Interactions(NamedTuple):
@@ -20,13 +25,15 @@ class Interactions(NamedTuple):
     rating: np.ndarray | None
     """float32, on the file's scale."""
     timestamp: np.ndarray | None
-    """int64 seconds since 1970, UTC."""
+    """int64 microseconds since 1970, UTC; where the log's unit is "order", numbers in order of time."""
     session: np.ndarray | None
     """Dense int32 ids of sessions, from 1."""
     extra: dict[str, np.ndarray]
     """The other columns, by name."""
     users: Ids
     items: Ids
+    row: Rows | None = None
+    """The file's number of each row, as an editor counts, so that a header is row 1; None for 1, 2, 3 …"""
 
     @property
     def num_rows(self) -> int:
@@ -43,18 +50,24 @@ class Interactions(NamedTuple):
         """Rows of an item table, id 0 included."""
         return self.items.size
 
+    @property
+    def row_numbers(self) -> np.ndarray:
+        """The file's number of each row."""
+        return np.arange(1, self.num_rows + 1) if self.row is None else np.asarray(self.row)
+
     def take(self, index: np.ndarray) -> "Interactions":
         """The rows of an index or a mask; the id maps stay as they are."""
-        return self.map(lambda column: column[index])
+        return self._replace(row=self.row_numbers).map(lambda column: column[index])
 
     def map(self, function: Callable[[np.ndarray], np.ndarray]) -> "Interactions":
         """`function` of every column."""
         columns = [None if column is None else function(column) for column in self[:5]]
         extra = {name: function(column) for name, column in self.extra.items()}
-        return Interactions(*columns, extra, self.users, self.items)  # type: ignore[arg-type]
+        row = None if self.row is None else function(self.row_numbers)
+        return Interactions(*columns, extra, self.users, self.items, row)  # type: ignore[arg-type]
 
     def sort_by_time(self) -> "Interactions":
-        """Oldest first; rows of the same second keep the file's order.
+        """Oldest first; rows of the same time keep the file's order.
 
         Raises:
           DataError: if the log has no timestamps.
@@ -73,6 +86,7 @@ def from_columns(
     timestamp: str | None = None,
     session: str | None = None,
     unit: str | None = None,
+    time_format: str | None = None,
     users: Ids | None = None,
     items: Ids | None = None,
     source: str = "table",
@@ -82,8 +96,12 @@ def from_columns(
     Args:
       columns: by name, of one length.
       user: name of the user column, if it is not one that `roles.ALIASES` knows; likewise `item`,
-        `rating`, `timestamp`, `session`. A log with sessions and no users takes each session as one.
-      unit: of numeric times: "s", "ms", "us" or "ns"; by their size if not given.
+        `rating`, `timestamp`, `session`. A log with sessions (visits, not orders) and no users
+        takes each session as one and says so in the log.
+      unit: of times that are numbers: "s", "ms", "us" or "ns", by their size if not given; "order", if
+        they are no times (1, 2, 3 …) but say what comes first. See `times.microseconds`.
+      time_format: of times that are text, such as "%d.%m.%Y %H:%M" or "ISO8601"; needed where day and
+        month could be either.
       users: an id map fitted before; ids that it does not know become 0. Likewise `items`.
       source: what errors call the table, such as the file's name.
 
@@ -98,34 +116,48 @@ def from_columns(
     _check(columns, source)
     chosen = roles.choose(columns, given, required=("user", "item"), source=source)
     names = {role: one.column for role, one in chosen.items()}
+    if names["user"] == names.get("session"):
+        _log.warning("%s: %s", source, chosen["user"].why)
     table = {name: raw.plain(column) for name, column in columns.items()}
+    row = table.pop(ROW, rows_of(columns))
     del columns  # so that a table that nobody else holds is freed column by column
 
     def column(role: str) -> np.ndarray:
-        return table[names[role]] if role == shared else table.pop(names[role])
+        values = table[names[role]] if role == shared else table.pop(names[role])
+        if values.ndim != 1:
+            raise DataError(f"{place(role)} has shape {values.shape}; give one value for each row")
+        return values
+
+    def place(role: str) -> Place:
+        return Place(source, names[role], row)
 
     shared = "session" if names["user"] == names.get("session") else None
     sessions = None
     if "session" in names:
-        values = raw.ids(column("session"), names["session"], source)
+        values = raw.ids(column("session"), place("session"))
         sessions = Ids.fit(values).encode(values)
     maps, dense = {}, {}
     for role, fitted in (("user", users), ("item", items)):
-        values = raw.ids(column(role), names[role], source)
+        values = raw.ids(column(role), place(role))
         maps[role] = fitted or Ids.fit(values)
         dense[role] = maps[role].encode(values)
         del values
-    numbers = raw.numbers(column("rating"), names["rating"], source) if "rating" in names else None
+    numbers = raw.numbers(column("rating"), place("rating")) if "rating" in names else None
     when = None
     if "timestamp" in names:
-        when = times.seconds(column("timestamp"), unit=unit, source=source, column=names["timestamp"])
+        when = times.microseconds(
+            column("timestamp"), unit=unit, time_format=time_format, place=place("timestamp")
+        )
     return Interactions(
-        dense["user"], dense["item"], numbers, when, sessions, table, maps["user"], maps["item"]
+        dense["user"], dense["item"], numbers, when, sessions, table, maps["user"], maps["item"], row
     )  # type: ignore[arg-type]
 
 
 def _check(columns: Mapping[str, ArrayLike], source: str) -> None:
     """Columns of one length, and some rows."""
+    for name, column in columns.items():
+        if not hasattr(column, "__getitem__") or isinstance(column, str | bytes) or np.ndim(column) == 0:
+            raise DataError(f"{source}, column {name!r} is no list or array with a value for each row")
     lengths = {name: len(column) for name, column in columns.items()}  # pyright: ignore[reportArgumentType]
     if len(set(lengths.values())) > 1:
         raise DataError(f"{source}: the columns differ in length: {lengths}")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rezoo.data import folders, split
+from rezoo.data import folders, prepared, split
 from rezoo.data.errors import DataError
 from rezoo.data.files import text_lines
 from rezoo.data.ids import Ids
@@ -59,7 +59,8 @@ def load(name: str, *, manual_dir: str | Path | None = None, data_dir: str | Pat
       data_dir: where the prepared data set is kept, `~/.cache/rezoo` if not given.
 
     Raises:
-      DataError: if the zip is not to be had, truncated, or has a wrong checksum.
+      DataError: if the zip is not to be had, truncated, or has a wrong checksum, or what was prepared
+        is damaged.
 
     ```python
     ml = movielens.load("ml-100k")
@@ -69,8 +70,8 @@ def load(name: str, *, manual_dir: str | Path | None = None, data_dir: str | Pat
     if name not in SOURCES:
         raise DataError(f"there is no data set {name!r} here; there are {', '.join(SOURCES)}")
     folder = Path(data_dir or CACHE).expanduser()
-    builder = MovieLensBuilder(config=name, data_dir=str(folder), file_format="array_record")
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir)
+    builder = prepared.builder(MovieLensBuilder, name, folder, download_config=config)
     ratings = from_columns(columns(builder, "ratings"), unit="s", source=name)
     users, items = columns(builder, "users"), columns(builder, "items")
     return MovieLens(

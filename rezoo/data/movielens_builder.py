@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
-from rezoo.data import folders
+from rezoo.data import folders, prepared
 from rezoo.data.errors import DataError
 from rezoo.data.movielens_files import SOURCES, TYPES, URL, Archive, Columns, check
 
@@ -75,8 +75,7 @@ class MovieLensBuilder(tfds.core.GeneratorBasedBuilder):
 
 def columns(builder: MovieLensBuilder, table: str) -> Columns:
     """The columns that a table has, each in one piece; texts as `str`."""
-    chunks: Any = list(builder.as_data_source(table))  # pyright: ignore[reportCallIssue]
-    whole = {name: np.concatenate([np.asarray(chunk[name]) for chunk in chunks]) for name in chunks[0]}
+    whole = prepared.columns(builder, table)
     return {
         name: np.strings.decode(column, "utf-8") if TYPES[name] is str else column
         for name, column in whole.items()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rezoo.data import contents
 from rezoo.data.errors import DataError
 
 Columns = dict[str, np.ndarray]
@@ -47,7 +48,12 @@ class Archive(NamedTuple):
         """A file out of the zip; a DataError if the zip is truncated, damaged or lacks it."""
         try:
             with zipfile.ZipFile(self.file) as archive:
-                return archive.read(f"{self.name}/{inside}")
+                member = archive.getinfo(f"{self.name}/{inside}")
+                if member.file_size > contents.room():
+                    raise DataError(
+                        f"{self.file}: {inside} takes more than half of the free memory; {self.again}"
+                    )
+                return archive.read(member)
         except KeyError:
             raise DataError(f"{self.file}: no {self.name}/{inside} in the zip; {self.again}") from None
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:

@@ -11,13 +11,15 @@ import numpy as np
 from rezoo.data import folders
 from rezoo.data.errors import DataError
 from rezoo.data.formats import read_sequences
+from rezoo.data.ids import dense
 from rezoo.data.sessions import Sessions, offsets_of
 
 URL = "https://github.com/RUCAIBox/CIKM2020-S3Rec"
 
 
 def load(name: str, manual_dir: str | Path | None = None) -> Sessions:
-    """The users' sequences; user u is session u - 1, and item ids are the file's, from 1.
+    """The users' sequences; user u is session u - 1, and item ids are the file's, from 1
+    (one more than the file's where those start at 0, as `formats.read_sequences` says).
 
     Args:
       name: of the data set, such as "Beauty".
@@ -32,4 +34,4 @@ def load(name: str, manual_dir: str | Path | None = None) -> Sessions:
     users, counts = np.unique(user, return_counts=True)
     if not np.array_equal(user, np.repeat(np.arange(1, len(users) + 1), counts)):
         raise DataError(f"{file}: users must be 1, 2, 3 … line by line")
-    return Sessions(item.astype(np.int32), offsets_of(counts), users.astype(np.int32))
+    return Sessions(dense(item, str(file)), offsets_of(counts), dense(users, str(file)))

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rezoo.data import folders
+from rezoo.data import contents, folders
 from rezoo.data.errors import DataError
+from rezoo.data.ids import dense
 from rezoo.data.sessions import Sessions, offsets_of
 
 URL = "https://github.com/CCIIPLab/GCE-GNN/tree/master/datasets"
@@ -33,7 +34,7 @@ class SessionSet(NamedTuple):
 
 
 def load(name: str, manual_dir: str | Path | None = None) -> SessionSet:
-    """Read `diginetica` or `yoochoose1_64`.
+    """Read `diginetica`, `yoochoose1_64` or any other set in one of the two forms.
 
     Args:
       name: of the data set.
@@ -44,8 +45,25 @@ def load(name: str, manual_dir: str | Path | None = None) -> SessionSet:
       DataError: if the files are not there or damaged.
     """
     archive, text = f"{name}.npz", f"{name}/all_train_seq.txt"
+    there = available(manual_dir)
+    if name not in there and there:
+        raise DataError(
+            f"there is no session set {name!r} in {folders.searched(manual_dir)}; there are "
+            f"{', '.join(there)}"
+        )
     file = folders.find(archive, text, manual_dir=manual_dir, below=name, source=URL)
     return read_npz(file) if file.name == archive else read_published(file.parent)
+
+
+def available(manual_dir: str | Path | None = None) -> list[str]:
+    """The names that `load` reads there: by npz files with its arrays, and by folders as published."""
+    found = set()
+    for folder in folders.named(manual_dir):
+        for file in [*folder.glob("*.npz"), *folder.glob("*/*.npz")]:
+            if file.parent in (folder, folder / file.stem) and _has_arrays(file):
+                found.add(file.stem)
+        found |= {file.parent.name for file in folder.glob("*/all_train_seq.txt")}
+    return sorted(found)
 
 
 def read_published(folder: str | Path) -> SessionSet:
@@ -57,8 +75,11 @@ def read_published(folder: str | Path) -> SessionSet:
       DataError: if a file is not there, damaged, or something else.
     """
     train, test = Path(folder) / "all_train_seq.txt", Path(folder) / "test.txt"
-    prefixes, target = _unpickled(test, lambda pair: (_sessions(pair[0]), np.array(pair[1], np.int32)))
-    return _checked(folder, _unpickled(train, _sessions), prefixes, target)
+    train = _unpickled(train, lambda rows, most: _sessions(rows, most, folder))
+    prefixes, target = _unpickled(
+        test, lambda pair, most: (_sessions(pair[0], most, folder), dense(list(pair[1]), f"{test}, labels"))
+    )
+    return _checked(folder, train, prefixes, target)
 
 
 def read_npz(path: str | Path) -> SessionSet:
@@ -68,13 +89,48 @@ def read_npz(path: str | Path) -> SessionSet:
       DataError: if the file is not there, damaged, or lacks an array.
     """
     try:
+        _refuse_bomb(path)
         with open(path, "rb") as raw, np.load(raw) as file:  # NumPy leaks what it opens if it fails
             items, offsets, test_items, test_offsets, target = (file[name] for name in ARRAYS)
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file makes NumPy and zipfile raise errors of every kind
         raise DataError(f"{path}: not a session file with {', '.join(ARRAYS)} ({error})") from error
-    train = Sessions(items.astype(np.int32), offsets.astype(np.int64))
-    test = Sessions(test_items.astype(np.int32), test_offsets.astype(np.int64))
-    return _checked(path, train, test, target.astype(np.int32))
+    return _checked(
+        path,
+        Sessions(dense(items, f"{path}, train_items"), _offsets(offsets, path)),
+        Sessions(dense(test_items, f"{path}, test_items"), _offsets(test_offsets, path)),
+        dense(target, f"{path}, test_labels"),
+    )
+
+
+def _refuse_bomb(path: str | Path) -> None:
+    """Arrays are as long as their bytes, and all of them fit into memory."""
+    with zipfile.ZipFile(path) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+        if sum(member.file_size for member in members.values()) > contents.room():
+            raise DataError(f"{path}: its arrays take more than half of the memory that is free")
+        for name in ARRAYS:
+            with archive.open(f"{name}.npy") as file:
+                version = np.lib.format.read_magic(file)
+                header = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, _, kind = header(file)
+            if (
+                len(shape) != 1
+                or kind.kind not in "iu"
+                or shape[0] * kind.itemsize > members[f"{name}.npy"].file_size
+            ):
+                raise DataError(f"{path}: {name} must be a row of integers, but is {kind} of shape {shape}")
+
+
+def _offsets(offsets: np.ndarray, path: str | Path) -> np.ndarray:
+    if not len(offsets) or offsets.max() > np.iinfo(np.int64).max:
+        raise DataError(f"{path}: the offsets do not fit the items; make the file again")
+    return offsets.astype(np.int64)
 
 
 def _checked(place: str | Path, train: Sessions, test: Sessions, target: np.ndarray) -> SessionSet:
@@ -83,8 +139,18 @@ def _checked(place: str | Path, train: Sessions, test: Sessions, target: np.ndar
             raise DataError(f"{place}: the offsets do not fit the items; make the file again")
     if test.num_sessions != len(target):
         raise DataError(f"{place}: {test.num_sessions} test sessions but {len(target)} labels")
+    if not len(train.items) or not len(target):
+        raise DataError(f"{place}: there are no sessions to train on, or none to test")
     top = max(part.max(initial=0) for part in (train.items, test.items, target))
     return SessionSet(train, test, target, int(top) + 1)
+
+
+def _has_arrays(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return {f"{name}.npy" for name in ARRAYS} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 class _Numbers(pickle.Unpickler):
@@ -94,14 +160,22 @@ class _Numbers(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it holds {module_name}.{global_name}")
 
 
-def _unpickled(path: Path, use: Callable[[Any], Any]) -> Any:
+def _unpickled(path: Path, use: Callable[[Any, int], Any]) -> Any:
+    """`use` of what a file holds, and of the most numbers that its bytes can stand for."""
     try:
         with open(path, "rb") as file:
-            return use(_Numbers(file).load())
-    except (OSError, EOFError, IndexError, TypeError, ValueError, pickle.UnpicklingError) as error:
+            return use(_Numbers(file).load(), path.stat().st_size)
+    except DataError:
+        raise
+    except Exception as error:  # "other exceptions may also be raised", says pickle of damaged files
         raise DataError(f"{path}: not a file of SR-GNN's sessions ({error}); fetch {URL}") from error
 
 
-def _sessions(rows: Sequence[Sequence[int]]) -> Sessions:
-    items = np.array([item for row in rows for item in row], np.int32)
-    return Sessions(items, offsets_of(np.array([len(row) for row in rows])))
+def _sessions(rows: Sequence[Sequence[int]], most: int, place: str | Path) -> Sessions:
+    lengths = [len(row) for row in rows]
+    if sum(lengths) > most:
+        raise DataError(
+            f"{place}: {sum(lengths):,} items in {most:,} bytes: one list stands there often. Such a file "
+            "is none of the published ones"
+        )
+    return Sessions(dense([item for row in rows for item in row], str(place)), offsets_of(np.array(lengths)))

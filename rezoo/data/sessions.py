@@ -2,7 +2,7 @@
 
 Events stand oldest first and padding (0) at the end, so that position t of a model's `prefixes`
 is its state after event t. Where a sequence is too long, its newest events are kept. Events of one
-second keep the order of the file; those of an unknown item or user (0) are left out.
+time keep the order of the file; those of an unknown item or user (0) are left out.
 """
 
 from typing import NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions
+from rezoo.data.times import SECOND
 
 
 class Sessions(NamedTuple):
@@ -23,7 +24,7 @@ class Sessions(NamedTuple):
     user: np.ndarray | None = None
     """int32 `[s]`: whose session it is (at its first event)."""
     start: np.ndarray | None = None
-    """int64 `[s]`: the time of the first event, in seconds."""
+    """int64 `[s]`: the time of the first event, in microseconds since 1970, UTC."""
 
     @property
     def num_sessions(self) -> int:
@@ -71,7 +72,8 @@ def by_id(log: Interactions) -> Sessions:
       DataError: if the log names no sessions.
 
     >>> from rezoo.data.interactions import from_columns
-    >>> log = from_columns({"session": ["a", "b", "a"], "item": [7, 7, 5], "time": [20, 30, 10]})
+    >>> table = {"session": ["a", "b", "a"], "item": [7, 7, 5], "time": [20, 30, 10]}
+    >>> log = from_columns(table, unit="order")
     >>> by_id(log).items.tolist(), by_id(log).offsets.tolist()
     ([2, 1, 1], [0, 2, 3])
     """
@@ -82,7 +84,7 @@ def by_id(log: Interactions) -> Sessions:
     return _cut(log, order, session[1:] != session[:-1])
 
 
-def by_gap(log: Interactions, seconds: int = 1800) -> Sessions:
+def by_gap(log: Interactions, seconds: int | float = 1800) -> Sessions:
     """Each user's events, cut where more than `seconds` pass without one; by user and time.
 
     Raises:
@@ -92,7 +94,7 @@ def by_gap(log: Interactions, seconds: int = 1800) -> Sessions:
         raise DataError("the log has no times to find gaps in: name its time column")
     order = _order(log, log.user)
     user, time = log.user[order], log.timestamp[order]
-    return _cut(log, order, (user[1:] != user[:-1]) | (np.diff(time) > seconds))
+    return _cut(log, order, (user[1:] != user[:-1]) | (np.diff(time) > seconds * SECOND))
 
 
 def pad(sessions: Sessions, length: int) -> np.ndarray:

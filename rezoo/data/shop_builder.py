@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rezoo.data import shop
+from rezoo.data import prepared, shop
 from rezoo.data.shop import ShopConfig, World
 from rezoo.data.shop_rows import TASKS, Columns, chunks
 
@@ -61,16 +61,15 @@ def load(config: ShopConfig | None = None, seed: int = 0, *, data_dir: str | Pat
       config: sizes and switches; `ShopConfig()` by default.
       seed: of everything that is drawn.
       data_dir: folder of prepared shops.
+
+    Raises:
+      DataError: if what was prepared is damaged.
     """
     config = config or ShopConfig()
-    builder = ShopBuilder(
-        config=_builder_config(config, seed), data_dir=str(data_dir), file_format="array_record"
-    )
-    builder.download_and_prepare()
+    builder = prepared.builder(ShopBuilder, _builder_config(config, seed), data_dir)
 
     def columns(task: str, part: str) -> Columns:
-        chunks = list(builder.as_data_source(f"{task}_{part}"))  # pyright: ignore[reportCallIssue]
-        whole = {field: np.concatenate([chunk[field] for chunk in chunks]) for field in chunks[0]}
+        whole = prepared.columns(builder, f"{task}_{part}")
         if len(whole["items"]):
             whole["items"] = whole["items"].reshape(-1, config.session_length)
         return {field: column for field, column in whole.items() if len(column)}

@@ -5,31 +5,20 @@ unless a function says otherwise. What is fitted (id maps, vocabularies, means, 
 fitted on the training part alone: `refit_ids` does it for the ids.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions
+from rezoo.data.latest import at_time, by_time, latest_per_user, leave_last, leave_one_out, rolling
+from rezoo.data.parts import Split, check_shares, parts
+
+__all__ = [
+    "Seed", "Split", "at_time", "by_time", "cold_items", "cold_users", "given", "hold_out", "k_fold",
+    "latest_per_user", "leave_last", "leave_one_out", "parts", "ratio", "ratio_per_user", "refit_ids",
+    "rolling",
+]  # fmt: skip
 
 Seed = int | np.random.Generator
-
-
-class Split(NamedTuple):
-    """Row numbers, int64, in ascending order."""
-
-    train: np.ndarray
-    valid: np.ndarray
-    test: np.ndarray
-
-    def of(self, log: Interactions) -> tuple[Interactions, Interactions, Interactions]:
-        """The rows of the three parts; ids stay as they are."""
-        return log.take(self.train), log.take(self.valid), log.take(self.test)
-
-
-def parts(part: np.ndarray) -> Split:
-    """The split in which row n is in part[n]: 0 train, 1 valid, 2 test; other rows are left out."""
-    return Split(*(np.flatnonzero(part == number) for number in range(3)))
 
 
 def ratio(log: Interactions, *, valid: float = 0.0, test: float = 0.2, seed: Seed = 0) -> Split:
@@ -70,67 +59,6 @@ def hold_out(split: Split, share: float, seed: Seed = 0) -> Split:
     return split._replace(train=split.train[moved.train], valid=valid)
 
 
-def leave_one_out(log: Interactions, *, valid: bool = False) -> Split:
-    """Each user's last row for testing, and the last but one for validation if `valid`.
-
-    Last by time; of rows with one time, the later in the file. Without times the order of the
-    file counts. Users keep at least one row for training: one with too few rows gives no test
-    row, or no validation row. A user with id 0 is nobody: all such rows are for training.
-    """
-    order = np.lexsort((log.user,) if log.timestamp is None else (log.timestamp, log.user))
-    user, count = log.user[order], np.bincount(log.user, minlength=log.num_users)
-    nth_last = np.cumsum(count)[user] - 1 - np.arange(len(user))
-    held = (user > 0) & (nth_last < np.minimum(1 + valid, count[user] - 1))
-    part = np.zeros(log.num_rows, np.int32)
-    part[order] = np.where(held, 2 - nth_last, 0)
-    return parts(part)
-
-
-def by_time(log: Interactions, *, valid: float = 0.0, test: float = 0.2) -> Split:
-    """The latest rows for testing, those before for validation, the earliest for training.
-
-    Rows of one second stay together, in the later part, so that the shares are reached or exceeded
-    and every training row is older than every validation row, and that than every test row.
-
-    Raises:
-      DataError: if there are no times, or all are one, so that nothing remains for training.
-    """
-    _check_shares(valid, test)
-    time, n = np.sort(_time(log)), log.num_rows
-    tests, valids = round(n * test), round(n * valid)
-    time = np.append(time, time[-1] + 1)  # from which on nothing is tested
-    split = at_time(log, test=int(time[n - tests]), valid=int(time[n - tests - valids]))
-    if not len(split.train):
-        raise DataError("no row is older than the test rows: the times are too much alike to split by them")
-    return split
-
-
-def at_time(log: Interactions, *, test: int, valid: int | None = None) -> Split:
-    """Rows from the second `test` on for testing, those before from `valid` on for validation."""
-    cuts = [test if valid is None else min(valid, test), test]
-    return parts(np.searchsorted(cuts, _time(log), side="right"))
-
-
-def rolling(log: Interactions, *, windows: int, width: int, history: int | None = None) -> list[Split]:
-    """Test parts are the last `windows` stretches of `width` seconds, oldest first.
-
-    Each is trained on all that came before it, or on the last `history` seconds before it; later
-    rows are in no part. The last stretch ends with the last row. A stretch without rows is empty.
-    """
-    time = _time(log)
-    starts = time.max() + 1 - width * np.arange(windows, 0, -1)
-    if windows < 1 or width < 1 or starts[0] <= time.min():
-        raise DataError(
-            f"{windows} windows of {width} s leave nothing before them: the log spans {np.ptp(time)} s"
-        )
-
-    def window(start: int) -> Split:
-        train = (time < start) & (history is None or time >= start - history)
-        return parts(np.select([train, (time >= start) & (time < start + width)], [0, 2], -1))
-
-    return [window(start) for start in starts.tolist()]
-
-
 def cold_users(log: Interactions, *, valid: float = 0.0, test: float = 0.2, seed: Seed = 0) -> Split:
     """All rows of a random share of the users for testing: no other part knows them."""
     return _cold(log.user, valid, test, seed)
@@ -162,7 +90,7 @@ def refit_ids(train: Interactions, *others: Interactions) -> tuple[Interactions,
 
 def _by_share(group: np.ndarray, valid: float, test: float, seed: Seed) -> Split:
     """Random rows of each group, at least one of which stays for training."""
-    _check_shares(valid, test)
+    check_shares(valid, test)
     shuffled = np.random.default_rng(seed).permutation(len(group))
     order = shuffled[np.argsort(group[shuffled], kind="stable")]
     _, start, size = np.unique(group[order], return_index=True, return_counts=True)
@@ -176,7 +104,7 @@ def _by_share(group: np.ndarray, valid: float, test: float, seed: Seed) -> Split
 
 
 def _cold(ids: np.ndarray, valid: float, test: float, seed: Seed) -> Split:
-    _check_shares(valid, test)
+    check_shares(valid, test)
     known = np.unique(ids[ids > 0])
     if len(known) < 2:
         raise DataError("there is only one: nobody would be left for training")
@@ -184,14 +112,3 @@ def _cold(ids: np.ndarray, valid: float, test: float, seed: Seed) -> Split:
     part = np.zeros(ids.max() + 1, np.int32)
     part[known[chosen.valid]], part[known[chosen.test]] = 1, 2
     return parts(part[ids])
-
-
-def _time(log: Interactions) -> np.ndarray:
-    if log.timestamp is None:
-        raise DataError("the log has no times: name its time column, or split in another way")
-    return log.timestamp
-
-
-def _check_shares(valid: float, test: float) -> None:
-    if not (valid >= 0 and test >= 0 and valid + test < 1):
-        raise DataError(f"shares valid={valid} and test={test} must be ≥ 0 and leave something for training")

@@ -1,81 +1,198 @@
-"""Times of every kind as seconds since 1970, UTC."""
+"""Times of every kind as microseconds since 1970, UTC: numbers, texts and `datetime64`."""
 
-from datetime import UTC, datetime
+# pyright: reportAttributeAccessIssue=false
+# (Arrow makes its compute functions when it is imported.)
+
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from rezoo.data import dates
 from rezoo.data.errors import DataError
+from rezoo.data.missing import is_missing
+from rezoo.data.place import Place
 
+SECOND = 1_000_000
+"""Timestamps are microseconds: so many are a second."""
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+ORDER = "order"
+"""The unit of numbers that are no times and only say what comes before what."""
+YEARS = tuple(int(np.datetime64(year, "s").astype(int)) for year in ("0001", "10000"))
+"""Seconds since 1970 at which the times that are read begin and end."""
+PLAUSIBLE = tuple(int(np.datetime64(year, "us").astype(int)) for year in ("1971", "2100"))
+"""Timestamps between which those of a log are expected."""
+NUMBER = r"^-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 
 
-def seconds(
-    values: np.ndarray, *, unit: str | None = None, source: str = "table", column: str = "timestamp"
+class Times(NamedTuple):
+    """A column of times."""
+
+    value: np.ndarray
+    """int64 microseconds since 1970, UTC; 0 where there is none."""
+    unread: np.ndarray
+    """bool: where a time is missing or cannot be read."""
+    kind: str
+    """What the values were taken for, in words."""
+
+
+def microseconds(
+    values: np.ndarray,
+    *,
+    unit: str | None = None,
+    time_format: str | None = None,
+    place: Place = Place(),  # noqa: B008
 ) -> np.ndarray:
-    """int64 seconds since 1970, UTC.
+    """int64 microseconds since 1970, UTC; fractions of a microsecond are cut off.
 
     Args:
-      values: numbers, `datetime64`, or ISO 8601 text (with a zone, or UTC).
-      unit: of numbers: "s", "ms", "us" or "ns". If not given it is told by their size: seconds
-        have up to 11 digits, milliseconds 14, microseconds 17.
-      source: what errors call the table.
-      column: what errors call the column.
+      values: numbers, `datetime64`, or text as `rezoo.data.dates` reads it: ISO 8601, dates of day, month
+        and year, numbers. Text without an offset is UTC.
+      unit: of numbers: "s", "ms", "us" or "ns"; by the size of most of them if not given. "order": the
+        numbers are no times but say what comes first; they are kept as they are, and lengths of time
+        mean nothing then.
+      time_format: of text and of whole numbers such as 20200913, as `datetime.strptime` takes it
+        ("%d.%m.%Y %H:%M"), or "ISO8601".
+      place: what errors call the column and its rows.
+
+    Where neither unit nor format is given, times before 1971 or after 2099 are a question to the caller.
 
     Raises:
-      DataError: if a value is missing or cannot be read.
+      DataError: if a time is missing, cannot be read or is not plausible; it names the row.
 
-    >>> seconds(np.array([1_600_000_000_000, 1_600_000_060_000])).tolist()
-    [1600000000, 1600000060]
-    >>> seconds(np.array(["2020-09-13T12:26:40Z", "2020-09-13 14:27:40+02:00"])).tolist()
-    [1600000000, 1600000060]
+    >>> microseconds(np.array([1_600_000_000_000, 1_600_000_060_500])).tolist()
+    [1600000000000000, 1600000060500000]
+    >>> microseconds(np.array(["2020-09-13T12:26:40Z", "2020-09-13 14:27:40.5+02:00"])).tolist()
+    [1600000000000000, 1600000060500000]
     """
-    if values.dtype.kind == "M":
-        missing = np.isnat(values)
-        _refuse(missing, values, source, column)
-        return values.astype("datetime64[s]").astype(np.int64)
-    if values.dtype.kind == "U":
-        numeric = np.char.isnumeric(values)
-        if numeric.all():
-            values = values.astype(np.float64)
-        else:
-            return _from_text(values, source, column)
-    if values.dtype.kind not in "iuf":
-        raise DataError(f"{source}, column {column!r}: {values.dtype} is no kind of time")
-    if values.dtype.kind == "f":
-        _refuse(~np.isfinite(values), values, source, column)
-    if unit is not None and unit not in PER_SECOND:
-        raise DataError(f"{source}, column {column!r}: unit {unit!r} is not one of {list(PER_SECOND)}")
-    if unit is None:
-        size = max(abs(float(values.min(initial=0))), abs(float(values.max(initial=0))))
-        unit = next((name for name, n in PER_SECOND.items() if size < 1e11 * n), "ns")
-    return (values // PER_SECOND[unit]).astype(np.int64, copy=False)
-
-
-def _from_text(values: np.ndarray, source: str, column: str) -> np.ndarray:
-    distinct, inverse = np.unique(values, return_inverse=True)
-    parsed = np.empty(len(distinct), np.int64)
-    for index, text in enumerate(distinct):
-        try:
-            parsed[index] = _one(str(text))
-        except ValueError:
-            row = int(np.flatnonzero(inverse == index)[0])
+    found = read(values, unit=unit, time_format=time_format, place=place)
+    if found.unread.any():
+        index = int(found.unread.argmax())
+        if is_missing(values[index : index + 1])[0]:
             raise DataError(
-                f"{source}, row {row + 1}, column {column!r}: {str(text)!r} is no time. Write ISO 8601, "
-                "such as 2020-09-13T12:26:40Z, or numbers of seconds."
-            ) from None
-    return parsed[inverse]
-
-
-def _one(text: str) -> int:
-    moment = datetime.fromisoformat(text.strip())
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return int(moment.timestamp())
-
-
-def _refuse(missing: np.ndarray, values: np.ndarray, source: str, column: str) -> None:
-    if missing.any():
-        row = int(np.flatnonzero(missing)[0])
+                f"{place.at(index)}: the time is missing ({values[index]}). Drop such rows "
+                "(`clean.drop_bad_times`) or fill them in."
+            )
         raise DataError(
-            f"{source}, row {row + 1}, column {column!r}: the time is missing ({values[row]}). Drop "
-            "such rows."
+            f"{place.at(index)}: {values[index].item()!r} is no time; the column is taken for {found.kind}. "
+            "Correct it, drop such rows (`clean.drop_bad_times`), or give the unit or the time_format. Read "
+            "are ISO 8601, such as 2020-09-13T12:26:40Z, dates such as 31.12.2020 8:30 PM, and numbers of "
+            "seconds, ms, us or ns."
         )
+    if unit is None and time_format is None and len(values):
+        _question(values, found, place)
+    return found.value
+
+
+def read(
+    values: np.ndarray,
+    *,
+    unit: str | None = None,
+    time_format: str | None = None,
+    place: Place = Place(),  # noqa: B008
+) -> Times:
+    """As `microseconds`, but with the rows that have no time counted instead of refused.
+
+    Raises:
+      DataError: if the whole column cannot be times, or days and months, or times with and without an
+        offset, cannot be told apart.
+    """
+    if unit not in (None, ORDER, *PER_SECOND):
+        raise DataError(f"{place}: unit {unit!r} is not one of {[*PER_SECOND, ORDER]}")
+    kind = values.dtype.kind
+    if kind not in "MUiuf":
+        raise DataError(f"{place}: {values.dtype} is no kind of time")
+    if kind == "M":
+        year = values.astype("datetime64[Y]").astype(np.int64) + 1970
+        unread = np.isnat(values) | (year < 1) | (year > 9999)
+        moments = np.where(unread, np.datetime64(0, "us"), values).astype("datetime64[us]")
+        return Times(moments.astype(np.int64), unread, "dates")
+    if time_format is not None:
+        texts = _trimmed(values if kind == "U" else _digits(values))
+        return Times(*dates.read(texts, place, time_format), f"written as {time_format}")
+    if kind == "U":
+        texts = _trimmed(values)
+        numeric = pc.match_substring_regex(texts, NUMBER).to_numpy(zero_copy_only=False)
+        if not numeric.any() or 2 * numeric.sum() < (~is_missing(values)).sum():
+            return Times(*dates.read(texts, place), "dates")
+        values = _parsed(texts, numeric)
+    return _order(values, place) if unit == ORDER else _numbers(values, unit)
+
+
+def _numbers(values: np.ndarray, unit: str | None) -> Times:
+    finite = np.isfinite(values)
+    if unit is None:
+        some = np.abs(values[finite][:: 1 + len(values) // 100_000].astype(np.float64))
+        size = float(np.quantile(some, 0.5, method="lower")) if len(some) else 0.0
+        unit = next((name for name, n in PER_SECOND.items() if size < 1e11 * n), "ns")
+    per = PER_SECOND[unit]
+    first, last = max(YEARS[0] * per, -(2**63)), min(YEARS[1] * per, 2**63)
+    inside = finite & (values >= first) & (values < last)
+    known = np.where(inside, values, 0)
+    whole = (
+        np.floor(known).astype(np.int64) if known.dtype.kind == "f" else known.astype(np.int64, copy=False)
+    )
+    out = whole * (SECOND // per) if per <= SECOND else whole // (per // SECOND)
+    if known.dtype.kind == "f" and per < SECOND:
+        out += np.rint((known - whole) * (SECOND // per)).astype(np.int64)
+    return Times(out, ~inside, f"{NAMES[unit]} since 1970")
+
+
+def _order(values: np.ndarray, place: Place) -> Times:
+    inside = np.isfinite(values) & (values >= -(2**63)) & (values < 2**63)
+    known = np.where(inside, values, 0)
+    broken = known != np.floor(known)
+    if broken.any():
+        index = int(broken.argmax())
+        raise DataError(f"{place.at(index)}: {known[index]} is no whole number, as unit='order' takes them")
+    return Times(known.astype(np.int64), ~inside, "numbers of an order")
+
+
+def _trimmed(values: np.ndarray) -> pa.Array:
+    texts = pa.array(values).cast(pa.large_string())
+    return pc.utf8_trim_whitespace(texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts)
+
+
+def _parsed(texts: pa.Array, numeric: np.ndarray) -> np.ndarray:
+    """Integers where all are, so that nanoseconds keep their digits; NaN where `numeric` is not."""
+    if numeric.all():
+        try:
+            return texts.cast(pa.int64()).to_numpy()
+        except pa.ArrowInvalid:
+            pass
+    return pc.if_else(pa.array(numeric), texts, "nan").cast(pa.float64()).to_numpy()
+
+
+def _digits(values: np.ndarray) -> np.ndarray:
+    """Whole numbers as text, such as 20200913; empty where there is none."""
+    if values.dtype.kind != "f":
+        return values.astype(str)
+    whole = np.isfinite(values) & (np.abs(values) < 2**53) & (values == np.floor(values))
+    return np.where(whole, np.where(whole, values, 0).astype(np.int64).astype(str), "")
+
+
+def _question(values: np.ndarray, found: Times, place: Place) -> None:
+    """Ask for the unit if times are before 1971 or after 2099."""
+    low, high = int(found.value.argmin()), int(found.value.argmax())
+    if found.value[low] >= PLAUSIBLE[0] and found.value[high] < PLAUSIBLE[1]:
+        return
+    ends = [
+        f"{np.datetime64(int(found.value[index]), 'us').astype('datetime64[s]')} ({values[index]} in row "
+        f"{place.row_of(index)})"
+        for index in (low, high)
+    ]
+    if found.kind == "dates":
+        written = "unit='us'" if values.dtype.kind == "M" else f"time_format={dates.ISO!r} or the like"
+        right = f"if they are right, say how they are written: {written}"
+    else:
+        right = (
+            "if they only say what comes first, as weeks 1 … 53 do, give unit='order'; if they are dates "
+            "such as 20200913, time_format='%Y%m%d'; if they are right, the unit ('s', 'ms', 'us' or 'ns')"
+        )
+    raise DataError(
+        f"{place}: taken for {found.kind}, the times run from {ends[0]} to {ends[1]}. Is that so? If some "
+        f"stand for a missing time, drop them: clean.drop_bad_times(table, {place.column!r}, "
+        f"first='2000-01-01', last='2030-01-01'); {right}."
+    )

@@ -2,14 +2,17 @@
 
 Rankings are over the whole catalogue, with the items that a user has seen masked; the sampled
 protocol of some papers has a function of its own. Users without a target are left out of every
-mean and counted. Work is done in blocks, so memory is bounded whatever the number of users.
+mean and counted, and so is what is wrong with targets and scores. Work is done in blocks, so memory
+is bounded whatever the number of users.
 """
 
 from rezoo.evaluation.lists import recommend, recommend_raw
-from rezoo.evaluation.measures import evaluate, evaluate_clicks, evaluate_ratings, evaluate_sampled, ranks
+from rezoo.evaluation.measures import MEASURES, evaluate, evaluate_sampled, ranks
+from rezoo.evaluation.predictions import evaluate_clicks, evaluate_ratings
 from rezoo.evaluation.scoring import apply, catalogue_size, is_retriever, predict, predict_tasks, score_all
 
 __all__ = [
+    "MEASURES",
     "apply",
     "catalogue_size",
     "evaluate",

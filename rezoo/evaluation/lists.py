@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.evaluation import checks
 from rezoo.evaluation.scoring import apply, catalogue_size, is_retriever
 from rezoo.meshes import along, in_blocks
 from rezoo.nn.embedding import has_row, rows_or_zero
@@ -29,7 +30,8 @@ def recommend(
 
     The catalogue is scored `item_block` items at a time for `block` queries at a time, so memory
     does not grow with either. Where fewer than k items can be recommended, the list ends with id 0
-    and score -inf.
+    and score -inf. An item whose score is NaN is in no list; outside of `jit` a warning says how many
+    scores are NaN, and which ids of `exclude` the catalogue does not have.
 
     Args:
       model: any `Scorer`.
@@ -40,21 +42,27 @@ def recommend(
       num_items: rows of the catalogue, if neither its collection nor the model tells.
       block: queries at once.
       item_block: items at once.
+
+    Raises:
+      ValueError: if k is below 1, or `exclude` has not a row for each query.
     """
+    checks.at_least_1(k=k)
     if exclude is None:
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
+    checks.rows(2, query=query.user, exclude=exclude)
     retriever = is_retriever(model)
     table = apply(model, variables, method="table") if retriever else None
     total = (num_items or catalogue_size(model, variables)) if table is None else table.shape[0]
-    item_block = min(item_block, max(total, k))
+    checks.warn_of_unknown("exclude", exclude, total, "they exclude nothing", negative=False)
+    item_block, length = min(item_block, total), min(k, total)
     starts = jnp.arange(0, total, item_block, dtype=jnp.int32)
 
-    def of_block(rows: tuple[Query, Array]) -> tuple[Array, Array]:
+    def of_block(rows: tuple[Query, Array]) -> tuple[Array, Array, Array]:
         query, exclude = rows
         size = query.user.shape[0]
         state = apply(model, variables, query, method="encode") if retriever else None
 
-        def merge(best: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], None]:
+        def merge(best: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], Array]:
             item = start + jnp.arange(item_block, dtype=jnp.int32)
             if table is None:
                 slate = along(jnp.broadcast_to(item[None], (size, item_block)), query.user)
@@ -62,29 +70,44 @@ def recommend(
             else:
                 score = jnp.einsum("bd,nd->bn", state, rows_or_zero(table, item))
             real = has_row(item, total)
+            nan = (jnp.isnan(score) & real[None]).sum(axis=1)
             score = along(jnp.where(real[None], score, -jnp.inf), query.user)
             place = jnp.where(
                 (exclude >= start) & (exclude < start + item_block), exclude - start, item_block
             )
             score = jax.vmap(lambda score, place: score.at[place].set(-jnp.inf, mode="drop"))(score, place)
-            scores = jnp.concatenate([best[1], score], axis=1)
-            items = along(jnp.broadcast_to(item[None], score.shape), query.user)
-            items = jnp.concatenate([best[0], items], axis=1)
-            return best_of(items, scores, k), None
+            place, top = best_places(jnp.concatenate([best[1], score], axis=1), length)
+            kept = jnp.take_along_axis(best[0], jnp.minimum(place, length - 1), axis=1)
+            ids = jnp.where(place < length, kept, start + place - length)
+            return (jnp.where(jnp.isneginf(top), 0, ids), top), nan
 
-        empty = jnp.zeros((size, k), jnp.int32), jnp.full((size, k), -jnp.inf, jnp.float32)
-        return jax.lax.scan(merge, jax.tree.map(lambda x: along(x, query.user), empty), starts)[0]
+        empty = jnp.zeros((size, length), jnp.int32), jnp.full((size, length), -jnp.inf, jnp.float32)
+        best, nan = jax.lax.scan(merge, jax.tree.map(lambda x: along(x, query.user), empty), starts)
+        return *best, nan.sum(axis=0)
 
-    ids, scores = in_blocks(of_block, (query, exclude), block)
-    return ids, scores
+    ids, scores, nan = in_blocks(of_block, (query, exclude), block)
+    checks.warn_of_nan(nan, "and their items in no list")
+    return (ids, scores) if length == k else best_of(ids, scores, k)
 
 
 def best_of(
     item: Int[Array, " B C"], score: Float[Array, " B C"], k: int
 ) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
-    """The k best of each query's items, best first; id 0 where the score is -inf."""
-    top, place = jax.lax.top_k(score, k)
+    """The k best of each query's items, best first; id 0 and score -inf where none is left.
+
+    An item whose score is -inf or NaN is not among them, and k may be more than there are items.
+    """
+    place, top = best_places(score, k)
     return jnp.where(jnp.isneginf(top), 0, jnp.take_along_axis(item, place, axis=1)), top
+
+
+def best_places(score: Float[Array, " B C"], k: int) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
+    """Where the k best of each row's scores are, best first; place 0 and score -inf where none is left."""
+    score = jnp.where(jnp.isnan(score), -jnp.inf, score)
+    top, place = jax.lax.top_k(score, min(k, score.shape[1]))
+    beyond = ((0, 0), (0, k - top.shape[1]))
+    place = jnp.pad(jnp.where(jnp.isneginf(top), 0, place), beyond)
+    return place, jnp.pad(top, beyond, constant_values=-jnp.inf)
 
 
 def recommend_raw(ids: np.ndarray, items: Any) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""How good the scores are: rankings of the whole catalogue or of a sample, stars, clicks."""
+"""How good a ranking is, of the whole catalogue or of a sample."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -10,11 +10,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import metrics
-from rezoo.evaluation.scoring import apply, predict, score_all
-from rezoo.meshes import everywhere, in_blocks
-from rezoo.types import Batch, Query, Scalars, Variables
+from rezoo.evaluation import checks
+from rezoo.evaluation.scoring import apply, rows_of_catalogue, score_all
+from rezoo.meshes import along, everywhere, in_blocks, lookup
+from rezoo.types import Query, Scalars, Variables
 
-METRICS = {
+Measure = Callable[..., jax.Array]
+"""`(rank, *, where, k) -> a value for each user`, as those of `rezoo.metrics`."""
+
+MEASURES: Mapping[str, Measure] = {
     "hr": metrics.hr,
     "recall": metrics.recall,
     "precision": metrics.precision,
@@ -22,6 +26,17 @@ METRICS = {
     "mrr": metrics.mrr,
     "map": metrics.average_precision,
 }
+MISS = "each is a miss"
+
+
+class Ranked(NamedTuple):
+    """What became of the targets."""
+
+    rank: Float[Array, " U T"]
+    excluded: Bool[Array, " U T"]
+    """Targets that are to be excluded at the same time."""
+    nan: Int[Array, " U"]
+    """Scores that are NaN, of those that compete."""
 
 
 def evaluate(
@@ -32,9 +47,20 @@ def evaluate(
     *,
     exclude: Int[Array, " U S"] | None = None,
     k: Sequence[int] = (10,),
+    measures: Mapping[str, Measure] = MEASURES,
+    propensity: Float[Array, " N"] | None = None,
     block: int = 256,
 ) -> Scalars:
     """Full-catalogue ranking metrics: `hr@k`, `recall@k`, `precision@k`, `ndcg@k`, `mrr@k`, `map@k`.
+
+    What is wrong with the input or the model never makes a metric better, and is counted in the answer:
+
+    - `unknown_targets`: ids below 0 or beyond the catalogue; each is a miss.
+    - `repeated_targets`: an item that stands more than once in a row counts once.
+    - `excluded_targets`: targets that are to be excluded at the same time; they count as if they were not.
+    - `nan_scores`: an item whose score is NaN is worse than all others, and a miss as a target.
+
+    Outside of `jit`, a warning also says so of unknown targets, with the row of the first, and of NaN.
 
     Args:
       model: any `Scorer`.
@@ -44,13 +70,26 @@ def evaluate(
       exclude: items that cannot be recommended (seen in training), 0 = padding; a target is never
         excluded.
       k: lengths of the list.
+      measures: what is measured, by name: any functions of ranks, such as
+        `{**evaluation.MEASURES, "r_precision": metrics.r_precision}`.
+      propensity: of each item, from `metrics.propensities`; adds `debiased_recall@k` and `debiased_ndcg@k`.
       block: users scored at once.
 
     Returns:
-      Means over the users with a target, with `users` and `users_without_target`.
+      Means over the users with a target, with `users`, `users_without_target` and the counts above.
+
+    Raises:
+      ValueError: if a k is below 1, or an array has not a row for each query.
     """
-    rank = ranks(model, variables, query, target, exclude=exclude, block=block)
-    return _ranking(rank, target > 0, k)
+    checks.at_least_1(k=min(k, default=1))
+    size = rows_of_catalogue(model, variables)
+    if propensity is not None:
+        weigh = {"debiased_recall": metrics.debiased_recall, "debiased_ndcg": metrics.debiased_ndcg}
+        each = lookup(propensity, everywhere(jnp.where((target > 0) & (target < size), target, 0)))
+        measures = {**measures, **{name: partial(m, propensity=each) for name, m in weigh.items()}}
+    checks.warn_of_unknown("target", target, size, MISS, negative=True)
+    ranked = _ranked(model, variables, query, target, exclude, block)
+    return _summary(ranked, target, size, k, measures)
 
 
 def ranks(
@@ -62,17 +101,16 @@ def ranks(
     exclude: Int[Array, " U S"] | None = None,
     block: int = 256,
 ) -> Float[Array, " U T"]:
-    """The rank of each target in the whole catalogue, for metrics of one's own; as in `evaluate`."""
-    if exclude is None:
-        exclude = jnp.zeros((target.shape[0], 0), target.dtype)
+    """The rank of each target in the whole catalogue, for metrics of one's own; as in `evaluate`.
 
-    def of_block(rows: tuple[Query, Array, Array]) -> Array:
-        query, target, exclude = rows
-        score = score_all(model, variables, query)
-        allowed = jax.vmap(partial(_allowed, score.shape[1]))(target, exclude)
-        return metrics.target_ranks(score, target, where=allowed)
-
-    return in_blocks(of_block, (query, target, exclude), block)
+    It is inf for padding, for a target that is unknown or scored NaN, and for one that stands a second
+    time in its row: `where=metrics.distinct(target, target != 0)` makes a metric count it once.
+    """
+    checks.warn_of_unknown("target", target, rows_of_catalogue(model, variables), MISS, negative=True)
+    checks.warn_of_repeated(target)
+    ranked = _ranked(model, variables, query, target, exclude, block)
+    checks.warn_of_nan(ranked.nan, "worse than all others")
+    return ranked.rank
 
 
 def evaluate_sampled(
@@ -83,67 +121,84 @@ def evaluate_sampled(
     negatives: Int[Array, " U M"],
     *,
     k: Sequence[int] = (10,),
+    measures: Mapping[str, Measure] = MEASURES,
     block: int = 1024,
 ) -> Scalars:
     """The sampled protocol: the target among M given negatives, as in NCF (He 2017: M = 99).
 
     Its numbers are not comparable with those of `evaluate` (Krichene and Rendle 2020,
-    https://doi.org/10.1145/3394486.3403226). Negatives that are 0 are padding.
+    https://doi.org/10.1145/3394486.3403226), whose counts and checks it shares. Negatives that are 0 are
+    padding, and one that is the target itself does not compete; `excluded_targets` counts these.
     """
+    checks.at_least_1(k=min(k, default=1))
+    checks.rows(1, query=query.user, target=target)
+    checks.rows(2, query=query.user, negatives=negatives)
+    try:
+        size = rows_of_catalogue(model, variables)
+    except ValueError:  # a model that hides its catalogue: no id is known to be beyond it
+        size = jnp.iinfo(jnp.int32).max
+    checks.warn_of_unknown("target", target, size, MISS, negative=True)
+    checks.warn_of_unknown("negatives", negatives, size, "each is scored as an unknown item", negative=False)
 
-    def of_block(rows: tuple[Query, Array, Array]) -> tuple[Array, Array]:
+    def of_block(rows: tuple[Query, Array, Array]) -> Ranked:
         query, target, negatives = rows
         slate = jnp.concatenate([target[:, None], negatives], axis=1)
         score = apply(model, variables, query, slate)
-        place = jnp.zeros((slate.shape[0], 1), jnp.int32)
-        rank = metrics.target_ranks(score, place, where=(slate > 0).at[:, 0].set(True))
-        return rank, target[:, None] > 0
+        same = negatives == target[:, None]
+        competes = jnp.pad((negatives > 0) & ~same, ((0, 0), (1, 0)), constant_values=True)
+        known = ((target > 0) & (target < size))[:, None]
+        rank = metrics.target_ranks(score, jnp.zeros_like(target)[:, None], where=competes, counted=known)
+        nan = (jnp.isnan(score) & competes).sum(axis=1)
+        return Ranked(rank, (same.any(axis=1) & (target > 0))[:, None], nan)
 
-    rank, where = in_blocks(of_block, (query, target, negatives), block)
-    return _ranking(rank, where, k)
+    ranked = in_blocks(of_block, (query, target, negatives), block)
+    return _summary(ranked, target[:, None], size, k, measures)
 
 
-def evaluate_ratings(
-    model: nn.Module,
-    variables: Variables,
-    batch: Batch,
-    *,
-    clip: tuple[float, float] | None = None,
-    block: int = 4096,
+def _ranked(
+    model: nn.Module, variables: Variables, query: Query, target: Array, exclude: Array | None, block: int
+) -> Ranked:
+    if exclude is None:
+        exclude = jnp.zeros((len(query.user), 0), jnp.int32)
+    checks.rows(2, query=query.user, target=target, exclude=exclude)
+
+    def of_block(rows: tuple[Query, Array, Array]) -> Ranked:
+        query, target, exclude = rows
+        score = score_all(model, variables, query)
+        size = score.shape[1]
+        known = (target > 0) & (target < size)
+        place = jnp.where(known, target, 0)
+        allowed = along(jax.vmap(partial(_all_but, size))(exclude), target)
+        held = known & ~jnp.take_along_axis(allowed, place, axis=1)
+        allowed = jax.vmap(lambda row, place: row.at[place].set(True).at[0].set(False))(allowed, place)
+        rank = metrics.target_ranks(score, target, where=allowed, counted=known)
+        return Ranked(rank, held, (jnp.isnan(score) & allowed).sum(axis=1))
+
+    return in_blocks(of_block, (query, target, exclude), block)
+
+
+def _all_but(size: int, exclude: Int[Array, " S"]) -> Bool[Array, " N"]:
+    return jnp.ones(size, bool).at[jnp.maximum(exclude, 0)].set(False, mode="drop")
+
+
+def _summary(
+    ranked: Ranked, target: Array, size: int, k: Sequence[int], measures: Mapping[str, Measure]
 ) -> Scalars:
-    """`rmse` and `mae` over a batch, of predictions clipped to `clip` (low, high) if it is given."""
-    score = predict(model, variables, batch, block=block)
-    if clip is not None:
-        score = jnp.clip(score, *clip)
-    return {
-        "rmse": metrics.rmse(score, batch.label, where=batch.where),
-        "mae": metrics.mae(score, batch.label, where=batch.where),
-    }
-
-
-def evaluate_clicks(model: nn.Module, variables: Variables, batch: Batch, *, block: int = 4096) -> Scalars:
-    """`auc` and `logloss` of logits over a batch with labels 0 and 1."""
-    score = predict(model, variables, batch, block=block)
-    score, label, where = everywhere((score, batch.label, batch.where))
-    return {
-        "auc": metrics.auc(score, label, where=where),
-        "logloss": metrics.log_loss(score, label, where=where),
-    }
-
-
-def _allowed(num_items: int, target: Int[Array, " T"], exclude: Int[Array, " S"]) -> Bool[Array, " N"]:
-    """The items that a target competes with: all but the excluded ones; the targets in any case."""
-    allowed = jnp.ones(num_items, bool).at[jnp.maximum(exclude, 0)].set(False, mode="drop")
-    return allowed.at[jnp.maximum(target, 0)].set(True, mode="drop").at[0].set(False)
-
-
-def _ranking(rank: Float[Array, " U T"], where: Any, k: Sequence[int]) -> Scalars:
-    result: Scalars = {}
+    ranked, target = everywhere((ranked, jnp.asarray(target)))
+    asked = target != 0
+    where = metrics.distinct(target, asked)
     counted = where.any(axis=1)
+    result: Scalars = {}
     for length in k:
-        for name, metric in METRICS.items():
-            value = metric(rank, where=where, k=length)
+        for name, measure in measures.items():
+            value = measure(ranked.rank, where=where, k=length)
             result[f"{name}@{length}"], _ = metrics.mean_over_users(value, counted)
-    result["users"] = counted.sum()
-    result["users_without_target"] = (~counted).sum()
-    return result
+    checks.warn_of_nan(ranked.nan, "worse than all others")
+    return result | {
+        "users": counted.sum(),
+        "users_without_target": (~counted).sum(),
+        "unknown_targets": (where & ((target < 0) | (target >= size))).sum(),
+        "repeated_targets": (asked & ~where).sum(),
+        "excluded_targets": (where & ranked.excluded).sum(),
+        "nan_scores": ranked.nan.sum(),
+    }

@@ -3,7 +3,9 @@
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from rezoo.meshes import along, in_blocks
@@ -65,6 +67,21 @@ def predict_tasks(
     return in_blocks(lambda rows: apply(model, variables, *rows, method="tasks"), rows, block)
 
 
+def rows_of_catalogue(model: nn.Module, variables: Variables) -> int:
+    """Rows of what the model ranks: a retriever's table, else as `catalogue_size`."""
+    if is_retriever(model):
+        return jax.eval_shape(lambda: apply(model, variables, method="table")).shape[0]
+    return catalogue_size(model, variables)
+
+
 def apply(model: nn.Module, variables: Variables, *inputs: Any, method: str | None = None) -> Any:
-    """`model.apply`, which without mutable collections gives the output alone."""
+    """`model.apply`, which without mutable collections gives the output alone.
+
+    Variables and inputs may be NumPy's, such as `jax.device_get` leaves them.
+    """
+    variables, inputs = jax.tree.map(_on_device, (variables, inputs))
     return model.apply(variables, *inputs, method=method)
+
+
+def _on_device(leaf: Any) -> Any:
+    return jnp.asarray(leaf) if isinstance(leaf, np.ndarray | np.generic) else leaf

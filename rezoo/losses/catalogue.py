@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from rezoo.devices import pick
+from rezoo.losses.masks import bounded
 from rezoo.meshes import layout, lookup
 
 SCORES = 2**27
@@ -59,7 +60,7 @@ def _chunk_of(
     start = jnp.minimum(number * size, table.shape[0] - size)
     rows = lax.dynamic_slice_in_dim(table, start, size)
     new = start + jnp.arange(size) >= jnp.maximum(number * size, 1)
-    return start, rows, jnp.where(new[None], state @ rows.T, -jnp.inf)
+    return start, rows, jnp.where(new[None], bounded(state @ rows.T), -jnp.inf)
 
 
 def _catalogue_forward(state: Array, table: Array, target: Array, chunk: int) -> tuple[Array, tuple]:
@@ -74,7 +75,8 @@ def _catalogue_forward(state: Array, table: Array, target: Array, chunk: int) ->
     start = jnp.full_like(state[:, 0], jnp.finfo(state.dtype).min), jnp.zeros_like(state[:, 0])
     top, total = lax.fori_loop(0, -(-table.shape[0] // size), add, start)
     log_sum = top + jnp.log(total)
-    return log_sum - (state * lookup(table, target)).sum(axis=-1), (state, table, target, log_sum)
+    own = bounded((state * lookup(table, target)).sum(axis=-1))
+    return log_sum - own, (state, table, target, log_sum)
 
 
 def _catalogue_backward(chunk: int, saved: tuple, slope: Array) -> tuple[Array, Array, None]:

@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 
-from rezoo.losses.masks import Mask, PerList, Scores, all_if_none, log_softmax, logsumexp
+from rezoo.losses.masks import Mask, PerList, Scores, inputs, log_softmax, logsumexp
+from rezoo.metrics.masked import same_shape
 
 
 def softmax_cross_entropy(score: Scores, label: Scores, *, where: Mask | None = None) -> PerList:
@@ -14,7 +15,8 @@ def softmax_cross_entropy(score: Scores, label: Scores, *, where: Mask | None = 
     >>> print(softmax_cross_entropy(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0])).round(4))
     0.6931
     """
-    return -(jnp.where(all_if_none(where, score), label, 0.0) * log_softmax(score, where)).sum(axis=-1)
+    score, label, where = inputs(score, label, where)
+    return -(label * log_softmax(score, where)).sum(axis=-1)
 
 
 def listnet(score: Scores, label: Scores, *, where: Mask | None = None) -> PerList:
@@ -23,6 +25,7 @@ def listnet(score: Scores, label: Scores, *, where: Mask | None = None) -> PerLi
     Cao 2007, Learning to rank: from pairwise to listwise, https://doi.org/10.1145/1273496.1273513,
     top-one version. Its smallest value is the entropy of softmax(y), not 0, but for lists of one.
     """
+    score, label, where = inputs(score, label, where)
     share = jnp.exp(log_softmax(label, where))
     return softmax_cross_entropy(score, share, where=where)
 
@@ -41,6 +44,7 @@ def sampled_softmax(score: Scores, label: Scores, *, log_q: Scores, where: Mask 
       log_q: log of how many times each element was to be expected in the list.
       where: mask; False for a sampled element that is the positive.
     """
+    same_shape(score=score, log_q=log_q)
     return softmax_cross_entropy(score - log_q, label, where=where)
 
 
@@ -56,7 +60,7 @@ def list_mle(score: Scores, label: Scores, *, where: Mask | None = None) -> PerL
     >>> float(list_mle(score, label)) == float(softmax_cross_entropy(score, label))
     True
     """
-    where = all_if_none(where, score)
+    score, label, where = inputs(score, label, where)
     lowest = jnp.where(where, label, jnp.inf).min(axis=-1, keepdims=True, initial=jnp.inf)
     chosen = where & (label > lowest)
     rest = (label[..., None, :] <= label[..., :, None]) & where[..., None, :] & chosen[..., :, None]

@@ -1,17 +1,48 @@
-"""Types and masks that the losses share."""
+"""Types, masks and bounds that the losses share."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from rezoo.metrics.masked import same_shape
+
 Scores = Float[Array, " *B"]
 Mask = Bool[Array, " *B"]
 PerList = Float[Array, " ..."]
 
+LARGEST = 1e15
+"""Scores are held below it, so that their squares and the sums of these are finite in float32."""
 
-def masked(value: Scores, where: Mask | None) -> Scores:
+
+def inputs(score: Scores, label: Scores, where: Mask | None) -> tuple[Scores, Scores, Mask]:
+    """What every loss begins with: shapes that are the same, and numbers that no loss makes infinite.
+
+    What is masked becomes 0 before anything is computed of it: a NaN there would get into the gradient
+    even if its loss were masked. A score beyond ±1e15 counts as ±1e15, in value and gradient.
+
+    Raises:
+      ValueError: if the shapes differ.
+    """
+    same_shape(score=score, label=label, where=where)
+    where = all_if_none(where, score)
+    return bounded(jnp.where(where, score, 0.0)), jnp.where(where, label, 0.0), where
+
+
+@jax.custom_jvp
+def bounded(score: Scores) -> Scores:
+    """Within ±`LARGEST`; the gradient passes, so that a score beyond is drawn back.
+
+    Infinity stays what it is: it is no score, and has to stop the run.
+    """
+    return jnp.where(jnp.isinf(score), score, jnp.clip(score, -LARGEST, LARGEST))
+
+
+bounded.defjvp(lambda primals, tangents: (bounded(*primals), *tangents))
+
+
+def masked(value: Scores, where: Mask) -> Scores:
     """`value`, 0 where masked."""
-    return value if where is None else jnp.where(where, value, 0.0)
+    return jnp.where(where, value, 0.0)
 
 
 def all_if_none(where: Mask | None, like: Scores) -> Mask:
@@ -19,9 +50,8 @@ def all_if_none(where: Mask | None, like: Scores) -> Mask:
     return jnp.ones(like.shape, bool) if where is None else where
 
 
-def log_softmax(score: Scores, where: Mask | None) -> Scores:
+def log_softmax(score: Scores, where: Mask) -> Scores:
     """Over the last axis, of what counts; 0 where masked, even if all is."""
-    where = all_if_none(where, score)
     some = where.any(axis=-1, keepdims=True)
     kept = jnp.where(where, score, jnp.where(some, -jnp.inf, 0.0))
     return jnp.where(where, jax.nn.log_softmax(kept, axis=-1), 0.0)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma
 from jaxtyping import Array, Bool, Float
 
-from rezoo.losses.masks import Mask, PerList, Scores, all_if_none, log_softmax, logsumexp
+from rezoo.losses.masks import Mask, PerList, Scores, inputs, log_softmax, logsumexp
 
 Pairs = tuple[Float[Array, " ... T C"], Bool[Array, " ... T C"]]
 
@@ -25,6 +25,7 @@ def bpr(score: Scores, label: Scores, *, where: Mask | None = None, positives: i
     >>> bpr(jnp.array([[2.0, 2.0], [0.0, 50.0]]), jnp.array([[1.0, 0.0], [1.0, 0.0]])).tolist()[1]
     50.0
     """
+    score, label, where = inputs(score, label, where)
     margin, pair = pairs(score, label, where, positives)
     return _mean(jax.nn.softplus(-margin), pair)
 
@@ -44,6 +45,7 @@ def hinge(
 
     Joachims 2002, https://doi.org/10.1145/775047.775067.
     """
+    score, label, where = inputs(score, label, where)
     difference, pair = pairs(score, label, where, positives)
     return _mean(jax.nn.relu(margin - difference), pair)
 
@@ -61,6 +63,7 @@ def smooth_auc(
     Yan 2003, Optimizing classifier performance via an approximation to the
     Wilcoxon-Mann-Whitney statistic, ICML, with a sigmoid for the step.
     """
+    score, label, where = inputs(score, label, where)
     margin, pair = pairs(score, label, where, positives)
     return _mean(jax.nn.sigmoid(-margin / temperature), pair)
 
@@ -88,6 +91,7 @@ def warp(
       scale: how many elements of the catalogue each one of a sampled list stands for.
       positives: at most so many i in a list.
     """
+    score, label, where = inputs(score, label, where)
     difference, pair = pairs(score, label, where, positives)
     error = jnp.where(pair, jax.nn.relu(margin - difference), 0.0)
     count = jax.lax.stop_gradient(error > 0).sum(-1)
@@ -100,6 +104,7 @@ def top1(score: Scores, label: Scores, *, where: Mask | None = None, positives: 
 
     Hidasi 2016, GRU4Rec, https://arxiv.org/abs/1511.06939, section 3.1.3.
     """
+    score, label, where = inputs(score, label, where)
     margin, pair = pairs(score, label, where, positives)
     return _mean(jax.nn.sigmoid(-margin) + jax.nn.sigmoid(jnp.square(score))[..., None, :], pair)
 
@@ -111,6 +116,7 @@ def top1_max(
 
     Hidasi and Karatzoglou 2018, https://arxiv.org/abs/1706.03847, section 3.2.1.
     """
+    score, label, where = inputs(score, label, where)
     margin, pair = pairs(score, label, where, positives)
     p = jnp.where(pair, jnp.exp(_log_share(score, pair)), 0.0)
     value = jax.nn.sigmoid(-margin) + jax.nn.sigmoid(jnp.square(score))[..., None, :]
@@ -130,6 +136,7 @@ def bpr_max(
     Hidasi and Karatzoglou 2018, https://arxiv.org/abs/1706.03847, sections 3.2.2 and 3.3;
     `regularisation` is λ.
     """
+    score, label, where = inputs(score, label, where)
     margin, pair = pairs(score, label, where, positives)
     log_p = _log_share(score, pair)
     likelihood = logsumexp(log_p + jax.nn.log_sigmoid(margin), pair)
@@ -138,9 +145,8 @@ def bpr_max(
     return _mean_over_i(regularisation * penalty - likelihood, pair)
 
 
-def pairs(score: Scores, label: Scores, where: Mask | None, positives: int | None = None) -> Pairs:
+def pairs(score: Scores, label: Scores, where: Mask, positives: int | None = None) -> Pairs:
     """s_i - s_j, and whether y_i > y_j where both count, with i and j on the last two axes."""
-    where = all_if_none(where, score)
     better = score, label, where
     if positives is not None and positives < score.shape[-1]:
         _, place = jax.lax.top_k(jnp.where(where, label, -jnp.inf), positives)

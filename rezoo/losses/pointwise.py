@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from rezoo.losses.masks import Mask, Scores, masked
+from rezoo.losses.masks import Mask, Scores, inputs, masked
 
 
 def squared(score: Scores, label: Scores, *, where: Mask | None = None) -> Scores:
@@ -12,16 +12,19 @@ def squared(score: Scores, label: Scores, *, where: Mask | None = None) -> Score
     >>> squared(jnp.array([1.0, 2.0]), jnp.array([3.0, 2.0])).tolist()
     [4.0, 0.0]
     """
+    score, label, where = inputs(score, label, where)
     return masked(jnp.square(score - label), where)
 
 
 def absolute(score: Scores, label: Scores, *, where: Mask | None = None) -> Scores:
     """|s - y|, pointwise."""
+    score, label, where = inputs(score, label, where)
     return masked(jnp.abs(score - label), where)
 
 
 def huber(score: Scores, label: Scores, *, where: Mask | None = None, delta: float = 1.0) -> Scores:
     """Huber 1964: ½ e² for |e| ≤ δ, else δ (|e| - ½ δ), pointwise; https://doi.org/10.1214/aoms/1177703732."""
+    score, label, where = inputs(score, label, where)
     error = jnp.abs(score - label)
     inner = jnp.minimum(error, delta)
     return masked(0.5 * jnp.square(inner) + delta * (error - inner), where)
@@ -37,6 +40,7 @@ def logistic(score: Scores, label: Scores, *, where: Mask | None = None) -> Scor
     >>> print(logistic(jnp.array([0.0, 1e4]), jnp.array([1.0, 1.0])).round(4))
     [0.6931 0.    ]
     """
+    score, label, where = inputs(score, label, where)
     return masked(jax.nn.softplus(score) - label * score, where)
 
 
@@ -53,6 +57,7 @@ def gbce(score: Scores, label: Scores, *, where: Mask | None = None, rate: float
       rate: α, the share of the negative items that is sampled for each positive.
       t: 0 is `logistic`, 1 full calibration: σ(s) is then the probability under full softmax.
     """
+    score, label, where = inputs(score, label, where)
     beta = t * (rate - 1) + 1
     return masked(label * beta * jax.nn.softplus(-score) + (1 - label) * jax.nn.softplus(score), where)
 
@@ -66,5 +71,6 @@ def weighted_logistic(score: Scores, label: Scores, *, where: Mask | None = None
     >>> print(weighted_logistic(jnp.array([0.0, 0.0]), jnp.array([3.0, 0.0])).round(4))
     [2.0794 0.6931]
     """
+    score, label, where = inputs(score, label, where)
     value = jnp.where(label > 0, label * jax.nn.softplus(-score), jax.nn.softplus(score))
     return masked(value, where)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rezoo import metrics
-from rezoo.losses.masks import Mask, PerList, Scores, all_if_none, log_softmax
+from rezoo.losses.masks import Mask, PerList, Scores, all_if_none, inputs, log_softmax
 from rezoo.losses.pairs import pairs
 from rezoo.types import Loss
 
@@ -38,6 +38,7 @@ def lambda_rank(
     Burges 2010, From RankNet to LambdaRank to LambdaMART, MSR-TR-2010-82, section 4; as a loss, Wang
     2018, https://doi.org/10.1145/3269206.3271784. ΔNDCG has no gradient.
     """
+    score, label, where = inputs(score, label, where)
     margin, pair = pairs(score, label, where)
     weight = ndcg_weights(score, label, where=where, k=k, gain=gain)
     return jnp.where(pair, weight * jax.nn.softplus(-margin), 0.0).sum((-2, -1))
@@ -52,7 +53,7 @@ def ndcg_weights(
     gain: Gain = exponential_gain,
 ) -> Float[Array, " ... C C"]:
     """|ΔNDCG_ij|: how much NDCG (within k) would change if i and j changed places."""
-    where = all_if_none(where, score)
+    score, label, where = inputs(score, label, where)
     k = k or score.shape[-1]
     rank = metrics.ranks(jax.lax.stop_gradient(score), where=where)
     discount = jnp.where(where, metrics.within(rank, k) / jnp.log2(rank + 1), 0.0)
@@ -98,7 +99,7 @@ def smooth_rank(
     https://doi.org/10.1007/s10791-009-9110-3: h_ip = softmax over i of -(s_i - s_[p])² / τ, with s_[p]
     the p-th largest score. Differs: the paper lowers τ as training goes on, here it is fixed.
     """
-    where = all_if_none(where, score)
+    score, label, where = inputs(score, label, where)
     k = k or score.shape[-1]
     place = jnp.arange(score.shape[-1])
     taken = place.reshape((1,) * (score.ndim - 1) + (-1,)) < jnp.minimum(where.sum(-1, keepdims=True), k)
@@ -178,7 +179,7 @@ def _ranks_by(score: Scores, where: Mask | None, step: Callable[[Array], Array])
 
 def _on_ranks(metric: Any, k: int | None, gain: Gain | None, ranks: Any, cutoff: metrics.Cutoff) -> Loss:
     def loss(score: Scores, label: Scores, *, where: Mask | None = None) -> PerList:
-        where = all_if_none(where, score)
+        score, label, where = inputs(score, label, where)
         target = where & (label > 0)
         graded = {} if gain is None else {"gain": gain(label)}
         counts = cutoff if k is not None else lambda rank, _: jnp.ones_like(rank)

@@ -1,11 +1,15 @@
-"""Ratings and clicks: how far a prediction is from what came."""
+"""Ratings and clicks: how far a prediction is from what came.
+
+A score or label that counts and is NaN makes an error or a log loss NaN. A ranking metric takes a NaN
+score for wrong: a positive below, a negative above everything; a NaN label makes it NaN.
+"""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.metrics.masked import mean
-from rezoo.metrics.ranking import ascending_ranks
+from rezoo.metrics.counting import ascending_ranks
+from rezoo.metrics.masked import mean, same_shape
 
 Values = Float[Array, " *B"]
 Mask = Bool[Array, " *B"]
@@ -17,33 +21,49 @@ def rmse(score: Values, label: Values, *, where: Mask | None = None) -> Float[Ar
     >>> float(rmse(jnp.array([1.0, 3.0]), jnp.array([1.0, 1.0]), where=jnp.array([False, True])))
     2.0
     """
+    same_shape(score=score, label=label, where=where)
     return jnp.sqrt(mean(jnp.square(score - label), where))
 
 
 def mae(score: Values, label: Values, *, where: Mask | None = None) -> Float[Array, ""]:
     """Mean absolute error over all that counts."""
+    same_shape(score=score, label=label, where=where)
     return mean(jnp.abs(score - label), where)
 
 
 def log_loss(logit: Values, label: Values, *, where: Mask | None = None) -> Float[Array, ""]:
-    """Mean of -y ln p - (1 - y) ln(1 - p), with p = σ(logit)."""
+    """Mean of -y ln p - (1 - y) ln(1 - p), with p = σ(logit).
+
+    An infinite logit is taken for the largest number: it costs nothing if it is right.
+    """
+    same_shape(logit=logit, label=label, where=where)
+    largest = jnp.finfo(logit.dtype).max
+    logit = jnp.clip(logit, -largest, largest)
     return mean(jax.nn.softplus(logit) - label * logit, where)
 
 
 def auc(score: Values, label: Values, *, where: Mask | None = None) -> Float[Array, ""]:
     """Area under the ROC curve over all that counts: P(score of a positive > that of a negative).
 
-    Ties count half. Computed from ranks (Mann and Whitney 1947). 0.5 if one class is absent.
+    Ties count half, and a pair with a NaN score not at all. Computed from ranks (Mann and Whitney 1947).
+    0.5 if one class is absent (0 if a score is NaN, too).
 
     >>> float(auc(jnp.array([0.1, 0.4, 0.4, 0.8]), jnp.array([0.0, 0.0, 1.0, 1.0])))
     0.875
+    >>> float(auc(jnp.array([0.1, jnp.nan]), jnp.array([0.0, 1.0])))
+    0.0
     """
+    same_shape(score=score, label=label, where=where)
+    score, label = score.ravel(), label.ravel()
     counts = jnp.ones(score.size, bool) if where is None else where.ravel()
-    positive = (label.ravel() > 0) & counts
-    ascending = ascending_ranks(jnp.where(counts, score.ravel(), jnp.inf))
+    positive, known = (label > 0) & counts, counts & ~jnp.isnan(score)
+    ascending = ascending_ranks(jnp.where(known, score, jnp.nan))
     p, n = positive.sum(dtype=jnp.float32), (counts & ~positive).sum(dtype=jnp.float32)
-    above = jnp.where(positive, ascending - (p + 1) / 2, 0.0).sum()
-    return jnp.where((p > 0) & (n > 0), above / jnp.maximum(p, 1) / jnp.maximum(n, 1), 0.5)
+    ranked = positive & known
+    above = jnp.where(ranked, ascending - (ranked.sum(dtype=jnp.float32) + 1) / 2, 0.0).sum()
+    area = above / jnp.maximum(p, 1) / jnp.maximum(n, 1)
+    area = jnp.where((p > 0) & (n > 0), area, jnp.where((counts & ~known).any(), 0.0, 0.5))
+    return jnp.where((counts & jnp.isnan(label)).any(), jnp.nan, area)
 
 
 def gauc(
@@ -51,10 +71,11 @@ def gauc(
 ) -> tuple[Float[Array, ""], Int[Array, ""]]:
     """AUC within each user, weighted by the user's rows; and how many users it is a mean over.
 
-    Users whose labels are all alike have no AUC and are left out. Zhu 2017,
-    https://arxiv.org/abs/1703.02091, section 4.1.
+    Users whose labels are all alike have no AUC and are left out, as are rows of users that are below 0
+    or not below `num_users`. Zhu 2017, https://arxiv.org/abs/1703.02091, section 4.1.
     """
-    order = jnp.lexsort((score, user))
+    same_shape(score=score, label=label, user=user)
+    order = jnp.lexsort((score, user))  # NaN last
     s, u, y = score[order], user[order], (label[order] > 0).astype(jnp.float32)
     place = jnp.arange(s.shape[0], dtype=jnp.int32)
     new_user = jnp.concatenate([jnp.ones(1, bool), u[1:] != u[:-1]])
@@ -64,9 +85,12 @@ def gauc(
     last = jax.ops.segment_max(place, tie, s.shape[0])[tie]
     start = jax.ops.segment_min(place, u, num_users)[u]
     rank = (first + last) / 2 - start + 1
-    p, size = jax.ops.segment_sum(y, u, num_users), jax.ops.segment_sum(jnp.ones_like(y), u, num_users)
-    total = jax.ops.segment_sum(rank * y, u, num_users)
+    ranked = jnp.where(jnp.isnan(s), 0.0, y)
+    above = jax.ops.segment_sum(jnp.where(ranked > 0, rank, 0.0), u, num_users)
+    known, p = (jax.ops.segment_sum(x, u, num_users) for x in (ranked, y))
+    size = jax.ops.segment_sum(jnp.ones_like(y), u, num_users)
     both = (p > 0) & (p < size)
-    area = jnp.where(both, (total - p * (p + 1) / 2) / jnp.maximum(p * (size - p), 1), 0.0)
+    area = jnp.where(both, (above - known * (known + 1) / 2) / jnp.maximum(p * (size - p), 1), 0.0)
     weight = jnp.where(both, size, 0.0)
-    return jnp.vdot(area, weight) / jnp.maximum(weight.sum(), 1), both.sum()
+    mean_area = jnp.vdot(area, weight) / jnp.maximum(weight.sum(), 1)
+    return jnp.where(jnp.isnan(label).any(), jnp.nan, mean_area), both.sum()

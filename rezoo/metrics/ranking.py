@@ -1,54 +1,26 @@
-"""Ranks, and what of the targets ranks within k."""
+"""What of the targets ranks within k."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rezoo.metrics.counting import Ranks
 from rezoo.metrics.masked import mean
 
 Values = Float[Array, " *B"]
-Ranks = Float[Array, " *B T"]
 Cutoff = Callable[[Array, int], Array]
 """`(rank, k) -> how much each rank counts`, elementwise."""
 
 
-def ranks(score: Float[Array, " *B C"], *, where: Bool[Array, " *B C"] | None = None) -> Ranks:
-    """The rank of every element within its list; masked elements come last.
-
-    >>> ranks(jnp.array([3.0, 7.0, 3.0, 1.0])).tolist()
-    [2.5, 1.0, 2.5, 4.0]
-    """
-    score = score if where is None else jnp.where(where, score, -jnp.inf)
-    flat = score.reshape(-1, score.shape[-1])
-    return jax.vmap(lambda row: ascending_ranks(-row))(flat).reshape(score.shape)
-
-
-def target_ranks(
-    score: Float[Array, " *B N"], target: Int[Array, " *B T"], *, where: Bool[Array, " *B N"] | None = None
-) -> Ranks:
-    """The rank of each target among the candidates, by counting; no sort.
-
-    Args:
-      score: of every candidate.
-      target: indices into the list of candidates.
-      where: candidates that compete; a target that does not is ranked as if it did.
-    """
-    competes = jnp.ones(score.shape, bool) if where is None else where
-    place = jax.lax.broadcasted_iota(jnp.int32, score.shape, score.ndim - 1)
-
-    def one(index: Int[Array, " *B"]) -> Float[Array, " *B"]:
-        mine = jnp.take_along_axis(score, index[..., None], axis=-1)
-        other = competes & (place != index[..., None])
-        better = ((score > mine) & other).sum(-1)
-        return 1.0 + better + 0.5 * ((score == mine) & other).sum(-1)
-
-    return jnp.moveaxis(jax.lax.map(one, jnp.moveaxis(target, -1, 0)), 0, -1)
-
-
 def within(rank: Float[Array, " *B"], k: int) -> Float[Array, " *B"]:
-    """1 where the rank is at most k, else 0."""
+    """1 where the rank is at most k, else 0.
+
+    Targets that tie across the k-th place have one rank, and may be more than the places that are left;
+    a metric that adds targets up then counts each for its share of these places.
+    """
     return (rank <= k).astype(jnp.float32)
 
 
@@ -65,19 +37,56 @@ def recall(
     rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int, cutoff: Cutoff = within
 ) -> Values:
     """The share of the targets that rank within k."""
-    return _hits(rank, where, k, cutoff).sum(-1) / jnp.maximum(_count(rank, where), 1)
+    return added_hits(rank, where, k, cutoff).sum(-1) / jnp.maximum(_count(rank, where), 1)
+
+
+def r_precision(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int | None = None) -> Values:
+    """The share of R targets that rank within R; with k, of those no further than k.
+
+    Manning, Raghavan, Schütze 2008, Introduction to information retrieval, section 8.4,
+    https://nlp.stanford.edu/IR-book/html/htmledition/evaluation-of-ranked-retrieval-results-1.html.
+
+    >>> print(r_precision(jnp.array([[1.0, 3.0, 9.0]])).round(4))
+    [0.6667]
+    """
+    count = _count(rank, where)[..., None]
+    length = count if k is None else jnp.minimum(count, k)
+    hit = (rank <= length) * _room(rank, where, length)
+    return (hit if where is None else jnp.where(where, hit, 0.0)).sum(-1) / jnp.maximum(count[..., 0], 1)
 
 
 def precision(
     rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int, cutoff: Cutoff = within
 ) -> Values:
     """The share of the first k places that targets take."""
-    return _hits(rank, where, k, cutoff).sum(-1) / k
+    return added_hits(rank, where, k, cutoff).sum(-1) / k
 
 
 def mrr(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int, cutoff: Cutoff = within) -> Values:
     """One over the best target's rank, 0 beyond k (Voorhees 1999)."""
     return _largest(_hits(rank, where, k, cutoff) / rank, where)
+
+
+def dcg(
+    rank: Ranks,
+    *,
+    where: Bool[Array, " *B T"] | None = None,
+    k: int,
+    gain: Float[Array, " *B T"] | None = None,
+    cutoff: Cutoff = within,
+) -> Values:
+    """Σ gain / log₂(rank + 1) within k; not divided by anything, so it may exceed 1.
+
+    Järvelin and Kekäläinen 2002, https://doi.org/10.1145/582415.582418, with the discount of Burges 2005,
+    https://doi.org/10.1145/1102351.1102363. The gain is 1 by default.
+
+    >>> dcg(jnp.array([[1.0, 3.0, 9.0]]), k=5).tolist()
+    [1.5]
+    """
+    hit = added_hits(rank, where, k, cutoff)
+    if gain is not None:
+        hit = hit * (gain if where is None else jnp.where(where, gain, 0.0))
+    return (hit / jnp.log2(rank + 1)).sum(-1)
 
 
 def ndcg(
@@ -88,21 +97,15 @@ def ndcg(
     gain: Float[Array, " *B T"] | None = None,
     cutoff: Cutoff = within,
 ) -> Values:
-    """Σ gain / log₂(rank + 1) within k, over that of the best possible order.
-
-    Järvelin and Kekäläinen 2002, https://doi.org/10.1145/582415.582418. The gain is 1 by default;
-    for graded relevance give 2^grade - 1.
-    """
-    hit = _hits(rank, where, k, cutoff)
+    """`dcg` over that of the best possible order; for graded relevance give the gain 2^grade - 1."""
     if gain is None:
         shape = (*rank.shape[:-1], min(k, rank.shape[-1]))
         place = jax.lax.broadcasted_iota(jnp.int32, shape, rank.ndim - 1)
-        gained, ideal = hit, _discounted(place < _count(rank, where)[..., None])
+        ideal = _discounted(place < _count(rank, where)[..., None])
     else:
-        gain = gain if where is None else jnp.where(where, gain, 0.0)
-        gained, ideal = gain * hit, ideal_dcg(gain, k)
-    dcg = (gained / jnp.log2(rank + 1)).sum(-1)
-    return jnp.where(ideal > 0, dcg / jnp.where(ideal > 0, ideal, 1.0), 0.0)
+        ideal = ideal_dcg(gain if where is None else jnp.where(where, gain, 0.0), k)
+    gained = dcg(rank, where=where, k=k, gain=gain, cutoff=cutoff)
+    return jnp.where(ideal > 0, gained / jnp.where(ideal > 0, ideal, 1.0), 0.0)
 
 
 def ideal_dcg(gain: Float[Array, " *B T"], k: int) -> Values:
@@ -117,11 +120,22 @@ def average_precision(
 
     MAP@k is its mean over users.
     """
-    hit = _hits(rank, where, k, cutoff)
-    order = jnp.argsort(rank if where is None else jnp.where(where, rank, jnp.inf), axis=-1)
-    hit, rank = (jnp.take_along_axis(x, order, axis=-1) for x in (hit, rank))
-    place = jnp.arange(1.0, rank.shape[-1] + 1).reshape((1,) * (rank.ndim - 1) + (-1,))
-    return (hit * place / rank).sum(-1) / jnp.clip(_count(rank, where), 1, k)
+    return _precisions(rank, where, k, cutoff) / jnp.clip(_count(rank, where), 1, k)
+
+
+def average_precision_of_all(
+    rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int | None = None, cutoff: Cutoff = within
+) -> Values:
+    """Mean over all targets, however many, of the precision at each one's place, 0 beyond k.
+
+    TREC's `map`, or with k its `map_cut`: a user with more targets than k places cannot reach 1.
+    Voorhees and Harman 2005, TREC, chapter 3.
+
+    >>> print(average_precision_of_all(jnp.array([[1.0, 3.0, 9.0]])).round(4))
+    [0.6667]
+    """
+    counts = cutoff if k is not None else lambda rank, _: jnp.isfinite(rank).astype(jnp.float32)
+    return _precisions(rank, where, k or 0, counts) / jnp.maximum(_count(rank, where), 1)
 
 
 def mean_over_users(
@@ -131,23 +145,43 @@ def mean_over_users(
     return mean(value, where), where.sum()
 
 
-def ascending_ranks(value: Float[Array, " C"]) -> Float[Array, " C"]:
-    """Place from the smallest, 1 first, ties in the middle of their places."""
-    ordered = jnp.sort(value)
-    low = jnp.searchsorted(ordered, value, side="left", method="sort")
-    high = jnp.searchsorted(ordered, value, side="right", method="sort")
-    return (low + high + 1) / 2
-
-
 def _discounted(gain: Array) -> Array:
     """Σ gain / log₂(place + 1) of gains in the order of their places."""
     discount = jnp.log2(jnp.arange(gain.shape[-1]) + 2.0).reshape((1,) * (gain.ndim - 1) + (-1,))
     return (gain / discount).sum(-1)
 
 
+def _precisions(rank: Array, where: Array | None, k: int, cutoff: Cutoff) -> Array:
+    """The sum over the targets of the precision at each one's place."""
+    hit = added_hits(rank, where, k, cutoff)
+    order = jnp.argsort(rank if where is None else jnp.where(where, rank, jnp.inf), axis=-1)
+    hit, rank = (jnp.take_along_axis(x, order, axis=-1) for x in (hit, rank))
+    place = jnp.arange(1.0, rank.shape[-1] + 1).reshape((1,) * (rank.ndim - 1) + (-1,))
+    return (hit * place / rank).sum(-1)
+
+
 def _hits(rank: Array, where: Array | None, k: int, cutoff: Cutoff) -> Array:
     hit = cutoff(rank, k)
     return hit if where is None else jnp.where(where, hit, 0.0)
+
+
+def added_hits(rank: Array, where: Array | None, k: int, cutoff: Cutoff) -> Array:
+    """The hits where all of them are added up: k at most, for a list has no more places."""
+    hit = _hits(rank, where, k, cutoff)
+    return hit * _room(rank, where, k) if cutoff is within and rank.shape[-1] > k else hit
+
+
+def _room(rank: Array, where: Array | None, k: Array | int) -> Array:
+    """The share of each target, and of those that tie with it, for which k places have room."""
+    rank = rank if where is None else jnp.where(where, rank, jnp.inf)
+    flat = rank.reshape(-1, rank.shape[-1])
+
+    def before(side: str) -> Array:
+        find = partial(jnp.searchsorted, side=side, method="sort")
+        return jax.vmap(find)(jnp.sort(flat, axis=-1), flat).reshape(rank.shape)
+
+    first, last = before("left"), before("right")
+    return jnp.clip((k - first) / (last - first), 0.0, 1.0)
 
 
 def _largest(value: Array, where: Array | None) -> Array:

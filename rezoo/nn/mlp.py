@@ -1,14 +1,23 @@
 """Fully connected layers."""
 
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.norm import BatchNorm
+
+
+def linear(x: Array) -> Array:
+    """No activation."""
+    return x
+
+
+Activation = Annotated[Callable[[Array], Array], linear, nn.relu, nn.tanh, nn.sigmoid, nn.gelu, nn.silu]
+"""Of each unit of a layer."""
 
 
 class MLP(nn.Module):
@@ -18,7 +27,7 @@ class MLP(nn.Module):
     """
 
     widths: Sequence[int]
-    activation: Callable[[jax.Array], jax.Array] = nn.relu
+    activation: Activation = nn.relu
     dropout: float = 0.0
     batch_norm: bool = False
     """Whether each layer's sums are batch-normalised before the activation."""

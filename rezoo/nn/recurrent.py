@@ -6,7 +6,8 @@ event is a session's first and its state before is zero, so that a row may hold 
 has the output `begin`, which is given for every event or once for all.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -22,13 +23,33 @@ UNROLL = 10
 """Events in a turn of the loop, on an accelerator."""
 
 
-class GRU(nn.Module):
-    """Gated recurrent unit (Cho 2014, https://arxiv.org/abs/1406.1078, section 2.3).
+def hard_sigmoid(x: Float[Array, " *S"]) -> Float[Array, " *S"]:
+    """Theano's: x / 5 + ½, between 0 and 1. Flax's own has the slope 1/6.
 
-    z = σ(W_z x + U_z h), r = σ(W_r x + U_r h), h' = (1 - z) ∘ h + z ∘ tanh(W x + U (r ∘ h))
+    >>> hard_sigmoid(jnp.array([-3.0, 0.0, 1.0, 3.0])).round(4).tolist()
+    [0.0, 0.5, 0.699999988079071, 1.0]
+    """
+    return jnp.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+Gate = Annotated[Callable[[Array], Array], nn.sigmoid, hard_sigmoid]
+"""σ of a recurrent cell."""
+
+
+class GRU(nn.Module):
+    """Gated recurrent unit as Hidasi 2016 has it, https://arxiv.org/abs/1511.06939, equations 1-4.
+
+    z = σ(W_z x + U_z h + b_z),  r = σ(W_r x + U_r h + b_r)
+    h' = (1 - z) ∘ h + z ∘ tanh(W x + U (r ∘ h) + b)
+
+    Here z lets the new state in. Cho 2014, https://arxiv.org/abs/1406.1078, section 2.3, has z ∘ h +
+    (1 - z) ∘ …, so its z is this one's 1 - z, which is that of weights with the other sign. PyTorch and
+    cuDNN have Cho's z, and r ∘ (U h + b_U) where here stands U (r ∘ h): their weights mean another function.
     """
 
     features: int
+    gate: Gate = nn.sigmoid
+    """σ: `nn.sigmoid` or `hard_sigmoid`."""
 
     def initial(self, size: Any, begin: Float[Array, " B D"] | None = None) -> Array:
         """The state before the first event, `[B D]`: zeros, or `begin`."""
@@ -55,7 +76,7 @@ class GRU(nn.Module):
         def event(h: Array, at: tuple[Array, Array | None, Array | None]) -> tuple[Array, Array]:
             x_gates, anew, begin = at
             h = _kept(h, anew, begin)
-            zr = nn.sigmoid(x_gates[:, : 2 * d] + h @ gates)
+            zr = self.gate(x_gates[:, : 2 * d] + h @ gates)
             z, r = jnp.split(zr, 2, axis=-1)
             h = (1 - z) * h + z * jnp.tanh(x_gates[:, 2 * d :] + (r * h) @ candidate)
             return h, h
@@ -69,7 +90,12 @@ class GRU(nn.Module):
 class LSTM(nn.Module):
     """Long short-term memory (Hochreiter and Schmidhuber 1997; forget gate: Gers 2000).
 
-    i, f, o = σ(W x + U h), g = tanh(W x + U h), c' = f ∘ c + i ∘ g, h' = o ∘ tanh(c')
+    i, o = σ(W x + U h + b),  f = σ(W x + U h + b + 1),  g = tanh(W x + U h + b)
+    c' = f ∘ c + i ∘ g,  h' = o ∘ tanh(c')
+
+    Each gate has its own W, U and b. The 1 in f is a constant beside b, so that a new cell remembers
+    (Jozefowicz 2015, https://proceedings.mlr.press/v37/jozefowicz15.html); it belongs to the bias of
+    weights that go to a cell without it, such as PyTorch's.
     """
 
     features: int
@@ -108,6 +134,10 @@ class LSTM(nn.Module):
         carry = jax.tree.map(lambda state: along(state, x), carry)
         carry, states = jax.lax.scan(event, carry, events, unroll=pick(cpu=1, accelerator=UNROLL))
         return carry, states.swapaxes(0, 1)
+
+
+Cell = Annotated[Callable[..., nn.Module], GRU, LSTM]
+"""Makes a recurrent layer of so many features; a model is saved with one of these."""
 
 
 def _by_event(x: Array | None) -> Array | None:

@@ -5,17 +5,20 @@ the functions here know nothing of any one model: model × loss × sampler × da
 """
 
 from rezoo.objectives.catalogue import every_item, next_item, next_item_sampled, next_item_softmax
-from rezoo.objectives.forward import WRITABLE, forward, mean
+from rezoo.objectives.forward import WRITABLE, Weights, forward, mean
+from rezoo.objectives.inputs import masked
 from rezoo.objectives.penalties import l2, penalised
 from rezoo.objectives.slates import in_batch, pointwise, sampled
 from rezoo.objectives.tasks import multi_task, task_gradients, task_losses
 
 __all__ = [
     "WRITABLE",
+    "Weights",
     "every_item",
     "forward",
     "in_batch",
     "l2",
+    "masked",
     "mean",
     "multi_task",
     "next_item",

@@ -12,15 +12,16 @@ from rezoo import losses
 from rezoo.meshes import lookup
 from rezoo.nn.bag import scattered
 from rezoo.nn.pairs import draw
-from rezoo.objectives.forward import forward, mean
+from rezoo.objectives.forward import Weights, forward, mean, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
 
 
-def next_item(model: nn.Module, loss: Loss) -> Objective:
+def next_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -> Objective:
     """The next item at each step of the history, against the whole catalogue, in one pass.
 
     Takes batches with `item: [B L]`, where `item[b, t]` follows `history[b, t]`. `model` is a
-    `SessionModel`; the loss is listwise, over all N items but the padding item 0.
+    `SessionModel`; the loss is listwise, over all N items but the padding item 0. `weights` give how much
+    each row `[B]`, or each step `[B L]`, counts; see `mean`.
     """
 
     def scores(module: Any, query: Query) -> Array:
@@ -31,18 +32,20 @@ def next_item(model: nn.Module, loss: Loss) -> Objective:
         num_items = score.shape[-1]
         label = jax.nn.one_hot(batch.item, num_items, dtype=score.dtype)
         where = batch.where[..., None] & (jnp.arange(num_items) > 0)[None, None]
-        value = mean(loss(score, label, where=where), batch.where)
+        value = mean(loss(score, label, where=where), where, weight_of(weights, batch))
         return value, Aux({"loss": value}, sown)
 
     return objective
 
 
-def next_item_softmax(model: nn.Module, *, chunk: int | None = None) -> Objective:
+def next_item_softmax(
+    model: nn.Module, *, chunk: int | None = None, weights: Weights | None = None
+) -> Objective:
     """`next_item` with the softmax cross entropy, without an array of batch × catalogue.
 
     The same value and gradient in a fraction of the memory and of the time; see
-    `losses.catalogue_softmax`, also for `chunk`. Give it packed rows (`data.packing`): padding
-    costs as much as clicks here.
+    `losses.catalogue_softmax`, also for `chunk`, and `next_item` for `weights`. Give it packed rows
+    (`data.packing`): padding costs as much as clicks here.
     """
 
     def states(module: Any, query: Query) -> tuple[Array, Array]:
@@ -50,15 +53,22 @@ def next_item_softmax(model: nn.Module, *, chunk: int | None = None) -> Objectiv
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         (state, table), sown = forward(model, variables, key, batch.query, method=states)
+        state = jnp.where(batch.where[..., None], state, 0.0)
         loss = losses.catalogue_softmax(state, table, batch.item, chunk=chunk)
-        value = jnp.where(batch.where, loss, 0.0).sum() / jnp.maximum(batch.where.sum(), 1)
+        value = mean(loss, batch.where, weight_of(weights, batch))
         return value, Aux({"loss": value}, sown)
 
     return objective
 
 
 def next_item_sampled(
-    model: nn.Module, loss: Loss, popularity: Array, num_negatives: int, *, corrected: bool = True
+    model: nn.Module,
+    loss: Loss,
+    popularity: Array,
+    num_negatives: int,
+    *,
+    corrected: bool = True,
+    weights: Weights | None = None,
 ) -> Objective:
     """`next_item` against items drawn once a step and shared by all of its positions.
 
@@ -75,6 +85,7 @@ def next_item_sampled(
       num_negatives: n.
       corrected: whether scores are lowered; ranking losses, such as GRU4Rec's `losses.bpr_max` and
         `losses.top1_max`, want them as they are.
+      weights: as for `next_item`.
     """
     weight = popularity.at[0].set(0.0)
     log_share = jnp.log(jnp.maximum(weight / weight.sum(), 1e-12))
@@ -99,18 +110,22 @@ def next_item_sampled(
             drawn[None] != target[:, None], ((0, 0), (1, 0)), constant_values=True
         )
         label = jnp.zeros_like(score).at[:, 0].set(1.0)
-        value = mean(loss(score, label, where=counts), where[:, None])
+        each = weight_of(weights, batch)
+        if each is not None:
+            each = jnp.broadcast_to(each if each.ndim > 1 else each[:, None], batch.item.shape).ravel()
+        value = mean(loss(score, label, where=counts), counts, each)
         return value, Aux({"loss": value}, sown)
 
     return objective
 
 
-def every_item(model: nn.Module, loss: Loss) -> Objective:
+def every_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -> Objective:
     """The whole catalogue as one list for each row: `item` `[B T]` with its labels, all others with 0.
 
     With `losses.softmax_cross_entropy` this is the multinomial log-likelihood (Liang 2018,
     https://arxiv.org/abs/1802.05814, equation 2): a sum over the row's items, a mean over the rows.
-    `model` is a `Retriever`. Item 0 is in no list; an item that comes twice has both its labels.
+    `model` is a `Retriever`. Item 0 is in no list; an item that comes twice has both its labels. `weights`
+    give how much each row `[B]` counts; see `mean`.
     """
 
     def scores(module: Any, query: Query) -> Array:
@@ -123,7 +138,8 @@ def every_item(model: nn.Module, loss: Loss) -> Objective:
         label = scattered(item, jnp.where(where, given, 0.0), num_items)
         counted = where.any(axis=1)
         value = loss(score, label, where=counted[:, None] & (jnp.arange(num_items) > 0)[None])
-        value = mean(value, counted if value.ndim == 1 else counted[:, None] & (label >= 0))
+        of = counted if value.ndim == 1 else jnp.broadcast_to(counted[:, None], label.shape)
+        value = mean(value, of, weight_of(weights, batch))
         return value, Aux({"loss": value}, sown)
 
     return objective

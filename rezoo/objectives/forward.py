@@ -1,5 +1,6 @@
 """A model in training, and the mean of what counts."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -7,7 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from rezoo.types import Variables
+from rezoo.types import Batch, Variables
+
+Weights = Callable[[Batch], Array]
+"""`batch -> how much each row [B], or each element of the loss, counts`, such as a column of the query
+or what an item's popularity says of its chance to be seen: `lambda batch: 1 / propensity[batch.item]`."""
 
 WRITABLE = ("batch_stats", "rows", "row_ids", "penalty")
 """Collections that a model may write while it trains."""
@@ -30,7 +35,41 @@ def forward(
     return model.apply(variables, *inputs, rngs={"dropout": key}, mutable=WRITABLE, method=method)
 
 
-def mean(value: Float[Array, " *B"], where: Bool[Array, " B *C"]) -> Float[Array, ""]:
-    """Mean of a loss over what counts: elements if it is pointwise, lists if it is listwise."""
+def mean(
+    value: Float[Array, " *B"],
+    where: Bool[Array, " *C"],
+    weight: Float[Array, " *D"] | None = None,
+) -> Float[Array, ""]:
+    """Mean of a loss over what counts: elements if it is pointwise, lists if it is listwise.
+
+    With weights Σ weight × loss over how many count, not over the sum of the weights: a batch of heavy
+    rows counts for more than one of light rows, and the expectation over batches is that of all data.
+
+    Args:
+      value: the loss, of the shape of `where` or without its last axis.
+      where: which elements count; a list counts if any of its elements does.
+      weight: of the loss's shape, or without some of its last axes.
+
+    Raises:
+      ValueError: if the shapes do not go together.
+    """
+    if value.shape not in (where.shape, where.shape[:-1]):
+        raise ValueError(
+            f"the loss has the shape {list(value.shape)}, but what it is of has {list(where.shape)}: give a "
+            "value for each element, or one for each list"
+        )
     count = where if value.shape == where.shape else where.any(axis=-1)
-    return value.sum() / jnp.maximum(count.sum(), 1)
+    if weight is not None:
+        if value.shape[: weight.ndim] != weight.shape:
+            raise ValueError(
+                f"the weights have the shape {list(weight.shape)}, the loss {list(value.shape)}: give one "
+                "for each row, or for each value of the loss"
+            )
+        weight = weight.reshape(weight.shape + (1,) * (value.ndim - weight.ndim))
+        value = value * jnp.where(count, weight, 0.0)  # masked before: a NaN gets into the gradient
+    return jnp.where(count, value, 0.0).sum() / jnp.maximum(count.sum(), 1)
+
+
+def weight_of(weights: Weights | None, batch: Batch) -> Array | None:
+    """The weights of a batch, if there are any."""
+    return None if weights is None else weights(batch)

@@ -10,16 +10,24 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rezoo.meshes import alike, everywhere, lookup
-from rezoo.objectives.forward import forward, mean
+from rezoo.metrics.masked import same_shape
+from rezoo.objectives.forward import Weights, forward, mean, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Variables
 
 
-def pointwise(model: nn.Module, loss: Loss) -> Objective:
-    """Scores against labels: ratings, clicks, or a slate with graded relevance."""
+def pointwise(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -> Objective:
+    """Scores against labels: ratings, clicks, or a slate with graded relevance.
+
+    Args:
+      model: any `Scorer`.
+      loss: of elements or of lists.
+      weights: how much each row, or each element of a pointwise loss, counts; see `mean`.
+    """
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         score, sown = forward(model, variables, key, batch.query, batch.item, where=batch.where)
-        value = mean(loss(score, batch.label, where=batch.where), batch.where)
+        same_shape(score=score, label=batch.label, where=batch.where)
+        value = mean(loss(score, batch.label, where=batch.where), batch.where, weight_of(weights, batch))
         return value, Aux({"loss": value}, sown)
 
     return objective
@@ -32,6 +40,7 @@ def sampled(
     num_negatives: int,
     *,
     log_q: Float[Array, " N"] | None = None,
+    weights: Weights | None = None,
 ) -> Objective:
     """Each positive beside `num_negatives` sampled items, as one list with labels 1, 0, 0, …
 
@@ -49,6 +58,7 @@ def sampled(
         loss is then called with the log of how many times each item was to be expected: ln (n Q),
         and 0 for the positive; and a negative that is the positive itself (an accidental hit) does
         not count.
+      weights: how much each positive with its negatives counts; see `mean`.
     """
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
@@ -61,12 +71,20 @@ def sampled(
         if log_q is not None:
             where = where.at[:, 1:].set(where[:, 1:] & (negative != batch.item[:, None]))
             of_list = partial(loss, log_q=(lookup(log_q, slate) + math.log(num_negatives)).at[:, 0].set(0.0))
-        return pointwise(model, of_list)(variables, model_key, Batch(batch.query, slate, label, where))
+        weight = weight_of(weights, batch)
+        whole = pointwise(model, of_list, weights=None if weight is None else lambda _: weight)
+        return whole(variables, model_key, Batch(batch.query, slate, label, where))
 
     return objective
 
 
-def in_batch(model: nn.Module, loss: Loss, *, log_q: Float[Array, " N"] | None = None) -> Objective:
+def in_batch(
+    model: nn.Module,
+    loss: Loss,
+    *,
+    log_q: Float[Array, " N"] | None = None,
+    weights: Weights | None = None,
+) -> Objective:
     """Each positive among the positives of the whole batch: in-batch softmax and its like.
 
     Of the other rows' items, those that are the row's own positive do not count (accidental hits).
@@ -81,6 +99,7 @@ def in_batch(model: nn.Module, loss: Loss, *, log_q: Float[Array, " N"] | None =
       model: a `Retriever`.
       loss: of lists, such as `losses.softmax_cross_entropy`; takes `log_q` if it is given here.
       log_q: log of each item's share of the rows: `sampling.log_popularity(count, 1.0)`.
+      weights: how much each row's list counts; see `mean`.
     """
 
     def scores(module: Any, query: Query, item: Array) -> Array:
@@ -97,7 +116,8 @@ def in_batch(model: nn.Module, loss: Loss, *, log_q: Float[Array, " N"] | None =
         if log_q is not None:
             others = jnp.log(jnp.maximum(batch.where.sum() - 1, 1))
             of_list = partial(loss, log_q=jnp.where(own, 0.0, lookup(log_q, items)[None] + others))
-        value = mean(of_list(score, own.astype(score.dtype), where=where), where)
+        value = of_list(score, own.astype(score.dtype), where=where)
+        value = mean(value, where, weight_of(weights, batch))
         return value, Aux({"loss": value}, sown)
 
     return objective

@@ -8,7 +8,7 @@ of the lookup's own shape (see `nn.embedding.Embed`).
 Sparse is the optimizer's choice, not the model's. Below some 10⁴ rows a dense optimizer is as fast.
 """
 
-from rezoo.row_sparse.optimizers import RowOptimizer, adagrad, lazy_adam, row_wise_adagrad, sgd
+from rezoo.row_sparse.optimizers import RowOptimizer, adagrad, lazy_adam, momentum, row_wise_adagrad, sgd
 from rezoo.row_sparse.step import OptState, RowState, init_state, make_step, sum_by_id
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "init_state",
     "lazy_adam",
     "make_step",
+    "momentum",
     "row_wise_adagrad",
     "sgd",
     "sum_by_id",

@@ -25,7 +25,11 @@ def sgd(learning_rate: float | Array) -> RowOptimizer:
 def adagrad(
     learning_rate: float | Array, initial_accumulator: float = 0.1, eps: float = 1e-7
 ) -> RowOptimizer:
-    """Adagrad (Duchi 2011, https://jmlr.org/papers/v12/duchi11a.html); the same as `optax.adagrad`."""
+    """Adagrad (Duchi 2011, https://jmlr.org/papers/v12/duchi11a.html); the same as `optax.adagrad`.
+
+    For the rows of the batch: G ← G + g², θ ← θ - η g / √(G + ε), where PyTorch has √G + ε. With
+    `momentum`, an accumulator of 0 and an ε of 1e-6 it is the optimizer of GRU4Rec's authors.
+    """
 
     def update(grad: Array, total: Array, step: Array) -> tuple[Array, Array]:
         total = total + jnp.square(grad)
@@ -34,8 +38,26 @@ def adagrad(
     return RowOptimizer(lambda table: jnp.full_like(table, initial_accumulator), update)
 
 
+def momentum(optimizer: RowOptimizer, decay: float | Array) -> RowOptimizer:
+    """Rows that go on along what they were moved by: m ← μ m + update, θ ← θ + m.
+
+    Absent rows rest and keep their m, as with the optimizer of GRU4Rec's authors; `optax.trace`, which
+    is the same where every step sees every row, moves them along it.
+    """
+
+    def init(table: Array) -> tuple[Any, Array]:
+        return optimizer.init(table), jnp.zeros_like(table)
+
+    def update(grad: Array, state: tuple[Any, Array], step: Array) -> tuple[Array, tuple[Any, Array]]:
+        change, inner = optimizer.update(grad, state[0], step)
+        change = decay * state[1] + change
+        return change, (inner, change)
+
+    return RowOptimizer(init, update)
+
+
 def row_wise_adagrad(learning_rate: float | Array, eps: float = 1e-8) -> RowOptimizer:
-    """Adagrad with one number a row: the sum of the mean square of the row's gradients.
+    """Adagrad with one number a row: G ← G + mean(g²), θ ← θ - η g / (√G + ε).
 
     The state is D times smaller than the table (Naumov 2019, https://arxiv.org/abs/1906.00091).
     """
@@ -54,8 +76,15 @@ def lazy_adam(
 
     Adam (Kingma 2015, https://arxiv.org/abs/1412.6980, algorithm 1) moves every row at every step:
     while a row is absent, its moments decay and it goes on along its momentum. Here an absent row
-    rests and its moments are kept. The bias correction counts all steps, the row's or not. Both are
-    one where every step sees every row.
+    rests and its moments are kept:
+
+        m ← β₁ m + (1 - β₁) g,  v ← β₂ v + (1 - β₂) g²,  θ ← θ - η m̂ / (√v̂ + ε)
+        m̂ = m / (1 - β₁ᵗ),  v̂ = v / (1 - β₂ᵗ)
+
+    t counts all steps, the row's or not. Where every step sees every row it is `optax.adam`.
+
+    `torch.optim.SparseAdam` has m̂ / (√v̂ + ε / √(1 - β₂ᵗ)): its ε stands beside the uncorrected √v, so in
+    the first steps it weighs more, 32 times as much at the first one. `torch.optim.Adam` is as here.
     """
 
     def update(grad: Array, moments: Array, step: Array) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import training
+from rezoo.objectives.inputs import masked
 from rezoo.row_sparse.gradients import flat, gradients, join, looked_up_ids, split
 from rezoo.row_sparse.optimizers import RowOptimizer
 from rezoo.types import Aux, Batch, Objective, Scalars, Step, TrainState
@@ -94,7 +95,7 @@ def make_step(
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
-        key = jax.random.fold_in(state.key, state.step)
+        key, batch = jax.random.fold_in(state.key, state.step), masked(batch)
         tables, dense = split(state.params, state.opt_state.rows)
         rows = dict(state.opt_state.rows)
         loss, aux, grads, row_grads = gradients(objective, state.constants, key, batch, dense, tables)

@@ -39,11 +39,11 @@ class Celled(nn.Module):
         """The k best items of the cells that are probed, best first; 0 and -inf where they have fewer.
 
         Raises:
-          ValueError: if the cells cannot hold k items.
+          ValueError: if the probed cells cannot hold k items, and others could.
         """
         means, members, vectors = (self.get_variable("cells", name) for name in ("mean", "item", "vector"))
         probes = min(self.probes, len(means))
-        if k > probes * members.shape[1]:
+        if k > probes * members.shape[1] and probes < len(means):
             held = f"{probes} cells hold at most {probes * members.shape[1]} items"
             raise ValueError(f"{held}, too few for {k} candidates: probe more cells")
 

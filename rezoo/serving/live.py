@@ -15,7 +15,7 @@ A model with `step` keeps its state, and a click costs the same however long the
 others the last `length` events are kept, from which they score. Either way the answer is that of
 `evaluation.recommend` for the same events, those left out that the model does not know (the last
 `length`, where it has no `step`), but for the rounding of sums. Donate the sessions, so that a click
-rewrites its row in place.
+rewrites its row in place; they then have one owner, for several threads `serving.slots.Owner`.
 
 Slots of one call differ from each other; one below 0 or beyond the last is padding: nothing is
 observed there, and the answer is that of an empty session of nobody.
@@ -29,6 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo import evaluation
+from rezoo.evaluation.lists import best_places
 from rezoo.nn.embedding import has_row
 from rezoo.serving.rings import PASS_OVER, Sessions, queries, read, written
 from rezoo.types import Query, Variables
@@ -140,8 +141,9 @@ def recommend(
 ) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
     """The k best items for each of these sessions and their scores, best first.
 
-    Where fewer than k items can be recommended, the list ends with id 0 and score -inf. `exclude` is
-    what must not be in it, 0 = padding; `queries(sessions, slot).history` for what was clicked.
+    Where fewer than k items can be recommended, the list ends with id 0 and score -inf; an item whose
+    score is NaN cannot. `exclude` is what must not be in it, 0 = padding;
+    `queries(sessions, slot).history` for what was clicked.
 
     Raises:
       ValueError: if k is less than 1.
@@ -152,10 +154,7 @@ def recommend(
     if exclude is not None:
         row = jnp.arange(score.shape[0])[:, None]
         score = score.at[row, jnp.maximum(exclude, 0)].set(-jnp.inf, mode="drop")
-    top, ids = jax.lax.top_k(score, min(k, score.shape[1]))
-    beyond = ((0, 0), (0, k - top.shape[1]))
-    top = jnp.pad(top, beyond, constant_values=-jnp.inf)
-    return jnp.where(jnp.isneginf(top), 0, jnp.pad(ids, beyond)), top
+    return best_places(score, k)
 
 
 def scores(

@@ -17,7 +17,7 @@ PASS_OVER: dict[str, Any] = {"mode": "drop", "wrap_negative_indices": False}
 
 
 class Sessions(NamedTuple):
-    """Every open session, S slots: arrays only, to be donated."""
+    """Every open session, S slots: arrays only, to be donated by their one owner."""
 
     user: Int[Array, " S"]
     features: dict[str, Array]

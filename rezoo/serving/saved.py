@@ -6,37 +6,44 @@
 `rezoo.serving.answers` asks it.
 
 The folder holds `saved.json` (format, version, model, scale), `arrays.npz` (variables, raw ids, the
-features and histories of known users) and a JSON file for each feature set. There is no pickle in it.
-It takes its name when it is complete.
+features and histories of known users) and a JSON file for each feature set. It takes its name when it is
+complete, and one that it replaces can be loaded until then.
+
+A folder from a stranger is safe to load: there is no pickle in it, it can name models of `rezoo.models`
+and the functions that their fields' types name, and nothing else, and sizes are compared with what is in
+the files before memory is taken.
 """
 
 import importlib.metadata
 import json
-import shutil
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import flax.linen as nn
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rezoo.data import features
+from rezoo import durable
+from rezoo.data import features, typed
 from rezoo.data.errors import DataError
 from rezoo.data.features import FeatureSet
 from rezoo.data.ids import Ids
 from rezoo.data.scale import Scale
-from rezoo.serving.describe import decode, describe, encode, rebuild
-from rezoo.serving.questions import PAST, SETS, check
+from rezoo.serving import arrays
+from rezoo.serving.checks import check
+from rezoo.serving.describe import describe, longest, rebuild, write
+from rezoo.serving.folder import place, version
+from rezoo.serving.questions import PAST, SETS
 from rezoo.types import Variables
 
-FORMAT = 2
-"""Written; read are this and 1, which had no histories."""
+FORMAT = 3
+"""Written; read are this, 2 (names of arrays as they are, where 3 quotes them), and 1 (no histories)."""
+FILES = {"saved.json", "arrays.npz", *(f"{name}.json" for name in SETS)}
+MOST = 2**22
+"""Bytes of `saved.json`."""
 NONE = FeatureSet({})
 
 
@@ -48,6 +55,9 @@ def identity(score: Float[Array, " *S"]) -> Float[Array, " *S"]:
 def probability(score: Float[Array, " *S"]) -> Float[Array, " *S"]:
     """σ(score), for models whose scores are logits."""
     return jax.nn.sigmoid(score)
+
+
+Link = Annotated[Callable[[Any], Any], identity, probability]
 
 
 class Saved(NamedTuple):
@@ -66,8 +76,8 @@ class Saved(NamedTuple):
     item_features: FeatureSet = NONE
     context_features: FeatureSet = NONE
     """Of each question, such as the hour."""
-    link: Callable[[Any], Any] = identity
-    """From scores to predictions: `identity`, `probability`, or another function of rezoo."""
+    link: Link = identity
+    """From scores to predictions: `identity` or `probability`."""
     scale: Scale = Scale(0.0, 1.0)
     """Brings predictions back to the original scale."""
     clip: tuple[float, float] | None = None
@@ -79,41 +89,34 @@ class Saved(NamedTuple):
 
 
 def save(folder: str | Path, saved: Saved) -> None:
-    """Write the folder, in the place of one of that name.
+    """Write the folder, in the place of a saved model of that name.
 
     Raises:
-      DataError: if the model cannot be rebuilt from its fields, or the parts do not fit together.
+      DataError: if something else stands there, the model cannot be rebuilt from its fields, the parts do
+        not fit together, or the folder cannot be written; what was there is then as it was.
     """
     check(saved)
     content = {
         "format": FORMAT,
         "rezoo": importlib.metadata.version("rezoo"),
-        "model": describe(saved.model),
-        "link": encode(saved.link, "link"),
-        "scale": list(saved.scale),
-        "clip": saved.clip,
+        "model": describe(saved.model, longest(saved.variables)),
+        "link": write(saved.link, Link, "link"),
+        "scale": write(list(saved.scale), tuple[float, float], "scale"),
+        "clip": write(saved.clip, tuple[float, float] | None, "clip"),
     }
-    arrays = {
-        f"variables/{path}": np.asarray(leaf)
-        for path, leaf in flax.traverse_util.flatten_dict(_plain(saved.variables), sep="/").items()
-    }
-    arrays |= {"users": saved.users.raw, "items": saved.items.raw}
-    arrays |= {f"user_columns/{name}": np.asarray(column) for name, column in saved.user_columns.items()}
-    arrays |= {
-        name: np.asarray(past, dtype)
-        for name, dtype in PAST.items()
-        if (past := getattr(saved, name)) is not None
-    }
-    target = Path(folder)
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    np.savez(partial / "arrays.npz", allow_pickle=False, **arrays)
-    for name in SETS:
-        getattr(saved, name).save(partial / f"{name}.json")
-    (partial / "saved.json").write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
+    named = arrays.flat(saved.variables, "variables") | arrays.flat(saved.user_columns, "user_columns")
+    named |= {"users": saved.users.raw, "items": saved.items.raw}
+    for name, dtype in PAST.items():
+        if (past := getattr(saved, name)) is not None:
+            named[name] = np.asarray(past, dtype)
+    try:
+        with durable.folder(place(folder, FILES)) as partial:
+            content["types"] = arrays.write(partial / "arrays.npz", named)
+            for name in SETS:
+                getattr(saved, name).save(partial / f"{name}.json")
+            (partial / "saved.json").write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written ({error}); what was there is as it was") from error
 
 
 def load(folder: str | Path) -> Saved:
@@ -122,62 +125,58 @@ def load(folder: str | Path) -> Saved:
     Raises:
       DataError: if the folder is missing, damaged, of a newer format, or does not fit this rezoo.
     """
-    folder = Path(folder)
-    if not (folder / "saved.json").is_file():
+    for _ in range(100):
+        where = durable.survivor(folder)
+        found = version(where)
+        try:
+            saved = _read(where)
+            check(saved)
+        except (DataError, OSError) as error:
+            if version(where) == found:  # otherwise it was replaced meanwhile
+                raise DataError(f"{folder}: {error}") from error
+        else:
+            if version(where) == found:
+                return saved._replace(variables=jax.tree.map(jnp.asarray, saved.variables))
+    raise DataError(f"{folder} is being replaced all the time: load it later")
+
+
+def _read(folder: Path) -> Saved:
+    """What is stored, its variables as NumPy's arrays; whether they fit is still to be checked."""
+    if not (folder / "saved.json").exists():
+        raise DataError("there is no saved model (no saved.json in it); write one with serving.saved.save")
+    content = typed.from_file(folder / "saved.json", MOST)
+    written = content.get("format") if isinstance(content, dict) else None
+    if type(written) is int and not 1 <= written <= FORMAT:
         raise DataError(
-            f"{folder}: there is no saved model (no saved.json in it); write one with serving.saved.save"
+            f"it has format {written}, of rezoo {content.get('rezoo')}; this reads 1 … {FORMAT}: "
+            "install that version, or save the model again"
         )
-    try:
-        content = json.loads((folder / "saved.json").read_text("utf-8"))
-        written = content["format"]
-        if written not in range(1, FORMAT + 1):
-            raise DataError(
-                f"{folder} has format {written}, of rezoo {content.get('rezoo')}; this reads 1 … {FORMAT}: "
-                "install that version, or save the model again"
-            )
-        with (folder / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        sets = {name: features.load(folder / f"{name}.json") for name in SETS}
-        saved = Saved(
-            rebuild(content["model"]),
-            _below(arrays, "variables/"),
-            Ids(arrays["users"]),
-            Ids(arrays["items"]),
-            {name: arrays[key] for key in arrays if (name := key.removeprefix("user_columns/")) != key},
-            **sets,
-            link=decode(content["link"]),
-            scale=Scale(*content["scale"]),
-            clip=tuple(content["clip"]) if content["clip"] else None,
-            history=arrays.get("history"),
-            history_rating=arrays.get("history_rating"),
-        )
-    except DataError as error:
-        raise DataError(f"{folder}: {error}" if str(folder) not in str(error) else str(error)) from error
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise DataError(
-            f"{folder} is damaged ({type(error).__name__}: {error}); save the model again"
-        ) from error
-    check(saved)
-    return saved
-
-
-def _plain(variables: Any) -> Any:
-    """Nested dicts of arrays."""
-    if isinstance(variables, Mapping):
-        return {str(key): _plain(value) for key, value in variables.items()}
-    return variables
-
-
-def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, Any]:
-    flat = {
-        name.removeprefix(prefix): jnp.asarray(x) for name, x in arrays.items() if name.startswith(prefix)
-    }
-    return flax.traverse_util.unflatten_dict(flat, sep="/")
+    if type(written) is not int or set(content) - {"types"} != {
+        "format",
+        "rezoo",
+        "model",
+        "link",
+        "scale",
+        "clip",
+    }:
+        raise DataError("saved.json is damaged: it does not hold what was saved; save the model again")
+    types = typed.read({"mapping": content.get("types", {})}, Mapping[str, str], "types")
+    stored = arrays.read(folder / "arrays.npz", types)
+    plain = {name for name in stored if not name.startswith(("variables/", "user_columns/"))}
+    if not {"users", "items"} <= plain <= {"users", "items", *PAST}:
+        raise DataError(f"arrays.npz is damaged: it holds {sorted(plain)[:9]}; save the model again")
+    variables = arrays.nested(stored, "variables", quoted=written > 2)
+    sets = {name: features.load(folder / f"{name}.json") for name in SETS}
+    return Saved(
+        rebuild(content["model"], longest(variables)),
+        variables,
+        Ids(stored["users"]),
+        Ids(stored["items"]),
+        arrays.nested(stored, "user_columns", quoted=written > 2),
+        **sets,
+        link=typed.read(content["link"], Link, "link"),
+        scale=Scale(*typed.read(content["scale"], tuple[float, float], "scale")),
+        clip=typed.read(content["clip"], tuple[float, float] | None, "clip"),
+        history=stored.get("history"),
+        history_rating=stored.get("history_rating"),
+    )

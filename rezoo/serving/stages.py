@@ -109,8 +109,10 @@ def recommend(
       rules: applied to the ranker's scores one after the other.
 
     Raises:
-      ValueError: if k is larger than `candidates`.
+      ValueError: if k is less than 1 or larger than `candidates`.
     """
+    if k < 1:
+        raise ValueError(f"k = {k}: a list has 1 place or more")
     if k > candidates:
         raise ValueError(f"a list of k = {k} cannot be made of {candidates} candidates: ask for more of them")
     item, _ = retrieve(first, query, candidates, exclude=exclude)

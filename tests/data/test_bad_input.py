@@ -41,7 +41,7 @@ FILES = {  # file name, content, what the error must say
     "ragged row": ("a.csv", (GOOD + "7,8\n").encode(), "row .*: 2 columns where 4 are expected: '7,8'"),
     "row too long": ("a.csv", (GOOD + "7,8,9,1,2\n").encode(), "5 columns where 4 are expected"),
     "header twice": ("a.csv", b"user,item,user\n1,2,3\n", "names 'user' twice"),
-    "no item column": ("a.csv", b"user,colour\n1,2\n", "no item column among .*item='user'"),
+    "no item column": ("a.csv", b"user,colour\n1,2\n", "no item column among .*item='colour'"),
     "no user column": ("a.csv", b"item,colour\n1,2\n", "no user column"),
     "two user columns": (
         "a.csv",
@@ -59,22 +59,23 @@ FILES = {  # file name, content, what the error must say
     "rating that is a word": (
         "a.csv",
         (HEAD + "1,2,good,10\n").encode(),
-        "row 1, column 'rating': 'good' is not",
+        "row 2, column 'rating': 'good' is not",
     ),
-    "rating word in row 2": ("a.csv", (GOOD + "1,3,n/a!,1\n").encode(), "row 3, column 'rating': 'n/a!'"),
+    "rating word in row 2": ("a.csv", (GOOD + "1,3,n/a!,1\n").encode(), "row 4, column 'rating': 'n/a!'"),
     "comma for a decimal point": ("a.csv", b'user,item,rating\n1,2,"3,5"\n', "'3,5' is not a number"),
     "time that is a word": (
         "a.csv",
         (HEAD + "1,2,3,soon\n").encode(),
-        "row 1, column 'timestamp': 'soon' is no time",
+        "row 2, column 'timestamp': 'soon' is no time",
     ),
     "impossible date": ("a.csv", (HEAD + "1,2,3,2020-02-31\n").encode(), "'2020-02-31' is no time.*ISO 8601"),
-    "missing time": ("a.csv", (GOOD + "1,2,3,\n").encode(), "row 3, column 'timestamp'"),
-    "missing user": ("a.csv", (GOOD + ",2,3,5\n").encode(), "1 of 3 ids are missing, the first in row 3"),
-    "blank item": ("a.csv", b"user,item\n1,a\n2,  \n", "column 'item': 1 of 2 ids are missing.*row 2"),
-    "fractional ids": ("a.csv", b"user,item\n1.5,2\n", "ids are fractions, such as 1.5"),
-    "ids that overflow": ("a.csv", b"user,item\n99999999999999999999,2\n1,2\n", "too large.*text=..user.."),
-    "infinite id": ("a.csv", b"user,item\ninf,2\n", "ids are missing"),
+    "missing time": ("a.csv", (GOOD + "1,2,3,\n").encode(), "row 4, column 'timestamp'"),
+    "missing user": (
+        "a.csv",
+        (GOOD + ",2,3,5\n").encode(),
+        "1 of 3 ids are missing .1 empty., the first in row 4",
+    ),
+    "blank item": ("a.csv", b"user,item\n1,a\n2,  \n", "column 'item': 1 of 2 ids are missing.*row 3"),
     "colons and tabs": ("a.dat", b"1::2::3::4\n1::2::3\t::4\n", "both '::' and tabs"),
     "colons, ragged": ("a.dat", b"1::2::3::4\n1::2\n", "2 columns where 4 are expected"),
     "no delimiter at all": ("a.csv", b"useritem\nhello\n", r"no user column among \['useritem'\]"),
@@ -96,7 +97,18 @@ GOOD_FILES = {  # odd, and readable
     "mixed types": (b"user,item\n1,2\nx7,3\n", ["1", "x7"]),
     "negative ids": (b"user,item\n-5,2\n7,2\n", [-5, 7]),
     "huge ids": (b"user,item\n9007199254740993,2\n", [9007199254740993]),
-    "ids written as decimals": (b"user,item\n12.0,2\n13.0,2\n", [12, 13]),
+    "ids written as decimals": (b"user,item\n12.0,2\n12,2\n", ["12.0", "12"]),
+    "version numbers": (b"user,item\n1.10,2\n1.1,2\n", ["1.10", "1.1"]),
+    "leading zeros": (b"user,item\n0101,2\n101,2\n", ["0101", "101"]),
+    "signs": (b"user,item\n+7,2\n7,2\n-0,2\n", ["+7", "7", "-0"]),
+    "blanks around ids": (b"user,item\n 12,2\n12,2\n", [" 12", "12"]),
+    "ids beyond int64": (b"user,item\n99999999999999999999,2\n1,2\n", ["9" * 20, "1"]),
+    "ids that float cannot hold": (
+        b"user,item\n9007199254740993,2\n9007199254740992,2\n",
+        [2**53 + 1, 2**53],
+    ),
+    "digits of other scripts": ("user,item\n½,2\n²,2\n١٢,2\n".encode(), ["½", "²", "١٢"]),
+    "hexadecimal": (b"user,item\n0x10,2\n16,2\n", ["0x10", "16"]),
     "leading zeros with letters": (b"user,item\n007a,2\n07a,2\n", ["007a", "07a"]),
     "Chinese": ("user,item\n小明,商品\n".encode(), ["小明"]),
     "one user, one item": (b"user,item\n1,2\n", [1]),
@@ -164,7 +176,9 @@ def test_a_role_that_is_not_there():
 
 
 def test_what_is_only_odd_is_reported_by_cleaning():
-    log = from_columns({"user": [1, 1], "item": [1, 1], "rating": [np.nan, 5], "time": [20, 10]})
+    log = from_columns(
+        {"user": [1, 1], "item": [1, 1], "rating": [np.nan, 5], "time": [20, 10]}, unit="order"
+    )
     left, report = clean.drop_bad_ratings(log, low=1.0, high=5.0)
     assert left.num_rows == 1 and "NaN or infinite" in str(report)
     with pytest.raises(DataError, match="no timestamps"):
@@ -179,6 +193,9 @@ LIBFM = {
     "1 3:1\n1 3:1 4:1\n": "row 2: 2 features where",
     "x 3:1\n": "row 1: 'x 3:1'",
     "1 a:1\n": "row 1",
+    "1 ²:1\n": "row 1",
+    "1 4294967297:1\n": "row 1",
+    "1 -3:1\n": "row 1",
     "": "empty",
 }
 
@@ -190,7 +207,12 @@ def test_bad_libfm(tmp_path, content, message):
         formats.read_libfm(tmp_path / "a.libfm")
 
 
-SEQUENCES = {"1\n": "user 1 has no item", "1 a\n": "whole numbers", "1 0\n": "ids start at 1", "\n": "empty"}
+SEQUENCES = {
+    "1\n": "user 1 has no item",
+    "1 a\n": "whole numbers",
+    "1 -7 2\n": "'-7' of .* is below 0",
+    "\n": "empty",
+}
 
 
 @pytest.mark.parametrize(("content", "message"), SEQUENCES.items())

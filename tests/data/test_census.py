@@ -62,7 +62,7 @@ def test_a_file_that_is_missing_or_cut_off_is_named(tmp_path, monkeypatch):
     write(tmp_path, [row(age=n % 90) for n in range(500)])
     whole = (tmp_path / "census-income.test.gz").read_bytes()
     (tmp_path / "census-income.test.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"census-income\.test\.gz: damaged"):
+    with pytest.raises(DataError, match=r"census-income\.test\.gz is damaged"):
         census.load(tmp_path)
 
 

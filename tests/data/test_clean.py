@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from rezoo.data.interactions import from_columns
 
 
 def log(user, item, **columns):
-    return from_columns({"user": user, "item": item, **columns})
+    return from_columns({"user": user, "item": item, **columns}, unit="order")
 
 
 def test_duplicates_keep_the_last_by_time():
@@ -38,7 +39,6 @@ def test_bad_ratings_go_with_their_reason():
 )
 def test_k_core_is_a_core_and_the_largest(pairs, users, items):
     data = log([u for u, _ in pairs], [i for _, i in pairs])
-    left, report = clean.k_core(data, users=users, items=items)
     kept = list(pairs)
     while True:
         fewer = [
@@ -49,6 +49,11 @@ def test_k_core_is_a_core_and_the_largest(pairs, users, items):
         if len(fewer) == len(kept):
             break
         kept = fewer
+    if not kept:
+        with pytest.raises(clean.NothingLeft, match=f"nothing is left.*items with fewer than {items}"):
+            clean.k_core(data, users=users, items=items)
+        return
+    left, report = clean.k_core(data, users=users, items=items)
     found = list(zip(left.users.raw[left.user - 1], left.items.raw[left.item - 1], strict=True))
     assert found == kept and report.after == len(kept) and report.before == len(pairs)
     assert report.before - report.after == sum(reason.rows for reason in report.reasons)
@@ -107,3 +112,45 @@ def test_scales_go_both_ways(values, standardise):
 def test_centring_refuses_what_is_not_finite():
     with pytest.raises(DataError, match="drop_bad_ratings"):
         scale.centred(np.array([1.0, np.nan]))
+
+
+def test_rows_are_the_files_after_every_step_and_order():
+    time = [1_600_000_000 + t for t in (50, 10, 40, 20, 30, 60)]
+    table = {
+        "user": np.array(["", "a", "a", "b", "b", "b"]),
+        "item": np.array([1, 5, 5, 6, 7, 7]),
+        "time": time,
+    }
+    table, first = clean.drop_missing(table | {"rating": np.array([1, 2, 3, 4, 99.0, 5])}, ["user"])
+    data = from_columns(table).sort_by_time()
+    assert data.row_numbers.tolist() == [2, 4, 5, 3, 6]
+    data, report = clean.steps(
+        data, clean.drop_duplicates, lambda d: clean.drop_bad_ratings(d, low=1.0, high=5.0), report=first
+    )
+    assert "row 2: user a, item 5; row 5: user b, item 7" in str(report)
+    assert data.row.tolist() == [4, 3, 6] and report.before == 6 and report.after == 3
+    table = {"user": [1, 2, 3], "item": [1, 2, 3], "rating": [99, 4, 77]}
+    _, report = clean.drop_bad_ratings(from_columns(table).take(np.array([2, 1])), low=1.0, high=5.0)
+    assert report.reasons[0].examples == ["row 3: user 3, item 3, 77"]
+
+
+def test_words_for_nobody_are_counted():
+    users = ["u0", "NULL", "nan", "None", "NULL", r"\N", " ", "", "<NA>", "NA", "N/A", "Nancy", "null"]
+    table, report = clean.drop_missing({"user": np.array(users), "item": np.arange(len(users))}, ["user"])
+    assert table["user"].tolist() == ["u0", "Nancy"]
+    assert "2 'NULL'" in report.reasons[0].why and "2 empty" in report.reasons[0].why
+    mixed = np.array(["a", None, float("nan"), b"NULL", 5, pd.NA, pd.NaT], object)
+    left, _ = clean.drop_missing({"user": mixed}, ["user"])
+    assert left["user"].tolist() == ["a", 5]
+
+
+def test_cleaning_that_leaves_nothing_says_what_was_asked():
+    data = log([1, 2, 3, 3], [1, 2, 3, 3])
+    with pytest.raises(clean.NothingLeft) as error:
+        clean.steps(data, clean.drop_duplicates, lambda d: clean.k_core(d, users=2, items=5))
+    assert "users with fewer than 2 rows or items with fewer than 5" in str(error.value)
+    assert "4 rows, 4 dropped, 0 left" in str(error.value) and "1 repeats" in str(error.value)
+    with pytest.raises(clean.NothingLeft, match="without a value of 'user': 1 'NULL'"):
+        clean.drop_missing({"user": np.array(["NULL"])}, ["user"])
+    with pytest.raises(clean.NothingLeft, match="fewer than 9 events"):
+        clean.min_session_length(from_columns({"session": [1, 1], "item": [1, 2]}), length=9)

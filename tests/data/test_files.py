@@ -17,13 +17,14 @@ ROWS = {
     "user_id": [7, 9, 7],
     "item_id": ["x", "y", "y"],
     "rating": [4.0, 3.5, 5.0],
-    "timestamp": [30, 10, 20],
+    "timestamp": [1_600_000_030, 1_600_000_010, 1_600_000_020],
 }
 
 
 def expect(log):
     assert log.user.tolist() == [1, 2, 1] and log.item.tolist() == [1, 2, 2]
-    assert log.rating.tolist() == [4.0, 3.5, 5.0] and log.timestamp.tolist() == [30, 10, 20]
+    assert log.rating.tolist() == [4.0, 3.5, 5.0]
+    assert log.timestamp.tolist() == [time * 10**6 for time in ROWS["timestamp"]]
     assert log.users.decode(log.user).tolist() == ROWS["user_id"]
     assert log.items.decode(log.item).tolist() == ROWS["item_id"]
     assert log.user.dtype == np.int32 and log.timestamp.dtype == np.int64
@@ -56,7 +57,8 @@ def test_recbole_atomic_file(tmp_path):
     first, rest = text("\t").split("\n", 1)
     head = "\t".join(f"{name}:{kinds[name]}" for name in first.split("\t"))
     (tmp_path / "ml.inter").write_text(f"{head}\n{rest}")
-    expect(files.read(tmp_path / "ml.inter"))
+    log = files.read(tmp_path / "ml.inter")
+    assert log.users.raw.tolist() == ["7", "9"] and log.user.tolist() == [1, 2, 1]
 
 
 def test_compressed_and_archived(tmp_path):
@@ -152,13 +154,15 @@ def test_aliases_and_given_roles():
         (["1600000000"], None),
     ],
 )
-def test_times_of_every_kind_become_seconds(values, unit):
+def test_times_of_every_kind_become_microseconds(values, unit):
     log = from_columns({"user": [1], "item": [1], "time": values}, unit=unit)
-    assert log.timestamp.tolist() == [1_600_000_000]
+    assert log.timestamp.tolist() == [1_600_000_000_000_000]
 
 
 def test_sort_by_time_keeps_the_order_of_ties():
-    log = from_columns({"user": [1, 2, 3, 4], "item": [1, 1, 1, 1], "time": [20, 10, 20, 10]}).sort_by_time()
+    log = from_columns(
+        {"user": [1, 2, 3, 4], "item": [1, 1, 1, 1], "time": [20, 10, 20, 10]}, unit="order"
+    ).sort_by_time()
     assert log.user.tolist() == [2, 4, 1, 3]
 
 
@@ -177,3 +181,13 @@ def test_the_whole_of_ml_1m(data_folder):
     log = files.read(f"{data_folder}/ml-1m/ml-1m.zip!ml-1m/ratings.dat")
     assert log.num_rows == 1_000_209 and log.num_users == 6_041 and log.num_items == 3_707
     assert np.bincount(log.rating.astype(int))[1:].tolist() == [56_174, 107_557, 261_197, 348_971, 226_310]
+
+
+def test_sequences_from_0_are_taken_as_one_more_and_it_is_said(tmp_path, caplog):
+    (tmp_path / "s.txt").write_text("0 5 0\n1 3\n")
+    user, item = formats.read_sequences(tmp_path / "s.txt")
+    assert user.tolist() == [1, 1, 2] and item.tolist() == [6, 1, 4]
+    assert caplog.messages == [
+        f"s.txt: {what} start at 0, which is padding; each is taken as one more"
+        for what in ("users", "items")
+    ]

@@ -62,7 +62,7 @@ def test_100k(folder):
     assert ratings.users.raw.tolist() == [7, 9, 8] and ratings.items.raw.tolist() == [3, 1]
     assert ratings.user.tolist() == [1, 2, 1, 2, 3] and ratings.item.tolist() == [1, 1, 2, 2, 2]
     assert ratings.rating.tolist() == [5, 2, 4, 1, 1]
-    assert ratings.timestamp.tolist() == [100, 90, 100, 80, 70]
+    assert ratings.timestamp.tolist() == [s * 10**6 for s in (100, 90, 100, 80, 70)]
     assert users["gender"].tolist() == ["", "M", "F", "M"]
     np.testing.assert_array_equal(users["age"], [np.nan, 24, 53, 30])
     assert users["occupation"].tolist() == ["", "technician", "other", "none"]
@@ -113,7 +113,7 @@ def test_found_where_the_environment_says_in_chunks(folder, monkeypatch):
     monkeypatch.setenv("REZOO_DATA", str(folder))
     monkeypatch.setattr("rezoo.data.movielens_builder.CHUNK", 2)
     ml = movielens.load("ml-1m", data_dir=folder / "cache")
-    assert ml.ratings.timestamp.tolist() == [100, 50, 70]
+    assert ml.ratings.timestamp.tolist() == [s * 10**6 for s in (100, 50, 70)]
     info = MovieLensBuilder(config="ml-1m", data_dir=folder / "cache", file_format="array_record").info
     assert info.splits["ratings"].num_examples == 2 and info.metadata["ratings"] == 3
     assert "Harper" in info.citation and "GroupLens" in info.redistribution_info.license

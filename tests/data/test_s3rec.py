@@ -20,8 +20,9 @@ def test_sequences_keep_their_order(tmp_path, zipped):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("1 4 x", "row 1: '1 4 x' is not whole"), ("2 4", "1, 2, 3"), ("1 4\n1 5\n3 4", "1, 2, 3"),
-     ("1 0 3", "ids start at 1"), ("1 4\n2", "row 2: user 2 has no item")],
+    [("1 4 x", "row 1: 'x' of '1 4 x' is not whole"), ("2 4", "1, 2, 3"), ("1 4\n1 5\n3 4", "1, 2, 3"),
+     ("1 -3 3", "row 1: '-3' of '1 -3 3' is below 0"), ("1 4\n2", "row 2: user 2 has no item"),
+     (f"1 {2**32 + 1}", f"the id {2**32 + 1}"), ("1 ² 3", "'²'"), ("1 " + "9" * 19, "99999")],
 )  # fmt: skip
 def test_bad_lines_are_refused(tmp_path, text, message):
     (tmp_path / "Beauty.txt").write_text(text)

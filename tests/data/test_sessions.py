@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rezoo.data import session_sets, sessions
+from rezoo.data import contents, session_sets, sessions
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
 from rezoo.data.packing import next_item, pack
@@ -68,7 +68,7 @@ def test_by_gap(data, gap):
         rows = np.flatnonzero(data.user == user)
         previous = None
         for row in sorted(rows, key=lambda row: (data.timestamp[row], row)):
-            if previous is None or data.timestamp[row] - previous > gap:
+            if previous is None or data.timestamp[row] - previous > gap * 1_000_000:
                 expected.append([])
             expected[-1].append(int(data.item[row]))
             previous = data.timestamp[row]
@@ -207,6 +207,41 @@ def test_published_pickles(tmp_path, monkeypatch):
             session_sets.load("diginetica", tmp_path)
 
 
+ARRAYS = {"train_items": [5, 6, 7], "train_offsets": [0, 2, 3], "test_items": [9], "test_offsets": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"train_items": [5, 2**32 + 1, 7]}, "the id 4294967297"),
+        ({"test_labels": [0]}, "the id 0"),
+        ({"train_items": [5.0, 6.5, 7]}, "row of integers"),
+        ({"train_items": [[5, 6, 7]]}, "row of integers"),
+        ({"test_items": np.array([2**64 - 1], np.uint64)}, "the id 18446744073709551615"),
+        ({"train_items": [], "train_offsets": [0]}, "no sessions to train on"),
+        ({"train_offsets": np.zeros(0, int)}, "offsets do not fit"),
+    ],
+)
+def test_npz_with_ids_that_are_none(tmp_path, arrays, message):
+    whole = {name: np.array(array) for name, array in (ARRAYS | {"test_labels": [8]} | arrays).items()}
+    whole["train_items"] = whole["train_items"] if len(whole["train_items"]) else np.zeros(0, int)
+    np.savez(tmp_path / "a.npz", **whole)
+    with pytest.raises(DataError, match=message):
+        session_sets.read_npz(tmp_path / "a.npz")
+
+
+def test_files_that_stand_for_more_than_they_hold(tmp_path, monkeypatch):
+    row = list(range(1, 1001))
+    (tmp_path / "all_train_seq.txt").write_bytes(pickle.dumps([row] * 100_000))
+    (tmp_path / "test.txt").write_bytes(pickle.dumps(([[9]], [5])))
+    with pytest.raises(DataError, match="100,000,000 items in"):
+        session_sets.read_published(tmp_path)
+    np.savez_compressed(tmp_path / "a.npz", **ARRAYS, test_labels=np.zeros(2**20, int))
+    monkeypatch.setattr(contents, "room", lambda: 2**20)
+    with pytest.raises(DataError, match="half of the memory"):
+        session_sets.read_npz(tmp_path / "a.npz")
+
+
 @pytest.mark.parametrize(
     "name, trained, instances, tested, num_items",
     [("diginetica", 186_670, 719_470, 60_858, 43_098), ("yoochoose1_64", 116_167, 369_859, 55_898, 37_484)],
@@ -216,3 +251,18 @@ def test_real_sets_have_the_published_sizes(data_folder, name, trained, instance
     assert (read.train.num_sessions, read.test.num_sessions, read.num_items) == (trained, tested, num_items)
     assert len(sessions.prefixes(read.train, 20)[1]) == instances
     assert (pack(read.train, 20).segment == 0).mean() < 0.01
+
+
+def test_session_sets_are_found_by_any_name_and_others_list_what_there_is(tmp_path, monkeypatch):
+    monkeypatch.delenv("REZOO_DATA", raising=False)
+    arrays = dict(
+        train_items=[1, 2, 3], train_offsets=[0, 3], test_items=[1], test_offsets=[0, 1], test_labels=[2]
+    )
+    (tmp_path / "shop").mkdir()
+    np.savez(tmp_path / "mine.npz", **arrays)
+    np.savez(tmp_path / "shop" / "shop.npz", **arrays)
+    np.savez(tmp_path / "other.npz", a=[1])
+    assert session_sets.available(tmp_path) == ["mine", "shop"]
+    assert session_sets.load("mine", tmp_path).num_items == session_sets.load("shop", tmp_path).num_items == 4
+    with pytest.raises(DataError, match=r"no session set 'retailrocket' in .*; there are mine, shop"):
+        session_sets.load("retailrocket", tmp_path)

@@ -4,14 +4,14 @@ from hypothesis import assume, settings
 from hypothesis import given as given_data
 from hypothesis import strategies as st
 
-from rezoo.data import split
+from rezoo.data import split, times
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
 
 
 def log(user, item=None, time=None, **columns):
     columns |= {} if time is None else {"time": time}
-    return from_columns({"user": user, "item": user if item is None else item, **columns}, unit=None)
+    return from_columns({"user": user, "item": user if item is None else item, **columns}, unit="s")
 
 
 @st.composite
@@ -131,6 +131,7 @@ def test_at_time():
     parts = split.at_time(log([1, 2, 3, 4], time=[9, 5, 7, 1]), test=7, valid=5)
     assert [part.tolist() for part in parts] == [[3], [1], [0, 2]]
     assert split.at_time(log([1, 2], time=[9, 5]), test=7).train.tolist() == [1]
+    assert split.at_time(log([1, 2, 3], time=[9.25, 9.5, 9.75]), test=9.5).test.tolist() == [1, 2]
 
 
 @every
@@ -141,7 +142,7 @@ def test_at_time():
     history=st.none() | st.integers(1, 6),
 )
 def test_rolling(data, windows, width, history):
-    time = data.timestamp
+    time = data.timestamp // times.SECOND
     if np.ptp(time) + 1 <= windows * width:
         with pytest.raises(DataError, match="leave nothing before"):
             split.rolling(data, windows=windows, width=width)
@@ -212,3 +213,40 @@ def test_bad_requests():
         split.cold_users(log([1, 1], [1, 2]))
     with pytest.raises(DataError, match="id maps"):
         split.refit_ids(timeless, log([5]))
+
+
+@every
+@given_data(data=logs(), test=st.integers(0, 3), valid=st.integers(0, 3))
+def test_leave_last_takes_the_last_of_each_user(data, test, valid):
+    parts = split.leave_last(data, test=test, valid=valid)
+    part = np.zeros(data.num_rows, int)
+    part[parts.valid], part[parts.test] = 1, 2
+    for user in range(1, data.num_users):
+        rows = sorted(np.flatnonzero(data.user == user), key=lambda row: (data.timestamp[row], row))
+        tests = min(test, len(rows) - 1)
+        valids = min(valid, len(rows) - 1 - tests)
+        assert part[rows].tolist() == [0] * (len(rows) - tests - valids) + [1] * valids + [2] * tests
+
+
+@every
+@given_data(data=logs(), valid=shares, test=test_shares)
+def test_latest_per_user_is_a_ratio_of_each_user_without_its_future(data, valid, test):
+    parts, random = (
+        split.latest_per_user(data, valid=valid, test=test),
+        split.ratio_per_user(data, valid=valid, test=test),
+    )
+    for mine, other in zip(parts, random, strict=True):
+        assert np.bincount(data.user[mine]).tolist() == np.bincount(data.user[other]).tolist()
+    for user in range(1, data.num_users):
+        early, middle, late = (data.timestamp[rows[data.user[rows] == user]] for rows in parts)
+        assert early.max() <= min(middle.min(initial=2**62), late.min(initial=2**62))
+        assert middle.max(initial=0) <= late.min(initial=2**62)
+
+
+def test_what_a_split_of_each_user_must_be_asked_for():
+    with pytest.raises(DataError, match="test=-1"):
+        split.leave_last(log([1, 2]), test=-1)
+    with pytest.raises(DataError, match="must be ≥ 0 and leave something"):
+        split.latest_per_user(log([1, 2]), test=1.0)
+    nobody = log([1, 1, 1])._replace(user=np.zeros(3, np.int32))
+    assert split.leave_last(nobody).test.tolist() == []

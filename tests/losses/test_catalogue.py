@@ -43,6 +43,16 @@ def test_the_catalogue_softmax_stands_vmap_and_extreme_scores():
     assert np.isfinite(jax.grad(lambda t: loss(t).sum())(tables[1])).all()
 
 
+def test_the_catalogue_softmax_of_any_finite_scores_is_finite():
+    score = jnp.array([0.0, 3e38, -3e38, 2e19, 1.0, -1e4])[:, None]
+    target = jnp.arange(6, dtype=jnp.int32)
+    for state in (jnp.ones((6, 1)), -jnp.ones((6, 1))):
+        value, grads = jax.value_and_grad(
+            lambda s, t: losses.catalogue_softmax(s, t, target, chunk=4).mean(), argnums=(0, 1)
+        )(state, score)
+        assert np.isfinite(value) and all(np.isfinite(grad).all() for grad in grads)
+
+
 def test_the_catalogue_softmax_of_a_million_items_needs_little_beside_the_tables():
     shapes = [jax.ShapeDtypeStruct(s, t) for s, t in (((512, 64), "f4"), ((10**6, 64), "f4"), ((512,), "i4"))]
 

@@ -1,6 +1,7 @@
 """What is true of every loss, whatever it measures."""
 
 import functools
+import inspect
 from functools import partial
 
 import jax
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rezoo import losses, metrics
+from rezoo.losses import masks
 
 
 def corrected(score, label, *, where=None):
@@ -163,6 +165,36 @@ def test_extreme_scores_stay_finite(loss):
     for kept in ([1, 1, 1, 1, 1, 1], [1, 1, 0, 1, 0, 1]):
         value, grad = value_and_grad(loss, score, label, jnp.tile(jnp.array(kept, bool), (5, 1)))
         assert np.isfinite(value) and np.isfinite(grad).all() and float(value) > 0
+
+
+FINITE = np.array([0, 1e-38, 1, -1, 1e4, -1e4, 2e19, -2e19, 3e38, -3e38], np.float32)
+
+
+@over(ALL)
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10_000))
+def test_any_finite_scores_give_a_finite_value_and_gradient_whatever_is_masked(loss, seed):
+    rng = np.random.default_rng(seed)
+    label, where = rng.integers(0, 3, (5, 6)).astype(np.float32), rng.random((5, 6)) < rng.random()
+    score, nothing = rng.choice(FINITE, (5, 6)), rng.choice([np.nan, np.inf, -np.inf], (5, 6))
+    arrays = [np.where(where, x, nothing) for x in (score, label)]
+    value, grad = value_and_grad(loss, *(jnp.asarray(x, jnp.float32) for x in arrays), jnp.asarray(where))
+    assert np.isfinite(value) and np.isfinite(grad).all() and (np.asarray(grad)[~where] == 0).all()
+
+
+def test_a_score_beyond_the_bound_is_drawn_back():
+    assert float(jax.grad(lambda s: losses.squared(s, jnp.zeros(())))(jnp.float32(-3e38))) < 0
+    assert not np.isfinite(losses.squared(jnp.array([jnp.inf]), jnp.zeros(1))).any()
+    half = jnp.array([6e4, -6e4], jnp.float16)
+    assert np.isfinite(losses.logistic(half, jnp.zeros(2, jnp.float16))).all()
+
+
+def test_labels_and_masks_of_another_shape_are_refused_and_not_broadcast():
+    plain = inspect.unwrap(masks.inputs)  # without the types' check that tests have
+    with pytest.raises(ValueError, match=r"score \[3\], label \[3, 1\]"):
+        plain(jnp.zeros(3), jnp.zeros((3, 1)), None)
+    with pytest.raises(ValueError, match=r"where \[3, 1\]"):
+        plain(jnp.zeros(3), jnp.zeros(3), jnp.ones((3, 1), bool))
 
 
 @over(ALL)

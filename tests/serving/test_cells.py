@@ -60,6 +60,12 @@ def test_more_probes_find_more_and_few_find_most():
     assert 0.3 < share[0] < share[1] < share[2] and share[1] > 0.8
 
 
+def test_all_cells_together_give_what_there_is():
+    ids, score = retrieve(cells.index(exact(), jax.random.key(0), probes=ITEMS, cells=5), 2 * ITEMS)
+    assert ids.shape == (20, 2 * ITEMS) and ((ids > 0).sum(axis=1) == 342).all()
+    assert (ids[:, 342:] == 0).all() and np.isneginf(score[:, 342:]).all()
+
+
 def test_means_are_where_k_means_ends():
     rng = np.random.default_rng(0)
     centre = np.array([[0.0, 0], [10, 0], [0, 10]])
@@ -76,3 +82,16 @@ def test_what_cannot_be_is_refused():
         cells.index(exact(), key, probes=1, cells=500)
     with pytest.raises(ValueError, match="hold at most 38 items, too few for 39 candidates"):
         retrieve(cells.index(exact(), key, probes=1), 39)
+
+
+def test_an_item_whose_vector_is_nan_is_in_no_cell_and_a_query_that_is_nan_has_no_list():
+    first = exact()
+    table = first.variables["index"]["table"].at[8].set(jnp.nan)
+    first = first._replace(variables={**first.variables, "index": {"table": table}})
+    celled = cells.index(first, jax.random.key(0), probes=ITEMS, cells=5)
+    ids, score = retrieve(celled, k=ITEMS + 50)
+    assert (ids != 8).all() and ids.shape == (20, ITEMS + 50)
+    assert (np.isneginf(score) == (np.asarray(ids) == 0)).all()
+    broken = jax.tree.map(lambda x: x * jnp.nan, celled.variables["params"])
+    ids, _ = retrieve(celled._replace(variables={**celled.variables, "params": broken}))
+    assert (ids == 0).all()

@@ -1,6 +1,9 @@
 """Live sessions say what batch scoring says of the same events, in whatever order they come."""
 
+import contextlib
 import functools
+import sys
+import threading
 from collections import defaultdict
 
 import jax
@@ -27,7 +30,7 @@ from rezoo.models.baselines import popularity
 from rezoo.models.session import neighbours
 from rezoo.nn.recurrent import LSTM
 from rezoo.serving import live
-from rezoo.serving.slots import FullError, Slots
+from rezoo.serving.slots import FullError, Owner, Slots
 from rezoo.types import Query
 
 ITEMS, SLOTS, L, K = 11, 4, 3, 13
@@ -221,3 +224,87 @@ def test_two_open_sessions_never_share_a_slot(visits):
         assert new == (key not in open_now)
         assert slot not in {used[other][0] for other in open_now - {key}}
         used[key] = slot, now[0]
+
+
+def test_an_item_whose_score_is_nan_is_in_no_list():
+    model = MODELS["GRU4Rec"]
+    served = live.serve(model, init(model, who([0]), ints(1)))
+    served = served._replace(table=served.table.at[:, 2].set(jnp.nan))
+    sessions = live.start(model, served, 2)
+    few, scores = live.recommend(model, served, sessions, ints(0, 1), 3)
+    ids, _ = live.recommend(model, served, sessions, ints(0, 1), K)
+    assert (ids != 2).all() and (ids > 0).sum() == 2 * (ITEMS - 2)
+    assert (few > 0).all() and np.isfinite(scores).all()
+
+
+def in_threads(work, count=8):
+    """`work(number)` in so many threads that change places as often as can be; what they raised."""
+    often, errors = sys.getswitchinterval(), []
+
+    def run(number):
+        try:
+            work(number)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(often)
+    return errors
+
+
+def test_slots_are_not_lost_between_threads():
+    slots = Slots(6, idle=1e-4)
+
+    def work(number):
+        for visit in range(400):
+            with contextlib.suppress(FullError):
+                slots.open((number + visit) % 9)
+            with contextlib.suppress(KeyError):
+                slots.close((number * visit) % 9)
+            assert len(slots) <= 6
+
+    assert not in_threads(work)
+    slots.idle = 1e9
+    for key in range(9):
+        with contextlib.suppress(KeyError):
+            slots.close(key)
+    assert sorted(slots.open(f"new {key}")[0] for key in range(6)) == list(range(6))
+    with pytest.raises(FullError):
+        slots.open("one more")
+
+
+def test_donated_sessions_have_one_owner():
+    owner = Owner(Slots(9), jnp.zeros(9, jnp.int32))
+    put = jax.jit(lambda counts, slot, to: counts.at[slot].set(to), donate_argnums=0)
+
+    def click(counts, slot, new):
+        counts = put(counts, slot, 1 if new else counts[slot] + 1)
+        return counts, int(counts[slot])
+
+    def work(number):
+        for _ in range(20):
+            for key in (number, "all"):
+                owner.visit(key, click)
+
+    assert not in_threads(work)
+    assert [owner.visit(key, click) for key in (*range(8), "all")] == [21] * 8 + [161]
+    owner.close("all")
+    assert owner.visit("all", click) == 1
+
+    def fail(counts, slot, new):
+        raise RuntimeError
+
+    owner.close(3)
+    with pytest.raises(RuntimeError):
+        owner.visit(3, fail)
+    assert owner.visit(3, click) == 1  # it is new once more
+    with pytest.raises(RuntimeError):
+        owner.visit(3, fail)
+    assert owner.visit(3, click) == 2

@@ -53,6 +53,12 @@ def test_what_is_left_when_little_is_available_ends_with_nothing():
     assert np.isneginf(score[:, 3:]).all() and np.isfinite(score[:, :3]).all()
 
 
+def test_more_candidates_than_items_are_all_items():
+    ids, score = two_stage(2 * ITEMS, stages.index(*variables("mf")), candidates=3 * ITEMS)
+    assert ids.shape == (3, 2 * ITEMS) and (np.sort(ids[:, : ITEMS - 1]) == np.arange(1, ITEMS)).all()
+    assert not ids[:, ITEMS - 1 :].any() and np.isneginf(score[:, ITEMS - 1 :]).all()
+
+
 def test_rules_follow_one_another():
     first = stages.index(*variables("mf"))
     plain, _ = two_stage(8, first, candidates=ITEMS)
@@ -82,5 +88,22 @@ def test_what_cannot_be_is_refused():
         stages.index(*variables("wide_deep"))
     with pytest.raises(ValueError, match="available has 3 values, but there are 30 items"):
         stages.index(*variables("mf"), available=jnp.ones(3, bool))
+    with pytest.raises(ValueError, match="k = 0"):
+        two_stage(0, stages.index(*variables("mf")))
     with pytest.raises(ValueError, match="k = 10 cannot be made of 5 candidates"):
         two_stage(10, stages.index(*variables("mf")), candidates=5)
+
+
+def test_an_item_whose_score_is_nan_at_either_stage_is_in_no_list():
+    model, params = variables("mf")
+    table = params["params"]["item"]["embedding"].at[3].set(jnp.nan)
+    first = stages.index(model, {"params": {**params["params"], "item": {"embedding": table}}})
+    candidates, _ = jax.jit(lambda query: stages.retrieve(first, query, ITEMS))(ASKED)
+    assert (candidates != 3).all() and (candidates > 0).sum() == 3 * (ITEMS - 2)
+
+    def spoil(query, item, score):
+        return jnp.where(item == 5, jnp.nan, score)
+
+    ids, score = two_stage(ITEMS, first, candidates=ITEMS, rules=(spoil, stages.at_most(GROUP, 100)))
+    assert not np.isin(ids, [3, 5]).any() and (ids > 0).sum() == 3 * (ITEMS - 3)
+    assert (np.isneginf(score) == (np.asarray(ids) == 0)).all()

@@ -18,7 +18,7 @@ from rezoo.meshes import alike, cut, lookup
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.features import over
 from rezoo.nn.pairs import find
-from rezoo.types import Query
+from rezoo.types import Parts, Query
 
 LONG, AT_ONCE = 256, 64
 """Slates longer than this are counted by going through what followed, this many at once."""
@@ -30,7 +30,7 @@ class CoOccurrence(nn.Module):
     num_items: int
     num_pairs: int
     """Distinct pairs that the fit counted."""
-    memory: int = 1
+    memory: Parts = 1
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:

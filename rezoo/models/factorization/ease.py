@@ -17,11 +17,15 @@ from rezoo.models.factorization.item_item import ItemItem, by_rows, check, gram,
 
 
 class EASE(ItemItem):
-    """Score = (x B)_item of the binary history x; `weight` is Bᵀ. 24 GiB are enough for 46,340 items."""
+    """Score = (x B)_item of the binary history x; `weight` is Bᵀ. A fit to 46,340 items takes 24 GiB."""
 
 
 def fit(
-    history: Int[Array | np.ndarray, " U L"], num_items: int, *, l2: float = 500.0, memory: float = 24.0
+    history: Int[Array | np.ndarray, " U L"],
+    num_items: int,
+    *,
+    l2: float = 500.0,
+    memory: float | None = None,
 ) -> dict[str, Any]:
     """The variables of `EASE(num_items)`, from each user's items (0 = padding).
 
@@ -29,7 +33,7 @@ def fit(
       history: one row per user; items that come twice count once.
       num_items: rows of the catalogue, 0 included.
       l2: λ, in numbers of interactions.
-      memory: GiB that three N × N matrices may take.
+      memory: GiB that three N × N matrices may take; those that are free if not given.
 
     Raises:
       ValueError: if that is not enough, if the history is empty, or if λ is not positive.

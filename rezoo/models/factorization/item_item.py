@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.devices import free_memory
 from rezoo.nn.bag import multi_hot
 from rezoo.nn.embedding import or_unknown
 from rezoo.types import Query
@@ -46,23 +47,26 @@ class ItemItem(nn.Module):
         return jnp.take_along_axis(score, known, axis=1).reshape(item.shape)
 
 
-def check(history: Any, num_items: int, memory: float) -> np.ndarray:
+def check(history: Any, num_items: int, memory: float | None) -> np.ndarray:
     """The history as an array, once it is known that a fit to it can be done.
 
     Raises:
       ValueError: if there is no event in it, an item beyond the catalogue, or if `MATRICES`
-        matrices of items × items take more than `memory` GiB.
+        matrices of items × items take more than `memory` GiB, or than what is free if it is None.
     """
     history = np.asarray(history)
     if history.ndim != 2 or not (history > 0).any():
         raise ValueError(f"history must be [users, events] with at least one event; it is {history.shape}")
     if history.max() >= num_items:
         raise ValueError(f"history has item {history.max()}, but num_items is {num_items}")
-    needed, most = MATRICES * 4 * num_items**2 / GIB, int((memory * GIB / 4 / MATRICES) ** 0.5)
-    if num_items > most:
+    needed = MATRICES * 4 * num_items**2 / GIB
+    there = free_memory() / GIB if memory is None else memory
+    if needed > there:
+        most = int((there * GIB / 4 / MATRICES) ** 0.5)
+        limit = f"the {there:,.1f} GiB that are free" if memory is None else f"memory={memory:g} GiB"
         raise ValueError(
             f"{num_items:,} items need {needed:,.1f} GiB for {MATRICES} matrices of that square, more than "
-            f"memory={memory:g} GiB, which is enough for {most:,} items: keep the most frequent (k-core), "
+            f"{limit}, which is enough for {most:,} items: keep the most frequent (k-core), "
             "or take a model that learns a vector per item (IALS, MF)"
         )
     return history.astype(np.int32)

@@ -45,7 +45,7 @@ def fit(
     shrink: float = 0.0,
     alpha: float = 0.5,
     weighting: Weighting = equal,
-    memory: float = 24.0,
+    memory: float | None = None,
 ) -> dict[str, Any]:
     """The variables of `ItemKNN(num_items)`, from each user's items (0 = padding).
 
@@ -58,7 +58,7 @@ def fit(
       shrink: pulls the similarity of rare items to 0.
       alpha: α in [0, 1], .5 for the cosine; with less of it, popular items are nearer to all others.
       weighting: of the users, `equal` or `tf_idf`.
-      memory: GiB that three N × N matrices may take.
+      memory: GiB that three N × N matrices may take; those that are free if not given.
 
     Raises:
       ValueError: if that is not enough, if the history is empty, or an argument is out of range.

@@ -16,7 +16,7 @@ from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import field_vectors, joined
 from rezoo.nn.interaction import FieldAttention
 from rezoo.nn.mlp import MLP
-from rezoo.types import Query
+from rezoo.types import Parts, Query
 
 
 class AutoInt(nn.Module):
@@ -25,7 +25,7 @@ class AutoInt(nn.Module):
     sizes: Mapping[str, int]
     """Rows of each categorical column's table; `user` and `item` included."""
     dim: int = 16
-    num_layers: int = 3
+    num_layers: Parts = 3
     heads: int = 2
     head_width: int = 16
     widths: Sequence[int] = ()

@@ -7,6 +7,7 @@ After l cross layers the score may hold every product of up to l + 1 embedded co
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -14,9 +15,9 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import field_vectors, joined
-from rezoo.nn.interaction import Cross
+from rezoo.nn.interaction import Cross, LowRankCross
 from rezoo.nn.mlp import MLP
-from rezoo.types import Query
+from rezoo.types import Parts, Query
 
 Part = Callable[[Array], Array]
 
@@ -37,13 +38,13 @@ class DCNv2(nn.Module):
     sizes: Mapping[str, int]
     """Rows of each categorical column's table; `user` and `item` included."""
     dim: int = 16
-    num_crosses: int = 3
+    num_crosses: Parts = 3
     widths: Sequence[int] = (128, 64)
     dropout: float = 0.0
     batch_norm: bool = False
-    cross: Callable[[], nn.Module] = Cross
+    cross: Annotated[Callable[[], nn.Module], Cross, LowRankCross] = Cross
     """`nn.interaction.Cross`, or `partial(nn.interaction.LowRankCross, rank=…, experts=…)`."""
-    structure: Callable[[Part, Part, Array], Array] = parallel
+    structure: Annotated[Callable[[Part, Part, Array], Array], parallel, stacked] = parallel
     """`parallel` or `stacked`."""
 
     @nn.compact

@@ -13,10 +13,17 @@ The paper's mini-batch-aware regularisation (section 5.1) is `objectives.l2` wit
 the batch once, the less the more often it occurs in all the data. Without `counts` each lookup counts.
 
 Differs from the paper: the unit's first layer sees e_j, e_target and their product; their
-difference, which the authors' code adds, is linear in them. One logit instead of a softmax of two.
+difference, which the authors' code adds, is linear in them. The network sees interest ∘ target too, which
+the paper's figure 2 has not (versions of the authors' code differ): `meet=beside` leaves it out. One logit
+instead of a softmax of two.
+
+The authors' code, https://github.com/zhougr1993/DeepInterestNetwork, takes a softmax of the weights, of a
+unit of two sigmoid layers: `weights=CodeActivation`. It also normalises interest and input by batch, puts
+a linear layer on the interest, has sigmoid layers where Dice is not asked for, and adds a bias of the item.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -27,11 +34,9 @@ from rezoo.meshes import alike
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.features import FieldEmbed, catalogue_of, item_columns, over
 from rezoo.nn.inputs import side_by_side
+from rezoo.nn.mlp import MLP
 from rezoo.nn.norm import Moments
 from rezoo.types import Query
-
-Weights = Callable[..., nn.Module]
-"""Makes a module `(history [B L D], target [B *C D], real [B L]) -> weights [B *C L]`."""
 
 
 class LocalActivation(nn.Module):
@@ -64,8 +69,40 @@ class Mean(nn.Module):
         return over(share, jnp.zeros(target.shape[:-1], jnp.int32))
 
 
+class CodeActivation(nn.Module):
+    """softmax_j a(e_j, e_target) / √D over the real events, as in the authors' code; 0 for padding."""
+
+    widths: Sequence[int] = (80, 40)
+
+    @nn.compact
+    def __call__(
+        self, history: Float[Array, " B L D"], target: Float[Array, " B *C D"], real: Bool[Array, " B L"]
+    ) -> Float[Array, " B *C L"]:
+        slate = target.reshape(target.shape[0], -1, 1, target.shape[-1])
+        event, slate = alike(jnp.broadcast_arrays(*alike([history[:, None], slate])))
+        x = jnp.concatenate([slate, event, slate - event, slate * event], axis=-1)
+        score = nn.Dense(1, name="output")(MLP(self.widths, nn.sigmoid, name="unit")(x)).squeeze(-1)
+        real = real[:, None]
+        weight = nn.softmax(jnp.where(real, score * target.shape[-1] ** -0.5, -1e9), axis=-1)
+        return jnp.where(real, weight, 0.0).reshape(*target.shape[:-1], history.shape[1])
+
+
+def with_product(interest: Float[Array, " *B D"], target: Float[Array, " *B D"]) -> Float[Array, " *B E"]:
+    """[interest ; target ; interest ∘ target]."""
+    return jnp.concatenate(alike([interest, target, interest * target]), axis=-1)
+
+
+def beside(interest: Float[Array, " *B D"], target: Float[Array, " *B D"]) -> Float[Array, " *B E"]:
+    """[interest ; target], as in the paper's figure 2."""
+    return jnp.concatenate(alike([interest, target]), axis=-1)
+
+
+Weights = Annotated[Callable[..., nn.Module], LocalActivation, CodeActivation, Mean]
+"""Makes a module `(history [B L D], target [B *C D], real [B L]) -> weights [B *C L]`."""
+
+
 class DIN(nn.Module):
-    """Score = MLP([profile and context ; interest(target) ; target ; interest ∘ target]), a logit.
+    """Score = MLP([meet(interest(target), target) ; profile and context]), a logit.
 
     The target and the events of `query.history` are items: their id, and their columns in the
     collection `catalogue`, looked up in the same tables. Profile and context are all of
@@ -77,8 +114,10 @@ class DIN(nn.Module):
     dim: int = 16
     widths: Sequence[int] = (80, 40)
     weights: Weights = LocalActivation
-    """`LocalActivation` or `Mean`."""
+    """`LocalActivation`, `CodeActivation` or `Mean`."""
     dropout: float = 0.0
+    meet: Annotated[Callable[[Array, Array], Array], with_product, beside] = with_product
+    """What the network is given of interest and target: `with_product` or `beside`."""
 
     def setup(self) -> None:
         self.items = FieldEmbed(self.sizes, self.dim)
@@ -91,7 +130,7 @@ class DIN(nn.Module):
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         target, interest, _ = self._interest(query, item)
-        parts = [interest, target, interest * target]
+        parts = [self.meet(interest, target)]
         profile = {**({"user": query.user} if "user" in self.sizes else {}), **query.features}
         if profile:
             parts.append(over(side_by_side(self.profile(profile, 1)), item))

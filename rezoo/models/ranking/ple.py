@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn.experts import Experts, Gate, Tower
 from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
-from rezoo.types import Query
+from rezoo.types import Parts, Query
 
 
 class PLE(nn.Module):
@@ -26,7 +26,7 @@ class PLE(nn.Module):
     heads: Sequence[str]
     """The tasks; the first one's score is the model's."""
     dim: int = 8
-    levels: int = 2
+    levels: Parts = 2
     own: int = 3
     """Experts of each task at each level."""
     common: int = 2

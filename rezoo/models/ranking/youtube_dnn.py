@@ -11,9 +11,10 @@ Ranking (section 4): logistic regression in which a positive example weighs what
 spent, and a negative one 1 (`losses.weighted_logistic`). The odds, e^score, then estimate the
 expected amount, as long as positives are few.
 
-Differs from the paper: ids of watched items are not hashed, and search tokens and geography are
-whatever columns there are. Numbers are normalised by `data.features`, and enter with their square
-and their root.
+Differs from the paper: u is what a linear layer gives, in the paper its last ReLU layer
+(`user_activation=nn.relu`); items have a bias (`bias=False` leaves it out). Ids of watched items are not
+hashed, and search tokens and geography are whatever columns there are. Numbers are normalised by
+`data.features`, and enter with their square and their root.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,13 +28,13 @@ from rezoo.nn.embedding import Embed
 from rezoo.nn.features import FieldEmbed, catalogue_of, over, pair_columns
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.inputs import side_by_side
-from rezoo.nn.mlp import MLP
+from rezoo.nn.mlp import MLP, Activation, linear
 from rezoo.nn.sequence import mean_of
 from rezoo.types import Query
 
 
 class YouTubeDNN(nn.Module):
-    """Candidate generation: score = ⟨encode(query), v_item⟩ + b_item, a retriever.
+    """Candidate generation: score = ⟨u, v_item⟩ + b_item, a retriever.
 
     Reads the history and all of `query.features`; the user's id is not used, so that a new user is
     served by what they watched.
@@ -44,8 +45,12 @@ class YouTubeDNN(nn.Module):
     """Rows of each categorical context column's table."""
     dim: int = 64
     widths: Sequence[int] = (128,)
-    """Hidden layers; one more, linear and `dim` wide, gives the user vector."""
+    """Hidden layers; one more, `dim` wide, gives the user vector."""
     dropout: float = 0.0
+    user_activation: Activation = linear
+    """Activation of the user vector: `nn.mlp.linear`, or the paper's `nn.relu`."""
+    bias: bool = True
+    """Whether an item has a bias, its popularity."""
 
     def setup(self) -> None:
         self.watched = Embed(self.num_items, self.dim)
@@ -53,20 +58,22 @@ class YouTubeDNN(nn.Module):
         self.mlp = MLP(self.widths, dropout=self.dropout)
         self.last = nn.Dense(self.dim)
         self.item = Embed(self.num_items, self.dim)
-        self.item_bias = Embed(self.num_items, 1, nn.initializers.zeros)
+        if self.bias:
+            self.item_bias = Embed(self.num_items, 1, nn.initializers.zeros)
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         parts = [mean_of(self.watched(query.history), query.history)]
         if query.features:
             parts.append(side_by_side(self.context(query.features, 1)))
-        user = self.last(self.mlp(jnp.concatenate(parts, axis=-1)))
-        return with_columns(user, 1.0)
+        user = self.user_activation(self.last(self.mlp(jnp.concatenate(parts, axis=-1))))
+        return with_columns(user, 1.0) if self.bias else user
 
     def table(self) -> Float[Array, " N D"]:
-        return with_columns(self.item.table(), self.item_bias.table())
+        return with_columns(self.item.table(), self.item_bias.table()) if self.bias else self.item.table()
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return inner(self.encode(query), with_columns(self.item(item), self.item_bias(item)))
+        vector = with_columns(self.item(item), self.item_bias(item)) if self.bias else self.item(item)
+        return inner(self.encode(query), vector)
 
 
 class YouTubeRanker(nn.Module):

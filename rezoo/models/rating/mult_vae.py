@@ -18,8 +18,6 @@ Users are known by `query.history` alone, so new users need no training. A user 
 given what the network gives for an input of zeros: about popularity, and nothing personal.
 """
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -29,6 +27,7 @@ from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed, has_row
 from rezoo.nn.inner import with_columns
+from rezoo.nn.mlp import Activation, linear
 from rezoo.types import Query
 
 
@@ -106,7 +105,7 @@ class Input(nn.Module):
     num_items: int
     dim: int
     dropout: float
-    activation: Callable[[Array], Array] = nn.tanh
+    activation: Activation = nn.tanh
 
     @nn.compact
     def __call__(self, query: Query) -> Float[Array, " B D"]:
@@ -115,11 +114,6 @@ class Input(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.dim,), jnp.float32)
         mapped = Bag(self.num_items, self.dim)(query.history, Dropout(self.dropout)(x))
         return self.activation(mapped + bias[None])
-
-
-def linear(x: Array) -> Array:
-    """No activation."""
-    return x
 
 
 def kl_from_standard_normal(

@@ -8,10 +8,9 @@ Differs from the paper: every prefix is trained in one pass; where there are no 
 what is known of the user is added to it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -19,8 +18,9 @@ from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner, with_columns
+from rezoo.nn.mlp import Activation
 from rezoo.nn.profile import NO_FEATURES, Profile
-from rezoo.types import Query
+from rezoo.types import Parts, Query
 
 
 class Caser(nn.Module):
@@ -30,12 +30,12 @@ class Caser(nn.Module):
     dim: int = 50
     num_users: int = 0
     """Rows of the users' table; 0 if sessions have no users."""
-    window: int = 5
+    window: Parts = 5
     horizontal: int = 16
     """Filters of each height."""
     vertical: int = 4
     dropout: float = 0.0
-    activation: Callable[[jax.Array], jax.Array] = nn.relu
+    activation: Activation = nn.relu
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
     item_features: Mapping[str, int | None] = NO_FEATURES

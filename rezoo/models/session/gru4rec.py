@@ -11,7 +11,7 @@ caller's choice: BPR-max and TOP1-max, without the official code's ELU on scores
 shows, not the state that it carries on; what is known of the user is where the recurrence starts.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -23,8 +23,8 @@ from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.profile import NO_FEATURES, Profile
-from rezoo.nn.recurrent import GRU
-from rezoo.types import Query
+from rezoo.nn.recurrent import GRU, Cell
+from rezoo.types import Parts, Query
 
 
 class GRU4Rec(nn.Module):
@@ -35,8 +35,8 @@ class GRU4Rec(nn.Module):
 
     num_items: int
     dim: int = 64
-    num_layers: int = 1
-    cell: Callable[..., nn.Module] = GRU
+    num_layers: Parts = 1
+    cell: Cell = GRU
     """`nn.recurrent.GRU` or `nn.recurrent.LSTM`."""
     tied: bool = False
     """Whether the input embeddings are the output table too ("constrained embeddings")."""
@@ -111,7 +111,14 @@ class GRU4Rec(nn.Module):
 def adagrad(
     learning_rate: optax.ScalarOrSchedule, momentum: float = 0.0, eps: float = 1e-6
 ) -> optax.GradientTransformation:
-    """The official code's optimizer: G ← G + g², m ← μ m - η g / √(G + ε), θ ← θ + m."""
+    """The official code's optimizer for dense weights: G ← G + g², m ← μ m - η g / √(G + ε), θ ← θ + m.
+
+    Of tables it moves only the rows that a batch looks up: an absent row rests and keeps its m, where this
+    one goes on along it. Without momentum the two agree; with it the official rows are those of
+    `row_sparse.momentum(row_sparse.adagrad(η, 0.0, ε), μ)`, which `row_sparse.make_step` takes beside this
+    one. (A row that a batch looks up twice is there moved once, by the sum of its gradients; the official
+    code adds the movements of both.)
+    """
     return optax.chain(
         optax.scale_by_rss(0.0, eps), optax.trace(momentum), optax.scale_by_learning_rate(learning_rate)
     )

@@ -5,11 +5,18 @@ https://arxiv.org/abs/1711.04725, sections 3.3 to 3.6:
 
     c_t = [h_t ; Σ_{j ≤ t} α_tj h_j],  α_tj = vᵀ σ(A₁ h_t + A₂ h_j),  S_i = emb_iᵀ B c_t
 
+The encoder is `nn.recurrent.GRU`, with a bias.
+
 Differs from the paper: every prefix of a session is trained in one pass, its attention masked; what
 is known of the user is where the encoder starts.
+
+The authors' code, https://github.com/lijingsdu/sessionRec_NARM, takes a softmax of α over the session,
+which is `normalise=softmax`, and hard sigmoids in the attention and in the encoder:
+`gate=nn.recurrent.hard_sigmoid`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -19,9 +26,19 @@ from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile
-from rezoo.nn.recurrent import GRU
+from rezoo.nn.recurrent import GRU, Gate
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Query
+
+
+def unnormalised(alpha: Float[Array, " B Q L"], mask: Bool[Array, " B Q L"]) -> Float[Array, " B Q L"]:
+    """α itself, as in the paper's equation; 0 where the mask is False."""
+    return jnp.where(mask, alpha, 0.0)
+
+
+def softmax(alpha: Float[Array, " B Q L"], mask: Bool[Array, " B Q L"]) -> Float[Array, " B Q L"]:
+    """exp(α) over its sum, as in the authors' code; 0 where the mask is False."""
+    return jnp.where(mask, nn.softmax(jnp.where(mask, alpha, -1e9), axis=-1), 0.0)
 
 
 class NARM(nn.Module):
@@ -40,10 +57,14 @@ class NARM(nn.Module):
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
+    normalise: Annotated[Callable[[Array, Array], Array], unnormalised, softmax] = unnormalised
+    """`(α, mask) -> weights` of the states: `unnormalised` or `softmax`."""
+    gate: Gate = nn.sigmoid
+    """σ of the attention and of the encoder's gates: `nn.sigmoid` or `nn.recurrent.hard_sigmoid`."""
 
     def setup(self) -> None:
         self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
-        self.gru = GRU(self.hidden)
+        self.gru = GRU(self.hidden, self.gate)
         self.of_query = nn.Dense(self.hidden, use_bias=False)
         self.of_key = nn.Dense(self.hidden, use_bias=False)
         self.weight = nn.Dense(1, use_bias=False)
@@ -66,8 +87,8 @@ class NARM(nn.Module):
         self, now: Float[Array, " B Q H"], states: Float[Array, " B L H"], mask: Bool[Array, " B Q L"]
     ) -> Float[Array, " B Q D"]:
         """B c for each of the states `now`, looking where the mask allows."""
-        pair = nn.sigmoid(self.of_query(now)[:, :, None] + self.of_key(states)[:, None])
-        alpha = jnp.where(mask, self.weight(pair)[..., 0], 0.0)
+        pair = self.gate(self.of_query(now)[:, :, None] + self.of_key(states)[:, None])
+        alpha = self.normalise(self.weight(pair)[..., 0], mask)
         c = jnp.concatenate([now, jnp.einsum("bqj,bjh->bqh", alpha, states)], axis=-1)
         return self.similarity.state(self.bilinear(self.drop_state(c)))
 

@@ -12,7 +12,7 @@ sessions of each item (a sample of the newest sessions there), which is what the
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -25,9 +25,6 @@ from rezoo.meshes import each_row, lookup
 from rezoo.nn.embedding import or_unknown
 from rezoo.types import Query
 
-Weight = Callable[[Array, Array], Array]
-"""`(steps from the session's end, its length) -> weight` of an event."""
-
 
 def linear(steps: Array, length: Array) -> Array:
     """From 1 at the end down to 1 / length at the beginning."""
@@ -37,6 +34,15 @@ def linear(steps: Array, length: Array) -> Array:
 def tenths(steps: Array, length: Array) -> Array:
     """A tenth less for each step from the end, 0 from ten steps on."""
     return jnp.maximum(1 - 0.1 * steps, 0.0) + 0 * length
+
+
+def evenly(steps: Array, length: Array) -> Array:
+    """1 for every event."""
+    return jnp.ones_like(steps, jnp.float32) + 0 * length
+
+
+Weight = Annotated[Callable[[Array, Array], Array], linear, tenths, evenly]
+"""`(steps from the session's end, its length) -> weight` of an event; a model is saved with one of these."""
 
 
 class VSKNN(nn.Module):
@@ -114,8 +120,8 @@ class VSKNN(nn.Module):
 class SKNN(VSKNN):
     """Score = Σ over the `k` most similar sessions of their cosine with this one, plus a share < 1e-3."""
 
-    weight: Weight = lambda steps, length: jnp.ones_like(steps, jnp.float32) + 0 * length
-    decay: Weight = lambda steps, length: jnp.ones_like(steps, jnp.float32) + 0 * length
+    weight: Weight = evenly
+    decay: Weight = evenly
     idf: bool = False
 
     def similarity(self, shared: Array, session: Array, length: Array) -> Array:

@@ -19,7 +19,7 @@ from rezoo.nn.dropout import Dropout
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.similarity import DOT, Similarity
-from rezoo.types import Query
+from rezoo.types import Parts, Query
 
 
 class NextItNet(nn.Module):
@@ -29,7 +29,7 @@ class NextItNet(nn.Module):
     dim: int = 64
     dilations: Sequence[int] = (1, 4)
     """l of each residual block; its second convolution has 2l."""
-    kernel: int = 3
+    kernel: Parts = 3
     dropout: float = 0.0
     similarity: Similarity = DOT
     user_features: Mapping[str, int | None] = NO_FEATURES
@@ -74,7 +74,7 @@ class Residual(nn.Module):
     """x + two causal convolutions that stay within a session, each normalised and rectified."""
 
     dilation: int
-    kernel: int
+    kernel: Parts
 
     @nn.compact
     def __call__(self, x: Float[Array, " B L D"], segment: Int[Array, " B L"]) -> Float[Array, " B L D"]:

@@ -1,11 +1,18 @@
 """SASRec: causal self-attention over the events of a session.
 
 Kang, McAuley: Self-Attentive Sequential Recommendation, ICDM 2018,
-https://arxiv.org/abs/1808.09781, section III.
+https://arxiv.org/abs/1808.09781, section III, with the blocks of the authors' code,
+https://github.com/kang205/SASRec:
 
-Differs from the paper: positions count from the session's first event; layers are normalised before
-each block as in the authors' code; the loss is the caller's choice; what is known of the user is in a
-memory slot that every event may look at.
+    q = LN(x),  y = q + Attention(q, x, x),  z = LN(y),  block(x) = z + W₂ ReLU(W₁ z + b₁) + b₂
+    F = LN(block(… block(√D v + p)))
+
+Each residual runs round the normalised value, q and z, and keys and values are of x as it came. (The
+paper writes x + g(LN(x)), where the residual runs round x.)
+
+Differs from the authors' code: positions count from the session's first event, not from the left end of
+a padded window; LN's ε is 1e-6, not 1e-8; the loss is the caller's choice; what is known of the user is
+in a memory slot that every event may look at.
 """
 
 from collections.abc import Mapping
@@ -20,7 +27,7 @@ from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile, alone, with_slots
 from rezoo.nn.similarity import DOT, Similarity
-from rezoo.types import Query
+from rezoo.types import Parts, Query
 
 
 class SASRec(nn.Module):
@@ -28,7 +35,7 @@ class SASRec(nn.Module):
 
     num_items: int
     dim: int = 50
-    num_blocks: int = 2
+    num_blocks: Parts = 2
     num_heads: int = 1
     max_length: int = 50
     """Positions that have a vector of their own; later events share the last one."""
@@ -83,7 +90,7 @@ class SASRec(nn.Module):
 
 
 class Block(nn.Module):
-    """x + Attention(LN x), then x + Feed(LN x) with a hidden layer of the same width."""
+    """The module's `block(x)`; W₁ and W₂ are square."""
 
     num_heads: int
     dropout: float

@@ -7,11 +7,16 @@ Recommendation, KDD 2018, https://doi.org/10.1145/3219819.3219950, section 3.4:
     z_i = <tanh(W_s m_a + b_s) ∘ tanh(W_t x_t + b_t), x_i>
 
 Differs from the paper: every prefix of a session is trained in one pass, its attention masked; the
-softmax takes z itself, not σ(z); what is known of the user is one more x_j, and the last click of a
-session that has none.
+softmax takes z itself, not σ(z), as in the authors' code; what is known of the user is one more x_j, and
+the last click of a session that has none.
+
+The authors' code, https://github.com/uestcnlp/STAMP, has tanh(W_s (m_a + m_s)), which is
+`memory=plus_mean`, no biases b, and x of at most length 1 (Yoochoose) or 1.5 (Diginetica) where they are
+read, though not where they are scored: `max_norm`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -21,8 +26,18 @@ from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile, with_slots
-from rezoo.nn.similarity import DOT, Similarity
+from rezoo.nn.similarity import DOT, Similarity, at_most
 from rezoo.types import Query
+
+
+def attended(m_a: Float[Array, " B Q D"], m_s: Float[Array, " B Q D"]) -> Float[Array, " B Q D"]:
+    """m_a alone, as in the paper's equation."""
+    return m_a
+
+
+def plus_mean(m_a: Float[Array, " B Q D"], m_s: Float[Array, " B Q D"]) -> Float[Array, " B Q D"]:
+    """m_a + m_s, as in the authors' code."""
+    return m_a + m_s
 
 
 class STAMP(nn.Module):
@@ -38,6 +53,10 @@ class STAMP(nn.Module):
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
+    memory: Annotated[Callable[[Array, Array], Array], attended, plus_mean] = attended
+    """What W_s is given of m_a and m_s: `attended` or `plus_mean`."""
+    max_norm: float | None = None
+    """The greatest length of an x that is read; longer ones are scaled down to it."""
 
     def setup(self) -> None:
         self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
@@ -52,7 +71,8 @@ class STAMP(nn.Module):
 
     def events(self, query: Query) -> Float[Array, " B L D"]:
         """x_j of every event."""
-        return self.drop(self.similarity.item(items.vectors(self, self.item, query.history)))
+        x = self.similarity.item(items.vectors(self, self.item, query.history))
+        return self.drop(x if self.max_norm is None else at_most(x, self.max_norm))
 
     def attend(
         self, last: Float[Array, " B Q D"], events: Float[Array, " B L D"], mask: Bool[Array, " B Q L"]
@@ -62,8 +82,8 @@ class STAMP(nn.Module):
         mean = jnp.einsum("bqj,bjd->bqd", mask.astype(events.dtype), events) / count
         asked = (self.of_last(last) + self.of_mean(mean))[:, :, None]
         alpha = self.weight(nn.sigmoid(self.of_event(events)[:, None] + asked))[..., 0]
-        memory = jnp.einsum("bqj,bjd->bqd", jnp.where(mask, alpha, 0.0), events)
-        state = jnp.tanh(self.session(memory)) * jnp.tanh(self.last(last))
+        attended = jnp.einsum("bqj,bjd->bqd", jnp.where(mask, alpha, 0.0), events)
+        state = jnp.tanh(self.session(self.memory(attended, mean))) * jnp.tanh(self.last(last))
         return self.similarity.state(jnp.where(mask.any(axis=-1, keepdims=True), state, 0.0))
 
     def prefixes(self, query: Query) -> Float[Array, " B L D"]:

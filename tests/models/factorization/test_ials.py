@@ -123,3 +123,19 @@ def test_bad_input_is_named():
         ials.fit(key, np.array([1]), np.array([5]), 3, 3)
     with pytest.raises(ValueError, match="l2 must be > 0"):
         ials.fit(key, np.array([1]), np.array([1]), 3, 3, weights=ials.Weights(l2=0.0))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.2, 1.0])
+def test_the_largest_l2_is_where_all_vectors_vanish(alpha):
+    user, item, x = log()
+    user, item = np.nonzero(x)
+    most = ials.largest_l2(user, item, USERS, ITEMS, weights=ials.Weights(alpha, exponent=0.7))
+    users = (x.sum(1)[1:] + alpha * (ITEMS - 1)) ** 0.7
+    items = (x.sum(0)[1:] + alpha * (USERS - 1)) ** 0.7
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = np.nan_to_num(x[1:, 1:] / np.sqrt(users[:, None] * items[None]))
+    assert most == pytest.approx(np.linalg.svd(scaled)[1][0], rel=2e-3)
+    p, _ = fit(400, weights=ials.Weights(alpha, 0.9 * most, 0.7))
+    assert np.abs(p).max() > 0.1
+    with pytest.raises(ValueError, match=r"so large that all vectors.* become 0: .* less than"):
+        fit(1, weights=ials.Weights(alpha, 1.01 * most, 0.7))

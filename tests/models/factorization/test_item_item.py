@@ -86,7 +86,11 @@ def test_an_item_that_comes_twice_counts_once_and_who_took_nothing_scores_nothin
 def test_more_items_than_memory_are_refused_with_the_number_that_fits():
     for fit in (ease.fit, item_knn.fit):
         with pytest.raises(ValueError, match=r"50,000 items need 27.9 GiB .* enough for 46,340 items"):
-            fit(np.ones((1, 1), int), 50_000)
+            fit(np.ones((1, 1), int), 50_000, memory=24.0)
+        with pytest.raises(
+            ValueError, match=r"10,000,000 items need .* more than the [\d.,]+ GiB that are free"
+        ):
+            fit(np.ones((1, 1), int), 10_000_000)
         with pytest.raises(ValueError, match="memory=1e-06 GiB, which is enough for 9 items"):
             fit(np.ones((1, 1), int), 10, memory=1e-6)
 

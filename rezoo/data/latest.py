@@ -1,0 +1,116 @@
+"""Splits by time: what came last is for testing. `rezoo.data.split` has them beside the others."""
+
+import numpy as np
+
+from rezoo.data.errors import DataError
+from rezoo.data.interactions import Interactions
+from rezoo.data.parts import Split, check_shares, parts
+from rezoo.data.times import SECOND
+
+Seconds = int | float
+
+
+def leave_one_out(log: Interactions, *, valid: bool = False) -> Split:
+    """Each user's last row for testing, and the last but one for validation if `valid`; see `leave_last`."""
+    return leave_last(log, test=1, valid=int(valid))
+
+
+def leave_last(log: Interactions, *, test: int = 1, valid: int = 0) -> Split:
+    """Each user's last `test` rows for testing, and the `valid` before them for validation.
+
+    Last by time; of rows with one time, the later in the file. Without times the order of the
+    file counts. Users keep at least one row for training: one with too few rows has fewer for
+    validation, and then for testing. A user with id 0 is nobody: all such rows are for training.
+    """
+    if test < 0 or valid < 0:
+        raise DataError(f"test={test} and valid={valid} rows of each user: give 0 or more")
+    return _last(log, np.full(log.num_users, test), np.full(log.num_users, valid))
+
+
+def latest_per_user(log: Interactions, *, valid: float = 0.0, test: float = 0.2) -> Split:
+    """As `ratio_per_user`, but of each user the latest rows are for testing, those before for validation.
+
+    What is latest, who is nobody and who keeps a row is as in `leave_last`.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": [1, 1, 1, 1, 1, 2], "item": [1, 2, 3, 4, 5, 1]})
+    >>> [rows.tolist() for rows in latest_per_user(log, valid=0.2, test=0.4)]
+    [[0, 1, 5], [2], [3, 4]]
+    """
+    check_shares(valid, test)
+    count = np.bincount(log.user, minlength=log.num_users)
+    return _last(log, np.round(count * test), np.round(count * valid))
+
+
+def by_time(log: Interactions, *, valid: float = 0.0, test: float = 0.2) -> Split:
+    """The latest rows for testing, those before for validation, the earliest for training.
+
+    Rows of one time stay together, in the later part, so that the shares are reached or exceeded
+    and every training row is older than every validation row, and that than every test row.
+
+    Raises:
+      DataError: if there are no times, or all are one, so that nothing remains for training.
+    """
+    check_shares(valid, test)
+    time, n = np.sort(_time(log)), log.num_rows
+    tests, valids = round(n * test), round(n * valid)
+    time = np.append(time, time[-1] + 1)  # from which on nothing is tested
+    split = _cut(log, [int(time[n - tests - valids]), int(time[n - tests])])
+    if not len(split.train):
+        raise DataError("no row is older than the test rows: the times are too much alike to split by them")
+    return split
+
+
+def at_time(log: Interactions, *, test: Seconds, valid: Seconds | None = None) -> Split:
+    """Rows from `test` on for testing, those before from `valid` on for validation.
+
+    Both are in seconds since 1970, UTC: `datetime(2020, 9, 13, tzinfo=UTC).timestamp()`.
+    """
+    cuts = [test if valid is None else min(valid, test), test]
+    return _cut(log, [round(cut * SECOND) for cut in cuts])
+
+
+def rolling(
+    log: Interactions, *, windows: int, width: Seconds, history: Seconds | None = None
+) -> list[Split]:
+    """Test parts are the last `windows` stretches of `width` seconds, oldest first.
+
+    Each is trained on all that came before it, or on the last `history` seconds before it; later
+    rows are in no part. The last stretch ends with the last row. A stretch without rows is empty.
+    """
+    time, ticks = _time(log), round(width * SECOND)
+    if windows < 1 or ticks < 1 or time.max() + 1 - ticks * windows <= time.min():
+        raise DataError(
+            f"{windows} windows of {width} s leave nothing before them: the log spans "
+            f"{np.ptp(time) / SECOND:g} s"
+        )
+
+    def window(start: int) -> Split:
+        train = (time < start) & (history is None or time >= start - round(history * SECOND))
+        return parts(np.select([train, (time >= start) & (time < start + ticks)], [0, 2], -1))
+
+    return [window(int(time.max()) + 1 - ticks * n) for n in range(windows, 0, -1)]
+
+
+def _last(log: Interactions, test: np.ndarray, valid: np.ndarray) -> Split:
+    """Of each user so many last rows, but for the first."""
+    order = np.lexsort((log.user,) if log.timestamp is None else (log.timestamp, log.user))
+    user, count = log.user[order], np.bincount(log.user, minlength=log.num_users)
+    nth_last = np.cumsum(count)[user] - 1 - np.arange(len(user))
+    most = np.maximum(count - 1, 0) * (np.arange(log.num_users) > 0)
+    tests = np.minimum(test, most)
+    held = tests + np.minimum(valid, most - tests)
+    part = np.zeros(log.num_rows, np.int32)
+    part[order] = np.select([nth_last < tests[user], nth_last < held[user]], [2, 1], 0)
+    return parts(part)
+
+
+def _cut(log: Interactions, cuts: list[int]) -> Split:
+    """Rows before, between and from two timestamps on."""
+    return parts(np.searchsorted(cuts, _time(log), side="right"))
+
+
+def _time(log: Interactions) -> np.ndarray:
+    if log.timestamp is None:
+        raise DataError("the log has no times: name its time column, or split in another way")
+    return log.timestamp

@@ -1,0 +1,31 @@
+"""The parts that a log is split into."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rezoo.data.errors import DataError
+from rezoo.data.interactions import Interactions
+
+
+class Split(NamedTuple):
+    """Row numbers, int64, in ascending order."""
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+
+    def of(self, log: Interactions) -> tuple[Interactions, Interactions, Interactions]:
+        """The rows of the three parts; ids stay as they are."""
+        return log.take(self.train), log.take(self.valid), log.take(self.test)
+
+
+def parts(part: np.ndarray) -> Split:
+    """The split in which row n is in part[n]: 0 train, 1 valid, 2 test; other rows are left out."""
+    return Split(*(np.flatnonzero(part == number) for number in range(3)))
+
+
+def check_shares(valid: float, test: float) -> None:
+    """Refuse shares that leave nothing for training."""
+    if not (valid >= 0 and test >= 0 and valid + test < 1):
+        raise DataError(f"shares valid={valid} and test={test} must be ≥ 0 and leave something for training")

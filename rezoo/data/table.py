@@ -1,0 +1,35 @@
+"""Columns that know which row of their file each of their rows is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+Rows = range | np.ndarray
+"""For each row of a table, the row of its file as an editor counts: the header of a text file is row 1."""
+
+
+class Table(dict[str, np.ndarray]):
+    """Columns by name, of one length.
+
+    >>> table = Table({"user": np.array([7, 8, 9])}, rows=range(2, 5))
+    >>> kept = table.take(np.array([True, False, True]))
+    >>> kept["user"].tolist(), kept.rows.tolist()
+    ([7, 9], [2, 4])
+    """
+
+    def __init__(self, columns: Mapping[str, np.ndarray], rows: Rows | None = None):
+        """`rows` of the file; 1, 2, 3 … if not given."""
+        super().__init__(columns)
+        self.rows = rows
+
+    def take(self, index: np.ndarray) -> "Table":
+        """The rows of an index or a mask."""
+        total = len(next(iter(self.values()), ()))
+        rows = np.arange(1, total + 1) if self.rows is None else np.asarray(self.rows)
+        return Table({name: column[index] for name, column in self.items()}, rows[index])
+
+
+def rows_of(columns: Mapping[str, Any]) -> Rows | None:
+    """The file's row of each row of any table, if it is known."""
+    return columns.rows if isinstance(columns, Table) else None

@@ -1,0 +1,76 @@
+"""What is wrong with the input or the scores, said at the public door.
+
+Shapes are always known. Values are known where an array is not traced: outside of `jit` and `vmap`, or
+where they close over it.
+"""
+
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from rezoo import metrics
+
+
+def at_least_1(**numbers: int) -> None:
+    """Lengths of lists.
+
+    Raises:
+      ValueError: if one of them is below 1.
+    """
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} = {number}: a list has 1 place or more")
+
+
+def rows(ndim: int, **arrays: Any) -> None:
+    """One row for each of the first array, and `ndim` axes for all others.
+
+    Raises:
+      ValueError: if that is not so.
+    """
+    (first, of), *others = arrays.items()
+    for name, array in others:
+        shape = np.shape(array)
+        if len(shape) != ndim or shape[0] != len(of):
+            wanted = ", ".join([str(len(of)), "columns"][:ndim])
+            raise ValueError(
+                f"{name} has the shape {list(shape)}: give it [{wanted}], a row for each of {first}"
+            )
+
+
+def warn_of_unknown(name: str, ids: Any, size: int, what: str, *, negative: bool) -> None:
+    """Ids beyond a catalogue of `size` rows, or `negative` ones too, with the row of the first."""
+    if isinstance(ids, Tracer):
+        return
+    array = np.asarray(ids)
+    unknown = np.argwhere((array >= size) | (negative & (array < 0)))
+    if len(unknown):
+        at = tuple(unknown[0])
+        told = f"{len(unknown)} ids of {name} are not in the catalogue, whose ids are 1 … {size - 1}; {what}"
+        warnings.warn(f"{told}. The first is {array[at]} in row {at[0]}", stacklevel=3)
+
+
+def warn_of_repeated(target: Any) -> None:
+    """Targets that stand more than once in their row."""
+    if isinstance(target, Tracer):
+        return
+    with jax.ensure_compile_time_eval():  # the targets are there, where a program around them is traced
+        asked = jnp.asarray(target) != 0
+        again = np.argwhere(asked & ~metrics.distinct(jnp.asarray(target), asked))
+    if len(again):
+        row, column = again[0]
+        warnings.warn(
+            f"{len(again)} targets stand a second time in their row, such as {target[row, column]} in row "
+            f"{row}: their rank is inf; give metrics where=metrics.distinct(target, target != 0)",
+            stacklevel=3,
+        )
+
+
+def warn_of_nan(count: Any, what: str) -> None:
+    """How many scores are NaN."""
+    if not isinstance(count, Tracer) and (number := int(np.sum(count))):
+        warnings.warn(f"{number} scores are NaN, {what}: the model is broken", stacklevel=3)

@@ -1,0 +1,43 @@
+"""How good the scores of given items are: stars, clicks."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from rezoo import metrics
+from rezoo.evaluation.scoring import predict
+from rezoo.meshes import everywhere
+from rezoo.types import Batch, Scalars, Variables
+
+
+def evaluate_ratings(
+    model: nn.Module,
+    variables: Variables,
+    batch: Batch,
+    *,
+    clip: tuple[float, float] | None = None,
+    block: int = 4096,
+) -> Scalars:
+    """`rmse` and `mae` over a batch, of predictions clipped to `clip` (low, high) if it is given.
+
+    Both are NaN if a score or a label that counts is, or if clipping would hide that a score is infinite.
+    """
+    score = predict(model, variables, batch, block=block)
+    if clip is not None:
+        score = jnp.where(jnp.isinf(score), jnp.nan, jnp.clip(score, *clip))
+    return {
+        "rmse": metrics.rmse(score, batch.label, where=batch.where),
+        "mae": metrics.mae(score, batch.label, where=batch.where),
+    }
+
+
+def evaluate_clicks(model: nn.Module, variables: Variables, batch: Batch, *, block: int = 4096) -> Scalars:
+    """`auc` and `logloss` of logits over a batch with labels 0 and 1.
+
+    A NaN score that counts makes `logloss` NaN, and its pairs are lost for `auc`.
+    """
+    score = predict(model, variables, batch, block=block)
+    score, label, where = everywhere((score, batch.label, batch.where))
+    return {
+        "auc": metrics.auc(score, label, where=where),
+        "logloss": metrics.log_loss(score, label, where=where),
+    }

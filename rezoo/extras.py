@@ -1,0 +1,25 @@
+"""Packages that only some functions need; each comes with an extra of rezoo."""
+
+import importlib
+from typing import Any
+
+EXTRAS = {"matplotlib": "notebooks", "optuna": "tune"}
+
+
+def needed(module: str) -> Any:
+    """The module, which may be a submodule such as `matplotlib.figure`.
+
+    Raises:
+      ModuleNotFoundError: if its package is not installed; names the extra that brings it.
+    """
+    package = module.partition(".")[0]
+    try:
+        importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise ModuleNotFoundError(
+            f"this needs {package}, which is not installed: pip install 'rezoo[{EXTRAS[package]}]'",
+            name=package,
+        ) from None
+    return importlib.import_module(module)

@@ -1,0 +1,100 @@
+"""Ranks by counting, and which targets have one."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from rezoo.devices import pick
+from rezoo.meshes import along, everywhere
+
+Ranks = Float[Array, " *B T"]
+
+
+def ranks(score: Float[Array, " *B C"], *, where: Bool[Array, " *B C"] | None = None) -> Ranks:
+    """The rank of every element within its list; masked elements come last, and that of a NaN is inf.
+
+    >>> ranks(jnp.array([3.0, 7.0, 3.0, 1.0, jnp.nan])).tolist()
+    [2.5, 1.0, 2.5, 4.0, inf]
+    """
+    competing = score if where is None else jnp.where(where, score, jnp.nan)
+    flat = competing.reshape(-1, score.shape[-1])
+    rank = jax.vmap(lambda row: ascending_ranks(-row))(flat).reshape(score.shape)
+    nan = jnp.isnan(score) if where is None else jnp.isnan(score) & where
+    return jnp.where(nan, jnp.inf, rank)
+
+
+def target_ranks(
+    score: Float[Array, " *B N"],
+    target: Int[Array, " *B T"],
+    *,
+    where: Bool[Array, " *B N"] | None = None,
+    counted: Bool[Array, " *B T"] | None = None,
+) -> Ranks:
+    """The rank of each target among the candidates, by counting; no sort of the candidates.
+
+    The rank is inf, which every metric takes for a miss, where the target's score is NaN, where the
+    target is no index of the list, where it stands a second time (see `distinct`), and where it is not
+    `counted`. It costs as many passes over N as targets have a rank, whatever the number of columns.
+
+    Args:
+      score: of every candidate.
+      target: indices into the list of candidates.
+      where: candidates that compete; all targets do, too.
+      counted: targets that are asked for; the others are padding.
+    """
+    size, columns = score.shape[-1], target.shape[-1]
+    if not score.size or not target.size:
+        return jnp.full(target.shape, jnp.inf)
+    # Users' targets are counted a chunk at a time, across the borders of devices.
+    score, target, where, counted = everywhere((score, target, where, counted))
+    flat = jax.lax.stop_gradient(score).reshape(-1, size)
+    index = target.reshape(-1, columns)
+    asked = distinct(index, None if counted is None else counted.reshape(index.shape))
+    asked = asked & (index >= 0) & (index < size)
+    place = jnp.clip(index, 0, size - 1)
+    mine = jnp.take_along_axis(flat, place, axis=1)
+    competing = flat
+    if where is not None:
+        # A NaN is neither larger than a number nor the same: what does not compete is made one.
+        row, there = jnp.arange(len(flat))[:, None], jnp.where(asked, place, size)
+        competing = jnp.where(where.reshape(flat.shape), flat, jnp.nan).at[row, there].set(mine, mode="drop")
+    mine, pairs = mine.ravel(), index.size
+    # As many scores at a time as a core's cache holds, or as make a kernel worth its launch.
+    chunk = min(max(pick(cpu=2**19, accelerator=2**24) // size, 8), pairs)
+    pair = jnp.nonzero(asked.ravel(), size=-(-pairs // chunk) * chunk, fill_value=pairs)[0]
+
+    def count(number: Array, rank: Array) -> Array:
+        at = jax.lax.dynamic_slice_in_dim(pair, number * chunk, chunk)
+        known = jnp.minimum(at, pairs - 1)
+        others, own = competing[known // columns], mine[known][:, None]
+        ahead = ((others > own).astype(jnp.int32) + (others >= own).astype(jnp.int32)).sum(axis=1)
+        counted = jnp.where(jnp.isnan(own[:, 0]), jnp.inf, (1 + ahead) / 2)  # it ties with itself
+        return rank.at[at].set(counted, mode="drop")
+
+    rank = jax.lax.fori_loop(0, -(-asked.sum() // chunk), count, jnp.full(pairs, jnp.inf))
+    return rank.reshape(target.shape)
+
+
+def distinct(target: Int[Array, " *B T"], where: Bool[Array, " *B T"] | None = None) -> Bool[Array, " *B T"]:
+    """True where an id stands in its row for the first time, of those that the mask leaves in.
+
+    >>> target = jnp.array([[7, 4, 7, 0, 0]])
+    >>> distinct(target, target > 0).tolist()
+    [[True, True, False, False, False]]
+    """
+    counted = jnp.ones(target.shape, bool) if where is None else where
+    if target.shape[-1] < 2:
+        return counted
+    place = along(jax.lax.broadcasted_iota(jnp.int32, target.shape, target.ndim - 1), target)
+    # Within an id, those that count come first; then the order of the columns.
+    ids, masked, place = jax.lax.sort((target, ~counted, place), num_keys=3)
+    new = jnp.concatenate([jnp.ones_like(masked[..., :1]), ids[..., 1:] != ids[..., :-1]], axis=-1)
+    return jax.lax.sort((place, new & ~masked), num_keys=1)[1]
+
+
+def ascending_ranks(value: Float[Array, " C"]) -> Float[Array, " C"]:
+    """Place from the smallest, 1 first, ties in the middle of their places; NaN last, as a tie."""
+    ordered = jnp.sort(value)
+    low = jnp.searchsorted(ordered, value, side="left", method="sort")
+    high = jnp.searchsorted(ordered, value, side="right", method="sort")
+    return (low + high + 1) / 2

@@ -1,0 +1,33 @@
+"""The folder of a saved model: where one may be written, and whether it was replaced meanwhile."""
+
+import os
+from pathlib import Path
+
+from rezoo.data.errors import DataError
+
+
+def place(folder: str | Path, files: set[str]) -> Path:
+    """Where a model of these files may be written: nothing is there, or an empty folder, or such a model.
+
+    Raises:
+      DataError: if something else is, or it is the working folder or one above it.
+    """
+    target = Path(os.path.realpath(folder))
+    if target in (here := Path.cwd(), *here.parents):
+        raise DataError(f"{folder} is the working folder or one above it: name a folder for the model alone")
+    if not target.exists():
+        return target
+    found = {path.name for path in target.iterdir()} if target.is_dir() else {"a file"}
+    if found and not ("saved.json" in found and found <= files):
+        others = ", ".join(sorted(found - files or found)[:3])
+        raise DataError(f"{folder} is no saved model, but holds {others}: name another folder, or delete it")
+    return target
+
+
+def version(folder: Path) -> tuple[int, ...] | None:
+    """Another one whenever another folder has this name; None if there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns

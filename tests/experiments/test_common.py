@@ -1,0 +1,128 @@
+import errno
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import tyro
+
+from rezoo import durable
+from rezoo.data.errors import DataError
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+sys.path.insert(0, str(EXPERIMENTS))
+import common  # noqa: E402
+
+ROW = ("MF", "toy", "by hand", "rmse")
+
+
+@dataclass(frozen=True)
+class Flags(common.Flags):
+    """Flags of a made-up experiment."""
+
+    file: Annotated[str | None, tyro.conf.Positional] = None
+    """A log."""
+    rate: float = 0.1
+    """A setting."""
+    models: tuple[str, ...] = ()
+    """A choice."""
+
+
+def start(monkeypatch, out, *words, data=()):
+    monkeypatch.setattr(sys, "argv", ["made_up.py", "--out", str(out), *words])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    return common.start(str(EXPERIMENTS / "made_up.py"), "It does nothing.", Flags, data)
+
+
+def test_only_record_writes_into_the_repository(tmp_path, monkeypatch):
+    _, results = start(monkeypatch, tmp_path)
+    assert results.json.parent == results.out and results.out.parent == tmp_path
+    _, recorded = start(monkeypatch, tmp_path / "other", "--record")
+    assert recorded.json == EXPERIMENTS / "results" / "made_up.json"
+    _, placed = start(monkeypatch, tmp_path / "third", "--record", "--json", str(tmp_path / "here.json"))
+    assert placed.json == tmp_path / "here.json"
+    with pytest.raises(DataError, match="leave one of the two out"):
+        start(monkeypatch, tmp_path, "--record", "--smoke")
+
+
+def test_data_arguments_and_code_have_a_folder_of_their_own(tmp_path, monkeypatch, caplog):
+    def folder(*words, data=()):
+        return start(monkeypatch, tmp_path / "out", "--data-dir", str(tmp_path), *words, data=data)[1].out
+
+    def log(day, text):
+        (tmp_path / day).mkdir(exist_ok=True)
+        (tmp_path / day / "log.csv").write_text(text)
+        return str(tmp_path / day / "log.csv")
+
+    monday = folder(log("mon", "1"))
+    assert folder(log("tue", "1")) == monday == folder(log("mon", "1"), "--models", "MF", "--record")
+    assert not caplog.messages
+    tuesday = folder(log("tue", "2"))
+    assert caplog.messages == [f"{monday} differs in data: starting anew, in {tuesday}"]
+    assert folder(log("mon", "1")) == monday != folder(log("mon", "1"), "--rate", "0.2")
+    assert caplog.messages[-1].count("differs in arguments: starting anew") == 1
+    (tmp_path / "ml-1m").mkdir()
+    (tmp_path / "ml-1m" / "ml-1m.zip").write_text("1")
+    first = folder(data=("ml-1m*",))
+    (tmp_path / "ml-1m" / "ml-1m.zip").write_text("2")
+    assert folder(data=("ml-1m*",)) != first
+    monkeypatch.setattr(common.fingerprint, "source", lambda *files: "another version")
+    assert folder(log("mon", "1")) != monday
+
+
+def test_a_measurement_is_written_whole_or_not_at_all(tmp_path):
+    results = common.Results("made_up", tmp_path, tmp_path / "made_up.json")
+    with results.together():
+        results.add(*ROW, 1.0, seconds=1.0)
+        assert not (tmp_path / "rows.json").exists()
+        results.add(*ROW[:-1], "mae", 2.0, seconds=1.0)
+    before = (tmp_path / "rows.json").read_text()
+    with pytest.raises(KeyboardInterrupt), results.together():
+        results.add(*ROW, 3.0, seconds=1.0)
+        raise KeyboardInterrupt
+    assert results.values(*ROW) == [1.0] and (tmp_path / "rows.json").read_text() == before
+    results.add(*ROW, 3.0, seconds=1.0)
+    assert [row["values"] for row in json.loads((tmp_path / "rows.json").read_text())] == [[1.0, 3.0], [2.0]]
+
+
+def test_what_is_measured_as_a_whole_takes_the_place_of_what_was(tmp_path):
+    results = common.Results("made_up", tmp_path, tmp_path / "made_up.json")
+    for values in ([1.0, 2.0], [3.0]):
+        results.put(*ROW, values, seconds=1.5)
+    (row,) = results.rows
+    assert row["values"] == [3.0] and row["mean"] == 3.0 and row["sem"] is None and row["seconds"] == 1.5
+
+
+def test_damaged_rows_and_a_second_process_are_said_in_a_line(tmp_path, capsys):
+    results = common.Results("made_up", tmp_path, tmp_path / "made_up.json")
+    with pytest.raises(durable.BusyError, match="works in this folder") as busy:
+        common.Results("made_up", tmp_path, tmp_path / "made_up.json")
+    del results
+    (tmp_path / "rows.json").write_text('[{"model": "MF"')
+    with pytest.raises(DataError, match=r"rows.json is damaged .* delete it") as damaged:
+        common.Results("made_up", tmp_path, tmp_path / "made_up.json")
+    full = OSError(errno.ENOSPC, "No space left on device", "runs/made_up/rows.json")
+    for error in (busy.value, damaged.value, full):
+        common.say(type(error), error, None)
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and str(error) in said
+
+
+@pytest.mark.parametrize("file", sorted(EXPERIMENTS.glob("*.py")), ids=lambda file: file.stem)
+def test_an_experiment_on_published_data_says_which_and_its_results_say_how_they_are_made(file):
+    text = file.read_text()
+    if "flags.data_dir" in text and file.stem != "common":
+        assert re.search(r"start\(\s*__file__, __doc__.*data=\(", text), f"{file.name}: start(…, data=(…,))"
+    made = file.parent / "results" / f"{file.stem}.json"
+    if made.exists():
+        assert "--record" in json.loads(made.read_text())["command"]
+
+
+def test_arguments_in_errors_are_spelt_as_the_flags_that_they_are(capsys):
+    text = "a.csv: no user column: user='client no', names=['a', 'b c'] or names=[…]; k_user=3 stays"
+    common.say(DataError, DataError(text), None, flags=["user", "names"])
+    expected = "--user 'client no', --names 'a,b c' or --names …; k_user=3 stays"
+    assert expected in capsys.readouterr().err

@@ -1,0 +1,42 @@
+"""RecBole's models without its settings and data sets, and the four rows as its batch."""
+
+from peers.common import HISTORY, ITEM, ITEMS, LENGTH, USER, USERS
+
+
+class Config(dict):
+    """RecBole's settings: None for what is not among them."""
+
+    device = "cpu"
+
+    def __missing__(self, name):
+        return None
+
+
+class Data:
+    """What its models ask a data set for."""
+
+    user_num = USERS
+
+    def num(self, field):
+        return {"user": USERS, "item": ITEMS}[field]
+
+    def history_item_matrix(self):
+        import torch
+
+        ids = torch.zeros(USERS, HISTORY.shape[1], dtype=torch.long)
+        ids[USER] = torch.as_tensor(HISTORY).long()
+        return ids, (ids > 0).float(), (ids > 0).sum(1)
+
+
+def peer(kind, **settings):
+    fields = {"USER_ID_FIELD": "user", "ITEM_ID_FIELD": "item", "LIST_SUFFIX": "_list", "NEG_PREFIX": "neg_"}
+    more = {"ITEM_LIST_LENGTH_FIELD": "length", "loss_type": "CE", "MAX_ITEM_LIST_LENGTH": HISTORY.shape[1]}
+    return kind(Config({**fields, **more, **settings}), Data()).eval()
+
+
+def rows():
+    """Our rows as RecBole's batch."""
+    import torch
+
+    columns = {"user": USER, "item": ITEM, "item_list": HISTORY, "length": LENGTH}
+    return {name: torch.as_tensor(column).long() for name, column in columns.items()}
