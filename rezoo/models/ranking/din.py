@@ -79,7 +79,7 @@ class CodeActivation(nn.Module):
         self, history: Float[Array, " B L D"], target: Float[Array, " B *C D"], real: Bool[Array, " B L"]
     ) -> Float[Array, " B *C L"]:
         slate = target.reshape(target.shape[0], -1, 1, target.shape[-1])
-        event, slate = alike(jnp.broadcast_arrays(*alike([history[:, None], slate])))
+        event, slate = jnp.broadcast_arrays(history[:, None], slate)
         x = jnp.concatenate([slate, event, slate - event, slate * event], axis=-1)
         score = nn.Dense(1, name="output")(MLP(self.widths, nn.sigmoid, name="unit")(x)).squeeze(-1)
         real = real[:, None]
@@ -89,12 +89,12 @@ class CodeActivation(nn.Module):
 
 def with_product(interest: Float[Array, " *B D"], target: Float[Array, " *B D"]) -> Float[Array, " *B E"]:
     """[interest ; target ; interest ∘ target]."""
-    return jnp.concatenate(alike([interest, target, interest * target]), axis=-1)
+    return jnp.concatenate([interest, target, interest * target], axis=-1)
 
 
 def beside(interest: Float[Array, " *B D"], target: Float[Array, " *B D"]) -> Float[Array, " *B E"]:
     """[interest ; target], as in the paper's figure 2."""
-    return jnp.concatenate(alike([interest, target]), axis=-1)
+    return jnp.concatenate([interest, target], axis=-1)
 
 
 Weights = Annotated[Callable[..., nn.Module], LocalActivation, CodeActivation, Mean]
@@ -130,7 +130,7 @@ class DIN(nn.Module):
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         target, interest, _ = self._interest(query, item)
-        parts = [self.meet(interest, target)]
+        parts = [self.meet(*alike([interest, target]))]
         profile = {**({"user": query.user} if "user" in self.sizes else {}), **query.features}
         if profile:
             parts.append(over(side_by_side(self.profile(profile, 1)), item))
