@@ -87,7 +87,7 @@ def recurrent(log: Interactions, epochs: int) -> Learner:
             return objectives.next_item_sampled(model, losses.softmax_cross_entropy, bought, 2048)
         return objectives.next_item_softmax(model)
 
-    return learner(model, objective, bought, data, 64, epochs)
+    return learner(model, objective, bought, data, 64 if len(users) <= LARGE else 512, epochs)
 
 
 def learner(

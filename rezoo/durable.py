@@ -30,7 +30,7 @@ def file(target: str | Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(target)
     try:
-        with _naming(target):
+        with named(target):
             yield partial
         _flush(partial)
         with contextlib.suppress(FileNotFoundError):
@@ -57,7 +57,7 @@ def folder(target: str | Path) -> Iterator[Path]:
     partial, aside = _partial(target), _aside(target)
     partial.mkdir()
     try:
-        with _naming(target):
+        with named(target):
             yield partial
         for inner in [*partial.rglob("*"), partial]:
             _flush(inner)
@@ -81,6 +81,16 @@ def survivor(target: str | Path) -> Path:
     target = Path(target)
     aside = _aside(Path(os.path.realpath(target)))
     return aside if not target.exists() and aside.exists() else target
+
+
+@contextlib.contextmanager
+def named(place: str | Path) -> Iterator[None]:
+    """A full disk is an error without a file name: in the block it gets that of `place`."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(place)
+        raise
 
 
 @contextlib.contextmanager
@@ -111,16 +121,6 @@ def lock(where: str | Path) -> Iterator[None]:
             os.ftruncate(handle.fileno(), 0)
             os.write(handle.fileno(), str(os.getpid()).encode())
         yield
-
-
-@contextlib.contextmanager
-def _naming(target: Path) -> Iterator[None]:
-    """A full disk is an error without a file name: it gets the target's."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(target)
-        raise
 
 
 def _partial(target: Path) -> Path:

@@ -59,8 +59,8 @@ def program(function: Callable[..., Any], *arguments: Any) -> dict[str, str]:
         closed = jax.make_jaxpr(function)(*arguments)
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         raise TypeError(
-            "this function is no program that can be traced, so its fingerprint has to be given: "
-            "fingerprint=rezoo.fingerprint.of(…), of the data and settings that it reads"
+            "this function is no program that can be traced, so what it is has to be given: "
+            "identity=rezoo.fingerprint.of(…), of the data and settings that it reads"
         ) from error
     text = re.sub(r" at 0x[0-9a-f]+", "", str(closed))  # of Python functions in it
     text = re.sub(r"frozenset\(\{(.*?)\}\)", lambda found: str(sorted(found[1].split(", "))), text)
@@ -94,12 +94,11 @@ def content(*places: str | Path) -> str:
     """A digest of the bytes of files, and of the files in folders."""
     digests = []
     for place in map(Path, places):
-        for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            if file.is_file():
-                with file.open("rb") as handle:
-                    digests.append(hashlib.file_digest(handle, "blake2b").hexdigest())
-                if file != place:
-                    digests.append(str(file.relative_to(place)))
+        files = sorted(filter(Path.is_file, place.rglob("*"))) if place.is_dir() else [place]
+        for file in files:
+            with file.open("rb") as handle:
+                digest = hashlib.file_digest(handle, "blake2b").hexdigest()
+            digests += [str(file.relative_to(place)), digest]
     return of(digests)
 
 
@@ -179,18 +178,16 @@ def _held(thing: Any, home: str, seen: set[int]) -> Iterator[Any]:
         yield from (thing.__qualname__, *_bytecode(thing.__code__))
         held = inspect.getclosurevars(thing)
         around = held.globals if thing.__module__ == home else {}
-        inside = (held.nonlocals, around, thing.__defaults__, thing.__kwdefaults__)
-        for value in (value for values in inside for value in jax.tree.leaves(values, is_leaf=_is_list)):
-            yield from _held(value, home, seen)
-    elif inspect.ismethod(thing):
-        yield from _held(thing.__func__, home, seen)
-    elif isinstance(thing, partial):
-        for value in jax.tree.leaves((thing.func, thing.args, thing.keywords)):
-            yield from _held(value, home, seen)
-    elif isinstance(thing, list):
-        yield from (value for value in jax.tree.leaves(thing) if isinstance(value, jax.Array | np.ndarray))
-    elif isinstance(thing, jax.Array | np.ndarray | str | bytes | int | float):
-        yield thing
+        inside = [held.nonlocals, around, thing.__defaults__, thing.__kwdefaults__]
+    elif inspect.ismethod(thing) or isinstance(thing, partial):
+        inside = [thing.__func__] if inspect.ismethod(thing) else [thing.func, thing.args, thing.keywords]
+    else:
+        notes = isinstance(thing, list)
+        kinds = jax.Array | np.ndarray if notes else jax.Array | np.ndarray | str | bytes | int | float
+        yield from (value for value in jax.tree.leaves(thing) if isinstance(value, kinds))
+        return
+    for value in (value for part in inside for value in jax.tree.leaves(part, is_leaf=_is_list)):
+        yield from _held(value, home, seen)
 
 
 def _is_list(thing: Any) -> bool:

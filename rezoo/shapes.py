@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rezoo import extras, fingerprint
+from rezoo import durable, extras, fingerprint
 
 
 def search(
@@ -51,7 +51,8 @@ def search(
     with fingerprint.own(folder, parts) as place:
         storage = None
         if place:
-            backend = extras.needed("optuna.storages.journal").JournalFileBackend(str(place / "trials.log"))
+            journal = extras.needed("optuna.storages.journal")
+            backend = journal.JournalFileBackend(str(_mended(place / "trials.log")))
             storage = optuna.storages.JournalStorage(backend)
         study = optuna.create_study(
             storage=storage, study_name="shapes", direction="maximize", load_if_exists=True
@@ -59,11 +60,24 @@ def search(
         finished = (optuna.trial.TrialState.COMPLETE,)
         while (done := len(study.get_trials(deepcopy=False, states=finished))) < trials:
             study.sampler = optuna.samplers.TPESampler(seed=seed + done, constant_liar=False)
-            trial = study.ask()
+            with durable.named(place or "memory"):
+                trial = study.ask()
             value = float(score(trial))
-            study.tell(trial, value if math.isfinite(value) else -math.inf)
+            with durable.named(place or "memory"):
+                study.tell(trial, value if math.isfinite(value) else -math.inf)
         if done > trials:
             raise ValueError(
                 f"{place} holds {done} trials of this search, more than {trials}: give another folder"
             )
     return study
+
+
+def _mended(log: Path) -> Path:
+    """The log without what a process that was killed while it wrote has left: half a line and a lock."""
+    log.with_name(f"{log.name}.lock").unlink(missing_ok=True)
+    text = log.read_bytes() if log.exists() else b""
+    whole = text[: text.rfind(b"\n") + 1]
+    if whole != text:
+        with durable.file(log) as partial:
+            partial.write_bytes(whole)
+    return log

@@ -165,6 +165,16 @@ def test_what_is_asked_is_checked_and_the_message_says_where():
         evaluation.evaluate(Table(), variables, ask([1, 2]), jnp.ones((3, 1), jnp.int32))
 
 
+def test_targets_are_checked_where_only_the_model_is_traced():
+    models = jnp.stack([broken(0, 0)["params"]["scores"]] * 2)
+    target = jnp.array([[1, 0], [4, 2]], jnp.int32)
+
+    def ranks(scores):
+        return evaluation.ranks(Table(), {"params": {"scores": scores}}, ask([1, 2]), target)
+
+    assert jax.lax.map(ranks, models).shape == (2, 2, 2)
+
+
 def test_the_sampled_protocol_takes_unknown_targets_for_misses_and_leaves_the_target_out_of_its_negatives():
     scores = problem()[0]
     variables = {"params": {"scores": jnp.asarray(scores)}}

@@ -1,4 +1,3 @@
-import functools
 import inspect
 from functools import partial
 
@@ -95,9 +94,9 @@ def test_masked_candidates_do_not_compete():
     np.testing.assert_allclose(metrics.ranks(score, where=where)[1], [3, 2, 1, 4])
 
 
-@functools.cache
-def compiled(metric):
-    return jax.jit(metric, static_argnames="k")
+@partial(jax.jit, static_argnames="k")
+def all_values(rank, where, k):
+    return {metric.__name__: metric(rank, where=where, k=k) for metric in [*RANKING, metrics.dcg]}
 
 
 def by_hand(ranks, k):
@@ -119,16 +118,15 @@ def by_hand(ranks, k):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from([1, 6]).flatmap(lambda n: st.sets(st.integers(1, 30), min_size=n, max_size=n)),
+    st.sampled_from([1, 3, 8]).flatmap(lambda n: st.sets(st.integers(1, 30), min_size=n, max_size=n)),
     st.sampled_from([1, 5, 12]),
-    st.sampled_from([0, 3]),
 )
-def test_ranking_metrics_equal_the_formulae(ranks, k, padding):
+def test_ranking_metrics_equal_the_formulae(ranks, k):
+    padding = 8 - len(ranks)  # one shape, as each is compiled
     rank = jnp.asarray([*ranks, *[1] * padding], jnp.float32)
     where = jnp.asarray([True] * len(ranks) + [False] * padding)
-    for metric in [*RANKING, metrics.dcg]:
-        found = compiled(metric)(rank, where=where, k=k)
-        np.testing.assert_allclose(found, by_hand(ranks, k)[metric.__name__], rtol=1e-5, atol=1e-7)
+    for name, found in all_values(rank, where, k=k).items():
+        np.testing.assert_allclose(found, by_hand(ranks, k)[name], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])

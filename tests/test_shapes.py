@@ -56,3 +56,13 @@ def test_another_score_starts_anew_beside_the_first_and_says_so(tmp_path, caplog
     with pytest.raises(ValueError, match="holds 2 trials of this search, more than 1"):
         shapes.search(lambda trial: trial.suggest_int("n", 1, 9), 2, folder=tmp_path, identity="it")
         shapes.search(lambda trial: trial.suggest_int("n", 1, 9), 1, folder=tmp_path, identity="it")
+
+
+def test_a_search_killed_while_it_wrote_goes_on(tmp_path):
+    first = [trial.params for trial in shapes.search(score, 3, folder=tmp_path).trials]
+    (log,) = tmp_path.glob("*/trials.log")
+    log.write_bytes(log.read_bytes() + b'{"op_code":')
+    log.with_name("trials.log.lock").symlink_to(log)
+    again = shapes.search(score, 6, folder=tmp_path)
+    assert [trial.params for trial in again.trials][:3] == first
+    assert len(shapes.search(score, 6, folder=tmp_path).trials) == 6

@@ -1,5 +1,8 @@
 """Arrow tables as NumPy columns."""
 
+# pyright: reportAttributeAccessIssue=false
+# (the functions of pyarrow.compute are made when it is imported)
+
 from typing import Any
 
 import numpy as np

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from rezoo.data import arrow
 from rezoo.data.errors import DataError
 
 
@@ -24,7 +25,7 @@ def read(column: Any) -> tuple[np.ndarray, np.ndarray]:
     if array.dtype.kind == "O":
         array = _unboxed(array.tolist())
     if array.dtype.kind == "S":
-        array = np.strings.decode(array, "utf-8", "replace")
+        array = arrow.decoded(array.tolist())
     if array.dtype.kind == "U":
         return array, np.strings.str_len(np.strings.strip(array)) == 0
     if array.dtype.kind in "fiub":
@@ -90,7 +91,7 @@ def _list(value: Any, row: int, separator: str) -> list[Any]:
     if _is_missing(value):
         return []
     if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
+        value = value.decode("utf-8", "backslashreplace")
     if isinstance(value, str):
         return [part for part in map(str.strip, value.split(separator)) if part]
     if isinstance(value, list | tuple | np.ndarray | set | frozenset):
@@ -106,7 +107,10 @@ def _is_missing(value: Any) -> bool:
 def _unboxed(values: list[Any]) -> np.ndarray:
     known = [value for value in values if not _is_missing(value)]
     if all(isinstance(value, str | bytes) for value in known):
-        plain = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in known]
+        plain = [
+            value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+            for value in known
+        ]
         blank: Any = ""
     elif all(isinstance(value, int | float | np.number | np.bool_) for value in known):
         plain, blank = known, np.nan

@@ -80,7 +80,7 @@ def member_of(file: Path, member: str = "") -> str:
     if not member and len(seen) == 1:
         return seen[0]
     if not inside:
-        raise DataError(f"{file.name} is empty")
+        raise DataError(f"{file.name} is an archive without files: fetch it again")
     if member not in inside:
         raise DataError(f"{file.name} holds {', '.join(inside[:8])}: name one as {file.name}!{inside[0]}")
     return member

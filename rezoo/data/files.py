@@ -142,7 +142,9 @@ def _from_object(table: Any) -> Table:
             return Table(arrow.from_arrow(table.to_arrow(), "polars table"))
         if hasattr(table, "columns") and hasattr(table, "iloc"):
             return Table(_from_pandas(table))
-    except pa.ArrowException as error:
+    except DataError:
+        raise
+    except Exception as error:  # Arrow, pandas and polars have errors of their own
         raise DataError(f"{type(table).__name__} cannot be read as columns: {error}") from error
     hint = "; call collect() first" if hasattr(table, "collect") else ""
     raise DataError(
@@ -151,17 +153,20 @@ def _from_object(table: Any) -> Table:
 
 
 def _from_pandas(table: Any) -> dict[str, np.ndarray]:
-    """Columns of Python objects are taken as such, as Arrow refuses mixed types."""
+    """Columns of Python objects, periods and intervals are taken as objects: Arrow refuses or recodes them."""
     names = [str(name) for name in table.columns]
     arrow.once(names, "pandas table")
     columns = {}
     for at, name in enumerate(names):
         column = table.iloc[:, at]
         try:
-            plain = column.dtype == object
-            columns[name] = np.asarray(column) if plain else arrow.to_numpy(pa.Array.from_pandas(column))
+            made = None if column.dtype == object else pa.Array.from_pandas(column)
         except (pa.ArrowException, TypeError, OverflowError):
-            columns[name] = np.asarray(column, object)
+            made = None
+        if made is None or isinstance(made.type, pa.BaseExtensionType):
+            columns[name] = raw.plain(np.asarray(column, object))
+        else:
+            columns[name] = arrow.to_numpy(made)
     return columns
 
 

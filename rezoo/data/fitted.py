@@ -156,6 +156,8 @@ def rebuilt(fields: Any, name: str) -> Fitted:
         raise DataError(f"{name}: its values are not in ascending order")
     if isinstance(one, Vocabulary | Vocabularies) and not len(one.values):
         raise DataError(f"{name} has no values")
+    if isinstance(one, Vocabularies) and not one.separator:
+        raise DataError(f"{name} has no separator")
     if isinstance(one, Buckets) and one.edges.dtype.kind not in "if":
         raise DataError(f"{name}: its edges are no numbers")
     if isinstance(one, Standardised) and not (one.deviation > 0 and np.isfinite(one.mean / one.deviation)):

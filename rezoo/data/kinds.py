@@ -1,5 +1,8 @@
 """Columns of text as what they spell: whole numbers, numbers or text."""
 
+# pyright: reportAttributeAccessIssue=false
+# (the functions of pyarrow.compute are made when it is imported)
+
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 

@@ -66,14 +66,17 @@ def like_rows(content: Content, delimiter: str, lines: Lines, spread: Spread, co
 
 def _split(content: Content) -> tuple[np.ndarray, np.ndarray]:
     r"""Starts and ends of lines, which end in \n, \r\n or \r."""
-    line_feeds, returns = positions(content, b"\n"), positions(content, b"\r")
-    lone = returns[~np.isin(returns + 1, line_feeds)] if len(returns) else returns
-    breaks = np.sort(np.concatenate([line_feeds, lone])) if len(lone) else line_feeds
-    start = np.concatenate([[0], breaks + 1])
-    end = np.append(breaks, len(content))
-    if len(returns):
-        before = end[:-1] - 1
-        end[:-1] -= np.isin(before, returns) & np.isin(end[:-1], line_feeds)
+    letters = np.frombuffer(content, np.uint8)
+    breaks, returns = positions(content, b"\n"), positions(content, b"\r")
+    lone = returns[letters[np.minimum(returns + 1, len(letters) - 1)] != ord("\n")]
+    if len(lone):
+        breaks = np.sort(np.concatenate([breaks, lone]))
+    start, end = np.concatenate([[0], breaks + 1]), np.append(breaks, len(content))
+    if len(returns):  # the \r of \r\n is no part of its line
+        pair = (
+            (letters[breaks] == ord("\n")) & (breaks > 0) & (letters[np.maximum(breaks - 1, 0)] == ord("\r"))
+        )
+        end[:-1] -= pair
     return (start[:-1], end[:-1]) if start[-1] == len(content) else (start, end)
 
 
@@ -115,9 +118,10 @@ def _unbalanced(content: Content, delimiter: bytes, start: np.ndarray, end: np.n
         return marks
     line = np.searchsorted(start, marks, "right") - 1
     nth = np.arange(len(marks)) - np.searchsorted(line, line, "left")
-    letters, edge = np.frombuffer(content, np.uint8), np.frombuffer(delimiter + b'"', np.uint8)
-    opens = (marks == start[line]) | np.isin(letters[np.maximum(marks - 1, 0)], edge)
-    closes = (marks + 1 == end[line]) | np.isin(letters[np.minimum(marks + 1, len(letters) - 1)], edge)
+    letters, edge = np.frombuffer(content, np.uint8), np.zeros(256, bool)
+    edge[[*delimiter, ord('"')]] = True
+    opens = (marks == start[line]) | edge[letters[np.maximum(marks - 1, 0)]]
+    closes = (marks + 1 == end[line]) | edge[letters[np.minimum(marks + 1, len(letters) - 1)]]
     odd = nth % 2 == 1
     last = np.append(line[1:] != line[:-1], True)
     return np.unique(line[(odd & ~closes) | (~odd & ~opens) | (last & ~odd)])

@@ -29,7 +29,6 @@ def read(path: str | Path) -> Interactions:
     name = Path(path).name
     parts = np.array([item.rpartition("-") for item in table["item"].tolist()])
     marked = np.isin(parts[:, 2], ("0", "1")) & (parts[:, 0] != "")
-    roles = dict(user="user", item="item", session="impression", timestamp="time", source=name)
     if marked.any():
         if not marked.all():
             row = int(np.flatnonzero(~marked)[0])
@@ -37,4 +36,4 @@ def read(path: str | Path) -> Interactions:
                 f"{name}: {table['item'][row].item()!r} has no -1 or -0 behind it, as others have"
             )
         table["item"], table["rating"] = parts[:, 0], parts[:, 2].astype(np.float32)
-    return from_columns(table, time_format="%m/%d/%Y %I:%M:%S %p", **roles)
+    return from_columns(table, session="impression", time_format="%m/%d/%Y %I:%M:%S %p", source=name)

@@ -1,5 +1,8 @@
 """What text spells: whole numbers as they would be written, other numbers, or no number."""
 
+# pyright: reportAttributeAccessIssue=false
+# (the functions of pyarrow.compute are made when it is imported)
+
 import re
 
 import numpy as np

@@ -7,6 +7,7 @@ where they close over it.
 import warnings
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -57,8 +58,9 @@ def warn_of_repeated(target: Any) -> None:
     """Targets that stand more than once in their row."""
     if isinstance(target, Tracer):
         return
-    asked = jnp.asarray(target) != 0
-    again = np.argwhere(asked & ~metrics.distinct(jnp.asarray(target), asked))
+    with jax.ensure_compile_time_eval():  # the targets are there, where a program around them is traced
+        asked = jnp.asarray(target) != 0
+        again = np.argwhere(asked & ~metrics.distinct(jnp.asarray(target), asked))
     if len(again):
         row, column = again[0]
         warnings.warn(

@@ -74,9 +74,10 @@ def recommend(
                 (exclude >= start) & (exclude < start + item_block), exclude - start, item_block
             )
             score = score.at[jnp.arange(size)[:, None], place].set(-jnp.inf, mode="drop")
-            scores = jnp.concatenate([best[1], score], axis=1)
-            items = jnp.concatenate([best[0], jnp.broadcast_to(item[None], score.shape)], axis=1)
-            return best_of(items, scores, k), nan
+            place, top = best_places(jnp.concatenate([best[1], score], axis=1), k)
+            kept = jnp.take_along_axis(best[0], jnp.minimum(place, k - 1), axis=1)
+            ids = jnp.where(place < k, kept, start + place - k)
+            return (jnp.where(jnp.isneginf(top), 0, ids), top), nan
 
         empty = jnp.zeros((size, k), jnp.int32), jnp.full((size, k), -jnp.inf)
         best, nan = jax.lax.scan(merge, empty, starts)
@@ -90,15 +91,21 @@ def recommend(
 def best_of(
     item: Int[Array, " B C"], score: Float[Array, " B C"], k: int
 ) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
-    """The k best of each query's items, best first; id 0 and -inf where no score is left that is one.
+    """The k best of each query's items, best first; id 0 and score -inf where none is left.
 
     An item whose score is -inf or NaN is not among them, and k may be more than there are items.
     """
+    place, top = best_places(score, k)
+    return jnp.where(jnp.isneginf(top), 0, jnp.take_along_axis(item, place, axis=1)), top
+
+
+def best_places(score: Float[Array, " B C"], k: int) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
+    """Where the k best of each row's scores are, best first; place 0 and score -inf where none is left."""
     score = jnp.where(jnp.isnan(score), -jnp.inf, score)
     top, place = jax.lax.top_k(score, min(k, score.shape[1]))
-    ids = jnp.where(jnp.isneginf(top), 0, jnp.take_along_axis(item, place, axis=1))
     beyond = ((0, 0), (0, k - top.shape[1]))
-    return jnp.pad(ids, beyond), jnp.pad(top, beyond, constant_values=-jnp.inf)
+    place = jnp.pad(jnp.where(jnp.isneginf(top), 0, place), beyond)
+    return place, jnp.pad(top, beyond, constant_values=-jnp.inf)
 
 
 def recommend_raw(ids: np.ndarray, items: Any) -> np.ndarray:

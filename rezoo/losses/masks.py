@@ -10,7 +10,6 @@ Scores = Float[Array, " *B"]
 Mask = Bool[Array, " *B"]
 PerList = Float[Array, " ..."]
 
-
 LARGEST = 1e15
 """Scores are held below it, so that their squares and the sums of these are finite in float32."""
 
@@ -31,16 +30,19 @@ def inputs(score: Scores, label: Scores, where: Mask | None) -> tuple[Scores, Sc
 
 @jax.custom_jvp
 def bounded(score: Scores) -> Scores:
-    """Within ±`LARGEST`; the gradient passes, so that a score beyond is drawn back."""
-    return jnp.clip(score, -LARGEST, LARGEST)
+    """Within ±`LARGEST`; the gradient passes, so that a score beyond is drawn back.
+
+    Infinity stays what it is: it is no score, and has to stop the run.
+    """
+    return jnp.where(jnp.isinf(score), score, jnp.clip(score, -LARGEST, LARGEST))
 
 
 bounded.defjvp(lambda primals, tangents: (bounded(*primals), *tangents))
 
 
-def masked(value: Scores, where: Mask | None) -> Scores:
+def masked(value: Scores, where: Mask) -> Scores:
     """`value`, 0 where masked."""
-    return value if where is None else jnp.where(where, value, 0.0)
+    return jnp.where(where, value, 0.0)
 
 
 def all_if_none(where: Mask | None, like: Scores) -> Mask:
@@ -48,9 +50,8 @@ def all_if_none(where: Mask | None, like: Scores) -> Mask:
     return jnp.ones(like.shape, bool) if where is None else where
 
 
-def log_softmax(score: Scores, where: Mask | None) -> Scores:
+def log_softmax(score: Scores, where: Mask) -> Scores:
     """Over the last axis, of what counts; 0 where masked, even if all is."""
-    where = all_if_none(where, score)
     some = where.any(axis=-1, keepdims=True)
     kept = jnp.where(where, score, jnp.where(some, -jnp.inf, 0.0))
     return jnp.where(where, jax.nn.log_softmax(kept, axis=-1), 0.0)

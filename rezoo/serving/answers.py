@@ -104,6 +104,7 @@ def recommend(
     """
     if k < 1:
         raise DataError(f"k = {k}: a list has 1 place or more")
+    k = min(k, saved.items.size)  # no list is longer, and places take memory
     users, columns = np.asarray(users), dict(columns or {})
     saved = with_users(saved, users, columns, whole=False)
     asked, query = _queries(saved, users, columns, histories, ratings)

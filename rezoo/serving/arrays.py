@@ -20,6 +20,17 @@ from rezoo.data.errors import DataError
 
 EXTENDED = {name: jnp.dtype(name) for name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")}
 """Types that NumPy's format does not know."""
+BROKEN = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+"""What zipfile and NumPy raise for a file that is not whole."""
 DEEPEST = 50
 """Parts of an array's path."""
 _HEADER = re.compile(
@@ -66,7 +77,7 @@ def read(path: Path, types: Mapping[str, str]) -> dict[str, np.ndarray]:
             return {name: _array(opened, info, types.get(name)) for name, info in members.items()}
     except DataError:
         raise
-    except (OSError, ValueError, RuntimeError, MemoryError, struct.error, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 

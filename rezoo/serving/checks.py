@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from rezoo.data.errors import DataError
-from rezoo.evaluation.scoring import catalogue_size
 from rezoo.serving.questions import NOBODY, SETS, rates_history, score
 
 if TYPE_CHECKING:
@@ -32,19 +31,7 @@ def check(saved: Saved) -> None:
             raise DataError(f"{name} are {found}, but the model was trained on {dict(expected)}")
     sizes = _sizes(saved)
     _check_features(saved, sizes)
-    for name, columns, ids, fitted in (
-        ("user_columns", saved.user_columns, saved.users, saved.user_features.fitted),
-        ("catalogue", saved.variables.get("catalogue", {}), saved.items, saved.item_features.fitted),
-    ):
-        for column, one in fitted.items():
-            nobody, values = one.transform([None]), np.asarray(columns.get(column))
-            if values.shape[1:] != nobody.shape[1:] or values.dtype.kind != nobody.dtype.kind:
-                shape = ["n", *nobody.shape[1:]]
-                raise DataError(
-                    f"{name} must have {column!r} as its feature makes it, {nobody.dtype} {shape}"
-                )
-        for column, values in columns.items():
-            _check_column(f"{name}: {column!r}", np.asarray(values), ids.size, sizes.get(column))
+    _check_columns(saved, sizes)
     try:
         jax.eval_shape(lambda variables: score(saved, variables, NOBODY), saved.variables)
     except Exception as error:
@@ -56,14 +43,14 @@ def _check_ids(saved: Saved) -> None:
     """Raw ids are integers or text, which come back from a file as they were."""
     for name in ("users", "items"):
         raw = getattr(saved, name).raw
-        if raw.ndim != 1 or (len(raw) and raw.dtype.kind not in "iuU"):
+        if raw.ndim != 1 or (len(raw) and raw.dtype.kind not in "biuU"):
             raise DataError(f"{name} are {raw.dtype} {list(raw.shape)}: give ids [n], integers or text")
         codes = (
             np.ascontiguousarray(raw).view(np.uint32) if raw.dtype.kind == "U" and len(raw) else np.zeros(1)
         )
         if codes.max() > 0x10FFFF or ((codes >= 0xD800) & (codes < 0xE000)).any():
             raise DataError(f"{name} have ids that are no text")
-    rows = catalogue_size(saved.model) if hasattr(saved.model, "num_items") else 0
+    rows = getattr(saved.model, "num_items", None) or _sizes(saved).get("item") or 0
     if rows > saved.items.size:
         raise DataError(f"the model has {rows} items, but there are ids for {saved.items.size}, 0 included")
 
@@ -99,6 +86,23 @@ def _check_features(saved: Saved, sizes: dict[str, int | None]) -> None:
                     f"{name}: column {column!r} has {found}, but the model was trained with {trained}: "
                     "save the features that were fitted for its training"
                 )
+
+
+def _check_columns(saved: Saved, sizes: dict[str, int | None]) -> None:
+    """What is known of users and items is what their features make, and fits the model's tables."""
+    for name, columns, ids, fitted in (
+        ("user_columns", saved.user_columns, saved.users, saved.user_features.fitted),
+        ("catalogue", saved.variables.get("catalogue", {}), saved.items, saved.item_features.fitted),
+    ):
+        for column, one in fitted.items():
+            nobody, values = one.transform([None]), np.asarray(columns.get(column))
+            if values.shape[1:] != nobody.shape[1:] or values.dtype.kind != nobody.dtype.kind:
+                shape = ["n", *nobody.shape[1:]]
+                raise DataError(
+                    f"{name} must have {column!r} as its feature makes it, {nobody.dtype} {shape}"
+                )
+        for column, values in columns.items():
+            _check_column(f"{name}: {column!r}", np.asarray(values), ids.size, sizes.get(column))
 
 
 def _check_column(name: str, column: np.ndarray, ids: int, rows: int | None) -> None:

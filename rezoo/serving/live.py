@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo import evaluation
-from rezoo.evaluation.lists import best_of
+from rezoo.evaluation.lists import best_places
 from rezoo.nn.embedding import has_row
 from rezoo.serving.rings import PASS_OVER, Sessions, queries, read, written
 from rezoo.types import Query, Variables
@@ -154,7 +154,7 @@ def recommend(
     if exclude is not None:
         row = jnp.arange(score.shape[0])[:, None]
         score = score.at[row, jnp.maximum(exclude, 0)].set(-jnp.inf, mode="drop")
-    return best_of(jax.lax.broadcasted_iota(jnp.int32, score.shape, 1), score, k)
+    return best_places(score, k)
 
 
 def scores(

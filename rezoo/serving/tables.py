@@ -35,7 +35,7 @@ def predict_table(saved: Saved, table: Any, *, user: str | None = None, item: st
     Raises:
       DataError: if there is no user or item column, or as in `answers.predict`.
     """
-    columns = files.read_table(table)
+    columns = files.read_table(table, ids=[name for name in (user, item) if name])
     chosen = roles.choose(columns, {"user": user, "item": item}, required=("user", "item"))
     who, what = columns[chosen["user"].column], columns[chosen["item"].column]
     stars = predict(saved, who, what, columns, **_past(saved, columns))
@@ -44,7 +44,7 @@ def predict_table(saved: Saved, table: Any, *, user: str | None = None, item: st
 
 def recommend_table(saved: Saved, table: Any, k: int = 10, *, user: str | None = None) -> Columns:
     """The k best items for each distinct user of the table, as `answers.recommend` gives them."""
-    columns = files.read_table(table)
+    columns = files.read_table(table, ids=[user] if user else [])
     users = columns[roles.choose(columns, {"user": user}, required=("user",))["user"].column]
     rows = np.sort(np.unique(users, return_index=True)[1])
     columns = {name: column[rows] for name, column in columns.items()}

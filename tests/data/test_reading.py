@@ -4,6 +4,7 @@ import datetime
 import decimal
 import gzip
 import uuid
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rezoo.data import clean, files, spelling
+from rezoo.data import clean, contents, files, spelling
 from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import from_columns
@@ -300,6 +301,7 @@ COLUMNS = {  # raw ids of some type, and what they are called
         pd.Series([uuid.UUID(int=1), uuid.UUID(int=2)]),
         [str(uuid.UUID(int=n)) for n in (1, 2)],
     ),
+    "periods": (pd.Series(pd.period_range("2020-01", periods=2, freq="M")), ["2020-01", "2020-02"]),
     "polars enum": (pl.Series(["x", "y"], dtype=pl.Enum(["x", "y"])), ["x", "y"]),
     "int and float": ([2**60, 0.5], [str(2**60), "0.5"]),
     "huge integers": ([2**70, 2**70 + 1], [str(2**70), str(2**70 + 1)]),
@@ -431,3 +433,48 @@ def test_questions_are_spelt_like_the_ids_or_nearly():
     assert texts.encode([12.0, 99.0]).tolist() == [1, 0] and texts.encode([12]).tolist() == [1]
     assert texts.encode([" x ", "012", "0012"]).tolist() == [2, 3, 0]
     assert texts.encode([]).tolist() == []
+
+
+def test_nothing_is_unpacked_beyond_the_memory(tmp_path, monkeypatch):
+    content = b"user,item\n" + b"1,2\n" * 300_000
+    write(tmp_path, gzip.compress(content), "log.csv.gz")
+    write(tmp_path, gzip.compress(gzip.compress(content)), "log.csv.gz.gz")
+    with zipfile.ZipFile(tmp_path / "log.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("log.csv", content)
+    pq.write_table(
+        pa.table({"user": np.zeros(300_000, int), "item": np.zeros(300_000, int)}), tmp_path / "log.parquet"
+    )
+    names = ("log.csv.gz", "log.csv.gz.gz", "log.zip", "log.parquet")
+    for name in names:
+        assert files.read(tmp_path / name).num_rows == 300_000
+    monkeypatch.setattr(contents, "room", lambda: 2**20)
+    for name in names:
+        with pytest.raises(DataError, match=r"memory"):
+            files.read(tmp_path / name)
+
+
+def test_archives_that_hold_no_table(tmp_path):
+    import tarfile
+
+    with tarfile.open(tmp_path / "log.csv.gz", "w:gz") as archive:
+        archive.add(write(tmp_path, "user,item\n1,2\n"), "log.csv")
+    with pytest.raises(DataError, match="tar archive: unpack it"):
+        files.read(tmp_path / "log.csv.gz")
+    with zipfile.ZipFile(tmp_path / "none.zip", "w"):
+        pass
+    with pytest.raises(DataError, match="archive without files"):
+        files.read(tmp_path / "none.zip")
+    for name in ("log.7z", "log.csv.zst", "log.tgz"):
+        with pytest.raises(DataError, match="unpack it"):
+            files.read(write(tmp_path, b"x", name))
+
+
+def test_columns_that_are_exploded():
+    table = {"user": ["a", "b", "c"], "items": ["1 2", "", "3"]}
+    log = files.read(table, explode="items", item="items")
+    assert log.items.decode(log.item).tolist() == ["1", "2", "3"] and log.row.tolist() == [1, 1, 3]
+    nested = {"user": ["a"], "events": [[{"item": 5, "user": 1}]]}
+    for bad, match in (({"user": [1], "events": [7]}, "is no list"), (nested, "'user' is a column and a key"),
+                       ({"user": [1], "events": [[]]}, "no values"), ({"user": [1]}, "no column 'events'")):  # fmt: skip
+        with pytest.raises(DataError, match=match):
+            files.read(bad, explode="events")

@@ -1,5 +1,6 @@
 import errno
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,3 +116,13 @@ def test_arguments_in_errors_are_spelt_as_the_flags_that_they_are(capsys):
     common.say(DataError, DataError(text), None, flags=["user", "names"])
     expected = "--user 'client no', --names 'a,b c' or --names …; k_user=3 stays"
     assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", sorted(EXPERIMENTS.glob("*.py")), ids=lambda file: file.stem)
+def test_an_experiment_on_published_data_says_which_and_its_results_say_how_they_are_made(file):
+    text = file.read_text()
+    if "flags.data_dir" in text and file.stem != "common":
+        assert re.search(r"start\(\s*__file__, __doc__.*data=\(", text), f"{file.name}: start(…, data=(…,))"
+    made = file.parent / "results" / f"{file.stem}.json"
+    if made.exists():
+        assert "--record" in json.loads(made.read_text())["command"]

@@ -184,6 +184,7 @@ def test_any_finite_scores_give_a_finite_value_and_gradient_whatever_is_masked(l
 
 def test_a_score_beyond_the_bound_is_drawn_back():
     assert float(jax.grad(lambda s: losses.squared(s, jnp.zeros(())))(jnp.float32(-3e38))) < 0
+    assert not np.isfinite(losses.squared(jnp.array([jnp.inf]), jnp.zeros(1))).any()
     half = jnp.array([6e4, -6e4], jnp.float16)
     assert np.isfinite(losses.logistic(half, jnp.zeros(2, jnp.float16))).all()
 

@@ -258,6 +258,7 @@ def refused(run, message):
         ("name", "a", "no field 'name'"),
         ("parent", None, "no field 'parent'"),
         ("num_items", 4 * 10**9, "num_items = 4000000000, but no array has more than 12 rows"),
+        ("num_items", 0, "do not fit"),
         ("num_items", True, "expected integer"),
         ("num_items", 5.0, "expected integer"),
         ("dim", -3, "dim = -3"),
@@ -374,6 +375,10 @@ def test_arrays_are_what_is_expected(tmp_path, change, message):
         (
             {"kind": "Standardised", "mean": 0.0, "deviation": 0.0, "log": False, "missing": 0},
             "its deviation 0",
+        ),
+        (
+            {"kind": "Vocabularies", "values": ["a"], "width": 1, "separator": "", "missing": 0},
+            "no separator",
         ),
         ({"kind": "Buckets", "edges": ["a"], "missing": 0}, "its edges are no numbers"),
         (
