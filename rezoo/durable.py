@@ -6,10 +6,15 @@ with durable.file("figures.json") as partial:        # the old file is there unt
 
 import contextlib
 import errno
+import glob
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+_COUNT = itertools.count()
+"""Temporary names of this process."""
 
 
 class BusyError(RuntimeError):
@@ -61,13 +66,14 @@ def folder(target: str | Path) -> Iterator[Path]:
             yield partial
         for inner in [*partial.rglob("*"), partial]:
             _flush(inner)
-        if target.exists():
-            if aside.exists():  # left by a process that was killed after it had moved the new one in
-                shutil.rmtree(aside)
-            os.rename(target, aside)
-        os.rename(partial, target)
-        _flush(target.parent)
-        shutil.rmtree(aside, ignore_errors=True)
+        with _turn(target.parent):
+            if target.exists():
+                if aside.exists():  # left by a process that was killed after it had moved the new one in
+                    shutil.rmtree(aside)
+                os.rename(target, aside)
+            os.rename(partial, target)
+            _flush(target.parent)
+            shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -123,13 +129,26 @@ def lock(where: str | Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _turn(where: Path) -> Iterator[None]:
+    """One process or thread at a time in a folder; the others wait."""
+    import fcntl
+
+    handle = os.open(where, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _partial(target: Path) -> Path:
-    """A temporary name of this process's beside `target`; those of processes that were killed are deleted."""
-    for left in target.parent.glob(f".{target.name}.*.partial"):
-        number = left.name.removesuffix(".partial").rpartition(".")[2]
+    """A temporary name beside `target`, used once; those of processes that were killed are deleted."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        number = left.name.removesuffix(".partial").rpartition(".")[2].partition("-")[0]
         if number.isdecimal() and not _alive(int(number)):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-    return target.with_name(f".{target.name}.{os.getpid()}.partial")
+    return target.with_name(f".{target.name}.{os.getpid()}-{next(_COUNT)}.partial")
 
 
 def _aside(target: Path) -> Path:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_the_survivor_of_a_kill_is_found(tmp_path):
 def test_what_a_killed_process_left_is_deleted(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    (tmp_path / f".figures.json.{gone.pid}.partial").write_text("half")
+    (tmp_path / f".figures.json.{gone.pid}-0.partial").write_text("half")
     with durable.file(tmp_path / "figures.json") as partial:
         partial.write_text("one")
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
@@ -71,3 +72,17 @@ def test_one_process_at_a_time(tmp_path):
         assert "BusyError" in done.stderr and "works in this folder" in done.stderr
     done = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True)
     assert done.stdout == "in\n"
+
+
+def test_threads_that_write_one_place_leave_a_whole_one(tmp_path):
+    def work(number):
+        for _ in range(10):
+            with durable.folder(tmp_path / "model") as partial:
+                (partial / "part").write_text(str(number))
+            with durable.file(tmp_path / "figures.json") as partial:
+                partial.write_text(str(number))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert (tmp_path / "model" / "part").read_text() in "01234567"
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "figures.json"}

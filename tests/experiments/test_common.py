@@ -111,13 +111,6 @@ def test_damaged_rows_and_a_second_process_are_said_in_a_line(tmp_path, capsys):
         assert said.count("\n") == 1 and str(error) in said
 
 
-def test_arguments_in_errors_are_spelt_as_the_flags_that_they_are(capsys):
-    text = "a.csv: no user column: user='client no', names=['a', 'b c'] or names=[…]; k_user=3 stays"
-    common.say(DataError, DataError(text), None, flags=["user", "names"])
-    expected = "--user 'client no', --names 'a,b c' or --names …; k_user=3 stays"
-    assert expected in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("file", sorted(EXPERIMENTS.glob("*.py")), ids=lambda file: file.stem)
 def test_an_experiment_on_published_data_says_which_and_its_results_say_how_they_are_made(file):
     text = file.read_text()
@@ -126,3 +119,10 @@ def test_an_experiment_on_published_data_says_which_and_its_results_say_how_they
     made = file.parent / "results" / f"{file.stem}.json"
     if made.exists():
         assert "--record" in json.loads(made.read_text())["command"]
+
+
+def test_arguments_in_errors_are_spelt_as_the_flags_that_they_are(capsys):
+    text = "a.csv: no user column: user='client no', names=['a', 'b c'] or names=[…]; k_user=3 stays"
+    common.say(DataError, DataError(text), None, flags=["user", "names"])
+    expected = "--user 'client no', --names 'a,b c' or --names …; k_user=3 stays"
+    assert expected in capsys.readouterr().err
