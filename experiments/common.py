@@ -86,8 +86,8 @@ def identity(flags: Any, data: Sequence[str] = ()) -> dict[str, str]:
         flag = f"--{name.replace('_', '-')}"
         if flag in (*PLACES, *CHOICES) or flag.endswith("-python"):
             continue
-        file = Path(str(value).partition("!")[0])
-        if isinstance(value, str | Path) and file.exists():
+        file = Path(str(value).partition("!")[0])  # of a member of an archive: the archive
+        if (name == "file" or isinstance(value, Path)) and file.exists():
             read.append(file)
             value = Path(value).name
         arguments[name] = repr(value)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
 from rezoo import fingerprint
+from rezoo.data.errors import DataError
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def restore(folder: str | Path, template: Any) -> tuple[Any, dict[str, Any]] | N
     checkpoint.
 
     Raises:
-      ValueError: if none fits the template (another model or width), or all are damaged.
+      DataError: if none fits the template (another model or width), or all are damaged.
     """
     steps = _steps(folder)
     wanted = jax.tree.map(_plain, template)
@@ -71,7 +72,7 @@ def restore(folder: str | Path, template: Any) -> tuple[Any, dict[str, Any]] | N
             )
         return jax.tree.map(_like, template, saved), notes
     if failure:
-        raise ValueError(
+        raise DataError(
             f"the checkpoint in {folder} cannot be read as this run's state: it is of another "
             "model, width or number of seeds, or damaged. Give another folder, or delete this one."
         ) from failure

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo import checkpoint, fingerprint
+from rezoo.data.errors import DataError
 from rezoo.devices import free_memory, pick
 
 _log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def _once(program: Any, part: Any, folder: Path | None) -> Any:
     try:
         if found := checkpoint.restore(folder, template):
             return found[0]
-    except ValueError:
+    except DataError:
         _log.warning("%s is damaged: computing its members again", folder)
     result = program(*part)
     checkpoint.save(folder, 0, result)

@@ -121,34 +121,31 @@ def own(folder: str | Path | None, parts: Callable[[], Mapping[str, str]]) -> It
 def place(folder: str | Path, parts: Mapping[str, str]) -> Path:
     """The folder inside `folder` that belongs to the fingerprint, made if it is not there.
 
-    If it has to be made beside that of another fingerprint, a line of the log names both, and the parts
-    in which they differ.
+    If it has to be made beside those of others, a line of the log names it, the one that is most like it,
+    and the parts in which they differ.
 
     Raises:
       OSError: if it cannot be written to.
     """
     own = Path(folder) / of(dict(parts))[:12]
     if (own / PARTS).exists():
-        with contextlib.suppress(OSError):  # of a folder that can only be read
-            (own / PARTS).touch()  # the last one that was used is what another is compared with
         return own
     own.mkdir(parents=True, exist_ok=True)
-    files = sorted(own.parent.glob(f"*/{PARTS}"), key=lambda file: file.stat().st_mtime_ns)
-    if files:
-        about = files[-1].parent, _difference(files[-1], parts), own
-        _log.warning("%s differs in %s: starting anew, in %s", *about)
+    others = [(_difference(file, parts), file.parent) for file in own.parent.glob(f"*/{PARTS}")]
+    if others:
+        names, other = min(others, key=lambda found: (len(found[0]), found[1]))
+        _log.warning("%s differs in %s: starting anew, in %s", other, " and ".join(names), own)
     with durable.file(own / PARTS) as partial:
         partial.write_text(json.dumps(dict(parts), indent=1) + "\n", "utf-8")
     return own
 
 
-def _difference(file: Path, parts: Mapping[str, str]) -> str:
+def _difference(file: Path, parts: Mapping[str, str]) -> list[str]:
     try:
         held = json.loads(file.read_text("utf-8"))
     except ValueError:
-        return "what it is, which cannot be read"
-    names = [name for name in dict.fromkeys([*parts, *held]) if parts.get(name) != held.get(name)]
-    return " and ".join(names)
+        return [*parts]
+    return [name for name in dict.fromkeys([*parts, *held]) if parts.get(name) != held.get(name)]
 
 
 def _pieces(leaf: Any) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rezoo import checkpoint, fingerprint
+from rezoo.data.errors import DataError
 from rezoo.lines import Lines
 from rezoo.types import Scalars, TrainState, Variables
 
@@ -79,7 +80,7 @@ def run(
     Raises:
       Diverged: if the loss or a parameter is not finite. Of a vmapped run, only if every member's
         is; a member that diverges is left as it was, and its `state.halted` is True.
-      ValueError: if `folder` holds more epochs of this run than `num_epochs`, or only checkpoints that
+      DataError: if `folder` holds more epochs of this run than `num_epochs`, or only checkpoints that
         are damaged.
       TypeError: if `folder` is given and the fingerprint needs an `identity`.
       rezoo.durable.BusyError: if another process trains this run in `folder`.
@@ -96,7 +97,7 @@ def run(
             score, best_epoch = np.asarray(notes["score"], float), np.asarray(notes["best_epoch"])
         saved = len(notes["history"])
         if saved > num_epochs:
-            raise ValueError(
+            raise DataError(
                 f"{folder} holds {saved} epochs of this run, more than {num_epochs}: give another folder"
             )
         task = progress.add_task(description, total=num_epochs, note="") if progress else None

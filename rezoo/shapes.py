@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rezoo import durable, extras, fingerprint
+from rezoo.data.errors import DataError
 
 
 def search(
@@ -38,7 +39,7 @@ def search(
       The `optuna.Study`; `best_params` and `best_value` are in it.
 
     Raises:
-      ValueError: if `folder` holds more trials of this search than `trials`.
+      DataError: if `folder` holds more trials of this search than `trials`.
       rezoo.durable.BusyError: if another process runs this search in `folder`.
       OSError: if `folder` cannot be written to.
     """
@@ -66,7 +67,7 @@ def search(
             with durable.named(place or "memory"):
                 study.tell(trial, value if math.isfinite(value) else -math.inf)
         if done > trials:
-            raise ValueError(
+            raise DataError(
                 f"{place} holds {done} trials of this search, more than {trials}: give another folder"
             )
     return study

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo import checkpoint
+from rezoo.data.errors import DataError
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def resume(
         alive = record._replace(alive=record.alive[: sizes[rung]])
         try:
             found = checkpoint.restore(place, {**alive._asdict(), "state": template})
-        except ValueError:
+        except DataError:
             _log.warning("%s is damaged: going on from the rung before", place)
             continue
         if found:

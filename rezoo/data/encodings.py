@@ -20,6 +20,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+PACKED = ((b"\x1f\x8b", ".gz"), (b"PK\3\4", ".zip"), (b"PAR1", ".parquet"), (b"BZh", ".bz2"))
 _OTHERS = ("gb18030", "big5", "shift_jis", "euc_kr", "cp1251", "cp1250", "cp1252")
 _SIGN = rb"[\x80-\x84\x86-\x90\x94\x95\x98-\xa0\xa2-\xaa\xac-\xba\xbc-\xbe\xd7\xf7]"
 _ODD = re.compile(rb"%b(?=[A-Za-z\xc0-\xff])|(?<=[\xc0-\xff])%b" % (_SIGN, _SIGN))
@@ -30,8 +31,11 @@ def utf8(content: bytes, encoding: str | None, name: str) -> bytes:
     """The text as UTF-8, without a byte order mark.
 
     Raises:
-      DataError: if it is no text, not in the `encoding` that is given, or in one that cannot be told.
+      DataError: if it is no text, not in the `encoding` that is given, or in one that is not plain.
     """
+    for mark, ending in PACKED:
+        if content.startswith(mark):
+            raise DataError(f"{name} is a {ending} file, by its first bytes: give it that ending")
     encoding = encoding or _found(content[:SAMPLE])
     if encoding is None:
         _refuse_zero(content, name)
@@ -63,7 +67,7 @@ def _row(content: bytes, at: int) -> int:
 
 
 def _found(head: bytes) -> str | None:
-    """The encoding that a byte order mark or the places of zero bytes tell."""
+    """The encoding that a byte order mark or the places of zero bytes show."""
     for mark, encoding in _MARKS:
         if head.startswith(mark):
             return encoding
@@ -91,7 +95,7 @@ def _western(content: bytes, at: int, name: str) -> str:
         except UnicodeDecodeError:
             continue
     raise DataError(
-        f"{name} is not UTF-8, and its encoding cannot be told: give encoding=…. Row {_row(content, at)} "
+        f"{name} is not UTF-8, and its encoding is not plain: give encoding=…. Row {_row(content, at)} "
         f"would have {', '.join(readings) or 'no text in any usual one'}"
     )
 

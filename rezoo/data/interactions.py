@@ -123,7 +123,10 @@ def from_columns(
     del columns  # so that a table that nobody else holds is freed column by column
 
     def column(role: str) -> np.ndarray:
-        return table[names[role]] if role == shared else table.pop(names[role])
+        values = table[names[role]] if role == shared else table.pop(names[role])
+        if values.ndim != 1:
+            raise DataError(f"{place(role)} has shape {values.shape}; give one value for each row")
+        return values
 
     def place(role: str) -> Place:
         return Place(source, names[role], row)
@@ -152,6 +155,9 @@ def from_columns(
 
 def _check(columns: Mapping[str, ArrayLike], source: str) -> None:
     """Columns of one length, and some rows."""
+    for name, column in columns.items():
+        if not hasattr(column, "__getitem__") or isinstance(column, str | bytes) or np.ndim(column) == 0:
+            raise DataError(f"{source}, column {name!r} is no list or array with a value for each row")
     lengths = {name: len(column) for name, column in columns.items()}  # pyright: ignore[reportArgumentType]
     if len(set(lengths.values())) > 1:
         raise DataError(f"{source}: the columns differ in length: {lengths}")

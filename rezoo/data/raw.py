@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike
 
 from rezoo.data import arrow, spelling
 from rezoo.data.errors import DataError
@@ -12,7 +11,7 @@ from rezoo.data.missing import counted, is_missing, is_none
 from rezoo.data.place import Place
 
 
-def plain(column: ArrayLike) -> np.ndarray:
+def plain(column: Any) -> np.ndarray:
     """A column as int, float, datetime, bool or text; lists and the like stay objects.
 
     Objects of mixed types are text, named by `str`. Bytes are decoded. Missing text is empty.
@@ -28,7 +27,12 @@ def plain(column: ArrayLike) -> np.ndarray:
 def as_objects(column: Any) -> np.ndarray:
     """A column as an array; the values of a list or a tuple keep their own types."""
     if not isinstance(column, list | tuple):
-        return np.asarray(column)
+        array = np.asarray(column)
+        if array.ndim == 0:
+            raise DataError(
+                f"{type(column).__name__} is no column: give a list or an array, a value for each row"
+            )
+        return array
     return np.fromiter(column, object, len(column))
 
 

@@ -53,7 +53,7 @@ def recommend(
     table = apply(model, variables, method="table") if retriever else None
     total = (num_items or catalogue_size(model, variables)) if table is None else table.shape[0]
     checks.warn_of_unknown("exclude", exclude, total, "they exclude nothing", negative=False)
-    item_block = min(item_block, total)
+    item_block, length = min(item_block, total), min(k, total)
     starts = jnp.arange(0, total, item_block, dtype=jnp.int32)
 
     def of_block(rows: tuple[Query, Array]) -> tuple[Array, Array, Array]:
@@ -74,18 +74,18 @@ def recommend(
                 (exclude >= start) & (exclude < start + item_block), exclude - start, item_block
             )
             score = score.at[jnp.arange(size)[:, None], place].set(-jnp.inf, mode="drop")
-            place, top = best_places(jnp.concatenate([best[1], score], axis=1), k)
-            kept = jnp.take_along_axis(best[0], jnp.minimum(place, k - 1), axis=1)
-            ids = jnp.where(place < k, kept, start + place - k)
+            place, top = best_places(jnp.concatenate([best[1], score], axis=1), length)
+            kept = jnp.take_along_axis(best[0], jnp.minimum(place, length - 1), axis=1)
+            ids = jnp.where(place < length, kept, start + place - length)
             return (jnp.where(jnp.isneginf(top), 0, ids), top), nan
 
-        empty = jnp.zeros((size, k), jnp.int32), jnp.full((size, k), -jnp.inf)
+        empty = jnp.zeros((size, length), jnp.int32), jnp.full((size, length), -jnp.inf)
         best, nan = jax.lax.scan(merge, empty, starts)
         return *best, nan.sum(axis=0)
 
     ids, scores, nan = in_blocks(of_block, (query, exclude), block)
     checks.warn_of_nan(nan, "and their items in no list")
-    return ids, scores
+    return (ids, scores) if length == k else best_of(ids, scores, k)
 
 
 def best_of(

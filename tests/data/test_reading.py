@@ -78,8 +78,10 @@ def test_ids_are_those_of_the_columns_that_are_named_so(tmp_path):
 
 @pytest.mark.parametrize("late", ["x1", "1.5", "007", "", "2147483648"])
 def test_a_column_may_change_its_kind_in_a_later_block(tmp_path, late):
-    lines = [f"{n},{n % 7},{n}.5,{n}" for n in range(10, 1_200_000)]
-    file = write(tmp_path, "\n".join(["user,item,number,other", *lines, f"{late or 'NULL'},3,{late},{late}"]))
+    lines = [f"{n},{n % 7},{n}.5,{n},{'x' * 500}" for n in range(10, 40_000)]  # more than a block of 16 MiB
+    file = write(
+        tmp_path, "\n".join(["user,item,number,other,text", *lines, f"{late or 'NULL'},3,{late},{late},"])
+    )
     table = files.read_table(file)
     assert table["user"][-1] == (int(late) if late == "2147483648" else late or "NULL")
     assert str(table["user"][0]) == "10"
@@ -344,7 +346,7 @@ def test_nullable_ids_without_a_value_are_missing():
     left, _ = clean.drop_missing(
         files.read_table(pd.DataFrame({"user": [2**60, None], "item": [1, 2]}, dtype=object)), ["user"]
     )
-    assert from_columns(left).users.raw.tolist() == [2**60]
+    assert from_columns(left).users.raw.tolist() == [str(2**60)]
 
 
 def test_nested_columns_are_kept_beside_the_log(tmp_path):
@@ -441,9 +443,8 @@ def test_nothing_is_unpacked_beyond_the_memory(tmp_path, monkeypatch):
     write(tmp_path, gzip.compress(gzip.compress(content)), "log.csv.gz.gz")
     with zipfile.ZipFile(tmp_path / "log.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("log.csv", content)
-    pq.write_table(
-        pa.table({"user": np.zeros(300_000, int), "item": np.zeros(300_000, int)}), tmp_path / "log.parquet"
-    )
+    zeros = np.zeros(300_000, int)
+    pq.write_table(pa.table({"user": zeros, "item": zeros}), tmp_path / "log.parquet")
     names = ("log.csv.gz", "log.csv.gz.gz", "log.zip", "log.parquet")
     for name in names:
         assert files.read(tmp_path / name).num_rows == 300_000
@@ -474,7 +475,31 @@ def test_columns_that_are_exploded():
     log = files.read(table, explode="items", item="items")
     assert log.items.decode(log.item).tolist() == ["1", "2", "3"] and log.row.tolist() == [1, 1, 3]
     nested = {"user": ["a"], "events": [[{"item": 5, "user": 1}]]}
-    for bad, match in (({"user": [1], "events": [7]}, "is no list"), (nested, "'user' is a column and a key"),
-                       ({"user": [1], "events": [[]]}, "no values"), ({"user": [1]}, "no column 'events'")):  # fmt: skip
+    for bad, match in [
+        ({"user": [1], "events": [7]}, "is no list"),
+        (nested, "'user' is a column and a key"),
+        ({"user": [1], "events": [[]]}, "no values"),
+        ({"user": [1]}, "no column 'events'"),
+    ]:
         with pytest.raises(DataError, match=match):
             files.read(bad, explode="events")
+
+
+def test_what_is_no_column_is_refused():
+    for column in (5, {1}, iter([1]), "a", np.array(5), np.ones((1, 2))):
+        with pytest.raises(DataError, match=r"no column|no list or array|one value for each row"):
+            files.read({"user": column, "item": [1]})
+    for column in (np.array(5), np.ones((1, 2))):
+        with pytest.raises(DataError, match=r"no list or array|one value for each row"):
+            from_columns({"user": column, "item": [1]})
+    assert (
+        files.read(pl.DataFrame({"user": pl.Series(["a", 1], dtype=pl.Object), "item": [1, 2]})).num_users
+        == 3
+    )
+    with pytest.raises(DataError, match="collect"):
+        files.read(pl.LazyFrame({"user": [1], "item": [1]}))
+
+
+def test_a_packed_file_without_its_ending_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"is a \.gz file, by its first bytes"):
+        files.read(write(tmp_path, gzip.compress(b"user,item\n1,2\n")))
