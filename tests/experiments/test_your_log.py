@@ -35,7 +35,13 @@ def test_it_reads_cleans_and_names(tmp_path, capsys):
     printed = capsys.readouterr().out
     for role in ("user: 'user'", "timestamp: 'time'", "quantity: 'Quantity'", "title: 'title'"):
         assert f"{role}, by its name" in printed
-    for why in ("'user' (such as row 1)", "0 or less (such as row 2: -2)", "row 3", "row 4: soon"):
+    for why in (
+        "without a value of 'user'",
+        "(such as row 1)",
+        "0 or less (such as row 2: -2)",
+        "row 3",
+        "row 4: soon",
+    ):
         assert why in printed
     assert (np.diff(log.timestamp) >= 0).all()
 
