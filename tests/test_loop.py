@@ -97,6 +97,12 @@ def test_the_fingerprint_knows_what_is_other():
     assert other(rate=0.2) == {"program"}
     assert other(seed=1) == {"start"}
     assert other(evaluate=lambda v: {"error": error - v["params"]["w"].sum()}) == {"evaluation"}
+    target, target_too = np.zeros(5), np.ones(5)
+    hosted = parts(evaluate=lambda v: {"error": float((v["params"]["w"] - target).sum())})["evaluation"]
+    assert (
+        hosted
+        != parts(evaluate=lambda v: {"error": float((v["params"]["w"] - target_too).sum())})["evaluation"]
+    )
     assert other(monitor=lambda m: m["loss"]) == {"evaluation"}
     assert other(monitor=lambda m: sign * m["loss"]) == {"evaluation"}
     assert other(patience=1) == {"evaluation"}
