@@ -6,15 +6,16 @@
 RUN_FOLDER is what `rezoo.serving.saved.save` wrote. Columns of the file are the user, the item and,
 for those that training did not know, their features; for models that read a history, also `history`
 (ids such as 20|30, oldest first) and `history_rating`, unless the users' histories were saved with the
-model. With --smoke a model is trained on a few ratings, saved, and asked by this same program in
-another process; --out is then a folder.
+model. Ids are read as the model's are spelt; those that it does not know are counted. With --smoke a model
+is trained on a few ratings, saved, and asked by this same program in another process; --out is then a
+folder.
 """
 
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -29,6 +30,7 @@ from rezoo.data.interactions import from_columns
 from rezoo.data.scale import Scale
 from rezoo.models import FeatureMF
 from rezoo.serving import saved, tables
+from rezoo.serving.unknown import FATE, Unknown
 from rezoo.types import Batch, Query
 
 
@@ -48,6 +50,10 @@ class Flags:
     """Name of the user column, if it is not recognised."""
     item: str | None = None
     """Name of the item column, if it is not recognised."""
+    separator: str | None = None
+    """Between the ids of a history, if it is not |."""
+    accept_unknown: bool = False
+    """Answer although none of the users, of the items or of the histories is known to the model."""
     smoke: bool = False
     """Train, save, and ask in another process."""
 
@@ -59,13 +65,31 @@ def main(flags: Flags) -> None:
     if flags.run is None or flags.file is None:
         raise DataError("name the folder of the saved model and the file of questions")
     model = saved.load(flags.run)
+    how: dict[str, Any] = {"user": flags.user, "separator": flags.separator}
+    how["on_unknown"] = accepted if flags.accept_unknown else told
     if flags.k is None:
-        answers = tables.predict_table(model, flags.file, user=flags.user, item=flags.item)
+        answers = tables.predict_table(model, flags.file, item=flags.item, **how)
     else:
-        answers = tables.recommend_table(model, flags.file, flags.k, user=flags.user)
+        answers = tables.recommend_table(model, flags.file, flags.k, **how)
     tables.write(answers, flags.out)
     rows = len(next(iter(answers.values())))
     print(f"{rows:,} rows in {flags.out}")
+
+
+def told(unknown: Unknown) -> None:
+    """Print what is unknown; not answered is a file of which nothing is known."""
+    if unknown.nothing_known:
+        raise DataError(
+            f"{unknown}. Nothing is known of the {' and the '.join(unknown.nothing_known)}: are the ids "
+            "spelt as in training, and is --separator what stands between those of a history? "
+            "--accept-unknown answers with what the model says of nobody in particular"
+        )
+    accepted(unknown)
+
+
+def accepted(unknown: Unknown) -> None:
+    """Print what is unknown."""
+    print(f"{unknown}. {FATE}")
 
 
 def trained(steps: int = 60) -> saved.Saved:

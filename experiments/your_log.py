@@ -167,7 +167,12 @@ def read(file: str, flags: LogFlags) -> tuple[Interactions, np.ndarray | None]:
     source = Path(file).name
     names, text = (part.split(",") if part else [] for part in (flags.names, flags.text))
     columns = files.read_table(
-        file, names=names or None, delimiter=flags.delimiter, encoding=flags.encoding, text=text
+        file,
+        names=names or None,
+        delimiter=flags.delimiter,
+        encoding=flags.encoding,
+        text=text,
+        ids=[name for name in (flags.user, flags.item, flags.session) if name],
     )
     asked = ("user", "item", "timestamp", "session", "quantity", "title")
     given = {role: getattr(flags, role) for role in asked}

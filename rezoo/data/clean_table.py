@@ -6,7 +6,7 @@ import numpy as np
 
 from rezoo.data import times
 from rezoo.data.errors import DataError
-from rezoo.data.missing import is_missing
+from rezoo.data.missing import counted, is_missing
 from rezoo.data.place import Place, keep, row_numbers
 from rezoo.data.reports import Reason, Report, report_of
 
@@ -31,7 +31,8 @@ def drop_missing(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> tup
     for name in names:
         column = _named(columns, name)
         gone = is_missing(column)
-        steps.append((gone, f"without a value of {name!r}{_words(column[gone])}", None))
+        words = counted(column, gone) if gone.any() and column.dtype.kind in "UO" else ""
+        steps.append((gone, f"without a value of {name!r}" + f": {words}" * bool(words), None))
     return _dropped(columns, steps)
 
 
@@ -84,17 +85,6 @@ def _named(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     if name not in columns:
         raise DataError(f"there is no column {name!r}; there are {list(columns)}")
     return np.asarray(columns[name])
-
-
-def _words(missing: np.ndarray) -> str:
-    """How often each word for nothing occurs, if there are words."""
-    texts = np.char.strip(missing) if missing.dtype.kind == "U" else np.zeros(0, str)
-    words, counts = np.unique(texts, return_counts=True)
-    if not any(words.tolist()):
-        return ""
-    return ": " + ", ".join(
-        f"{n:,} {repr(word) if word else 'empty'}" for word, n in zip(words.tolist(), counts, strict=True)
-    )
 
 
 def _moment(text: str) -> np.datetime64:

@@ -15,6 +15,11 @@ from rezoo.data.errors import DataError
 
 UNPACK = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 PACKED = (*UNPACK, ".zip")
+BINARY = {".xlsx": "pandas.read_excel", ".xls": "pandas.read_excel", ".ods": "pandas.read_excel"}
+BINARY |= {".feather": "pyarrow.feather.read_table", ".arrow": "pyarrow.feather.read_table"}
+BINARY |= {".orc": "pyarrow.orc.read_table", ".pkl": "pandas.read_pickle", ".h5": "pandas.read_hdf"}
+BINARY |= {".7z": "", ".rar": "", ".tar": "", ".tgz": "", ".zst": ""}
+"""Endings that are not read here, and what reads them."""
 PIECE = 2**24
 DAMAGED = (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError)
 
@@ -38,6 +43,13 @@ def kind(file: Path, member: str) -> str:
     while name.suffix.lower() in UNPACK:
         name = name.with_suffix("")
     return name.suffix.lower()
+
+
+def refuse(kind: str, path: str) -> None:
+    """Raise a DataError if files of an ending are not read here."""
+    if kind in BINARY:
+        how = f"read it with {BINARY[kind]} and give the table" if BINARY[kind] else "unpack it"
+        raise DataError(f"{path}: {kind} files are not read here: {how}, or save it as CSV or Parquet")
 
 
 def is_packed(file: Path, member: str) -> bool:

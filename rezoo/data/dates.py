@@ -4,6 +4,9 @@ Texts without an offset are UTC. Numbers of a date such as 03/04/2024 are a day 
 that holds for the whole column: a number above 12 says which is the day.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (Arrow makes its compute functions when it is imported.)
+
 import re
 from typing import NamedTuple
 

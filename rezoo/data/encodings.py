@@ -31,7 +31,7 @@ def utf8(content: bytes, encoding: str | None, name: str) -> bytes:
     """The text as UTF-8, without a byte order mark.
 
     Raises:
-      DataError: if it is no text, not in the `encoding` that is given, or in one that cannot be told.
+      DataError: if it is no text, not in the `encoding` that is given, or in one that is not plain.
     """
     for mark, ending in PACKED:
         if content.startswith(mark):
@@ -67,7 +67,7 @@ def _row(content: bytes, at: int) -> int:
 
 
 def _found(head: bytes) -> str | None:
-    """The encoding that a byte order mark or the places of zero bytes tell."""
+    """The encoding that a byte order mark or the places of zero bytes show."""
     for mark, encoding in _MARKS:
         if head.startswith(mark):
             return encoding
@@ -95,7 +95,7 @@ def _western(content: bytes, at: int, name: str) -> str:
         except UnicodeDecodeError:
             continue
     raise DataError(
-        f"{name} is not UTF-8, and its encoding cannot be told: give encoding=…. Row {_row(content, at)} "
+        f"{name} is not UTF-8, and its encoding is not plain: give encoding=…. Row {_row(content, at)} "
         f"would have {', '.join(readings) or 'no text in any usual one'}"
     )
 

@@ -1,6 +1,6 @@
 """Reading logs from files and tables: `read` for interactions, `read_table` for any columns.
 
-| kind | told by | columns |
+| kind | known by | columns |
 | --- | --- | --- |
 | CSV, TSV, `;`, `|` | any other ending | header, or names given with `names` |
 | MovieLens `::` | `::` in the first line | user, item, rating, timestamp unless `names` says other |
@@ -21,7 +21,7 @@ NA, an empty cell …) are missing numbers, and missing ids, which are refused w
 """
 
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from rezoo.data import arrow, contents, encodings, jsonlines, nested, prepared, raw, roles
+from rezoo.data import arrow, contents, encodings, jsonlines, nested, objects, prepared, roles
 from rezoo.data.delimited import Wanted, facts, read_text
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.table import Table
-
-BINARY = {".xlsx": "pandas.read_excel", ".xls": "pandas.read_excel", ".ods": "pandas.read_excel"}
-BINARY |= {".feather": "pyarrow.feather.read_table", ".arrow": "pyarrow.feather.read_table"}
-BINARY |= {".orc": "pyarrow.orc.read_table", ".pkl": "pandas.read_pickle", ".h5": "pandas.read_hdf"}
-BINARY |= {".7z": "", ".rar": "", ".tar": "", ".tgz": "", ".zst": ""}
 
 IDS = ("user", "item", "session")
 """Roles whose columns hold ids."""
@@ -100,7 +95,8 @@ def read_table(
       quotes: whether quotation marks of a text file enclose text; found if not given.
       decimal: the decimal mark of a text file, "." or ","; found if not given.
       explode: a column of lists, each value of which becomes a row; objects in it become columns.
-      ids: columns of a text file that hold ids, beside those whose names `roles.ALIASES` knows.
+      ids: columns of a text file that hold ids, beside those whose names `roles.ALIASES` knows; names that
+        are not there are left out.
 
     Raises:
       DataError: if the file is missing, empty, damaged, ragged, not of its kind, or larger than memory.
@@ -115,10 +111,10 @@ def read_table(
         lambda name: name in ids or _plays(name, tuple(roles.ALIASES)),
     )
     columns = (
-        _read_path(str(table), encoding, wanted) if isinstance(table, str | Path) else _from_object(table)
+        _read_path(str(table), encoding, wanted) if isinstance(table, str | Path) else objects.read(table)
     )
     columns = columns if explode is None else nested.explode(columns, explode)
-    for name in (*text, *ids):
+    for name in text:
         if name not in columns:
             raise DataError(f"there is no column {name!r}; there are {list(columns)}")
     return columns
@@ -127,54 +123,6 @@ def read_table(
 def _plays(name: str, some: tuple[str, ...]) -> bool:
     """Whether a column's name is that of one of some roles."""
     return any(roles.recognised(name, role) is not None for role in some)
-
-
-def _from_object(table: Any) -> Table:
-    if isinstance(table, Table):
-        return table
-    if isinstance(table, Mapping):
-        arrow.once([str(name) for name in table], "dict")
-        return Table({str(name): raw.plain(column) for name, column in table.items()})
-    try:
-        if isinstance(table, pa.Table):
-            return Table(arrow.from_arrow(table, "Arrow table"))
-        if hasattr(table, "get_columns"):
-            return Table({column.name: _from_polars(column) for column in table.get_columns()})
-        if hasattr(table, "iloc") and hasattr(table, "columns"):
-            return Table(_from_pandas(table))
-    except DataError:
-        raise
-    except Exception as error:  # Arrow, pandas and polars have errors of their own
-        raise DataError(f"{type(table).__name__} cannot be read as columns: {error}") from error
-    hint = "; call collect() first" if hasattr(table, "collect") else ""
-    raise DataError(
-        f"{type(table).__name__} is no table: give a path, a dict of columns, pandas, polars or Arrow{hint}"
-    )
-
-
-def _from_polars(column: Any) -> np.ndarray:
-    """Objects are named by `str`: as Arrow they would be the places where they lie in memory."""
-    if str(column.dtype) == "Object":
-        return raw.plain(column.to_list())
-    return arrow.to_numpy(column.to_arrow())
-
-
-def _from_pandas(table: Any) -> dict[str, np.ndarray]:
-    """Objects, periods and intervals are named by `str`: Arrow refuses or recodes them."""
-    names = [str(name) for name in table.columns]
-    arrow.once(names, "pandas table")
-    columns = {}
-    for at, name in enumerate(names):
-        column = table.iloc[:, at]
-        try:
-            made = None if column.dtype == object else pa.Array.from_pandas(column)
-        except (pa.ArrowException, TypeError, OverflowError):
-            made = None
-        if made is None or isinstance(made.type, pa.BaseExtensionType):
-            columns[name] = raw.plain(np.asarray(column, object))
-        else:
-            columns[name] = arrow.to_numpy(made)
-    return columns
 
 
 def _read_path(path: str, encoding: str | None, wanted: Wanted) -> Table:
@@ -187,9 +135,7 @@ def _read_path(path: str, encoding: str | None, wanted: Wanted) -> Table:
             f"{path} is a folder: name a file in it, such as {', '.join(inside) or '(it is empty)'}"
         )
     kind = contents.kind(file, member or (contents.member_of(file) if file.suffix.lower() == ".zip" else ""))
-    if kind in BINARY:
-        how = f"read it with {BINARY[kind]} and give the table" if BINARY[kind] else "unpack it"
-        raise DataError(f"{path}: {kind} files are not read here: {how}, or save it as CSV or Parquet")
+    contents.refuse(kind, path)
     packed = contents.is_packed(file, member)
     if kind in (".parquet", ".pq"):
         return Table(_read_parquet(io.BytesIO(contents.read(file, member)) if packed else file, file.name))

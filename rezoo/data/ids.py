@@ -1,5 +1,8 @@
 """Maps from raw ids to dense ones and back."""
 
+# pyright: reportAttributeAccessIssue=false
+# (the functions of pyarrow.compute are made when it is imported)
+
 import re
 
 import numpy as np
@@ -56,36 +59,36 @@ class Ids:
             return np.where(whole, self._encode(np.where(whole, values, 0).astype(np.int64)), 0)
         if values.dtype.kind == "u" and values.max(initial=0) > np.iinfo(np.int64).max:
             values = values.astype(str)
-        if values.dtype.kind in "UO":
-            coded = pa.array(values, pa.large_string()).dictionary_encode()
-            return self._words(coded.dictionary.to_numpy(zero_copy_only=False))[coded.indices.to_numpy()]
-        return self._same(values if self.raw.dtype.kind in "iub" else values.astype(str))
-
-    def _words(self, words: np.ndarray) -> np.ndarray:
-        """Dense ids of distinct texts."""
-        if not len(words):
-            return np.zeros(0, np.int32)
-        if self.raw.dtype.kind in "iub":
-            found = [_WHOLE.fullmatch(word) for word in words.tolist()]
-            numbers = [int(match[1]) if match and len(match[1]) < 20 else None for match in found]
-            fits = np.array([number is not None and -(2**63) <= number < 2**63 for number in numbers])
-            dense = self._same(
-                np.array([n if fit else 0 for n, fit in zip(numbers, fits, strict=True)], np.int64)
-            )
-            return np.where(fits, dense, 0)
+        numbers = self.raw.dtype.kind in "iub"
+        if values.dtype.kind not in "UO":
+            return self._same(values if numbers else values.astype(str))
+        words = pa.array(values, pa.large_string())
+        if numbers:
+            coded = words.dictionary_encode()
+            return self._spelt(coded.dictionary)[coded.indices.to_numpy()]
         dense = self._same(words)
-        bare = self._same(np.array([word.strip() for word in words.tolist()], object))
-        return np.where(dense > 0, dense, bare)
+        unknown = dense == 0
+        if unknown.any():
+            dense[unknown] = self._same(pc.utf8_trim_whitespace(words.filter(pa.array(unknown))))
+        return dense
 
-    def _same(self, values: np.ndarray) -> np.ndarray:
+    def _spelt(self, words: pa.Array) -> np.ndarray:
+        """Dense ids of the integers that some texts spell, 0 for other texts."""
+        found = [_WHOLE.fullmatch(word) for word in words.to_pylist()]
+        numbers = [int(match[1]) if match and len(match[1]) < 20 else None for match in found]
+        fits = np.array([number is not None and -(2**63) <= number < 2**63 for number in numbers], bool)
+        whole = np.array([n if fit else 0 for n, fit in zip(numbers, fits, strict=True)], np.int64)
+        return np.where(fits, self._same(whole), 0)
+
+    def _same(self, values: np.ndarray | pa.Array) -> np.ndarray:
         """Dense ids of values of the kind of these ids."""
         known = pa.array(self.raw)
-        dense = np.empty(values.shape, np.int32)
+        dense = np.empty(len(values), np.int32)
         block = max(1 << 20, 4 * self.size)  # so that long columns are not held four times over
         for at in range(0, len(values), block):
-            some = pa.array(values[at : at + block]).cast(known.type)
-            place = pc.index_in(some, value_set=known)  # pyright: ignore[reportAttributeAccessIssue]
-            dense[at : at + block] = place.fill_null(-1).to_numpy() + 1
+            some = values[at : at + block]
+            some = (some if isinstance(some, pa.Array) else pa.array(some)).cast(known.type)
+            dense[at : at + block] = pc.index_in(some, value_set=known).fill_null(-1).to_numpy() + 1
         return dense
 
     def decode(self, dense: ArrayLike) -> np.ndarray:

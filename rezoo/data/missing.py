@@ -1,9 +1,13 @@
 """Words that files write for nothing, and where the values of a column are missing."""
 
+# pyright: reportAttributeAccessIssue=false
+# (the functions of pyarrow.compute are made when it is imported)
+
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 WORDS = frozenset(
     (
@@ -25,9 +29,8 @@ def is_missing(column: np.ndarray) -> np.ndarray:
     if column.dtype.kind in "mM":
         return np.isnat(column)
     if column.dtype.kind in "US":
-        coded = pa.array(column).dictionary_encode()
-        nothing = np.array([is_nothing(word) for word in coded.dictionary.to_pylist()], bool)
-        return nothing[coded.indices.to_numpy()]
+        texts = pc.utf8_trim_whitespace(pa.array(column).cast(pa.large_string()))
+        return np.asarray(pc.is_in(texts, pa.array(sorted(WORDS), pa.large_string())))
     if column.dtype.kind == "O":
         return np.fromiter(map(is_nothing, column.tolist()), bool, len(column))
     return np.zeros(len(column), bool)

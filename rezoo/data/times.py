@@ -1,5 +1,8 @@
 """Times of every kind as microseconds since 1970, UTC: numbers, texts and `datetime64`."""
 
+# pyright: reportAttributeAccessIssue=false
+# (Arrow makes its compute functions when it is imported.)
+
 from typing import NamedTuple
 
 import numpy as np

@@ -4,6 +4,7 @@ film = newcomers.with_users(film, ["zoe"], {"age": [25]})
 film = newcomers.with_items(film, [4711], {"genre": ["Comedy"]})   # it is in the lists from now on
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from rezoo.data import columns as reading
 from rezoo.data.errors import DataError
 from rezoo.data.features import FeatureSet
 from rezoo.data.ids import Ids
+from rezoo.data.missing import is_missing
+from rezoo.data.raw import plain
 from rezoo.serving.questions import PAST
 from rezoo.serving.saved import Saved
 
@@ -26,12 +29,14 @@ def with_users(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: boo
       saved: the model.
       raw: raw ids; of an id that is there twice the first row counts.
       columns: raw features, a row for each id.
-      whole: refuse columns that are not all there; otherwise the users then stay unknown.
+      whole: refuse what cannot be added: users of a model without user features, columns that are not all
+        there or that it does not know, ids of another kind than its own; otherwise they stay unknown, and
+        further columns are passed over.
 
     Raises:
-      DataError: if a column is missing or of another type than in training.
+      DataError: if so, if an id is missing, or a column is of another type than in training.
     """
-    added = _added(saved.users, raw, saved.user_features, columns, whole)
+    added = _added("users", saved, saved.users, raw, saved.user_features, columns, whole)
     if added is None:
         return saved
     users, new = added
@@ -42,7 +47,7 @@ def with_users(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: boo
 
 def with_items(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: bool = True) -> Saved:
     """The same with a longer catalogue, whose new items are known by their features; as `with_users`."""
-    added = _added(saved.items, raw, saved.item_features, columns, whole)
+    added = _added("items", saved, saved.items, raw, saved.item_features, columns, whole)
     if added is None:
         return saved
     items, new = added
@@ -51,23 +56,70 @@ def with_items(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: boo
 
 
 def _added(
-    ids: Ids, raw: Any, fitted: FeatureSet, columns: Mapping[str, Any], whole: bool
+    what: str, saved: Saved, ids: Ids, raw: Any, fitted: FeatureSet, columns: Mapping[str, Any], whole: bool
 ) -> tuple[Ids, dict[str, np.ndarray]] | None:
     """The longer id map and the new rows of features; None if nobody is new or nothing is known of them."""
-    missing = [name for name in fitted.fitted if name not in columns]
-    if missing and whole:
-        raise DataError(f"there is no column {missing[0]!r}; there are {', '.join(columns) or 'none'}")
-    if missing or not fitted.fitted:
+    wanted = fitted.fitted
+    raw = plain(raw)
+    if whole:
+        _check(what, raw, wanted, columns)
+    elif any(name not in columns for name in wanted) or not wanted:
         return None
-    raw = np.asarray(raw)
-    _, first = np.unique(raw, return_index=True)
-    rows = np.sort(first[ids.encode(raw[first]) == 0])
+    nameless = is_missing(raw)
+    if not whole:  # who has no value of any feature is placed by none
+        nameless |= np.all([is_missing(reading.objects(columns[name])) for name in wanted], axis=0)
+    rows = np.flatnonzero((ids.encode(raw) == 0) & ~nameless)
+    spelt = _spelt(ids, raw[rows])
+    first = np.sort(np.unique(spelt, return_index=True)[1])
+    rows, spelt = rows[first], spelt[first]
     if not len(rows):
         return None
-    new = fitted.transform({name: reading.objects(columns[name])[rows] for name in fitted.fitted})
-    text = ids.raw.dtype.kind == "U" or raw.dtype.kind == "U"
-    both = [part.astype(str) if text else part for part in (ids.raw, raw[rows])]
-    return Ids(np.concatenate(both)), new
+    if not wanted:
+        raise DataError(
+            f"{type(saved.model).__name__} was saved without features of {what}, so nothing can be known of "
+            f"new ones, such as {raw[rows[0]]}: train it again with them in the log, or a model that reads "
+            f"features of {what}"
+        )
+    new = fitted.transform({name: reading.objects(columns[name])[rows] for name in wanted})
+    if whole and spelt.dtype.kind == "U" and ids.raw.dtype.kind in "iu":
+        raise DataError(
+            f"the {what} of this model are integers, such as {ids.raw[0]}, but not all of the new ones, such "
+            f"as {', '.join(map(str, raw[rows][:3]))}"
+        )
+    old = ids.raw.astype(str) if spelt.dtype.kind == "U" else ids.raw
+    return Ids(np.concatenate([old, spelt])), new
+
+
+def _check(what: str, raw: np.ndarray, wanted: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
+    """All columns that are wanted and no others, with a value for each id."""
+    names = ", ".join(wanted) or "none"
+    for name in wanted:
+        if name not in columns:
+            raise DataError(f"there is no column {name!r}; there are {', '.join(columns) or 'none'}")
+    for name, column in columns.items():
+        if wanted and name not in wanted:
+            raise DataError(f"column {name!r} is no feature of the {what} of this model; they are {names}")
+        if len(column) != len(raw):
+            raise DataError(
+                f"column {name!r} has {len(column)} values for {len(raw)} {what}: give one for each"
+            )
+    missing = is_missing(raw)
+    if missing.any():
+        raise DataError(f"the id of row {int(missing.argmax()) + 1} of the new {what} is missing")
+
+
+def _spelt(ids: Ids, new: np.ndarray) -> np.ndarray:
+    """New ids as integers, if the known ones are and all of them can be; else as text."""
+    numbers = [_whole(value) for value in new.tolist()] if ids.raw.dtype.kind in "iu" else [None]
+    return new.astype(str) if None in numbers or not len(new) else np.array(numbers, np.int64)
+
+
+def _whole(value: Any) -> int | None:
+    """The integer in 64 bits that a number or a text spells."""
+    text = str(value).strip()
+    found = re.fullmatch(r"(-?(?:0|[1-9]\d{0,18}))(?:\.0+)?", text, re.ASCII)
+    number = int(found[1]) if found else None
+    return number if number is not None and -(2**63) <= number < 2**63 else None
 
 
 def _longer(columns: Mapping[str, Any], new: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

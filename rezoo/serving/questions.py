@@ -29,6 +29,11 @@ def reads_history(saved: Saved) -> bool:
     return _enters(saved, lambda variables, history: score(saved, variables, history), NOBODY)
 
 
+def reads_user(saved: Saved) -> bool:
+    """Whether the id of who asks enters the model's score."""
+    return _enters(saved, lambda variables, user: score(saved, variables, NOBODY, user), NOBODY[0])
+
+
 def rates_history(saved: Saved) -> bool:
     """Whether a rating for each event of the history does, `query.features["history_rating"]`."""
     try:
@@ -46,11 +51,9 @@ def _enters(saved: Saved, function: Callable[[Any, Array], Array], x: np.ndarray
     return any(one is jaxpr.invars[-1] for equation in jaxpr.eqns for one in equation.invars)
 
 
-def score(saved: Saved, variables: Any, history: Any, **features: Array) -> Any:
+def score(saved: Saved, variables: Any, history: Any, user: Any = NOBODY[0], **features: Array) -> Any:
     """The model's answer to one question."""
     columns = {name: one.transform([None]) for name, one in saved.context_features.fitted.items()}
     columns |= {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()}
-    query = Query(
-        jnp.zeros(1, jnp.int32), jnp.asarray(history), jax.tree.map(jnp.asarray, columns) | features
-    )
+    query = Query(jnp.asarray(user), jnp.asarray(history), jax.tree.map(jnp.asarray, columns) | features)
     return saved.model.apply(variables, query, jnp.zeros(1, jnp.int32))

@@ -1,7 +1,8 @@
 """Questions and answers as tables: CSV, Parquet and what else `rezoo.data.files` reads.
 
 For models that read a history, a column `history` holds the raw ids of each row's past, oldest first,
-and a column `history_rating` their ratings: lists, or texts such as 20|30.
+and a column `history_rating` their ratings: lists, or texts such as 20|30. Ids are read as the model's
+are spelt: where those are text, a CSV's 0012 stays 0012.
 """
 
 from pathlib import Path
@@ -13,17 +14,25 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from rezoo import durable
-from rezoo.data import columns as reading
 from rezoo.data import files, roles
-from rezoo.data.errors import DataError
+from rezoo.serving import separators
 from rezoo.serving.answers import predict, recommend
 from rezoo.serving.questions import reads_history
 from rezoo.serving.saved import Saved
+from rezoo.serving.unknown import OnUnknown, warn
 
 Columns = dict[str, np.ndarray]
 
 
-def predict_table(saved: Saved, table: Any, *, user: str | None = None, item: str | None = None) -> Columns:
+def predict_table(
+    saved: Saved,
+    table: Any,
+    *,
+    user: str | None = None,
+    item: str | None = None,
+    separator: str | None = None,
+    on_unknown: OnUnknown = warn,
+) -> Columns:
     """The table with a column `prediction` more.
 
     Args:
@@ -31,24 +40,53 @@ def predict_table(saved: Saved, table: Any, *, user: str | None = None, item: st
       table: a path or a table, a pair in each row; columns named like features are those of the pair.
       user: name of the user column, if it is not one that `roles.ALIASES` knows.
       item: likewise.
+      separator: between the ids of a history; if not given it is "|", or what `separators.find` is sure of.
+      on_unknown: is told which ids are unknown, as in `answers.predict`.
 
     Raises:
       DataError: if there is no user or item column, or as in `answers.predict`.
     """
-    columns = files.read_table(table, ids=[name for name in (user, item) if name])
-    chosen = roles.choose(columns, {"user": user, "item": item}, required=("user", "item"))
-    who, what = columns[chosen["user"].column], columns[chosen["item"].column]
-    stars = predict(saved, who, what, columns, **_past(saved, columns))
-    return columns | {"prediction": stars}
+    columns, names = _read(saved, table, {"user": user, "item": item})
+    who, what = columns[names["user"]], columns[names["item"]]
+    past = _past(saved, columns, separator)
+    return columns | {"prediction": predict(saved, who, what, columns, **past, on_unknown=on_unknown)}
 
 
-def recommend_table(saved: Saved, table: Any, k: int = 10, *, user: str | None = None) -> Columns:
+def recommend_table(
+    saved: Saved,
+    table: Any,
+    k: int = 10,
+    *,
+    user: str | None = None,
+    separator: str | None = None,
+    on_unknown: OnUnknown = warn,
+) -> Columns:
     """The k best items for each distinct user of the table, as `answers.recommend` gives them."""
-    columns = files.read_table(table, ids=[user] if user else [])
-    users = columns[roles.choose(columns, {"user": user}, required=("user",))["user"].column]
-    rows = np.sort(np.unique(users, return_index=True)[1])
+    columns, names = _read(saved, table, {"user": user})
+    users = columns[names["user"]]
+    dense = saved.users.encode(users)
+    same = np.where(dense > 0, dense.astype(str), np.char.add("?", users.astype(str)))
+    rows = np.sort(np.unique(same, return_index=True)[1])
     columns = {name: column[rows] for name, column in columns.items()}
-    return recommend(saved, users[rows], k, columns, **_past(saved, columns))
+    past = _past(saved, columns, separator)
+    return recommend(saved, users[rows], k, columns, **past, on_unknown=on_unknown)
+
+
+def _read(saved: Saved, table: Any, given: dict[str, str | None]) -> tuple[Columns, dict[str, str]]:
+    """The columns, ids of a text file as text where the model's are, and the names of those of each role."""
+    named = [name for name in given.values() if name]
+    columns = files.read_table(table, ids=named)
+    chosen = roles.choose(columns, given, required=tuple(given))
+    names = {role: one.column for role, one in chosen.items()}
+    ids = {names["user"]: saved.users, names.get("item"): saved.items, "history": saved.items}
+    text = [
+        name
+        for name, known in ids.items()
+        if name in columns and known.raw.dtype.kind == "U" and columns[name].dtype.kind == "f"
+    ]
+    if text and isinstance(table, str | Path):
+        columns = files.read_table(table, ids=named, text=text)
+    return dict(columns), names
 
 
 def write(columns: Columns, file: str | Path) -> None:
@@ -66,24 +104,12 @@ def write(columns: Columns, file: str | Path) -> None:
         pyarrow.csv.write_csv(table, partial)
 
 
-def _past(saved: Saved, columns: Columns) -> dict[str, list[list[Any]]]:
+def _past(saved: Saved, columns: Columns, separator: str | None) -> dict[str, list[list[Any]]]:
     """The histories of the rows and their ratings, as `predict` and `recommend` take them."""
     if "history" not in columns or not reads_history(saved):
         return {}
-    past = {"histories": _lists(columns["history"])}
+    separator = separator or separators.find(columns["history"], saved.items)
+    past = {"histories": separators.lists(columns["history"], separator)}
     if "history_rating" in columns:
-        past["ratings"] = [_numbers(row) for row in _lists(columns["history_rating"])]
+        past["ratings"] = separators.ratings(columns["history_rating"], separator)
     return past
-
-
-def _lists(column: np.ndarray) -> list[list[Any]]:
-    """Each row's values; a column of numbers has one or none in each."""
-    rows = [[value] for value in column.tolist()] if column.dtype.kind in "iuf" else column
-    return reading.lists(rows, "|")
-
-
-def _numbers(row: list[Any]) -> list[float]:
-    try:
-        return [float(value) for value in row]
-    except ValueError as error:
-        raise DataError(f"history_rating: {error}; give numbers, such as 5|3.5") from error

@@ -78,8 +78,10 @@ def test_ids_are_those_of_the_columns_that_are_named_so(tmp_path):
 
 @pytest.mark.parametrize("late", ["x1", "1.5", "007", "", "2147483648"])
 def test_a_column_may_change_its_kind_in_a_later_block(tmp_path, late):
-    lines = [f"{n},{n % 7},{n}.5,{n}" for n in range(10, 1_200_000)]
-    file = write(tmp_path, "\n".join(["user,item,number,other", *lines, f"{late or 'NULL'},3,{late},{late}"]))
+    lines = [f"{n},{n % 7},{n}.5,{n},{'x' * 500}" for n in range(10, 40_000)]  # more than a block of 16 MiB
+    file = write(
+        tmp_path, "\n".join(["user,item,number,other,text", *lines, f"{late or 'NULL'},3,{late},{late},"])
+    )
     table = files.read_table(file)
     assert table["user"][-1] == (int(late) if late == "2147483648" else late or "NULL")
     assert str(table["user"][0]) == "10"
@@ -487,6 +489,7 @@ def test_what_is_no_column_is_refused():
     for column in (5, {1}, iter([1]), "a", np.array(5), np.ones((1, 2))):
         with pytest.raises(DataError, match=r"no column|no list or array|one value for each row"):
             files.read({"user": column, "item": [1]})
+    for column in (np.array(5), np.ones((1, 2))):
         with pytest.raises(DataError, match=r"no list or array|one value for each row"):
             from_columns({"user": column, "item": [1]})
     assert (

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import flax.linen as nn
@@ -136,9 +137,11 @@ def test_predictions_are_on_the_original_scale_and_clipped_where_stated(tmp_path
 def test_the_unknown_falls_back_to_features_and_then_to_the_prior():
     one = with_features()
     asked = {"age": ["old", "young", "ancient", None]}
-    new = answers.predict(one, ["new1", "new2", "new3", "new4"], [10] * 4, asked)
+    who = ["new1", "new2", "new3", "new4"]
+    new = answers.predict(one, who, [10] * 4, asked, on_unknown=answers.ignore)
     assert len(set(new[:2])) == 2 and new[2] == new[3]  # a category never seen is no category
-    np.testing.assert_allclose(answers.predict(one, ["new1"], [10]), new[3:], rtol=1e-6)
+    prior = answers.predict(one, ["new1"], [10], on_unknown=answers.ignore)
+    np.testing.assert_allclose(prior, new[3:], rtol=1e-6)
     known = answers.predict(one, ["ann", "ann"], [10, 10], {"age": ["old", "young"]})
     np.testing.assert_allclose(known, answers.predict(one, ["ann"] * 2, [10, 10]), rtol=1e-6)
 
@@ -156,13 +159,16 @@ def test_the_unknown_falls_back_to_features_and_then_to_the_prior():
 def test_without_features_the_unknown_gets_the_prior():
     one = without()
     bias = one.variables["params"]["item_bias"]["embedding"]
-    np.testing.assert_allclose(answers.predict(one, ["?"], [20]), np.clip(3.5 + bias[2], 1, 5), rtol=1e-6)
-    np.testing.assert_allclose(answers.predict(one, ["?"], [99]), [3.5])
+    prior = partial(answers.predict, one, on_unknown=answers.ignore)
+    np.testing.assert_allclose(prior(["?"], [20]), np.clip(3.5 + bias[2], 1, 5), rtol=1e-6)
+    np.testing.assert_allclose(prior(["?"], [99]), [3.5])
     assert answers.predict(one, [], []).shape == (0,)
 
 
 def test_more_places_than_products_give_shorter_lists():
-    lists = answers.recommend(without(), ["ann", "?"], 10**12, exclude=[[10, 999], []])
+    lists = answers.recommend(
+        without(), ["ann", "?"], 10**12, exclude=[[10, 999], []], on_unknown=answers.ignore
+    )
     assert lists["user"].tolist() == ["ann"] * 3 + ["?"] * 4
     assert lists["rank"].tolist() == [1, 2, 3, 1, 2, 3, 4]
     assert 10 not in lists["item"][:3] and np.isfinite(lists["score"]).all()
@@ -176,7 +182,9 @@ def test_a_session_model_is_asked_with_raw_histories(tmp_path):
     saved.save(tmp_path / "run", Saved(model, ask(model), USERS, ITEMS))
     back = saved.load(tmp_path / "run")
     assert back.model == model and back.model.cell is LSTM
-    two = answers.predict(back, ["?", "?"], [10, 10], histories=[[20, 999, 30], []])
+    two = answers.predict(
+        back, ["?", "?"], [10, 10], histories=[[20, 999, 30], []], on_unknown=answers.ignore
+    )
     query = Query(jnp.zeros(1, jnp.int32), jnp.array([[2, 3]]), {})
     np.testing.assert_allclose(two[0], model.apply(back.variables, query, jnp.array([1]))[0], rtol=1e-5)
     assert two[0] != two[1]
@@ -190,7 +198,8 @@ def test_known_users_are_asked_with_the_history_that_was_saved(tmp_path):
     np.testing.assert_array_equal(back.history, PAST)
     asked = ["bob", "ann", "eve", "?"], [10, 40, 20, 20]
     given = answers.predict(back, *asked, histories=[[30, 40, 20], [10, 20], [], []])
-    np.testing.assert_allclose(answers.predict(back, *asked), given, rtol=1e-5)
+    alone = answers.predict(back, *asked, on_unknown=answers.ignore)
+    np.testing.assert_allclose(alone, given, rtol=1e-5)
     query = Query(jnp.array([2]), jnp.array([[3, 4, 2]]), {})
     np.testing.assert_allclose(
         given[0], back.model.apply(back.variables, query, jnp.array([1]))[0], rtol=1e-5
@@ -223,9 +232,11 @@ def test_history_ratings_are_saved_or_given_and_never_guessed(tmp_path):
     score = back.model.apply(back.variables, query, jnp.array([4]))
     np.testing.assert_allclose(answers.predict(back, ["ann"], [40]), score, rtol=1e-5)
     given = {"histories": [[10, 999, 20]], "ratings": [[5, 3, 1]]}
+    given["on_unknown"] = answers.ignore
     np.testing.assert_allclose(answers.predict(back, ["?"], [40], **given), score, rtol=1e-5)
     table = {"user": ["?"], "item": [40], "history": ["10|999|20"], "history_rating": ["5|3|1"]}
-    np.testing.assert_allclose(tables.predict_table(back, table)["prediction"], score, rtol=1e-5)
+    told = tables.predict_table(back, table, on_unknown=answers.ignore)
+    np.testing.assert_allclose(told["prediction"], score, rtol=1e-5)
     with pytest.raises(DataError, match="UAutoRec weighs each event by its rating: give ratings="):
         answers.predict(back, ["ann"], [40], histories=[[10]])
     with pytest.raises(DataError, match="each as long as its history"):
@@ -338,8 +349,8 @@ def test_what_is_loaded_answers_like_what_was_saved(tmp_path, name):
     assert type(back.model) is type(one.model)
     hour = {"hour": ["noon", "night", "noon", "dawn"]}
     asked = ["ann", "ann", "bob", "?"], [30, 40, 10, 20], hour
-    stars = answers.predict(one, *asked)
-    np.testing.assert_array_equal(answers.predict(back, *asked), stars)
+    stars = answers.predict(one, *asked, on_unknown=answers.ignore)
+    np.testing.assert_array_equal(answers.predict(back, *asked, on_unknown=answers.ignore), stars)
     assert np.isfinite(stars).all() and len(set(stars)) > 1
 
 

@@ -1,0 +1,137 @@
+"""Questions in raw ids as queries of dense ones, and what is unknown of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rezoo.data.errors import DataError
+from rezoo.data.ids import Ids
+from rezoo.data.sessions import Sessions, offsets_of, pad
+from rezoo.serving.questions import rates_history, reads_history, reads_user
+from rezoo.serving.saved import Saved
+from rezoo.serving.unknown import ALL_KNOWN, Strangers, Unknown, strangers
+from rezoo.types import Query
+
+
+class Past(NamedTuple):
+    """One history for each of B who ask."""
+
+    items: np.ndarray
+    """int32 `[B L]`, padded with 0 at the end."""
+    rating: np.ndarray
+    """float32 `[B L]`: of each event, as it was in training."""
+    unknown: Strangers = ALL_KNOWN
+    """Items that are left out."""
+
+
+def dense_ids(before: Ids, after: Ids, raw: np.ndarray) -> np.ndarray:
+    """Dense ids by a map that was made longer, those known before as they were spelt then."""
+    dense = before.encode(raw)
+    new = dense == 0
+    if new.any() and after is not before:
+        dense[new] = after.encode(raw[new])
+    return dense
+
+
+def queries(
+    saved: Saved,
+    users: np.ndarray,
+    dense: np.ndarray,
+    columns: Mapping[str, Any],
+    histories: Any,
+    ratings: Any,
+) -> tuple[Any, Callable[[Any], Query], Unknown]:
+    """What stands in each row, what makes queries of some of the rows, and what is unknown of them.
+
+    Histories are looked up as late as that: a user's is long, and may be asked for in many rows.
+    """
+    known = {name: column[dense] for name, column in saved.user_columns.items()}
+    context = saved.context_features.transform(columns)
+    history, rated, whose, left_out = _past(saved, dense, histories, ratings)
+    unknown = _unknown(saved, users, dense, history if histories is not None else None, left_out)
+    asked, history, rated = jax.tree.map(jnp.asarray, ((dense, whose, {**known, **context}), history, rated))
+
+    def query(rows: Any) -> Query:
+        user, whose, features = rows
+        return Query(user, history[whose], features | {name: one[whose] for name, one in rated.items()})
+
+    return asked, query, unknown
+
+
+def _unknown(
+    saved: Saved, users: np.ndarray, dense: np.ndarray, history: np.ndarray | None, left_out: Strangers
+) -> Unknown:
+    """Users and items of histories that are unknown, as far as the model reads them."""
+    nobody = dense == 0
+    if not nobody.any() and not left_out.raw:
+        return Unknown()
+    past_counts = reads_history(saved)
+    if history is None:
+        user_counts = bool(saved.user_columns) or past_counts or reads_user(saved)
+    else:
+        user_counts = bool(saved.user_columns) or reads_user(saved)
+        if past_counts:
+            nobody &= ~(history > 0).any(axis=1)  # others are placed by their history
+    return Unknown(
+        users=strangers(users, dense, nobody) if user_counts and nobody.any() else ALL_KNOWN,
+        history=left_out if past_counts else ALL_KNOWN,
+    )
+
+
+def _past(
+    saved: Saved, dense: np.ndarray, histories: Any, ratings: Any
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray, Strangers]:
+    """Histories, `history_rating` for a model that reads it, which of them is each row's, what is unknown."""
+    model, each = type(saved.model).__name__, np.arange(len(dense))
+    if histories is not None:
+        history, rating, unknown = of_lists(saved.items, histories, len(dense), ratings)
+        if not rates_history(saved):
+            return history, {}, each, unknown
+        if ratings is None:
+            raise DataError(
+                f"{model} weighs each event by its rating: give ratings=[[…], …] beside the histories "
+                "(in a table the column history_rating), as in training"
+            )
+        return history, {"history_rating": rating}, each, unknown
+    if ratings is not None:
+        raise DataError("ratings are of no histories: give histories=[[…], …] too")
+    if saved.history is None:
+        if reads_history(saved):
+            raise DataError(
+                f"{model} reads a history, and there is none: give histories=[[…], …] (in a table a column "
+                "history, such as 20|30), or save the users' with Saved(…, history=…)"
+            )
+        return np.zeros((len(dense), 0), np.int32), {}, each, ALL_KNOWN
+    rated = {} if saved.history_rating is None else {"history_rating": saved.history_rating}
+    return saved.history, rated, dense, ALL_KNOWN
+
+
+def of_lists(ids: Ids, lists: Sequence[Sequence[Any]] | None, count: int, ratings: Any = None) -> Past:
+    """Raw ids as dense ones; those that are unknown are left out, with their ratings.
+
+    Raises:
+      DataError: if there are not `count` lists, or not a rating for each of their ids.
+    """
+    lists = [[]] * count if lists is None else list(lists)
+    if len(lists) != count:
+        raise DataError(f"there are {count} users and {len(lists)} lists of items: give one to each")
+    if any(isinstance(one, str | bytes) for one in lists):
+        raise DataError("a list of items is a text: give lists of ids, such as ['a', 'b'] for 'a|b'")
+    lengths = np.array(list(map(len, lists)), np.int64)
+    if ratings is not None and list(map(len, ratings)) != lengths.tolist():
+        raise DataError("ratings must be as many as the histories, and each as long as its history")
+    raw = list(chain.from_iterable(lists))
+    dense = ids.encode(raw) if raw else np.zeros(0, np.int32)
+    rating = np.array([] if ratings is None else list(chain.from_iterable(ratings)), np.float32)
+    known = dense > 0
+    row = np.repeat(np.arange(count), lengths)
+    offsets = offsets_of(np.bincount(row[known], minlength=count))
+    width = max(1, int(np.diff(offsets).max(initial=0)))
+    rated = np.zeros((count, width), np.float32)
+    if ratings is not None:
+        rated[np.arange(width) < np.diff(offsets)[:, None]] = rating[known]
+    return Past(pad(Sessions(dense[known], offsets), width), rated, strangers(raw, dense, ~known))
