@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 
@@ -182,6 +183,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path,
         np.testing.assert_array_equal(resumed.history["loss"][:4], straight.history["loss"])
         again = loop.run(epoch, problem()[0], 5, folder=tmp_path / str(n))
         same(again.state, resumed.state)
+    gc.collect()  # of the coroutines, while their warnings are ignored
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
