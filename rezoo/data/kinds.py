@@ -121,6 +121,6 @@ def _refuse_header(
     found = np.flatnonzero(same.to_numpy(zero_copy_only=False))
     if len(found):
         raise DataError(
-            f"{name}, {row_at(before + int(found[0]), rows)}: the header stands here again, as when files are "
-            f"joined ({len(found)} times). Delete the row{'s' * (len(found) > 1)}."
+            f"{name}, {row_at(before + int(found[0]), rows)}: the header stands here again, as when files "
+            f"are joined ({len(found)} times). Delete the row{'s' * (len(found) > 1)}."
         )
