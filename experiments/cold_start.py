@@ -276,7 +276,8 @@ def target_ranks(score: jax.Array, target: jax.Array, where: jax.Array) -> jax.A
     """
     mine = jnp.where(target > 0, jnp.take_along_axis(score, target, axis=1), -jnp.inf)
     _, place = jax.lax.top_k(mine, min(20, target.shape[1]))
-    best = metrics.target_ranks(score, jnp.take_along_axis(target, place, axis=1), where=where)
+    found = jnp.take_along_axis(target, place, axis=1)
+    best = metrics.target_ranks(score, found, where=where, counted=found > 0)
     return jnp.full(target.shape, jnp.inf).at[jnp.arange(len(target))[:, None], place].set(best)
 
 

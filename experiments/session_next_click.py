@@ -49,7 +49,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rezoo import evaluation, loop, losses, metrics, objectives, training
+from rezoo import evaluation, fingerprint, loop, losses, metrics, objectives, training
 from rezoo.data import packing, session_sets, sessions
 from rezoo.data.sessions import Sessions
 from rezoo.models import (
@@ -237,10 +237,12 @@ def train(name: str, fit: Fit, data: Data, seed: int, folder: Any, targets: int)
         return {key: measured[key] for key in ("recall@20", "mrr@20")}
 
     state = training.init_state(jax.random.key(seed), model, optimizer, rows)
+    programs = [fingerprint.program(one, state, rows) for one in (first, then)]
     return model, loop.run(
         epoch,
         state,
         fit.num_epochs,
+        identity=fingerprint.of(programs, rows, fit.sampled_epochs),
         evaluate=evaluate,
         monitor=lambda m: m["recall@20"] + m["mrr@20"],
         folder=folder,

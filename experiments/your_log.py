@@ -16,7 +16,6 @@ log, and every user of the log gets a list as of its end. A run that is stopped 
 The UCI set "Online Retail" (541,909 rows) takes about three minutes on 2 CPU cores.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,37 +26,23 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import tyro
 from common import Flags, Results, start
+from learners import Learner, bought_next, factors, latest, most_bought, recurrent
 
-from rezoo import (
-    evaluation,
-    loop,
-    losses,
-    metrics,
-    objectives,
-    row_sparse,
-    sampling,
-    sweep,
-    training,
-)
+from rezoo import evaluation, loop, metrics, sweep
 from rezoo.data import clean, files, place, quantities, roles
 from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
-from rezoo.models import MF, CoOccurrence, GRU4Rec, Popularity
-from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.models import Popularity
+from rezoo.models.baselines import popularity
 from rezoo.serving import tables
-from rezoo.types import Batch, Objective, Query, Variables
+from rezoo.types import Query, Variables
 
 PROTOCOL = "last fifth of the rows by time; whole catalogue"
-HISTORY = 50
-RATE = 2e-3
 ASKED = 20_000
 """At most so many users are asked about."""
-LARGE = 20_000
-"""Rows of tables above which only those of a batch are trained, and a softmax is over a sample."""
 
 
 @dataclass(frozen=True)
@@ -277,135 +262,10 @@ def seen(log: Interactions, users: np.ndarray, hide: bool) -> jax.Array:
     return jnp.asarray(items, jnp.int32)
 
 
-def latest(log: Interactions, users: np.ndarray) -> np.ndarray:
-    """The last items of each user, oldest first, padded at the end: `[U HISTORY]`."""
-    backwards = np.flatnonzero(np.isin(log.user, users))[::-1]
-    order = np.argsort(log.user[backwards], kind="stable")
-    counts = np.bincount(log.user[backwards])
-    since = np.arange(len(order)) - (np.cumsum(counts) - counts)[log.user[backwards][order]]
-    rows = np.sort(backwards[order[since < HISTORY]])
-    items = padded(users, log.user[rows], log.item[rows])[0]
-    return np.pad(items, ((0, 0), (0, HISTORY - items.shape[1]))).astype(np.int32)
-
-
 def found(model: nn.Module, variables: Variables, asked: Asked) -> jax.Array:
     """NDCG@10 of each user."""
     rank = evaluation.ranks(model, variables, asked.query, asked.target, exclude=asked.exclude, block=64)
     return metrics.ndcg(rank, where=asked.target > 0, k=10)
-
-
-class Learner(NamedTuple):
-    """A model of a log."""
-
-    model: nn.Module
-    fit: Callable[..., Variables]
-    """(key, what it is fitted for, folder of checkpoints, progress) -> the model's variables."""
-    timed: Callable[[], float] = float
-    """Seconds that one fit will take, as a few steps of it take; 0 where nothing is random."""
-
-
-def most_bought(log: Interactions, epochs: int) -> Learner:
-    """What is bought most."""
-    fitted = popularity.fit(log.item, log.num_items)
-    return Learner(Popularity(log.num_items), lambda *_, **__: fitted)
-
-
-def bought_next(log: Interactions, epochs: int) -> Learner:
-    """What others bought next."""
-    fitted = cooccurrence.fit(latest(log, np.unique(log.user)), log.num_items, window=5)
-    return Learner(
-        CoOccurrence(log.num_items, len(fitted["params"]["follower"]), memory=5), lambda *_, **__: fitted
-    )
-
-
-def factors(log: Interactions, epochs: int) -> Learner:
-    """Matrix factorization by BPR."""
-    rows, count = log.num_rows, log.num_items
-    model = MF(log.num_users, count, 64)
-    known = sampling.known(log.user, log.item, log.num_users)
-    data = Batch(
-        Query(jnp.asarray(log.user), jnp.zeros((rows, 0), jnp.int32), {}),
-        jnp.asarray(log.item),
-        jnp.ones(rows),
-        jnp.ones(rows, bool),
-    )
-
-    def objective(arrays: Any) -> Objective:
-        positives = known._replace(offset=arrays[0], item=arrays[1])
-        sampler = sampling.excluding(sampling.uniform(count), positives, count)
-        return objectives.l2(objectives.sampled(model, losses.bpr, sampler, 2), 0.002)
-
-    by_row = log.num_users + count > LARGE
-    return learner(model, objective, (known.offset, known.item), data, 4096, epochs, by_row=by_row)
-
-
-def recurrent(log: Interactions, epochs: int) -> Learner:
-    """A recurrent network over each user's history."""
-    users = np.unique(log.user)
-    history = latest(log, users)
-    following = jnp.asarray(history[:, 1:])
-    real = following > 0
-    data = Batch(
-        Query(jnp.asarray(users), jnp.asarray(history[:, :-1]), {}), following, real.astype(jnp.float32), real
-    )
-    model = GRU4Rec(log.num_items, 64, dropout=0.3)
-    bought = jnp.asarray(np.bincount(log.item, minlength=log.num_items), jnp.float32)
-
-    def objective(bought: Any) -> Objective:
-        if log.num_items > LARGE:
-            return objectives.next_item_sampled(model, losses.softmax_cross_entropy, bought, 2048)
-        return objectives.next_item_softmax(model)
-
-    return learner(model, objective, bought, data, 64, epochs)
-
-
-def learner(
-    model: nn.Module,
-    objective: Callable[[Any], Objective],
-    arrays: Any,
-    data: Batch,
-    size: int,
-    epochs: int,
-    *,
-    by_row: bool = False,
-) -> Learner:
-    """A model that is trained by Adam; data and arrays are arguments of what is compiled, not in it."""
-    dense, lazy = optax.adam(RATE), row_sparse.lazy_adam(RATE)
-
-    def init(key: jax.Array) -> Any:
-        if by_row:
-            return row_sparse.init_state(key, model, dense, lazy, data)
-        return training.init_state(key, model, dense, data)
-
-    @partial(jax.jit, donate_argnums=0)
-    def epoch(state: Any, data: Batch, arrays: Any) -> Any:
-        if by_row:
-            step = row_sparse.make_step(objective(arrays), dense, lazy)
-        else:
-            step = training.make_step(objective(arrays), dense)
-        return training.epoch(step, state, data, size)
-
-    def fit(key: jax.Array, purpose: str, *, folder: Path, progress: Any) -> Variables:
-        run = loop.run(
-            lambda state: epoch(state, data, arrays),
-            init(key),
-            epochs,
-            folder=folder / purpose.replace(" ", "-"),
-            progress=progress,
-            description=f"{type(model).__name__}, {purpose}",
-            rows=int(data.where.sum()),
-        )
-        return run.best
-
-    def timed() -> float:
-        few = jax.tree.map(lambda column: column[: 4 * size], data)
-        state, _ = jax.block_until_ready(epoch(init(jax.random.key(0)), few, arrays))
-        begin = monotonic()
-        jax.block_until_ready(epoch(state, few, arrays))
-        a_step = (monotonic() - begin) / training.num_steps(len(few.item), size)
-        return a_step * training.num_steps(len(data.item), size) * epochs
-
-    return Learner(model, fit, timed)
 
 
 def plan(popular: Learner, cost: list[float], asked: Asked, everything: Interactions, flags: LogFlags) -> int:

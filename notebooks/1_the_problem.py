@@ -284,7 +284,7 @@ def ndcg(score):
     """NDCG@10 over the shoppers, whatever was bought before left out."""
     row = jnp.arange(len(score))[:, None]
     fresh = jnp.ones(score.shape, bool).at[row, bought].set(False).at[:, 0].set(False)
-    rank = metrics.target_ranks(score, target, where=fresh)
+    rank = metrics.target_ranks(score, target, where=fresh, counted=target > 0)
     return metrics.mean_over_users(metrics.ndcg(rank, where=target > 0, k=10), (target > 0).any(1))[0]
 
 

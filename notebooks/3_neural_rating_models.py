@@ -136,7 +136,7 @@ best_sellers = by_sales(popularity.fit(known["item"], items))
 row = jnp.arange(len(shoppers))[:, None]
 fresh = jnp.ones((len(shoppers), items), bool).at[row, bought].set(False).at[:, 0].set(False)
 truth = shop.preference(made.world, config.affinity, query.user)
-rank = metrics.target_ranks(truth, target, where=fresh)
+rank = metrics.target_ranks(truth, target, where=fresh, counted=target > 0)
 oracle = float(metrics.ndcg(rank, where=target > 0, k=10).mean())
 
 figure, axis = plt.subplots(figsize=(6.5, 4.2))

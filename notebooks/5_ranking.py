@@ -214,7 +214,10 @@ fresh = (
     .set(False)
 )
 rank = metrics.target_ranks(
-    shop.preference(made.world, config.affinity, query.user), wanted_test, where=fresh
+    shop.preference(made.world, config.affinity, query.user),
+    wanted_test,
+    where=fresh,
+    counted=wanted_test > 0,
 )
 oracle = float(metrics.ndcg(rank, where=wanted_test > 0, k=10).mean())
 

@@ -306,7 +306,8 @@ def of_truth(held, user):
     row = jnp.arange(len(user))[:, None]
     score = shop.preference(world, config.affinity, user)
     allowed = jnp.ones(score.shape, bool).at[row, held.known].set(False).at[:, 0].set(False)
-    return metrics.ndcg(metrics.target_ranks(score, held.target, where=allowed), k=10)
+    rank = metrics.target_ranks(score, held.target, where=allowed, counted=held.target > 0)
+    return metrics.ndcg(rank, k=10)
 
 
 def simple(history, num_items, valid, test):

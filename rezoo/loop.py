@@ -62,7 +62,7 @@ def run(
         `jax.vmap`; with `donate_argnums=0` it trains in place.
       state: where to start; its buffers may be donated to `epoch`.
       num_epochs: epochs in all, those before a resumption included.
-      evaluate: jitted scalars of the variables after each epoch.
+      evaluate: scalars of the variables after each epoch, jitted but for what it does on the host.
       monitor: the number to maximise, from one epoch's metrics: `lambda m: -m["rmse"]`.
       patience: stop after so many epochs in a row without a better `monitor`.
       folder: keep checkpoints here, in a folder of this run's fingerprint (its data, program, start,
@@ -179,7 +179,10 @@ def _parts(
 ) -> dict[str, str]:
     """The fingerprint of a run, but for the number of its epochs."""
     parts = fingerprint.program(epoch, state) if identity is None else {"identity": fingerprint.of(identity)}
-    looked = fingerprint.program(evaluate, state.variables) if evaluate and identity is None else {}
+    try:
+        looked = fingerprint.program(evaluate, state.variables) if evaluate else {}
+    except TypeError:  # it works on the host
+        looked = {"code": fingerprint.code(evaluate)}
     watched = [fingerprint.code(monitor), repr(patience)] if monitor else []
     return parts | {
         "evaluation": fingerprint.of(looked, watched),

@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 
@@ -97,6 +98,12 @@ def test_the_fingerprint_knows_what_is_other():
     assert other(rate=0.2) == {"program"}
     assert other(seed=1) == {"start"}
     assert other(evaluate=lambda v: {"error": error - v["params"]["w"].sum()}) == {"evaluation"}
+    target, target_too = np.zeros(5), np.ones(5)
+    hosted = parts(evaluate=lambda v: {"error": float((v["params"]["w"] - target).sum())})["evaluation"]
+    assert (
+        hosted
+        != parts(evaluate=lambda v: {"error": float((v["params"]["w"] - target_too).sum())})["evaluation"]
+    )
     assert other(monitor=lambda m: m["loss"]) == {"evaluation"}
     assert other(monitor=lambda m: sign * m["loss"]) == {"evaluation"}
     assert other(patience=1) == {"evaluation"}
@@ -176,6 +183,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path,
         np.testing.assert_array_equal(resumed.history["loss"][:4], straight.history["loss"])
         again = loop.run(epoch, problem()[0], 5, folder=tmp_path / str(n))
         same(again.state, resumed.state)
+    gc.collect()  # of the coroutines, while their warnings are ignored
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):

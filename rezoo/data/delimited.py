@@ -12,7 +12,7 @@ from pyarrow import csv
 from rezoo.data import header, kinds, lines
 from rezoo.data.errors import DataError
 from rezoo.data.header import Header
-from rezoo.data.table import Rows, Table
+from rezoo.data.table import Rows, Table, row_at
 
 HEAD = 2**20
 """Bytes that are looked at to tell how a text file is written."""
@@ -78,7 +78,7 @@ def read_text(content: bytes | Path, name: str, about: Facts, wanted: Wanted) ->
     quotes, spread, rows = _records(content, name, about, top, wanted.quotes)
     if not len(rows):
         raise DataError(f"{name}: there is a header ({', '.join(top.names)[:60]!r}) and no rows")
-    return Table(_parse(content, name, top, wanted, quotes, spread, rows), rows)
+    return Table(_parse(content, name, top, wanted, quotes, spread, rows))
 
 
 def _records(
@@ -99,9 +99,11 @@ def _records(
         quoted, found = False, found._replace(spreads=[])
     elif bad and (quotes is None or not bad[-1].closed):
         what = bad[0] if quotes is None else bad[-1]
-        reach = f"closed in row {what.last + 1}, though the rows between look like rows of their own"
+        each = range(1, about.count + 1)
+        opens, closes = (row_at(line - top.skip, each[top.skip :]) for line in (what.first, what.last))
+        reach = f"closed in {closes}, though the rows between look like rows of their own"
         raise DataError(
-            f"{name}, row {what.first + 1}: a quotation mark opens that is "
+            f"{name}, {opens}: a quotation mark opens that is "
             f"{reach if what.closed else 'never closed'}. "
             "Correct the row; or say quotes=False, if marks are letters like others, or quotes=True, if they "
             "enclose text."
@@ -171,9 +173,9 @@ def _ragged(
     except pa.ArrowException:
         row = seen[0] if seen else row
     at = (row.number or 0) - 1 - top.skip
-    number = rows[at] if 0 <= at < len(rows) else "?"
+    where = row_at(at, rows) if 0 <= at < len(rows) else "row ?"
     return DataError(
-        f"{name}, row {number}: {row.actual_columns} columns where {row.expected_columns} are expected: "
+        f"{name}, {where}: {row.actual_columns} columns where {row.expected_columns} are expected: "
         f"{row.text[:80]!r}. Correct the row, or give the right delimiter (now {top.delimiter!r})."
     )
 

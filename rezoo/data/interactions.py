@@ -33,7 +33,7 @@ class Interactions(NamedTuple):
     users: Ids
     items: Ids
     row: Rows | None = None
-    """The file's number of each row, as an editor counts, so that a header is row 1; None for 1, 2, 3 …"""
+    """The number of each row in its file, from 1 below a header; None for 1, 2, 3 …"""
 
     @property
     def num_rows(self) -> int:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from rezoo.data import arrow, spelling
 from rezoo.data.errors import DataError
 from rezoo.data.missing import is_nothing
-from rezoo.data.table import Rows
+from rezoo.data.table import Rows, row_at
 
 Part = np.ndarray | pa.Array
 """What a block of a column is: integers, floats, or text as it stands."""
@@ -121,6 +121,6 @@ def _refuse_header(
     found = np.flatnonzero(same.to_numpy(zero_copy_only=False))
     if len(found):
         raise DataError(
-            f"{name}, row {rows[before + int(found[0])]}: the header stands here again, as when files are "
-            f"joined ({len(found)} times). Delete the row{'s' * (len(found) > 1)}."
+            f"{name}, {row_at(before + int(found[0]), rows)}: the header stands here again, as when files "
+            f"are joined ({len(found)} times). Delete the row{'s' * (len(found) > 1)}."
         )

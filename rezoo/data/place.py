@@ -8,11 +8,11 @@ import numpy as np
 from rezoo.data.table import Rows, rows_of
 
 ROW = "row of the file"
-"""The column by which a table that lost rows keeps the file's number of each, as an editor counts."""
+"""The column by which a table that lost rows keeps the file's number of each."""
 
 
 class Place(NamedTuple):
-    """A column of a table; rows are counted as an editor does, so that a header is row 1."""
+    """A column of a table, whose rows have the numbers of its file's, from 1 below a header."""
 
     source: str = "table"
     column: str = "timestamp"

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 
 Rows = range | np.ndarray
-"""For each row of a table, the row of its file as an editor counts: the header of a text file is row 1."""
+"""For each row of a table the number of its file's row, from 1; a header is not counted."""
 
 
 class Table(dict[str, np.ndarray]):
     """Columns by name, of one length.
 
-    >>> table = Table({"user": np.array([7, 8, 9])}, rows=range(2, 5))
+    >>> table = Table({"user": np.array([7, 8, 9])})
     >>> kept = table.take(np.array([True, False, True]))
     >>> kept["user"].tolist(), kept.rows.tolist()
-    ([7, 9], [2, 4])
+    ([7, 9], [1, 3])
     """
 
     def __init__(self, columns: Mapping[str, np.ndarray], rows: Rows | None = None):
@@ -28,6 +28,16 @@ class Table(dict[str, np.ndarray]):
         total = len(next(iter(self.values()), ()))
         rows = np.arange(1, total + 1) if self.rows is None else np.asarray(self.rows)
         return Table({name: column[index] for name, column in self.items()}, rows[index])
+
+
+def row_at(index: int, lines: Rows) -> str:
+    """How an error names a row of a text file: by its number, and by its line where that is another.
+
+    >>> row_at(2, range(2, 9))
+    'row 3 (line 4)'
+    """
+    number, line = index + 1, int(lines[index])
+    return f"row {number}" if line == number else f"row {number} (line {line})"
 
 
 def rows_of(columns: Mapping[str, Any]) -> Rows | None:

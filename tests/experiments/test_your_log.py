@@ -1,3 +1,5 @@
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -6,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 
+import learners
 import your_log
 
 from rezoo.data import files
@@ -32,7 +35,13 @@ def test_it_reads_cleans_and_names(tmp_path, capsys):
     printed = capsys.readouterr().out
     for role in ("user: 'user'", "timestamp: 'time'", "quantity: 'Quantity'", "title: 'title'"):
         assert f"{role}, by its name" in printed
-    for why in ("'user' (such as row 1)", "0 or less (such as row 2: -2)", "row 3", "row 4: soon"):
+    for why in (
+        "without a value of 'user'",
+        "(such as row 1)",
+        "0 or less (such as row 2: -2)",
+        "row 3",
+        "row 4: soon",
+    ):
         assert why in printed
     assert (np.diff(log.timestamp) >= 0).all()
 
@@ -76,7 +85,7 @@ def test_the_future_is_not_learnt_from(tmp_path):
     for row, user in enumerate(asked.users):
         mine = train.item[train.user == user]
         history = np.asarray(asked.query.history[row])
-        np.testing.assert_array_equal(history[history > 0], mine[-your_log.HISTORY :])
+        np.testing.assert_array_equal(history[history > 0], mine[-learners.HISTORY :])
         assert set(np.asarray(asked.target[row])) - {0} == set(test.item[test.user == user])
         assert set(np.asarray(asked.exclude[row])) - {0} == set(mine)
 
@@ -86,10 +95,10 @@ def test_histories_keep_the_newest(tmp_path):
         tmp_path,
         HEAD + "\n".join([*(f"u1,p{n % 5},{START + n},t,1" for n in range(300)), f"u2,p1,{START},t,1"]),
     )
-    history = your_log.latest(log, np.array([1, 2]))
-    assert history.shape == (2, your_log.HISTORY)
-    np.testing.assert_array_equal(history[0], log.item[log.user == 1][-your_log.HISTORY :])
-    assert history[1].tolist() == [log.item[log.user == 2][0]] + [0] * (your_log.HISTORY - 1)
+    history = learners.latest(log, np.array([1, 2]))
+    assert history.shape == (2, learners.HISTORY)
+    np.testing.assert_array_equal(history[0], log.item[log.user == 1][-learners.HISTORY :])
+    assert history[1].tolist() == [log.item[log.user == 2][0]] + [0] * (learners.HISTORY - 1)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +128,7 @@ def test_every_user_of_the_log_gets_a_list_as_of_its_end(tmp_path, capsys):
     log, names = read(tmp_path, HEAD + "\n".join([*rows(), *few]))
     core, everything = your_log.kept(log, your_log.LogFlags())
     assert core.num_rows == 40 and everything.num_rows == 41 and everything.num_users == 7
-    learner = your_log.bought_next(everything, 1)
+    learner = learners.bought_next(everything, 1)
     your_log.write(tmp_path / "lists.csv", everything, names, learner.model, learner.fit(), True)
     lists = files.read_table(tmp_path / "lists.csv")
     # the others have had all three products
@@ -135,8 +144,33 @@ def test_the_estimate_decides_how_many_seeds_are_run(tmp_path, capsys):
 
     def plan(**flags):
         return your_log.plan(
-            your_log.most_bought(log, 1), [0.0, 60.0], asked, log, your_log.LogFlags(**flags)
+            learners.most_bought(log, 1), [0.0, 60.0], asked, log, your_log.LogFlags(**flags)
         )
 
     assert [plan(), plan(minutes=4), plan(minutes=0.1), plan(seeds=3)] == [5, 2, 1, 3]
     assert "5 seeds would take 6 minutes; --minutes allows 4" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_another_log_in_the_same_folder_is_another_run(tmp_path):
+    """Same users, items and times, other tastes: the second file's figures and lists are its own."""
+
+    def run(shift):
+        lines = (f"u{n % 8},p{(n % 8 + shift * (n // 8)) % 12},{START + n},1" for n in range(400))
+        (tmp_path / "log.csv").write_text("user,item,time,quantity\n" + "\n".join(lines))
+        command = [sys.executable, your_log.__file__, str(tmp_path / "log.csv"), "--smoke", "--seeds", "1"]
+        command += ["--out", str(tmp_path / "out"), "--json", str(tmp_path / "a.json")]
+        done = subprocess.run(
+            [*command, "--recommendations", str(tmp_path / "lists.csv")], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert "estimate: " in done.stdout and "WARNING" not in done.stdout
+        lists = files.read_table(tmp_path / "lists.csv")
+        assert set(lists["user_id"]) == {f"u{n}" for n in range(8)}
+        return [row["values"] for row in json.loads((tmp_path / "a.json").read_text())["rows"]], done
+
+    (first, _), (second, said) = run(1), run(5)
+    assert first != second and len(first) == len(second) == 4
+    assert "another data" in said.stdout + said.stderr or "starting anew" in said.stdout + said.stderr
+    again, said = run(5)
+    assert again == second and "going on with 4 rows" in said.stdout
