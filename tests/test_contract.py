@@ -293,6 +293,13 @@ def variables_of(name: str):
 
 
 every_scorer = pytest.mark.parametrize("name", CASES, scope="module")
+ALWAYS = {"MF", "FeatureMF", "NFM", "MultVAE", "DIN", "MMoE", "GRU4Rec", "SASRec", "EASE"}
+"""Programs that one test alone needs are compiled for these in every run, for the others by `-m slow`."""
+
+
+def mostly_long(cases: dict) -> pytest.MarkDecorator:
+    marked = [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow) for name in cases]
+    return pytest.mark.parametrize("name", marked, scope="module")
 
 
 @every_scorer
@@ -403,7 +410,7 @@ def test_a_batch_of_padding_alone_moves_nothing(name):
     jax.tree.map(np.testing.assert_array_equal, new.params, state.params)
 
 
-@every_model
+@mostly_long(TRAINED)
 def test_a_vmapped_study_equals_single_runs(name):
     case = CASES[name]
 
@@ -436,7 +443,7 @@ def answers(name: str):
 
 
 @eight_devices
-@every_scorer
+@mostly_long(CASES)
 def test_an_explicit_mesh_gives_the_single_devices_answers(name):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
     alone = answers(name)(variables_of(name), queries(8))
@@ -492,7 +499,7 @@ def test_a_variant_stands_on_an_explicit_mesh_and_in_an_export_and_keeps_float32
 
 @eight_devices
 @pytest.mark.parametrize("axes", [AxisType.Auto, AxisType.Explicit], ids=lambda axes: axes.name)
-@every_model
+@mostly_long(TRAINED)
 def test_a_mesh_of_devices_gives_the_single_devices_step(name, axes):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(axes,))
     batch = batch_for(CASES[name])
@@ -524,7 +531,7 @@ def test_training_lowers_for_every_platform(name):
     assert exported.platforms == PLATFORMS
 
 
-@every_scorer
+@mostly_long(CASES)
 def test_one_export_scores_batches_slates_and_histories_of_any_length(name):
     model, query = CASES[name].model, queries(6)
     query = query._replace(history=query.history.at[:, 3:].set(0))

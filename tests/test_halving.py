@@ -136,6 +136,7 @@ test_halving.mf_search(Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_a_search_killed_and_resumed_ends_bit_for_bit_the_same(tmp_path):
     command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path)]
     killed = subprocess.run(command, env=os.environ, capture_output=True, text=True)

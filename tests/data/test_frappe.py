@@ -62,6 +62,7 @@ def test_a_missing_or_a_damaged_zip_is_named(tmp_path, monkeypatch):
         frappe.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_counts_of_the_real_files(data_folder):
     data = frappe.load(data_folder)
     assert len(data.valid.label) == 57_722 and len(data.test.label) == 28_860
