@@ -69,6 +69,12 @@ class LogFlags(Flags):
     """What stands between the columns of a text file."""
     encoding: str | None = None
     """Of a text file, such as latin-1 or gbk."""
+    decimal: str | None = None
+    """The decimal mark of a text file, "." or ","; needed where 1,234 could be either."""
+    quotes: bool | None = None
+    """Whether quotation marks of a text file enclose text; found if not given."""
+    explode: str | None = None
+    """Name of a column of lists, each value of which becomes a row."""
     text: str | None = None
     """Columns that stay text although they look like numbers, with commas between them."""
     unit: str | None = None
@@ -156,6 +162,9 @@ def read(file: str, flags: LogFlags) -> tuple[Interactions, np.ndarray | None]:
         names=names or None,
         delimiter=flags.delimiter,
         encoding=flags.encoding,
+        decimal=flags.decimal,
+        quotes=flags.quotes,
+        explode=flags.explode,
         text=text,
         ids=[name for name in (flags.user, flags.item, flags.session) if name],
     )
