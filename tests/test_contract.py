@@ -515,7 +515,7 @@ def test_a_mesh_of_devices_gives_the_single_devices_step(name, axes):
             jax.eval_shape(training.make_step(objective_for(CASES[name]), SGD), state, sharded)
 
 
-@every_model
+@mostly_long(TRAINED)
 def test_training_lowers_for_every_platform(name):
     case = CASES[name]
     optimizer = optax.adam(0.01)

@@ -99,8 +99,7 @@ def _records(
         quoted, found = False, found._replace(spreads=[])
     elif bad and (quotes is None or not bad[-1].closed):
         what = bad[0] if quotes is None else bad[-1]
-        each = range(1, about.count + 1)
-        opens, closes = (row_at(line - top.skip, each[top.skip :]) for line in (what.first, what.last))
+        opens, closes = (_where(line, top.skip) for line in (what.first, what.last))
         reach = f"closed in {closes}, though the rows between look like rows of their own"
         raise DataError(
             f"{name}, {opens}: a quotation mark opens that is "
@@ -111,6 +110,11 @@ def _records(
     rows = found.rows()
     at = int(np.searchsorted(np.asarray(rows), top.skip, "right"))
     return quoted, bool(found.spreads), rows[at:]
+
+
+def _where(line: int, skip: int) -> str:
+    """How an error names a line, from 0, of a text whose rows begin after `skip` of them."""
+    return row_at(line - skip, range(skip + 1, line + 2)) if line >= skip else f"header (line {line + 1})"
 
 
 def _parse(

@@ -117,6 +117,7 @@ QUOTES = {  # a file, and its titles or the row that the error names
     "tabs, closed rows later": ('user\titem\ttitle\nu\t1\t"a\nv\t2\tb"\n', ['"a', 'b"']),
     "tabs, around a word": ('user\titem\ttitle\nu\t1\t"a" b\nv\t2\tc\n', ['"a" b', "c"]),
     "tabs, around values": ('user\titem\ttitle\nu\t1\t"a\tb"\nv\t2\t"c\nd"\n', ["a\tb", "c\nd"]),
+    "in the header": ('user,"item,title\nu,1,a\n', "header .line 1.:"),
     "only a mark": ('user,item,title\nu,1,"\n', "row 1 .line 2.:"),
 }
 
