@@ -181,7 +181,7 @@ def read(file: str, flags: LogFlags) -> tuple[Interactions, np.ndarray | None]:
     if "quantity" in named:
         columns, more = quantities.drop_cancelled(columns, named["quantity"])
         report = report + more
-    columns, more = with_times(columns, timestamp, flags)
+    columns, more = with_times(columns, timestamp, flags, source)
     print(report + more)
     columns = {name: columns[name] for name in columns if name != named.get("quantity")}
     log = from_columns(
@@ -200,10 +200,12 @@ def read(file: str, flags: LogFlags) -> tuple[Interactions, np.ndarray | None]:
     return log._replace(extra={}), titles
 
 
-def with_times(columns: dict[str, Any], name: str, flags: LogFlags) -> tuple[dict[str, Any], clean.Report]:
+def with_times(
+    columns: dict[str, Any], name: str, flags: LogFlags, source: str
+) -> tuple[dict[str, Any], clean.Report]:
     """The rows that have a time, which stays as it is written."""
     how = dict(unit=flags.unit, time_format=flags.time_format, first=flags.first, last=flags.last)
-    read, report = clean.drop_bad_times(columns, name, **how)
+    read, report = clean.drop_bad_times(columns, name, source=source, **how)
     rows, left = (place.row_numbers(table, len(table[name])) for table in (columns, read))
     return (columns if len(rows) == len(left) else place.keep(columns, np.isin(rows, left))), report
 

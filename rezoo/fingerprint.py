@@ -134,7 +134,7 @@ def place(folder: str | Path, parts: Mapping[str, str]) -> Path:
     others = [(_difference(file, parts), file.parent) for file in own.parent.glob(f"*/{PARTS}")]
     if others:
         names, other = min(others, key=lambda found: (len(found[0]), found[1]))
-        _log.warning("%s differs in %s: starting anew, in %s", other, " and ".join(names), own)
+        _log.warning("%s differs in %s: starting over, in %s", other, " and ".join(names), own)
     with durable.file(own / PARTS) as partial:
         partial.write_text(json.dumps(dict(parts), indent=1) + "\n", "utf-8")
     return own

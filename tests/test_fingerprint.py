@@ -95,7 +95,7 @@ def test_each_has_its_place_and_another_says_what_is_other(tmp_path, caplog):
     first = fingerprint.place(tmp_path, {"data": "1", "code": "1"})
     assert fingerprint.place(tmp_path, {"data": "1", "code": "1"}) == first and not caplog.records
     second = fingerprint.place(tmp_path, {"data": "2", "code": "1", "x": "1"})
-    assert caplog.messages == [f"{first} differs in data and x: starting anew, in {second}"]
+    assert caplog.messages == [f"{first} differs in data and x: starting over, in {second}"]
     assert json.loads((second / fingerprint.PARTS).read_text()) == {"data": "2", "code": "1", "x": "1"}
     (second / fingerprint.PARTS).write_text("{")
     fingerprint.place(tmp_path, {"data": "3"})

@@ -92,7 +92,7 @@ def test_another_search_starts_anew_beside_the_first_and_says_so(tmp_path, caplo
     first = halving.search(init, more, sweep.keys(1), GRID, rungs=[1, 2], folder=tmp_path)
     other = {name: column + 1 for name, column in GRID.items()}
     second = halving.search(init, more, sweep.keys(1), other, rungs=[1, 2], folder=tmp_path)
-    assert "differs in members: starting anew" in caplog.text
+    assert "differs in members: starting over" in caplog.text
     assert float(second.best["slope"][0]) == 3.0 and len(list(tmp_path.iterdir())) == 2
     again = halving.search(init, more, sweep.keys(1), GRID, rungs=[1, 2], folder=tmp_path)
     assert same(again._replace(seconds=0), first._replace(seconds=0))

@@ -76,7 +76,7 @@ def test_another_data_set_starts_anew_beside_the_first_and_says_so(tmp_path, cap
     monday = run(tmp_path, 0)
     assert not caplog.records
     tuesday = run(tmp_path, 1)
-    assert [record.getMessage().count("differs in data: starting anew") for record in caplog.records] == [1]
+    assert [record.getMessage().count("differs in data: starting over") for record in caplog.records] == [1]
     same(tuesday.state, run(None, 1).state)
     again = run(tmp_path, 0)
     assert len(caplog.records) == 1 and again.seconds == monday.seconds

@@ -51,7 +51,7 @@ def test_another_score_starts_anew_beside_the_first_and_says_so(tmp_path, caplog
         )
 
     monday, tuesday = search(np.ones(2)), search(-np.ones(2))
-    assert tuesday.best_value < 0 < monday.best_value and "differs in score: starting anew" in caplog.text
+    assert tuesday.best_value < 0 < monday.best_value and "differs in score: starting over" in caplog.text
     assert [trial.params for trial in search(np.ones(2)).trials] == [trial.params for trial in monday.trials]
     with pytest.raises(ValueError, match="holds 2 trials of this search, more than 1"):
         shapes.search(lambda trial: trial.suggest_int("n", 1, 9), 2, folder=tmp_path, identity="it")

@@ -44,6 +44,7 @@ def drop_bad_times(
     time_format: str | None = None,
     first: str | None = None,
     last: str | None = None,
+    source: str = "table",
 ) -> tuple[Table, Report]:
     """A table without the rows whose time is missing, cannot be read, or is not from `first` to `last`.
 
@@ -55,6 +56,7 @@ def drop_bad_times(
       unit: of numbers, as `times.microseconds` takes it; likewise `time_format`.
       first: the earliest time that is kept, in ISO 8601 and UTC, such as 2000-01-01.
       last: the latest.
+      source: what errors call the table, such as the file's name.
 
     Raises:
       DataError: if there is no such column, or it cannot be times at all.
@@ -68,7 +70,7 @@ def drop_bad_times(
       1 whose 'time' is before 2000-01-01 (such as row 3: 1900-01-01)
     """
     column = _named(columns, name)
-    place = Place(column=name, row=row_numbers(columns, len(column)))
+    place = Place(source, name, row_numbers(columns, len(column)))
     found = times.read(column, unit=unit, time_format=time_format, place=place)
     steps = [(found.unread, f"whose {name!r} is missing or cannot be read", column)]
     if unit == times.ORDER:

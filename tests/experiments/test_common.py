@@ -61,9 +61,9 @@ def test_data_arguments_and_code_have_a_folder_of_their_own(tmp_path, monkeypatc
     assert folder(log("tue", "1")) == monday == folder(log("mon", "1"), "--models", "MF", "--record")
     assert not caplog.messages
     tuesday = folder(log("tue", "2"))
-    assert caplog.messages == [f"{monday} differs in data: starting anew, in {tuesday}"]
+    assert caplog.messages == [f"{monday} differs in data: starting over, in {tuesday}"]
     assert folder(log("mon", "1")) == monday != folder(log("mon", "1"), "--rate", "0.2")
-    assert caplog.messages[-1].count("differs in arguments: starting anew") == 1
+    assert caplog.messages[-1].count("differs in arguments: starting over") == 1
     (tmp_path / "ml-1m").mkdir()
     (tmp_path / "ml-1m" / "ml-1m.zip").write_text("1")
     first = folder(data=("ml-1m*",))

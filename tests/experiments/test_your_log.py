@@ -171,6 +171,6 @@ def test_another_log_in_the_same_folder_is_another_run(tmp_path):
 
     (first, _), (second, said) = run(1), run(5)
     assert first != second and len(first) == len(second) == 4
-    assert "another data" in said.stdout + said.stderr or "starting anew" in said.stdout + said.stderr
+    assert "another data" in said.stdout + said.stderr or "starting over" in said.stdout + said.stderr
     again, said = run(5)
     assert again == second and "going on with 4 rows" in said.stdout
