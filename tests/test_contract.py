@@ -269,7 +269,8 @@ def first_state(name: str):
 
 @functools.cache
 def _initial(name: str):
-    return jax.jit(functools.partial(first_state, name))()
+    with jax.ensure_compile_time_eval():  # it is kept, so it may not belong to a program that is being traced
+        return jax.jit(functools.partial(first_state, name))()
 
 
 def initial(name: str, optimizer: optax.GradientTransformation = SGD):
