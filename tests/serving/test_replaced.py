@@ -175,10 +175,12 @@ def test_of_twenty_kills_each_leaves_a_whole_model(tmp_path):
             print("fork", file=forker.stdin, flush=True)
             process = int(forker.stdout.readline())
             begun = time.monotonic()
-            while saved.version(run) is None or changed == saved.version(run)[1:]:
-                assert time.monotonic() < begun + 60
-            time.sleep(0.2 * rng.random())
-            os.kill(process, 9)
+            try:
+                while (version := saved.version(run)) is None or version[1:] == changed:
+                    assert time.monotonic() < begun + 60
+                time.sleep(0.2 * rng.random())
+            finally:
+                os.kill(process, 9)
             assert number(saved.load(run)) in (1, 2)
         forker.stdin.close()
     saved.save(run, model(3))
