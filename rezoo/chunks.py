@@ -42,7 +42,7 @@ def run(
       folder: keep the result of every part here, in a folder of the study's fingerprint (its program,
         data, members and the number of them side by side), and go on after the last one that is there.
         A run killed at any moment and started again ends bit for bit where it would have ended;
-        another study starts anew, beside it, and a line of the log says so.
+        another study starts over, beside it, and a line of the log says so.
       donate: whether the first of `members` may be overwritten.
 
     Raises:

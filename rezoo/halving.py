@@ -86,7 +86,7 @@ def search(
       memory: as in `sweep.study`.
       folder: keep the survivors here after each rung. A search killed at any moment and started
         again ends bit for bit where it would have ended; another one (other data, program, seeds,
-        points, rungs or η) starts anew in a folder of its own, and a line of the log says so.
+        points, rungs or η) starts over in a folder of its own, and a line of the log says so.
 
     Raises:
       ValueError: if `rungs` do not increase, or η is not above 1.

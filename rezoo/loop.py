@@ -67,7 +67,7 @@ def run(
       patience: stop after so many epochs in a row without a better `monitor`.
       folder: keep checkpoints here, in a folder of this run's fingerprint (its data, program, start,
         evaluation and the versions of packages), and go on from the newest one. A run killed at any
-        moment and started again ends bit for bit where it would have ended; another run starts anew,
+        moment and started again ends bit for bit where it would have ended; another run starts over,
         beside it, and a line of the log says so.
       identity: text that stands for data and program in the fingerprint, such as
         `rezoo.fingerprint.of(data, rate)`, where `epoch` is a host's loop that cannot be traced or that

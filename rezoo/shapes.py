@@ -31,7 +31,7 @@ def search(
       seed: of the estimator; trial n draws from seed + n.
       folder: keep finished trials here and go on after them. A search killed at any moment and
         started again ends with the same trials. Another `score`, by its code and the arrays that it
-        holds, or another seed starts anew in a folder of its own, and a line of the log says so.
+        holds, or another seed starts over in a folder of its own, and a line of the log says so.
       identity: text that stands for `score` where it reads files or holds what is no array, such as
         `rezoo.fingerprint.content(file)`.
 

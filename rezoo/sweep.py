@@ -61,7 +61,7 @@ def study(
         run in parts that do, and a line of the log says so.
       folder: keep the results here, after every `at_once` members. A study killed at any moment and
         started again ends bit for bit where it would have ended; another one (other data, program,
-        seeds or grid) starts anew in a folder of its own, and a line of the log says so.
+        seeds or grid) starts over in a folder of its own, and a line of the log says so.
 
     Returns:
       What `train` returns, with leading axes `[G S]`, or `[S]` without a grid.

@@ -34,7 +34,7 @@ def mae(score: Values, label: Values, *, where: Mask | None = None) -> Float[Arr
 def log_loss(logit: Values, label: Values, *, where: Mask | None = None) -> Float[Array, ""]:
     """Mean of -y ln p - (1 - y) ln(1 - p), with p = σ(logit).
 
-    An infinite logit is taken for the largest number: it costs nothing if it is right.
+    An infinite logit is taken for the largest number: its loss is 0 if it is right.
     """
     same_shape(logit=logit, label=label, where=where)
     largest = jnp.finfo(logit.dtype).max

@@ -31,7 +31,7 @@ def with_users(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: boo
       columns: raw features, a row for each id.
       whole: refuse what cannot be added: users of a model without user features, columns that are not all
         there or that it does not know, ids of another kind than its own; otherwise they stay unknown, and
-        further columns are passed over.
+        further columns are ignored.
 
     Raises:
       DataError: if so, if an id is missing, or a column is of another type than in training.
