@@ -34,8 +34,9 @@ import numpy as np
 import optax
 from bench_training import BenchFlags, positives, read
 
-from rezoo import extras, halving, losses, objectives, sampling, sweep, training
+from rezoo import halving, losses, objectives, sampling, sweep, training
 from rezoo.devices import pick
+from rezoo.errors import needed
 from rezoo.models import MF
 from rezoo.types import Batch, TrainState
 
@@ -110,7 +111,7 @@ def single_runs(work: Work) -> np.ndarray:
 
 def by_optuna(work: Work, compiled_once: bool) -> np.ndarray:
     """Trials over the same points, so that the work is the same."""
-    optuna = extras.needed("optuna")
+    optuna = needed("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     once = jax.jit(work.whole)
 

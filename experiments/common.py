@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rezoo import durable, fingerprint
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 HERE = Path(__file__).parent
 PLACES = ("--data-dir", "--json", "--out", "--recommendations")

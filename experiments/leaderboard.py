@@ -17,7 +17,8 @@ from typing import Any
 
 import tyro
 
-from rezoo import durable, extras
+from rezoo import durable
+from rezoo.errors import needed
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
@@ -221,7 +222,7 @@ def draw(dataset: str, by_protocol: dict[str, Table]) -> None:
         return
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
-    drawn = extras.needed("matplotlib.figure").Figure(figsize=(6 * columns, 4 * rows), layout="constrained")
+    drawn = needed("matplotlib.figure").Figure(figsize=(6 * columns, 4 * rows), layout="constrained")
     axes = drawn.subplots(rows, columns, squeeze=False)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
@@ -243,7 +244,7 @@ def draw_panel(axis: Any, protocol: str, timed: dict[str, tuple[float, dict[str,
     axis.set(xscale="log", ylabel=f"{metric}, {better} is better")
     hollow = ", hollow: on a GPU" if any(accelerated(row) for _, row in timed.values()) else ""
     axis.set_xlabel(f"seconds of a run, compilation included{hollow}")
-    ticker = extras.needed("matplotlib.ticker")
+    ticker = needed("matplotlib.ticker")
     axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 3), numticks=20))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.xaxis.set_minor_formatter(ticker.NullFormatter())

@@ -58,7 +58,6 @@ from rich.table import Table
 from rezoo import (
     durable,
     evaluation,
-    extras,
     losses,
     metrics,
     objectives,
@@ -69,11 +68,12 @@ from rezoo import (
 )
 from rezoo.data import movielens, shop, shop_builder
 from rezoo.data.packing import padded
+from rezoo.errors import needed
 from rezoo.models import MF, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.types import Batch, Loss, Objective, Query
 
-extras.needed("matplotlib").use("Agg")
+needed("matplotlib").use("Agg")
 
 HELD_TEST, HELD_VALID = 10, 5
 RATED, UNRATED = 8, 16

@@ -25,9 +25,9 @@ from common import say
 
 from rezoo import losses, objectives, training
 from rezoo.data import features, files
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
 from rezoo.data.scale import Scale
+from rezoo.errors import DataError
 from rezoo.models import FeatureMF
 from rezoo.serving import saved, tables
 from rezoo.serving.unknown import FATE, Unknown

@@ -32,9 +32,9 @@ from learners import Learner, bought_next, factors, latest, most_bought, recurre
 
 from rezoo import evaluation, loop, metrics, sweep
 from rezoo.data import clean, files, place, quantities, roles
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
+from rezoo.errors import DataError
 from rezoo.models import Popularity
 from rezoo.models.baselines import popularity
 from rezoo.serving import tables

@@ -46,9 +46,9 @@ from scipy import stats
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, significance, sweep, training
 from rezoo.data import leak, movielens, shop, shop_builder, split
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
 from rezoo.data.packing import padded
+from rezoo.errors import DataError
 from rezoo.models import MF, CoOccurrence, ItemKNN, Popularity
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.factorization import biases, item_knn

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
 from rezoo import fingerprint
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 _log = logging.getLogger(__name__)
 

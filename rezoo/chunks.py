@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo import checkpoint, fingerprint
-from rezoo.data.errors import DataError
 from rezoo.devices import free_memory, pick
+from rezoo.errors import DataError
 
 _log = logging.getLogger(__name__)
 

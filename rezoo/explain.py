@@ -12,7 +12,8 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from rezoo import evaluation, extras
+from rezoo import evaluation
+from rezoo.errors import needed
 from rezoo.types import Batch, Variables
 
 
@@ -59,9 +60,7 @@ def draw_importance(importance: Mapping[str, np.ndarray], *, metric: str = "metr
     names = sorted(importance, key=lambda name: float(np.mean(importance[name])))
     values = [np.asarray(importance[name]) for name in names]
     error = [v.std(ddof=1) / len(v) ** 0.5 if len(v) > 1 else 0.0 for v in values]
-    figure = extras.needed("matplotlib.figure").Figure(
-        figsize=(7, 1 + 0.3 * len(names)), layout="constrained"
-    )
+    figure = needed("matplotlib.figure").Figure(figsize=(7, 1 + 0.3 * len(names)), layout="constrained")
     axes = figure.add_subplot()
     axes.barh(names, [float(v.mean()) for v in values], xerr=error, color="0.6")
     axes.set_xlabel(f"{metric} lost without the column ± s.e.")
@@ -91,7 +90,7 @@ def draw_attention(
     weight = np.atleast_2d(np.asarray(weight))
     if len(items) != len(weight) or not 0 < len(events) <= weight.shape[1]:
         raise ValueError(f"{len(items)} items and {len(events)} events, but weights of shape {weight.shape}")
-    figure = extras.needed("matplotlib.figure").Figure(
+    figure = needed("matplotlib.figure").Figure(
         figsize=(2 + 0.5 * len(events), 1.5 + 0.4 * len(items)), layout="constrained"
     )
     axes = figure.add_subplot()

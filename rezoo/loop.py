@@ -13,7 +13,7 @@ from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rezoo import checkpoint, fingerprint
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 from rezoo.lines import Lines
 from rezoo.types import Scalars, TrainState, Variables
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from rezoo import extras
+from rezoo.errors import needed
 from rezoo.sweep import ranking, summarise
 
 DASHES = ("-", "--", ":", "-.")
@@ -140,8 +140,8 @@ def comparison(rows: Mapping[str, Any], *, metric: str = "score") -> Table:
 
 def _figure(count: int, *, width: float) -> tuple[Any, Any]:
     """A figure with `count` axes side by side, which no window manager knows of."""
-    figure = extras.needed("matplotlib.figure").Figure(figsize=(width, 3.4), layout="constrained", dpi=150)
-    extras.needed("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
+    figure = needed("matplotlib.figure").Figure(figsize=(width, 3.4), layout="constrained", dpi=150)
+    needed("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
     axes = figure.subplots(1, count, sharey=True, squeeze=False)[0]
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rezoo import durable, extras, fingerprint
-from rezoo.data.errors import DataError
+from rezoo import durable, fingerprint
+from rezoo.errors import DataError, needed
 
 
 def search(
@@ -43,7 +43,7 @@ def search(
       rezoo.durable.BusyError: if another process runs this search in `folder`.
       OSError: if `folder` cannot be written to.
     """
-    optuna = extras.needed("optuna")
+    optuna = needed("optuna")
 
     def parts() -> dict[str, str]:
         about = fingerprint.code(score) if identity is None else identity
@@ -52,7 +52,7 @@ def search(
     with fingerprint.own(folder, parts) as place:
         storage = None
         if place:
-            journal = extras.needed("optuna.storages.journal")
+            journal = needed("optuna.storages.journal")
             backend = journal.JournalFileBackend(str(_mended(place / "trials.log")))
             storage = optuna.storages.JournalStorage(backend)
         study = optuna.create_study(

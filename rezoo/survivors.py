@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo import checkpoint
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"types", "devices", "durable", "extras", "lines", "fingerprint", "meshes"},
+    {"types", "errors", "devices", "durable", "lines", "fingerprint", "meshes"},
     {"losses", "metrics", "sampling", "nn", "data", "checkpoint"},
     {"models"},
     {"objectives", "evaluation", "weighting", "explain"},

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rezoo.data.errors import DataError
 from rezoo.data.spelling import EXACT
+from rezoo.errors import DataError
 
 Columns = dict[str, np.ndarray]
 SHORT = 64

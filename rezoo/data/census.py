@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from rezoo.data import folders
-from rezoo.data.errors import DataError
 from rezoo.data.files import text_lines
 from rezoo.data.spelling import is_number
+from rezoo.errors import DataError
 
 URL = "https://archive.ics.uci.edu/dataset/117/census+income+kdd"
 COLUMNS = (

@@ -15,10 +15,10 @@ from collections.abc import Callable
 import numpy as np
 
 from rezoo.data.clean_table import drop_bad_times, drop_missing
-from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions
 from rezoo.data.reports import NothingLeft, Reason, Report, report_of
+from rezoo.errors import DataError
 
 __all__ = [
     "NothingLeft", "Reason", "Report", "Step", "drop_bad_ratings", "drop_bad_times", "drop_duplicates",

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rezoo.data import times
-from rezoo.data.errors import DataError
 from rezoo.data.missing import counted, is_missing
 from rezoo.data.place import Place, keep, row_numbers
 from rezoo.data.reports import Reason, Report, report_of
+from rezoo.errors import DataError
 
 Table = dict[str, np.ndarray]
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from rezoo.data import arrow
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 
 def read(column: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from rezoo.data import features
-from rezoo.data.errors import DataError
 from rezoo.data.features import Categorical, FeatureSet
 from rezoo.data.files import text_lines
+from rezoo.errors import DataError
 
 NUMBERS = tuple(f"I{n}" for n in range(1, 14))
 CATEGORIES = tuple(f"C{n}" for n in range(1, 27))

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rezoo.data.errors import DataError
 from rezoo.data.place import Place
+from rezoo.errors import DataError
 
 ISO = "ISO8601"
 """The `time_format` of ISO 8601, with or without a time of day."""

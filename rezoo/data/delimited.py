@@ -10,9 +10,9 @@ import pyarrow as pa
 from pyarrow import csv
 
 from rezoo.data import header, kinds, lines
-from rezoo.data.errors import DataError
 from rezoo.data.header import Header
 from rezoo.data.table import Rows, Table, row_at
+from rezoo.errors import DataError
 
 HEAD = 2**20
 """Bytes that are looked at to tell how a text file is written."""

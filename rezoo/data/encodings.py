@@ -10,7 +10,7 @@ import contextlib
 import re
 from collections.abc import Iterable
 
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 SAMPLE = 2**20
 _MARKS = (

@@ -21,7 +21,6 @@ import numpy as np
 from rezoo import durable
 from rezoo.data import columns as reading
 from rezoo.data import typed
-from rezoo.data.errors import DataError
 from rezoo.data.fitted import (
     Buckets,
     Fitted,
@@ -32,6 +31,7 @@ from rezoo.data.fitted import (
     described,
     rebuilt,
 )
+from rezoo.errors import DataError
 
 MOST = 2**28
 """Bytes of a file of saved features."""

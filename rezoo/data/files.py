@@ -31,9 +31,9 @@ import pyarrow.parquet
 
 from rezoo.data import arrow, contents, encodings, jsonlines, nested, objects, prepared, roles
 from rezoo.data.delimited import Wanted, facts, read_text
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.table import Table
+from rezoo.errors import DataError
 
 IDS = ("user", "item", "session")
 """Roles whose columns hold ids."""

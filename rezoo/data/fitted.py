@@ -5,7 +5,7 @@ from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from rezoo.data import columns, text, typed
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 Width = Annotated[int, range(1_000_001)]
 """Of the list of a row, to which every row is padded."""

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 
 def find(*names: str, manual_dir: str | Path | None, below: str, source: str) -> Path:

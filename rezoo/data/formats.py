@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rezoo.data.errors import DataError
 from rezoo.data.files import text_lines
 from rezoo.data.spelling import is_number
+from rezoo.errors import DataError
 
 _log = logging.getLogger(__name__)
 _WHOLE = re.compile(r"\d{1,19}", re.ASCII)

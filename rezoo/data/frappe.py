@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from rezoo.data import folders
-from rezoo.data.errors import DataError
 from rezoo.data.formats import read_libfm
+from rezoo.errors import DataError
 
 URL = "https://github.com/hexiangnan/neural_factorization_machine/tree/master/data/frappe"
 FIRST = {

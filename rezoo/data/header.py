@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from rezoo.data.errors import DataError
 from rezoo.data.spelling import is_number
+from rezoo.errors import DataError
 
 MOVIELENS = ("user_id", "item_id", "rating", "timestamp")
 MARKS = (",", "\t", ";", "|")

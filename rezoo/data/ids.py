@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
-from rezoo.data.errors import DataError
 from rezoo.data.raw import as_objects, plain
+from rezoo.errors import DataError
 
 _WHOLE = re.compile(r"\s*(-?(?:0|[1-9][0-9]*))(?:\.0+)?\s*")
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rezoo.data import raw, roles, times
-from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.data.place import ROW, Place
 from rezoo.data.table import Rows, rows_of
+from rezoo.errors import DataError
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from rezoo.data import raw
-from rezoo.data.errors import DataError
 from rezoo.data.table import Table
+from rezoo.errors import DataError
 
 ENDINGS = (".json", ".jsonl", ".ndjson")
 

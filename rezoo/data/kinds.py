@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rezoo.data import arrow, spelling
-from rezoo.data.errors import DataError
 from rezoo.data.missing import is_nothing
 from rezoo.data.table import Rows, row_at
+from rezoo.errors import DataError
 
 Part = np.ndarray | pa.Array
 """What a block of a column is: integers, floats, or text as it stands."""

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions
 from rezoo.data.parts import Split, check_shares, parts
 from rezoo.data.times import SECOND
+from rezoo.errors import DataError
 
 Seconds = int | float
 

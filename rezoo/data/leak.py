@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 
 def refuse_labels(

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from rezoo.data import files
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions, from_columns
+from rezoo.errors import DataError
 
 NAMES = ("impression", "user", "time", "history", "item")
 

@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from rezoo.data import folders, prepared, split
-from rezoo.data.errors import DataError
 from rezoo.data.files import text_lines
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.movielens_builder import MovieLensBuilder, columns
 from rezoo.data.movielens_files import SOURCES, Columns
+from rezoo.errors import DataError
 
 CACHE = Path("~/.cache/rezoo")
 NCF_URL = "https://github.com/hexiangnan/neural_collaborative_filtering/tree/master/Data"

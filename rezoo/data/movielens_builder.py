@@ -19,8 +19,8 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
 from rezoo.data import folders, prepared
-from rezoo.data.errors import DataError
 from rezoo.data.movielens_files import SOURCES, TYPES, URL, Archive, Columns, check
+from rezoo.errors import DataError
 
 CHUNK = 2**20
 """Rows of an example."""

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rezoo.data import contents
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 Columns = dict[str, np.ndarray]
 Tables = dict[str, Columns]

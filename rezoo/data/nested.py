@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from rezoo.data import raw
-from rezoo.data.errors import DataError
 from rezoo.data.place import Place
 from rezoo.data.table import Table
+from rezoo.errors import DataError
 
 
 def explode(table: Table, name: str) -> Table:

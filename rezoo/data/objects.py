@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from rezoo.data import arrow, raw
-from rezoo.data.errors import DataError
 from rezoo.data.table import Table
+from rezoo.errors import DataError
 
 
 def read(table: Any) -> Table:

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions
+from rezoo.errors import DataError
 
 
 class Split(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rezoo import durable
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 OWN = "tensorflow_datasets."
 PAUSE = 0.5

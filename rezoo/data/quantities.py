@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rezoo.data.errors import DataError
 from rezoo.data.missing import is_missing
 from rezoo.data.place import keep, row_numbers
 from rezoo.data.reports import NothingLeft, Reason, Report
+from rezoo.errors import DataError
 
 NUMBER = re.compile(r"\d[\d.,'\s]*")
 """Digits with separators."""

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from rezoo.data import arrow, spelling
-from rezoo.data.errors import DataError
 from rezoo.data.missing import counted, is_missing, is_none
 from rezoo.data.place import Place
+from rezoo.errors import DataError
 
 
 def plain(column: Any) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 
 class Reason(NamedTuple):

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from rezoo.data import guesses
-from rezoo.data.errors import DataError
 from rezoo.data.place import ROW
+from rezoo.errors import DataError
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "user": (

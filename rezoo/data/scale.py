@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 
 class Scale(NamedTuple):

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rezoo.data import contents, folders
-from rezoo.data.errors import DataError
 from rezoo.data.ids import dense
 from rezoo.data.sessions import Sessions, offsets_of
+from rezoo.errors import DataError
 
 URL = "https://github.com/CCIIPLab/GCE-GNN/tree/master/datasets"
 ARRAYS = ("train_items", "train_offsets", "test_items", "test_offsets", "test_labels")

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions
 from rezoo.data.times import SECOND
+from rezoo.errors import DataError
 
 
 class Sessions(NamedTuple):

@@ -7,10 +7,10 @@ fitted on the training part alone: `refit_ids` does it for the ids.
 
 import numpy as np
 
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions
 from rezoo.data.latest import at_time, by_time, latest_per_user, leave_last, leave_one_out, rolling
 from rezoo.data.parts import Split, check_shares, parts
+from rezoo.errors import DataError
 
 __all__ = [
     "Seed", "Split", "at_time", "by_time", "cold_items", "cold_users", "given", "hold_out", "k_fold",

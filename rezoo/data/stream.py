@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 WHERE = "where"
 

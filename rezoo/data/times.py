@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rezoo.data import dates
-from rezoo.data.errors import DataError
 from rezoo.data.missing import is_missing
 from rezoo.data.place import Place
+from rezoo.errors import DataError
 
 SECOND = 1_000_000
 """Timestamps are microseconds: so many are a second."""

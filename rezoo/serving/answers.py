@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo import evaluation
-from rezoo.data.errors import DataError
 from rezoo.data.raw import plain
+from rezoo.errors import DataError
 from rezoo.evaluation.scoring import apply, in_blocks
 from rezoo.serving.asking import dense_ids, of_lists, queries
 from rezoo.serving.newcomers import with_items, with_users

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 EXTENDED = {name: jnp.dtype(name) for name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")}
 """Types that NumPy's format does not know."""

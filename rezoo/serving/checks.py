@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 from rezoo.serving.questions import NOBODY, SETS, rates_history, score
 
 if TYPE_CHECKING:

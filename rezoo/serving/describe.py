@@ -18,7 +18,7 @@ import numpy as np
 
 import rezoo.models
 from rezoo.data import typed
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 SIZE = 1_000_000
 """The largest number in a model's fields that needs no array with such an axis: of neighbours, of events."""

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 
 def place(folder: str | Path, files: set[str]) -> Path:

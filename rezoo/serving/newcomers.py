@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo.data import columns as reading
-from rezoo.data.errors import DataError
 from rezoo.data.features import FeatureSet
 from rezoo.data.ids import Ids
 from rezoo.data.missing import is_missing
 from rezoo.data.raw import plain
+from rezoo.errors import DataError
 from rezoo.serving.questions import PAST
 from rezoo.serving.saved import Saved
 

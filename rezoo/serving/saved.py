@@ -28,10 +28,10 @@ from jaxtyping import Array, Float
 
 from rezoo import durable
 from rezoo.data import features, typed
-from rezoo.data.errors import DataError
 from rezoo.data.features import FeatureSet
 from rezoo.data.ids import Ids
 from rezoo.data.scale import Scale
+from rezoo.errors import DataError
 from rezoo.serving import arrays
 from rezoo.serving.checks import check
 from rezoo.serving.describe import describe, longest, rebuild, write

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from rezoo.data import columns
-from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.data.missing import is_missing
+from rezoo.errors import DataError
 
 USUAL = "|"
 OTHERS = (",", ";", " ", "\t")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 FATE = "Unknown users and items are answered as nobody in particular, those of lists are left out"
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rezoo.data import clean, files, formats
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import Interactions, from_columns
+from rezoo.errors import DataError
 
 HEAD = "user,item,rating,timestamp\n"
 GOOD = HEAD + "1,2,3,10\n4,5,1,20\n"

@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 import census_multitask
 
 from rezoo.data import census
-from rezoo.data.errors import DataError
 from rezoo.data.leak import refuse_labels
+from rezoo.errors import DataError
 
 
 def row(**values):

@@ -5,8 +5,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rezoo.data import clean, scale
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
+from rezoo.errors import DataError
 
 
 def log(user, item, **columns):

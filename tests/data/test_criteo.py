@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rezoo.data import criteo
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 
 def line(third="7", fifth="1382", first="68fd1e64"):

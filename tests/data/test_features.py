@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 
 from rezoo.data import features, movielens, text
-from rezoo.data.errors import DataError
 from rezoo.data.features import Categorical, MultiValued, Numeric, Quantile, Text
+from rezoo.errors import DataError
 
 every = settings(max_examples=80)
 names = st.sampled_from(["ann", "bob", "Zoë", "王", "", "  ", None])

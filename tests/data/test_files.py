@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from rezoo.data import files, formats
-from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import from_columns
+from rezoo.errors import DataError
 
 ROWS = {
     "user_id": [7, 9, 7],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rezoo.data import frappe
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 LAST = "956 5038 5045 5052 5054 5057 5059 5068 5148 5381"
 FIRST = "0 957 5039 5046 5053 5055 5058 5060 5069 5149"

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rezoo.data import criteo, files, formats, session_sets, shop_builder
-from rezoo.data.errors import DataError
 from rezoo.data.shop import ShopConfig
+from rezoo.errors import DataError
 
 ROWS = [("user", "item", "rating", "timestamp", "title")] + [
     (

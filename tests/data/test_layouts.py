@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rezoo.data import criteo, files, mind
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 README = Path(__file__).parents[2] / "README.md"
 

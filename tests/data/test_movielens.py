@@ -8,8 +8,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from rezoo.data import movielens, movielens_files
-from rezoo.data.errors import DataError
 from rezoo.data.movielens_builder import MovieLensBuilder
+from rezoo.errors import DataError
 
 GENRES = ["unknown", "Action", "Comedy", "Drama"]
 FILES = {

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from rezoo.data import files, prepared, shop_builder
-from rezoo.data.errors import DataError
 from rezoo.data.shop import ShopConfig
+from rezoo.errors import DataError
 
 CONFIG = ShopConfig(shoppers=30, products=20, ratings_per_shopper=5, impressions=50, sessions=20)
 

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rezoo.data import clean, contents, files, spelling
-from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import from_columns
+from rezoo.errors import DataError
 
 
 def write(folder, content, name="log.csv", encoding="utf-8"):

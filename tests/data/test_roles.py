@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from rezoo.data import guesses, place, roles
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
+from rezoo.errors import DataError
 
 EVERY = dict.fromkeys(roles.ALIASES)
 

@@ -3,7 +3,7 @@ import zipfile
 import pytest
 
 from rezoo.data import s3rec
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 
 @pytest.mark.parametrize("zipped", [False, True])

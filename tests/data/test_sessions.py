@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rezoo.data import contents, session_sets, sessions
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
 from rezoo.data.packing import next_item, pack
 from rezoo.data.sessions import Sessions
+from rezoo.errors import DataError
 
 every = settings(max_examples=60)
 lists = st.lists(st.lists(st.integers(1, 9), max_size=8), min_size=1, max_size=12)

@@ -5,8 +5,8 @@ from hypothesis import given as given_data
 from hypothesis import strategies as st
 
 from rezoo.data import split, times
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
+from rezoo.errors import DataError
 
 
 def log(user, item=None, time=None, **columns):

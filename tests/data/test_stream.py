@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rezoo.data import stream
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 
 def written(path, row_group_size=7, **columns):

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rezoo.data import clean, files, sessions, split, times
-from rezoo.data.errors import DataError
 from rezoo.data.interactions import from_columns
 from rezoo.data.place import ROW, Place
+from rezoo.errors import DataError
 
 BASE = 1_600_000_000_000_000  # 2020-09-13T12:26:40Z
 

@@ -10,7 +10,7 @@ import pytest
 import tyro
 
 from rezoo import durable
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 sys.path.insert(0, str(EXPERIMENTS))

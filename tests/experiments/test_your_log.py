@@ -12,7 +12,7 @@ import learners
 import your_log
 
 from rezoo.data import files
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 
 
 def read(tmp_path, text, **flags):

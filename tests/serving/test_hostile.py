@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from stored import stored
 
-from rezoo.data.errors import DataError
+from rezoo.errors import DataError
 from rezoo.serving import arrays, checks, saved
 
 JUNK = [

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from rezoo.data import files
-from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
+from rezoo.errors import DataError
 from rezoo.models import BiasedMF
 from rezoo.serving import saved, tables
 from rezoo.serving.saved import Saved

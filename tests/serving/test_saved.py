@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rezoo.data import clean, features, files
-from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import from_columns
 from rezoo.data.scale import Scale
+from rezoo.errors import DataError
 from rezoo.models import (
     DIN,
     EASE,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rezoo.data import features
-from rezoo.data.errors import DataError
 from rezoo.data.ids import Ids
+from rezoo.errors import DataError
 from rezoo.models import MF, FeatureMF, GRU4Rec, Popularity
 from rezoo.serving import answers, newcomers, separators, tables
 from rezoo.serving.saved import Saved

@@ -3,12 +3,13 @@ import sys
 import numpy as np
 import pytest
 
-from rezoo import explain, extras, report, shapes
+from rezoo import explain, report, shapes
+from rezoo.errors import needed
 
 
 def test_what_is_installed_is_given():
-    assert extras.needed("optuna").__name__ == "optuna"
-    assert extras.needed("matplotlib.figure").Figure
+    assert needed("optuna").__name__ == "optuna"
+    assert needed("matplotlib.figure").Figure
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,12 @@
-"""Packages that only some functions need; each comes with an extra of rezoo."""
+"""The error for bad input, and the one for a package that only some functions need."""
 
 import importlib
 from typing import Any
+
+
+class DataError(ValueError):
+    """Input that cannot be used. The message names file, row and column, and says what to do."""
+
 
 EXTRAS = {"matplotlib": "notebooks", "optuna": "tune"}
 
