@@ -41,7 +41,7 @@ from turns import Peer, Turn
 from rezoo import losses, objectives
 from rezoo.data import movielens, packing, session_sets, sessions
 from rezoo.data.sessions import Sessions
-from rezoo.devices import pick
+from rezoo.devices.backend import pick
 from rezoo.models import NARM, STAMP, Caser, GRU4Rec, SASRec
 from rezoo.types import Batch, Query
 

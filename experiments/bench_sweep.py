@@ -35,7 +35,7 @@ import optax
 from bench_training import BenchFlags, positives, read
 
 from rezoo import halving, losses, objectives, sampling, sweep, training
-from rezoo.devices import pick
+from rezoo.devices.backend import pick
 from rezoo.errors import needed
 from rezoo.models import MF
 from rezoo.types import Batch, TrainState

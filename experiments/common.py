@@ -24,8 +24,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from rezoo import durable, fingerprint
 from rezoo.errors import DataError
+from rezoo.storage import durable, fingerprint
 
 HERE = Path(__file__).parent
 PLACES = ("--data-dir", "--json", "--out", "--recommendations")

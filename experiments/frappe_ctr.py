@@ -43,10 +43,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rezoo import durable, evaluation, losses, objectives, training
+from rezoo import evaluation, losses, objectives, training
 from rezoo.data import frappe
 from rezoo.loop import Run, run
 from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
+from rezoo.storage import durable
 from rezoo.types import Batch, Query, TrainState
 
 TABLES = ("factors", "deep", "linear", "wide", "items", "profile")

@@ -17,8 +17,8 @@ from typing import Any
 
 import tyro
 
-from rezoo import durable
 from rezoo.errors import needed
+from rezoo.storage import durable
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"

@@ -30,7 +30,7 @@ from rich.console import Console
 
 from rezoo import halving, losses, objectives, report, significance, sweep, training
 from rezoo.data.interactions import Interactions
-from rezoo.devices import pick
+from rezoo.devices.backend import pick
 from rezoo.models.factorization import BiasedMF, biases
 from rezoo.types import Batch, TrainState
 

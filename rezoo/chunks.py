@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo import checkpoint, fingerprint
-from rezoo.devices import free_memory, pick
+from rezoo.devices.backend import free_memory, pick
 from rezoo.errors import DataError
+from rezoo.storage import checkpoint, fingerprint
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def run(
     Raises:
       ValueError: if `at_once` is less than 1.
       MemoryError: if one member alone does not fit, or the results of all do not.
-      rezoo.durable.BusyError: if another process runs this study in `folder`.
+      rezoo.storage.durable.BusyError: if another process runs this study in `folder`.
       OSError: if `folder` cannot be written to; what it held is kept.
     """
     if at_once is not None and at_once < 1:

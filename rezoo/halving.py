@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo import chunks, fingerprint, survivors
+from rezoo import chunks, survivors
+from rezoo.storage import fingerprint
 from rezoo.survivors import Record
 from rezoo.sweep import best, checked, ranking
 
@@ -92,7 +93,7 @@ def search(
       ValueError: if `rungs` do not increase, or η is not above 1.
       FloatingPointError: if every point diverged.
       MemoryError: if one member alone does not fit into memory.
-      OSError, rezoo.durable.BusyError: if `folder` cannot be written to, or another process runs this
+      OSError, rezoo.storage.durable.BusyError: if `folder` cannot be written to, or another process runs this
         search in it.
     """
     started = time.monotonic()

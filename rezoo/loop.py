@@ -12,9 +12,9 @@ import numpy as np
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rezoo import checkpoint, fingerprint
 from rezoo.errors import DataError
 from rezoo.lines import Lines
+from rezoo.storage import checkpoint, fingerprint
 from rezoo.types import Scalars, TrainState, Variables
 
 Epoch = Callable[[TrainState], tuple[TrainState, Scalars]]
@@ -70,7 +70,7 @@ def run(
         moment and started again ends bit for bit where it would have ended; another run starts over,
         beside it, and a line of the log says so.
       identity: text that stands for data and program in the fingerprint, such as
-        `rezoo.fingerprint.of(data, rate)`, where `epoch` is a host's loop that cannot be traced or that
+        `rezoo.storage.fingerprint.of(data, rate)`, where `epoch` is a loop that cannot be traced or that
         must not be called for a look at its program, such as one that reads a stream.
       save_every: seconds between checkpoints; the end is always saved.
       progress: a rich `Progress` to draw a line in; see `progress_bar`.
@@ -83,7 +83,7 @@ def run(
       DataError: if `folder` holds more epochs of this run than `num_epochs`, or only checkpoints that
         are damaged.
       TypeError: if `folder` is given and the fingerprint needs an `identity`.
-      rezoo.durable.BusyError: if another process trains this run in `folder`.
+      rezoo.storage.durable.BusyError: if another process trains this run in `folder`.
       OSError: if `folder` cannot be written to; what it held is kept.
     """
     best = jax.tree.map(jnp.copy, state.variables) if monitor else {}

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.devices import pick
-from rezoo.meshes import everywhere, lookup
+from rezoo.devices.backend import pick
+from rezoo.devices.meshes import everywhere, lookup
 from rezoo.nn.pairs import draw, find
 from rezoo.types import Query, Sampler
 

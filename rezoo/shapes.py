@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rezoo import durable, fingerprint
 from rezoo.errors import DataError, needed
+from rezoo.storage import durable, fingerprint
 
 
 def search(
@@ -33,14 +33,14 @@ def search(
         started again ends with the same trials. Another `score`, by its code and the arrays that it
         holds, or another seed starts over in a folder of its own, and a line of the log says so.
       identity: text that stands for `score` where it reads files or holds what is no array, such as
-        `rezoo.fingerprint.content(file)`.
+        `rezoo.storage.fingerprint.content(file)`.
 
     Returns:
       The `optuna.Study`; `best_params` and `best_value` are in it.
 
     Raises:
       DataError: if `folder` holds more trials of this search than `trials`.
-      rezoo.durable.BusyError: if another process runs this search in `folder`.
+      rezoo.storage.durable.BusyError: if another process runs this search in `folder`.
       OSError: if `folder` cannot be written to.
     """
     optuna = needed("optuna")

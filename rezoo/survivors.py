@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo import checkpoint
 from rezoo.errors import DataError
+from rezoo.storage import checkpoint
 
 _log = logging.getLogger(__name__)
 

@@ -69,7 +69,7 @@ def study(
     Raises:
       ValueError: if the grid's columns differ in length, or `at_once` is less than 1.
       MemoryError: if one member alone does not fit into memory.
-      OSError, rezoo.durable.BusyError: if `folder` cannot be written to, or another process runs this
+      OSError, rezoo.storage.durable.BusyError: if `folder` cannot be written to, or another process runs this
         study in it.
     """
     columns = checked(grid or {})

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from rezoo.meshes import along, lookup, parts
+from rezoo.devices.meshes import along, lookup, parts
 from rezoo.nn.inner import per_row
 from rezoo.objectives.inputs import masked
 from rezoo.types import Batch, Objective, Scalars, Step, TrainState, Variables

@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"types", "errors", "devices", "durable", "lines", "fingerprint", "meshes"},
-    {"losses", "metrics", "sampling", "nn", "data", "checkpoint"},
+    {"types", "errors", "devices", "storage"},
+    {"losses", "metrics", "sampling", "nn", "data"},
     {"models"},
     {"objectives", "evaluation", "weighting", "explain"},
     {"training", "row_sparse"},

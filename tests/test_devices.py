@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rezoo import devices, losses, sampling
-from rezoo.devices import pick
+from rezoo import losses, sampling
+from rezoo.devices.backend import backend, pick
 from rezoo.losses import catalogue
 from rezoo.models.factorization import ials
 from rezoo.nn import pairs, recurrent
@@ -93,11 +93,11 @@ def test_negatives_are_no_positives_and_uniform_over_the_others(accelerated):
 
 
 def test_a_container_may_take_less_than_the_machine_has(tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "GROUP", tmp_path)
-    whole = devices.free_memory()
+    monkeypatch.setattr(backend, "GROUP", tmp_path)
+    whole = backend.free_memory()
     assert whole > 1e8
     (tmp_path / "memory.current").write_text("3000000\n")
     (tmp_path / "memory.max").write_text("max\n")
-    assert devices.free_memory() > 0.5 * whole
+    assert backend.free_memory() > 0.5 * whole
     (tmp_path / "memory.max").write_text("5000000\n")
-    assert devices.free_memory() == devices.SHARE * 2_000_000
+    assert backend.free_memory() == backend.SHARE * 2_000_000

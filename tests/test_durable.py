@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rezoo import durable
+from rezoo.storage import durable
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rezoo import fingerprint
+from rezoo.storage import fingerprint
 
 
 def test_values_types_shapes_and_structure_count():

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from rezoo import checkpoint, durable, loop, training
+from rezoo import loop, training
+from rezoo.storage import checkpoint, durable
 from rezoo.types import Aux, Batch, Query, TrainState
 
 

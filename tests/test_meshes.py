@@ -11,7 +11,8 @@ import pytest
 from helpers import eight_devices
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from rezoo import evaluation, losses, meshes, objectives, row_sparse, sampling, training
+from rezoo import evaluation, losses, objectives, row_sparse, sampling, training
+from rezoo.devices.backend import meshes
 from rezoo.models import MF
 from rezoo.types import Batch, Query
 

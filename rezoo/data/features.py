@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from rezoo import durable
 from rezoo.data import columns as reading
 from rezoo.data import typed
 from rezoo.data.fitted import (
@@ -32,6 +31,7 @@ from rezoo.data.fitted import (
     rebuilt,
 )
 from rezoo.errors import DataError
+from rezoo.storage import durable
 
 MOST = 2**28
 """Bytes of a file of saved features."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from rezoo import durable
 from rezoo.errors import DataError
+from rezoo.storage import durable
 
 OWN = "tensorflow_datasets."
 PAUSE = 0.5

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.devices.meshes import along, in_blocks
 from rezoo.evaluation import checks
 from rezoo.evaluation.scoring import apply, catalogue_size, is_retriever
-from rezoo.meshes import along, in_blocks
 from rezoo.nn.embedding import has_row, rows_or_zero
 from rezoo.types import Query, Variables
 

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import metrics
+from rezoo.devices.meshes import along, everywhere, in_blocks, lookup
 from rezoo.evaluation import checks
 from rezoo.evaluation.scoring import apply, rows_of_catalogue, score_all
-from rezoo.meshes import along, everywhere, in_blocks, lookup
 from rezoo.types import Query, Scalars, Variables
 
 Measure = Callable[..., jax.Array]

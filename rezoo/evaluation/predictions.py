@@ -4,8 +4,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from rezoo import metrics
+from rezoo.devices.meshes import everywhere
 from rezoo.evaluation.scoring import predict
-from rezoo.meshes import everywhere
 from rezoo.types import Batch, Scalars, Variables
 
 

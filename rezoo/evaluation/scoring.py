@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rezoo.meshes import along, in_blocks
+from rezoo.devices.meshes import along, in_blocks
 from rezoo.types import Batch, Query, Variables
 
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from rezoo.devices import pick
+from rezoo.devices.backend import pick
+from rezoo.devices.meshes import layout, lookup
 from rezoo.losses.masks import bounded
-from rezoo.meshes import layout, lookup
 
 SCORES = 2**27
 """Of a chunk, on an accelerator."""

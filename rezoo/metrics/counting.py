@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.devices import pick
-from rezoo.meshes import along, everywhere
+from rezoo.devices.backend import pick
+from rezoo.devices.meshes import along, everywhere
 
 Ranks = Float[Array, " *B T"]
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from rezoo.meshes import lookup
+from rezoo.devices.meshes import lookup
 
 NORMAL = nn.initializers.normal(0.05)
 

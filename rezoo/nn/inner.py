@@ -7,7 +7,7 @@ is the score itself and retrieval needs nothing else.
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from rezoo.meshes import alike
+from rezoo.devices.meshes import alike
 
 
 def inner(query: Float[Array, " B D"], item: Float[Array, " B *C D"]) -> Float[Array, " B *C"]:

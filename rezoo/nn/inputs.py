@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.meshes import alike
+from rezoo.devices.meshes import alike
 from rezoo.nn.features import FieldEmbed, over, pair_columns
 from rezoo.types import Query
 

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rezoo.meshes import layout
+from rezoo.devices.meshes import layout
 
 
 class Moments(nn.Module):

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.devices import pick
-from rezoo.meshes import lookup
+from rezoo.devices.backend import pick
+from rezoo.devices.meshes import lookup
 
 
 def find(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
 
-from rezoo.meshes import along
+from rezoo.devices.meshes import along
 from rezoo.nn.features import FieldEmbed, checked_column
 from rezoo.types import Query
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from rezoo.devices import pick
-from rezoo.meshes import along
+from rezoo.devices.backend import pick
+from rezoo.devices.meshes import along
 
 KERNEL = nn.initializers.glorot_uniform()
 RECURRENT = nn.initializers.orthogonal()

@@ -9,7 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Bool, Float, Shaped
 
-from rezoo.meshes import everywhere, layout
+from rezoo.devices.meshes import everywhere, layout
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.objectives.forward import mean
 from rezoo.types import Aux, Batch, Objective, Variables

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array
 
-from rezoo.meshes import everywhere
+from rezoo.devices.meshes import everywhere
 from rezoo.types import Aux, Batch, Objective
 
 

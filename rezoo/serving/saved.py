@@ -26,7 +26,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rezoo import durable
 from rezoo.data import features, typed
 from rezoo.data.features import FeatureSet
 from rezoo.data.ids import Ids
@@ -37,6 +36,7 @@ from rezoo.serving.checks import check
 from rezoo.serving.describe import describe, longest, rebuild, write
 from rezoo.serving.folder import place, version
 from rezoo.serving.questions import PAST, SETS
+from rezoo.storage import durable
 from rezoo.types import Variables
 
 FORMAT = 3

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from rezoo import durable
 from rezoo.data import files, roles
 from rezoo.serving import separators
 from rezoo.serving.answers import predict, recommend
 from rezoo.serving.questions import reads_history
 from rezoo.serving.saved import Saved
 from rezoo.serving.unknown import OnUnknown, warn
+from rezoo.storage import durable
 
 Columns = dict[str, np.ndarray]
 

@@ -99,7 +99,7 @@ def test_two_processes_prepare_one_set_once(tmp_path):
 
 
 def test_the_second_waits_for_the_first(tmp_path, monkeypatch, caplog):
-    from rezoo import durable
+    from rezoo.storage import durable
 
     monkeypatch.setattr(prepared, "PAUSE", 0.01)
     other = durable.lock(tmp_path / "a")

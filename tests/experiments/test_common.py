@@ -9,8 +9,8 @@ from typing import Annotated
 import pytest
 import tyro
 
-from rezoo import durable
 from rezoo.errors import DataError
+from rezoo.storage import durable
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 sys.path.insert(0, str(EXPERIMENTS))

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.meshes import lookup
+from rezoo.devices.meshes import lookup
 from rezoo.nn.embedding import or_unknown
 from rezoo.types import Query
 

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.data.sessions import ranges
-from rezoo.devices import pick
+from rezoo.devices.backend import pick
 from rezoo.models.factorization.least_squares import CG3, Solver, Systems, cholesky, full_precision
 from rezoo.nn.embedding import Embed, or_unknown
 from rezoo.nn.inner import inner

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.devices import free_memory
+from rezoo.devices.backend import free_memory
 from rezoo.nn.bag import multi_hot
 from rezoo.nn.embedding import or_unknown
 from rezoo.types import Query

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.meshes import alike
+from rezoo.devices.meshes import alike
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.features import FieldEmbed, catalogue_of, item_columns, over
 from rezoo.nn.inputs import side_by_side

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.data.sessions import Sessions, pad, ranges
-from rezoo.meshes import each_row, lookup
+from rezoo.devices.meshes import each_row, lookup
 from rezoo.nn.embedding import or_unknown
 from rezoo.types import Query
 

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from rezoo import durable
+from rezoo.storage import durable
 
 PARTS = "fingerprint.json"
 """The file in a folder that holds its parts."""
@@ -60,7 +60,7 @@ def program(function: Callable[..., Any], *arguments: Any) -> dict[str, str]:
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         raise TypeError(
             "this function is no program that can be traced, so what it is has to be given: "
-            "identity=rezoo.fingerprint.of(…), of the data and settings that it reads"
+            "identity=rezoo.storage.fingerprint.of(…), of the data and settings that it reads"
         ) from error
     text = re.sub(r" at 0x[0-9a-f]+", "", str(closed))  # of Python functions in it
     text = re.sub(r"frozenset\(\{(.*?)\}\)", lambda found: str(sorted(found[1].split(", "))), text)
@@ -107,7 +107,7 @@ def own(folder: str | Path | None, parts: Callable[[], Mapping[str, str]]) -> It
     """The `place` of what has these parts, locked for this process; None without a folder.
 
     Raises:
-      rezoo.durable.BusyError: if another process holds it.
+      rezoo.storage.durable.BusyError: if another process holds it.
       OSError: if it cannot be written to.
     """
     if not folder:

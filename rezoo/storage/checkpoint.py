@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
-from rezoo import fingerprint
 from rezoo.errors import DataError
+from rezoo.storage import fingerprint
 
 _log = logging.getLogger(__name__)
 
