@@ -34,8 +34,9 @@ import optax
 from jaxtyping import Array, Float, Int
 from turns import Peer, Turn, take_turns
 
-from rezoo import losses, objectives, row_sparse, training
+from rezoo import losses, objectives, training
 from rezoo.nn.embedding import Embed
+from rezoo.training import row_sparse
 from rezoo.types import Batch, Query
 
 DIM, BATCH, THREADS, STEPS = 64, 8192, 2, 32

@@ -24,10 +24,11 @@ import numpy as np
 import optax
 from movielens_mf import columns, synthetic
 
-from rezoo import jagged, losses, objectives, training
+from rezoo import losses, objectives, training
 from rezoo.data import movielens
 from rezoo.data.interactions import Interactions
 from rezoo.models.factorization import SVDpp
+from rezoo.training import bucketed
 
 FACTORS, RATINGS_PER_BATCH, EPOCHS_PER_TURN = 20, 16384, 5
 PROTOCOL = "20 factors, all ratings, in turns"
@@ -60,12 +61,14 @@ class Flags(common.Flags):
 
 def ours(log: Interactions) -> tuple[Callable[[], list[float]], float]:
     """(a turn: seconds of each of its epochs; seconds of the first epoch, with compilation)."""
-    buckets = jagged.user_major(columns(log), growth=1.5)
+    buckets = bucketed.user_major(columns(log), growth=1.5)
     model = SVDpp(log.num_users, log.num_items, FACTORS, float(np.mean(columns(log)[2])))
     optimizer = optax.adam(0.01)
     objective = objectives.l2(objectives.pointwise(model, losses.squared), 0.05)
     step = training.make_step(objective, optimizer)
-    epoch = jax.jit(lambda state, data: jagged.epoch(step, state, data, RATINGS_PER_BATCH), donate_argnums=0)
+    epoch = jax.jit(
+        lambda state, data: bucketed.epoch(step, state, data, RATINGS_PER_BATCH), donate_argnums=0
+    )
     state = training.init_state(jax.random.key(0), model, optimizer, buckets[0])
 
     def timed() -> float:

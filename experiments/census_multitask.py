@@ -37,10 +37,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rezoo import evaluation, losses, metrics, objectives, sweep, training, weighting
+from rezoo import evaluation, losses, metrics, objectives, sweep, training
 from rezoo.data import census, features
 from rezoo.data.leak import refuse_labels
 from rezoo.models import PLE, MMoE, SharedBottom
+from rezoo.objectives import weighting
 from rezoo.types import Batch, Query, Target
 
 GROUPS = {

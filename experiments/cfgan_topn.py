@@ -42,11 +42,13 @@ import optax
 from movielens_mf import synthetic
 from strong_generalisation import Data, Fitted, Held, Sizes, mult_vae, network, of_ease, of_popularity
 
-from rezoo import adversarial, evaluation
+from rezoo import evaluation
 from rezoo.data import movielens, split
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
 from rezoo.models import CFGAN
+from rezoo.objectives import adversarial
+from rezoo.training import alternating
 
 PROTOCOL = "per user a random fifth for the test (seed 0), every rating a positive; full ranking"
 METRICS = ("precision@5", "ndcg@10", "recall@10")
@@ -83,11 +85,11 @@ def cfgan(data: Data, at: Sizes, seed: int, rate: float, weights: Weights) -> Fi
     partial, zeros = adversarial.zero_mask(weights.partial), adversarial.zero_mask(weights.zeros)
     against = adversarial.discriminator(model, partial)
     towards = adversarial.generator(model, partial, zeros, weights.alpha)
-    step = adversarial.in_turn(
-        adversarial.only("discriminator", against, optimizers["discriminator"]),
-        adversarial.only("generator", towards, optimizers["generator"]),
+    step = alternating.in_turn(
+        alternating.only("discriminator", against, optimizers["discriminator"]),
+        alternating.only("generator", towards, optimizers["generator"]),
     )
-    return network(model, step, adversarial.parts(optimizers), data, at, seed)
+    return network(model, step, alternating.parts(optimizers), data, at, seed)
 
 
 class Entry(NamedTuple):

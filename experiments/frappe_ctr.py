@@ -45,9 +45,9 @@ import optax
 
 from rezoo import evaluation, losses, objectives, training
 from rezoo.data import frappe
-from rezoo.loop import Run, run
 from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
 from rezoo.storage import durable
+from rezoo.training.loop import Run, run
 from rezoo.types import Batch, Query, TrainState
 
 TABLES = ("factors", "deep", "linear", "wide", "items", "profile")

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rezoo import loop, losses, objectives, row_sparse, sampling, training
+from rezoo import losses, objectives, sampling, training
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
 from rezoo.models import MF, CoOccurrence, GRU4Rec, Popularity
 from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.training import loop, row_sparse
 from rezoo.types import Batch, Objective, Query, Variables
 
 HISTORY = 50

@@ -33,11 +33,12 @@ from rich.console import Console
 from rich.prompt import Prompt
 from rich.table import Table
 
-from rezoo import loop, objectives, training
+from rezoo import objectives, training
 from rezoo.data import files, shop, shop_builder
 from rezoo.models import NARM, STAMP, Caser, GRU4Rec, NextItNet, SASRec
 from rezoo.serving import live
 from rezoo.serving.slots import Slots
+from rezoo.training import loop
 from rezoo.types import Batch, Query
 
 console = Console(width=100)

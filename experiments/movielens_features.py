@@ -42,11 +42,12 @@ import numpy as np
 import optax
 from movielens_mf import GIVEN, RANDOM, Fold, columns, folds, squared_error
 
-from rezoo import jagged, losses, objectives, training
+from rezoo import losses, objectives, training
 from rezoo.data import features, movielens
 from rezoo.data.features import Categorical, MultiValued, Quantile
 from rezoo.data.interactions import Interactions
 from rezoo.models import FM
+from rezoo.training import bucketed
 from rezoo.types import Batch
 
 PROTOCOL = "u1, clipped to 1–5, λ by a tenth of the training part"
@@ -98,12 +99,12 @@ def trainer(
         of_users |= {"rated": bucket.query.history} if rated else {}
         return bucket._replace(query=bucket.query._replace(features=of_users))
 
-    data = [featured(bucket) for bucket in jagged.user_major(ratings, growth=at.growth)]
-    held_out = [featured(bucket) for bucket in jagged.user_major(asked, ratings, growth=at.growth)]
+    data = [featured(bucket) for bucket in bucketed.user_major(ratings, growth=at.growth)]
+    held_out = [featured(bucket) for bucket in bucketed.user_major(asked, ratings, growth=at.growth)]
     sizes = {"user": train.num_users, "item": train.num_items, "rated": train.num_items, **about.sizes}
     model = FM(sizes, at.dim, float(np.mean(ratings[2])))
     catalogue = {name: jnp.asarray(column) for name, column in about.items.items()}
-    steps = at.num_epochs * jagged.num_steps(data, at.ratings_per_batch)
+    steps = at.num_epochs * bucketed.num_steps(data, at.ratings_per_batch)
 
     def fit(key: jax.Array, strength: jax.Array) -> jax.Array:
         optimizer = optax.adam(optax.linear_schedule(at.rate, 0.0, steps))
@@ -111,7 +112,7 @@ def trainer(
         objective = objectives.l2(objectives.pointwise(model, losses.squared), weight)
         step = training.make_step(objective, optimizer)
         state = training.init_state(key, model, optimizer, data[0], constants={"catalogue": catalogue})
-        state, _ = jagged.fit(
+        state, _ = bucketed.fit(
             step, state, data, num_epochs=at.num_epochs, ratings_per_batch=at.ratings_per_batch
         )
         scores = [jnp.asarray(model.apply(state.variables, part.query, part.item)) for part in held_out]

@@ -27,10 +27,11 @@ import numpy as np
 import optax
 from movielens_mf import GIVEN, RANDOM, Fold, columns, folds, squared_error
 
-from rezoo import jagged, losses, objectives, training
+from rezoo import losses, objectives, training
 from rezoo.data.interactions import Interactions
 from rezoo.models.factorization import SVDpp
 from rezoo.sweep import keys
+from rezoo.training import bucketed
 from rezoo.types import Batch
 
 STRENGTHS = (0.85, 1.0, 1.2)
@@ -67,10 +68,10 @@ SETTINGS = {
 def trainer(train: Interactions, test: Interactions, at: Settings) -> Callable[..., jax.Array]:
     """`(key, strength) -> RMSE on test` of one fit to `train`."""
     known, asked = columns(train), columns(test)
-    data = jagged.user_major(known, growth=at.growth)
-    held_out = jagged.user_major(asked, known, growth=at.growth**2)
+    data = bucketed.user_major(known, growth=at.growth)
+    held_out = bucketed.user_major(asked, known, growth=at.growth**2)
     model = SVDpp(train.num_users, train.num_items, at.dim, float(np.mean(known[2])))
-    steps = at.num_epochs * jagged.num_steps(data, at.ratings_per_batch)
+    steps = at.num_epochs * bucketed.num_steps(data, at.ratings_per_batch)
 
     def fit(key: jax.Array, strength: jax.Array) -> jax.Array:
         optimizer = optax.adam(optax.linear_schedule(at.rate, 0.0, steps))
@@ -78,7 +79,7 @@ def trainer(train: Interactions, test: Interactions, at: Settings) -> Callable[.
         objective = objectives.l2(objectives.pointwise(model, losses.squared), weight)
         step = training.make_step(objective, optimizer)
         state = training.init_state(key, model, optimizer, data[0])
-        state, _ = jagged.fit(
+        state, _ = bucketed.fit(
             step, state, data, num_epochs=at.num_epochs, ratings_per_batch=at.ratings_per_batch
         )
 

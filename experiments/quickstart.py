@@ -27,13 +27,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from rezoo import evaluation, jagged, loop, losses, metrics, objectives, sampling, sweep, training
+from rezoo import evaluation, losses, metrics, objectives, sampling, sweep, training
 from rezoo.data import shop, shop_builder
 from rezoo.data.packing import padded
 from rezoo.errors import needed
 from rezoo.models import CoOccurrence, GRU4Rec, NeuMF, Popularity, SVDpp, WideDeep
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.factorization import biases
+from rezoo.training import bucketed, loop
 from rezoo.types import Batch, Query
 
 needed("matplotlib").use("Agg")
@@ -121,11 +122,11 @@ def stars(made: shop_builder.Shop, train: Trainer) -> Outcome:
     known, asked = made.ratings
     user = seen_in(known["user"], asked["user"])
     history = known["user"], known["item"], known["stars"]
-    rows = jagged.user_major(history)
-    test = jagged.user_major((user, asked["item"], asked["stars"]), history)
+    rows = bucketed.user_major(history)
+    test = bucketed.user_major((user, asked["item"], asked["stars"]), history)
     model = SVDpp(*sizes(made), dim=8, mean=float(known["stars"].mean()))
     objective = objectives.l2(objectives.pointwise(model, losses.squared), 0.1)
-    run = train(model, objective, rows, epochs=25, batch_size=2048, rate=0.005, epoch=jagged.epoch)
+    run = train(model, objective, rows, epochs=25, batch_size=2048, rate=0.005, epoch=bucketed.epoch)
 
     @jax.jit
     @jax.vmap

@@ -54,12 +54,13 @@ import numpy as np
 import optax
 from session_next_click import asking, batch, by_length
 
-from rezoo import evaluation, loop, losses, metrics, objectives, training
+from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.data import folders, formats, movielens, s3rec, sessions
 from rezoo.data.interactions import from_columns
 from rezoo.data.sessions import Sessions
 from rezoo.models import Caser, CoOccurrence, GRU4Rec, NextItNet, Popularity, SASRec, SessionPopularity
 from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.training import loop
 from rezoo.types import TrainState
 
 PROTOCOL = "leave-one-out, full ranking without the user's own"

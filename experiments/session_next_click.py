@@ -49,7 +49,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rezoo import evaluation, loop, losses, metrics, objectives, training
+from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.data import packing, session_sets, sessions
 from rezoo.data.sessions import Sessions
 from rezoo.models import (
@@ -69,6 +69,7 @@ from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.session import neighbours
 from rezoo.nn.similarity import cosine
 from rezoo.storage import fingerprint
+from rezoo.training import loop
 from rezoo.types import Batch, Objective, Query, TrainState
 
 LENGTH = 30

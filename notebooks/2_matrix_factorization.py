@@ -44,10 +44,11 @@ import numpy as np
 import optax
 import tensorflow_datasets as tfds
 
-from rezoo import evaluation, jagged, losses, metrics, objectives, sweep, training
+from rezoo import evaluation, losses, metrics, objectives, sweep, training
 from rezoo.data import movielens, shop, shop_builder
 from rezoo.models import BiasedMF, SVDpp
 from rezoo.models.factorization import biases
+from rezoo.training import bucketed
 from rezoo.types import Batch, Query
 
 tfds.disable_progress_bar()
@@ -287,12 +288,12 @@ plt.show()
 #   p_u + |N(u)|^{-1/2} \sum_{j \in N(u)} y_j \Big\rangle .$$
 #
 # $N(u)$ is all that $u$ rated; the square root keeps users with long and short histories comparable. The
-# sum is the same for all ratings of a user. So `rezoo.jagged` puts a user's ratings into one row, and the
-# sum is taken once.
+# sum is the same for all ratings of a user. So `rezoo.training.bucketed` puts a user's ratings
+# into one row, and the sum is taken once.
 
 # %%
-rows = jagged.user_major((known["user"], known["item"], known["stars"]))
-rows_asked = jagged.user_major(
+rows = bucketed.user_major((known["user"], known["item"], known["stars"]))
+rows_asked = bucketed.user_major(
     (asked["user"], asked["item"], asked["stars"]), (known["user"], known["item"], known["stars"])
 )
 svdpp = SVDpp(users, items, dim=8, mean=mean)
@@ -312,7 +313,7 @@ def train_svdpp(key):
     optimizer = optax.adam(0.01)
     state = training.init_state(key, svdpp, optimizer, rows[0])
     step = training.make_step(objective, optimizer)
-    state, _ = jagged.fit(step, state, rows, num_epochs=20, ratings_per_batch=1024)
+    state, _ = bucketed.fit(step, state, rows, num_epochs=20, ratings_per_batch=1024)
     return rmse_over(state.variables, rows_asked)
 
 

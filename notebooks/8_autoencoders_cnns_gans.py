@@ -43,7 +43,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optax
 
-from rezoo import adversarial, evaluation, losses, metrics, objectives, sweep, training
+from rezoo import evaluation, losses, metrics, objectives, sweep, training
 from rezoo.data import sessions, shop, shop_rows
 from rezoo.models import (
     CFGAN,
@@ -62,6 +62,8 @@ from rezoo.models.factorization import biases, ease, item_knn
 from rezoo.models.rating.mult_vae import kl_from_standard_normal
 from rezoo.models.session import neighbours
 from rezoo.nn.bag import multi_hot
+from rezoo.objectives import adversarial
+from rezoo.training import alternating
 from rezoo.types import Batch, Query
 
 plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
@@ -249,11 +251,11 @@ def of_gan(partial, alpha, rows):
     mask, zeros = adversarial.zero_mask(partial), adversarial.zero_mask(0.7)
     judge = adversarial.discriminator(gan, mask)
     forge = adversarial.generator(gan, mask, zeros, alpha)
-    step = adversarial.in_turn(
-        adversarial.only("discriminator", judge, adams["discriminator"]),
-        adversarial.only("generator", forge, adams["generator"]),
+    step = alternating.in_turn(
+        alternating.only("discriminator", judge, adams["discriminator"]),
+        alternating.only("generator", forge, adams["generator"]),
     )
-    variables, told = fit(jax.random.key(1), gan, step, adversarial.parts(adams), rows, 40, 50)
+    variables, told = fit(jax.random.key(1), gan, step, alternating.parts(adams), rows, 40, 50)
     answer = gan.apply(variables, rows[0].query, method="purchases")
     other = 1 - multi_hot(rows[0].query.history, gan.num_items)
     return told, (answer * other)[:, 1:].sum() / other[:, 1:].sum()

@@ -4,9 +4,11 @@ import numpy as np
 import optax
 import pytest
 
-from rezoo import adversarial, evaluation, training
+from rezoo import evaluation, training
 from rezoo.models import CFGAN
 from rezoo.nn.bag import multi_hot
+from rezoo.objectives import adversarial
+from rezoo.training import alternating
 from rezoo.types import Batch, Query
 
 ITEMS = 9
@@ -23,10 +25,10 @@ def data() -> Batch:
 def steps(partial=0.5, zeros=0.5, alpha=0.5):
     mask = adversarial.zero_mask(partial)
     return {
-        "discriminator": adversarial.only(
+        "discriminator": alternating.only(
             "discriminator", adversarial.discriminator(MODEL, mask), OPTIMIZERS["discriminator"]
         ),
-        "generator": adversarial.only(
+        "generator": alternating.only(
             "generator",
             adversarial.generator(MODEL, mask, adversarial.zero_mask(zeros), alpha),
             OPTIMIZERS["generator"],
@@ -35,7 +37,7 @@ def steps(partial=0.5, zeros=0.5, alpha=0.5):
 
 
 def start():
-    return training.init_state(jax.random.key(0), MODEL, adversarial.parts(OPTIMIZERS), data())
+    return training.init_state(jax.random.key(0), MODEL, alternating.parts(OPTIMIZERS), data())
 
 
 @pytest.mark.parametrize("name, other", [("generator", "discriminator"), ("discriminator", "generator")])
@@ -49,7 +51,7 @@ def test_a_step_of_one_network_leaves_the_other_and_its_optimizer_alone(name, ot
 
 
 def test_one_scan_alternates_as_a_python_loop_does():
-    in_turn = adversarial.in_turn(*steps().values())
+    in_turn = alternating.in_turn(*steps().values())
     scanned, metrics = jax.jit(lambda s: training.fit(in_turn, s, data(), num_epochs=3, batch_size=5))(
         start()
     )
@@ -69,7 +71,7 @@ def test_one_scan_alternates_as_a_python_loop_does():
     "partial, zeros, alpha", [(0.0, 0.5, 0.5), (0.5, 0.5, 0.0), (0.5, 0.5, 0.5)], ids=["ZR", "PM", "ZP"]
 )
 def test_the_generator_learns_what_was_bought(partial, zeros, alpha):
-    step = adversarial.in_turn(*steps(partial, zeros, alpha).values())
+    step = alternating.in_turn(*steps(partial, zeros, alpha).values())
     state, history = jax.jit(lambda s: training.fit(step, s, data(), num_epochs=200, batch_size=5))(start())
     assert not bool(state.halted) and all(np.isfinite(column).all() for column in history.values())
     score = np.asarray(evaluation.score_all(MODEL, state.variables, data().query))
@@ -97,4 +99,4 @@ def test_rows_that_do_not_count_move_nothing():
 
 def test_a_joint_update_is_refused():
     with pytest.raises(ValueError, match="in turn"):
-        adversarial.parts(OPTIMIZERS).update({}, {})
+        alternating.parts(OPTIMIZERS).update({}, {})

@@ -4,8 +4,9 @@ import numpy as np
 import optax
 import pytest
 
-from rezoo import jagged, losses, objectives, training
+from rezoo import losses, objectives, training
 from rezoo.models.factorization import BiasedMF
+from rezoo.training import bucketed
 from rezoo.types import Aux, Batch, Query
 
 
@@ -29,7 +30,7 @@ def triples(buckets):
 @pytest.mark.parametrize("growth", [1.1, 1.3, 2.0])
 def test_every_rating_stands_once_in_some_bucket(growth):
     rows = ratings()
-    buckets = jagged.user_major(rows, growth=growth)
+    buckets = bucketed.user_major(rows, growth=growth)
     expected = [(int(u), int(i), float(x)) for u, i, x in zip(*rows, strict=True)]
     assert sorted(triples(buckets)) == sorted(expected)
     for b in buckets:
@@ -43,7 +44,7 @@ def test_held_out_ratings_are_scored_beside_the_known_history():
     held = np.arange(len(user)) % 4 == 0
     known = tuple(column[~held] for column in (user, item, rating))
     asked = tuple(column[held] for column in (user, item, rating))
-    buckets = jagged.user_major(asked, known)
+    buckets = bucketed.user_major(asked, known)
     assert len(triples(buckets)) == held.sum()
     for b in buckets:
         for u, seen in zip(np.asarray(b.query.user), np.asarray(b.query.history), strict=True):
@@ -51,7 +52,7 @@ def test_held_out_ratings_are_scored_beside_the_known_history():
 
 
 def test_a_user_without_history_has_an_empty_one():
-    (bucket,) = jagged.user_major(([7], [3], [1.0]), ([2], [3], [1.0]))
+    (bucket,) = bucketed.user_major(([7], [3], [1.0]), ([2], [3], [1.0]))
     np.testing.assert_array_equal(bucket.query.user, [7])
     assert not np.asarray(bucket.query.history).any() and bool(bucket.where.all())
 
@@ -70,8 +71,8 @@ def start(params, seed=0):
 @pytest.mark.parametrize("size", [1, 40, 10_000])
 def test_an_epoch_sees_every_rating_once(size):
     rows = ratings()
-    buckets = jagged.user_major(rows)
-    epoch = jax.jit(lambda state: jagged.epoch(counting_step, state, buckets, size))
+    buckets = bucketed.user_major(rows)
+    epoch = jax.jit(lambda state: bucketed.epoch(counting_step, state, buckets, size))
     state, metrics = epoch(start(jnp.zeros((30, 40))))
     expected = np.zeros((30, 40))
     np.add.at(expected, rows[:2], 1)
@@ -80,13 +81,13 @@ def test_an_epoch_sees_every_rating_once(size):
 
 
 def test_epochs_differ_in_order_and_repeat_from_the_same_state():
-    buckets = jagged.user_major(ratings())
+    buckets = bucketed.user_major(ratings())
 
     def step(state, batch):
         mark = batch.query.user[0].astype(jnp.float32) * (state.step + 1)
         return state._replace(params=state.params + mark, step=state.step + 1), {"loss": mark}
 
-    epoch = jax.jit(lambda state: jagged.epoch(step, state, buckets, 20))
+    epoch = jax.jit(lambda state: bucketed.epoch(step, state, buckets, 20))
     first, _ = epoch(start(jnp.float32(0)))
     again, _ = epoch(start(jnp.float32(0)))
     other, _ = epoch(start(jnp.float32(0), seed=1))
@@ -94,14 +95,14 @@ def test_epochs_differ_in_order_and_repeat_from_the_same_state():
 
 
 def test_buckets_take_turns_evenly():
-    which, turn = (np.asarray(x) for x in jagged.turns([2, 8]))
+    which, turn = (np.asarray(x) for x in bucketed.turns([2, 8]))
     assert sorted(zip(which, turn, strict=True)) == [(0, 0), (0, 1)] + [(1, n) for n in range(8)]
     assert np.flatnonzero(which == 0)[0] in (1, 2, 3) and np.flatnonzero(which == 0)[1] in (6, 7, 8)
     assert (np.diff(turn[which == 1]) > 0).all()
 
 
 def test_seeds_can_be_vmapped():
-    buckets = jagged.user_major(ratings(), growth=5.0)
+    buckets = bucketed.user_major(ratings(), growth=5.0)
 
     def objective(variables, key, batch):
         score = variables["params"][batch.query.user][:, None] + 0 * batch.label
@@ -114,7 +115,7 @@ def test_seeds_can_be_vmapped():
         state = training.TrainState(
             jnp.zeros(30), {}, optax.sgd(0.1).init(jnp.zeros(30)), key, jnp.int32(0), jnp.bool_(False)
         )
-        return jagged.epoch(step, state, buckets, 40)[0].params
+        return bucketed.epoch(step, state, buckets, 40)[0].params
 
     many = jax.jit(jax.vmap(train))(jax.vmap(jax.random.key)(jnp.arange(2)))
     np.testing.assert_allclose(many[1], jax.jit(train)(jax.random.key(1)), rtol=1e-5, atol=1e-6)
@@ -134,15 +135,15 @@ def test_a_user_in_one_row_is_penalised_as_a_user_in_many_rows():
     objective = objectives.l2(objectives.pointwise(model, losses.squared), weight)
     value = jax.jit(lambda batch: objective(variables, jax.random.key(0), batch)[0])
     expected = value(rows)
-    buckets = jagged.user_major((user, item, rating), growth=5.0)
+    buckets = bucketed.user_major((user, item, rating), growth=5.0)
     parts = [float(value(bucket)) * np.asarray(bucket.where).sum() for bucket in buckets]
     np.testing.assert_allclose(sum(parts) / len(user), expected, rtol=1e-5)
 
 
 def test_fit_is_epoch_after_epoch():
-    buckets = jagged.user_major(ratings(), growth=3.0)
+    buckets = bucketed.user_major(ratings(), growth=3.0)
     state = start(jnp.zeros((30, 40)))
-    fitted, history = jagged.fit(
+    fitted, history = bucketed.fit(
         counting_step,
         state,
         buckets,
@@ -151,8 +152,8 @@ def test_fit_is_epoch_after_epoch():
         ratings_per_batch=40,
     )
     for _ in range(2):
-        state, metrics = jagged.epoch(counting_step, state, buckets, 40)
+        state, metrics = bucketed.epoch(counting_step, state, buckets, 40)
     np.testing.assert_array_equal(fitted.params, state.params)
-    assert int(fitted.step) == int(state.step) == 2 * jagged.num_steps(buckets, 40)
+    assert int(fitted.step) == int(state.step) == 2 * bucketed.num_steps(buckets, 40)
     np.testing.assert_allclose(history["loss"][-1], metrics["loss"], rtol=1e-6)
     np.testing.assert_allclose(history["seen"], len(ratings()[0]) * np.array([1, 2]))

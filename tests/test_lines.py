@@ -3,8 +3,8 @@ import time
 
 from rich.console import Console
 
-from rezoo import loop
-from rezoo.lines import Lines
+from rezoo.training import loop
+from rezoo.training.progress import Lines
 
 
 def test_a_log_file_has_lines_of_what_is_running():

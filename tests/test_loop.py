@@ -8,8 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from rezoo import loop, training
+from rezoo import training
 from rezoo.storage import checkpoint, durable
+from rezoo.training import loop
 from rezoo.types import Aux, Batch, Query, TrainState
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from rezoo import evaluation, losses, objectives, training, weighting
+from rezoo import evaluation, losses, objectives, training
 from rezoo.models import ESMM, PLE, MMoE, SharedBottom
+from rezoo.objectives import weighting
 from rezoo.types import Batch, Query, Target
 
 TASKS = ("buys", "stars")

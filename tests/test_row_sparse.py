@@ -11,9 +11,10 @@ from helpers import eight_devices
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rezoo import losses, objectives, row_sparse, training
+from rezoo import losses, objectives, training
 from rezoo.models.session import gru4rec
 from rezoo.nn.embedding import Embed
+from rezoo.training import row_sparse
 from rezoo.types import Batch, Query
 
 USERS, ITEMS, ROWS = 9, 13, 40

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rezoo import losses, objectives, row_sparse, training
+from rezoo import losses, objectives, training
 from rezoo.models import MF
+from rezoo.training import row_sparse
 from rezoo.types import Aux, Batch, Query, Target
 
 

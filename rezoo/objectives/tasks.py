@@ -25,7 +25,7 @@ def multi_task(
     Args:
       model: a `MultiTask`.
       losses: by task; any head goes with any loss.
-      weights: by task, 1 for tasks left out; or a function of `rezoo.weighting`.
+      weights: by task, 1 for tasks left out; or a function of `rezoo.objectives.weighting`.
 
     Raises:
       ValueError: if the model or the batch knows nothing of a task, or a weight is of no task.

@@ -10,10 +10,11 @@ import pytest
 from helpers import score_all
 from peers.common import HISTORY, ITEMS, MARKS, USER, USERS, agree, asked, moved, put, speaking
 
-from rezoo import losses, row_sparse
+from rezoo import losses
 from rezoo.models import EASE, MF, GRU4Rec
 from rezoo.models.factorization import ease
 from rezoo.models.session import gru4rec
+from rezoo.training import row_sparse
 
 pytestmark = MARKS
 

@@ -9,7 +9,8 @@ import optax
 import pytest
 from peers.common import MARKS, agree, moved, put
 
-from rezoo import losses, row_sparse
+from rezoo import losses
+from rezoo.training import row_sparse
 
 pytestmark = MARKS
 

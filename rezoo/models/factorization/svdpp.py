@@ -7,7 +7,7 @@ equation 15:
 
 N(u) is `query.history`. The sum over N(u) is computed once for each row of the query, so the
 model is trained on user-major batches, `user: [B]` beside `item: [B C]`, a user's ratings in one
-row: `rezoo.jagged` makes them. Koren takes one stochastic gradient step per rating, and so does
+row: `rezoo.training.bucketed` makes them. Koren takes one stochastic gradient step per rating, and so does
 the sum |N(u)| times; here a user's ratings share one sum and one step, which is the difference
 between O(Σ|N(u)|) and O(Σ|N(u)|²) an epoch.
 """

@@ -4,7 +4,7 @@ Chae, Kang, Kim, Lee: CFGAN: A generic collaborative filtering framework based o
 adversarial networks, CIKM 2018, https://doi.org/10.1145/3269206.3271743, sections 3.2-3.4.
 
 The generator gives a user's whole purchase vector r̂ from the condition c, which is the purchase
-vector r; the discriminator sees (r, c) or (r̂ ∘ mask, c). `rezoo.adversarial` has the objectives,
+vector r; the discriminator sees (r, c) or (r̂ ∘ mask, c). `rezoo.training.alternating` has the objectives,
 ZR, PM and ZP, and trains the two in turn.
 
 Differs from the paper: user-based alone (a user is known by `query.history`, so new users need no

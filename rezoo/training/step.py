@@ -1,7 +1,7 @@
 """Training as three pure functions, one inside the other: step < epoch < fit.
 
 None is jitted here: `jit` and `vmap` stand in the caller's code, so the same functions train one
-model, a batch of seeds or a grid of learning rates. `rezoo.loop.run` is the host's loop around a
+model, a batch of seeds or a grid of learning rates. `rezoo.training.loop.run` is the host's loop around a
 jitted `epoch`, with progress, early stopping and checkpoints.
 
 Randomness goes by address: step s draws from `fold_in(key, s)` and the shuffle before it from

@@ -1,29 +1,19 @@
-"""Networks trained against each other: a step for each part of a model, in turn.
+"""Two networks against each other: CFGAN (Chae 2018, https://doi.org/10.1145/3269206.3271743).
 
-Everything is a `Step` of `rezoo.types`, so `training.epoch` and `training.fit` scan over it, the two
-networks alternating inside one `lax.scan`:
-
-    optimizer = parts({"generator": optax.adam(1e-4), "discriminator": optax.adam(1e-4)})
-    state = training.init_state(key, model, optimizer, data)
-    step = in_turn(
-        only("discriminator", discriminator(model, zero_mask(0.7)), optax.adam(1e-4)),
-        only("generator", generator(model, zero_mask(0.7), zero_mask(0.7), 0.1), optax.adam(1e-4)),
-    )
+Each is an objective of its own; `rezoo.training.alternating` takes their steps in turn.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from rezoo.nn.bag import multi_hot
-from rezoo.objectives import forward, mean
-from rezoo.training import make_step
-from rezoo.types import Aux, Batch, Objective, Query, Scalars, Step, TrainState, Variables
+from rezoo.objectives.forward import forward, mean
+from rezoo.types import Aux, Batch, Objective, Query, Variables
 
 Mask = Callable[[jax.Array, Float[Array, " B N"]], Float[Array, " B N"]]
 """`(key, purchases) -> 1 where an item that was not bought is taken, else 0`."""
@@ -90,44 +80,3 @@ def generator(model: nn.Module, partial: Mask, zeros: Mask, alpha: float | Array
         return value, Aux({"generator_loss": value}, sown)
 
     return objective
-
-
-def parts(optimizers: Mapping[str, optax.GradientTransformation]) -> optax.GradientTransformation:
-    """An optimizer for each submodule, whose states are kept apart; for `init_state` and `only`."""
-
-    def init(params: Any) -> dict[str, Any]:
-        return {name: optimizer.init(params[name]) for name, optimizer in optimizers.items()}
-
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        raise ValueError("the parts of this model are trained in turn: take `only` and `in_turn`")
-
-    return optax.GradientTransformation(init, cast(Any, update))
-
-
-def only(name: str, objective: Objective, optimizer: optax.GradientTransformation) -> Step:
-    """One update of the submodule `name`; the others stay as they are, and so do their optimizers."""
-
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
-        def of_part(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
-            whole = {**state.params, name: variables["params"]}
-            return objective({**variables, "params": whole}, key, batch)
-
-        part = state._replace(params=state.params[name], opt_state=state.opt_state[name])
-        part, metrics = make_step(of_part, optimizer)(part, batch)
-        params = {**state.params, name: part.params}
-        return part._replace(params=params, opt_state={**state.opt_state, name: part.opt_state}), metrics
-
-    return step
-
-
-def in_turn(*steps: Step) -> Step:
-    """All steps on the same batch, one after the other, as one step."""
-
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
-        metrics: Scalars = {}
-        for one in steps:
-            state, told = one(state, batch)
-            metrics |= told
-        return state, metrics
-
-    return step

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rezoo.data.packing import padded
-from rezoo.training import shuffle, shuffle_key, take
+from rezoo.training.step import shuffle, shuffle_key, take
 from rezoo.types import Batch, Query, Scalars, Step, TrainState, Variables
 
 Columns = tuple[ArrayLike, ArrayLike, ArrayLike]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from rezoo import objectives
+from rezoo.objectives.tasks import task_gradients
 from rezoo.types import Batch, Loss, Scalars, TrainState, Variables, Weighting
 
 
@@ -83,7 +83,7 @@ def conflict(
     Below 0, a step for one task is a step against the other (Yu 2020,
     https://arxiv.org/abs/2001.06782, definition 1). 0 where a task has no gradient.
     """
-    gradients = shared(objectives.task_gradients(model, losses, variables, key, batch))
+    gradients = shared(task_gradients(model, losses, variables, key, batch))
     flat = {task: _flat(gradient) for task, gradient in gradients.items()}
     names = list(flat)
     return {f"cosine {a} {b}": _cosine(flat[a], flat[b]) for i, a in enumerate(names) for b in names[i + 1 :]}

@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo import training
 from rezoo.objectives.inputs import masked
-from rezoo.row_sparse.gradients import flat, gradients, join, looked_up_ids, split
-from rezoo.row_sparse.optimizers import RowOptimizer
+from rezoo.training.row_sparse.gradients import flat, gradients, join, looked_up_ids, split
+from rezoo.training.row_sparse.optimizers import RowOptimizer
 from rezoo.types import Aux, Batch, Objective, Scalars, Step, TrainState
 
 
@@ -60,8 +59,8 @@ def init_state(
     Raises:
       ValueError: if a name in `dense` is no module with a table.
     """
-    state = training.init_state(key, model, optax.identity(), batch, constants=constants)
-    row = training.blank_row(batch)
+    state = dense_step.init_state(key, model, optax.identity(), batch, constants=constants)
+    row = dense_step.blank_row(batch)
     _, sown = jax.eval_shape(
         lambda: model.apply(state.variables, row.query, row.item, mutable=["row_ids", "batch_stats"])
     )
@@ -103,7 +102,7 @@ def make_step(
         old = state._replace(params=dense, opt_state=state.opt_state.dense)
         updates, opt_state = dense_optimizer.update(grads, old.opt_state, dense)
         params = optax.apply_updates(dense, updates)
-        finite = [training.all_finite((loss, params))]
+        finite = [dense_step.all_finite((loss, params))]
         frozen = state.halted | ~jnp.isfinite(loss)
         for path, (ids, grad) in row_grads.items():
             tables[path], rows[path], ok = _update_rows(
@@ -112,12 +111,12 @@ def make_step(
             finite.append(ok)
         new = old._replace(
             params=params,
-            constants=training.refreshed(state.constants, aux.sown),
+            constants=dense_step.refreshed(state.constants, aux.sown),
             opt_state=opt_state,
             step=state.step + 1,
             halted=~jnp.array(finite).all(),
         )
-        new = training.unless_halted(old, new)
+        new = dense_step.unless_halted(old, new)
         new = new._replace(params=join(new.params, tables), opt_state=OptState(new.opt_state, rows))
         return new, aux.metrics
 

@@ -13,8 +13,8 @@ from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rezoo.errors import DataError
-from rezoo.lines import Lines
 from rezoo.storage import checkpoint, fingerprint
+from rezoo.training.progress import Lines
 from rezoo.types import Scalars, TrainState, Variables
 
 Epoch = Callable[[TrainState], tuple[TrainState, Scalars]]

@@ -8,8 +8,15 @@ of the lookup's own shape (see `nn.embedding.Embed`).
 Sparse is the optimizer's choice, not the model's. Below some 10⁴ rows a dense optimizer is as fast.
 """
 
-from rezoo.row_sparse.optimizers import RowOptimizer, adagrad, lazy_adam, momentum, row_wise_adagrad, sgd
-from rezoo.row_sparse.step import OptState, RowState, init_state, make_step, sum_by_id
+from rezoo.training.row_sparse.optimizers import (
+    RowOptimizer,
+    adagrad,
+    lazy_adam,
+    momentum,
+    row_wise_adagrad,
+    sgd,
+)
+from rezoo.training.row_sparse.step import OptState, RowState, init_state, make_step, sum_by_id
 
 __all__ = [
     "OptState",
