@@ -40,7 +40,7 @@ from rezoo import evaluation, losses, objectives, sampling, training
 from rezoo.data import s3rec, sessions
 from rezoo.models import DIN
 from rezoo.models.ranking import din
-from rezoo.sweep import keys
+from rezoo.studies.sweep import keys
 from rezoo.types import Batch, Query
 
 LENGTH = 20

@@ -34,10 +34,11 @@ import numpy as np
 import optax
 from bench_training import BenchFlags, positives, read
 
-from rezoo import halving, losses, objectives, sampling, sweep, training
+from rezoo import losses, objectives, sampling, training
 from rezoo.devices.backend import pick
 from rezoo.errors import needed
 from rezoo.models import MF
+from rezoo.studies import halving, sweep
 from rezoo.types import Batch, TrainState
 
 MEMBERS, BATCH = 32, 16_384

@@ -37,11 +37,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rezoo import evaluation, losses, metrics, objectives, sweep, training
+from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.data import census, features
 from rezoo.data.leak import refuse_labels
 from rezoo.models import PLE, MMoE, SharedBottom
 from rezoo.objectives import weighting
+from rezoo.studies import sweep
 from rezoo.types import Batch, Query, Target
 
 GROUPS = {

@@ -69,13 +69,14 @@ import optax
 import tensorflow_datasets as tfds
 from common import Flags, Results, start
 
-from rezoo import evaluation, losses, metrics, objectives, sampling, sweep, training
+from rezoo import evaluation, losses, metrics, objectives, sampling, training
 from rezoo.data import features, movielens, shop, shop_builder
 from rezoo.data.features import Categorical, MultiValued, Numeric, Quantile, Spec
 from rezoo.data.packing import padded
 from rezoo.models import FeatureKNN, FeatureMF, FeatureNeuMF, Popularity
 from rezoo.models.baselines import feature_knn, popularity
 from rezoo.storage import durable
+from rezoo.studies import sweep
 from rezoo.types import Batch, Query
 
 

@@ -55,13 +55,14 @@ from common import Flags, Results, keep, start
 from rich.console import Console
 from rich.table import Table
 
-from rezoo import evaluation, losses, metrics, objectives, sampling, significance, sweep, training
+from rezoo import evaluation, losses, metrics, objectives, sampling, training
 from rezoo.data import movielens, shop, shop_builder
 from rezoo.data.packing import padded
 from rezoo.errors import needed
 from rezoo.models import MF, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.storage import durable
+from rezoo.studies import significance, sweep
 from rezoo.types import Batch, Loss, Objective, Query
 
 needed("matplotlib").use("Agg")

@@ -29,7 +29,7 @@ from rezoo import losses, objectives, training
 from rezoo.data import movielens, split
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.models.factorization import BiasedMF, biases
-from rezoo.sweep import keys, study
+from rezoo.studies.sweep import keys, study
 from rezoo.types import Batch, Query
 
 RANDOM = "5 random folds (seed 0), clipped to 1–5, λ by a tenth of the training fold"

@@ -30,11 +30,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rezoo import evaluation, losses, objectives, sampling, sweep, training
+from rezoo import evaluation, losses, objectives, sampling, training
 from rezoo.data import movielens, split, times
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
 from rezoo.models import MF, TwoTower, YouTubeDNN
+from rezoo.studies import sweep
 from rezoo.types import Batch, Objective, Query
 
 PROTOCOL = "leave-one-out, full ranking, {budget:.0f} CPU seconds of training"

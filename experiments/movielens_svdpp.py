@@ -30,7 +30,7 @@ from movielens_mf import GIVEN, RANDOM, Fold, columns, folds, squared_error
 from rezoo import losses, objectives, training
 from rezoo.data.interactions import Interactions
 from rezoo.models.factorization import SVDpp
-from rezoo.sweep import keys
+from rezoo.studies.sweep import keys
 from rezoo.training import bucketed
 from rezoo.types import Batch
 

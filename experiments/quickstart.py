@@ -27,13 +27,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from rezoo import evaluation, losses, metrics, objectives, sampling, sweep, training
+from rezoo import evaluation, losses, metrics, objectives, sampling, training
 from rezoo.data import shop, shop_builder
 from rezoo.data.packing import padded
 from rezoo.errors import needed
 from rezoo.models import CoOccurrence, GRU4Rec, NeuMF, Popularity, SVDpp, WideDeep
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.factorization import biases
+from rezoo.studies import sweep
 from rezoo.training import bucketed, loop
 from rezoo.types import Batch, Query
 

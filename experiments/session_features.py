@@ -39,12 +39,13 @@ import numpy as np
 import optax
 import tensorflow_datasets as tfds
 
-from rezoo import evaluation, losses, metrics, objectives, sweep, training
+from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.data import features, movielens, sessions, shop_builder
 from rezoo.data.features import Categorical
 from rezoo.data.sessions import Sessions
 from rezoo.data.shop import AGES, GENDERS, ShopConfig
 from rezoo.models import NARM, STAMP, GRU4Rec, SASRec
+from rezoo.studies import sweep
 from rezoo.training import loop
 from rezoo.types import Aux, Batch, Objective, Query, Variables
 

@@ -31,9 +31,10 @@ import numpy as np
 import optax
 import tensorflow_datasets as tfds
 
-from rezoo import losses, metrics, objectives, sweep, training
+from rezoo import losses, metrics, objectives, training
 from rezoo.data import shop, shop_builder
 from rezoo.models import ESMM, SharedBottom
+from rezoo.studies import sweep
 from rezoo.types import Batch, Query, Target
 
 PROTOCOL = "click → purchase, held-out fifth, {rows} impressions"

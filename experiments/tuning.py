@@ -28,10 +28,11 @@ import optax
 from movielens_mf import GIVEN, SETTINGS, Fold, Settings, folds, pairs
 from rich.console import Console
 
-from rezoo import halving, losses, objectives, report, significance, sweep, training
+from rezoo import losses, objectives, training
 from rezoo.data.interactions import Interactions
 from rezoo.devices.backend import pick
 from rezoo.models.factorization import BiasedMF, biases
+from rezoo.studies import halving, report, significance, sweep
 from rezoo.types import Batch, TrainState
 
 RANGES = {

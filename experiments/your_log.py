@@ -30,7 +30,7 @@ import tyro
 from common import Flags, Results, start
 from learners import Learner, bought_next, factors, latest, most_bought, recurrent
 
-from rezoo import evaluation, metrics, sweep
+from rezoo import evaluation, metrics
 from rezoo.data import clean, files, place, quantities, roles
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
@@ -38,6 +38,7 @@ from rezoo.errors import DataError
 from rezoo.models import Popularity
 from rezoo.models.baselines import popularity
 from rezoo.serving import tables
+from rezoo.studies import sweep
 from rezoo.training import loop
 from rezoo.types import Query, Variables
 

@@ -42,12 +42,13 @@ import numpy as np
 import optax
 import tensorflow_datasets as tfds
 
-from rezoo import evaluation, losses, metrics, objectives, sampling, sweep, training
+from rezoo import evaluation, losses, metrics, objectives, sampling, training
 from rezoo.data import movielens, shop, shop_builder
 from rezoo.data.packing import padded
 from rezoo.models import MF, BiasedMF, FeatureMF, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.models.factorization import biases
+from rezoo.studies import sweep
 from rezoo.types import Batch, Query
 
 tfds.disable_progress_bar()

@@ -44,10 +44,11 @@ import numpy as np
 import optax
 import tensorflow_datasets as tfds
 
-from rezoo import evaluation, losses, metrics, objectives, sweep, training
+from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.data import movielens, shop, shop_builder
 from rezoo.models import BiasedMF, SVDpp
 from rezoo.models.factorization import biases
+from rezoo.studies import sweep
 from rezoo.training import bucketed
 from rezoo.types import Batch, Query
 

@@ -41,12 +41,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optax
 
-from rezoo import evaluation, explain, losses, metrics, objectives, sampling, sweep, training
+from rezoo import evaluation, losses, metrics, objectives, sampling, training
 from rezoo.data import shop, shop_builder
 from rezoo.data.packing import padded
+from rezoo.evaluation import explain
 from rezoo.models import FM, GMF, MF, MLP, NFM, NeuMF, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.nn.interaction import bi_interaction
+from rezoo.studies import sweep
 from rezoo.types import Batch, Query
 
 plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}

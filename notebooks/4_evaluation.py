@@ -44,7 +44,7 @@ import optax
 import tensorflow_datasets as tfds
 from scipy import stats
 
-from rezoo import evaluation, losses, metrics, objectives, sampling, significance, sweep, training
+from rezoo import evaluation, losses, metrics, objectives, sampling, training
 from rezoo.data import leak, movielens, shop, shop_builder, split
 from rezoo.data.interactions import from_columns
 from rezoo.data.packing import padded
@@ -52,6 +52,7 @@ from rezoo.errors import DataError
 from rezoo.models import MF, CoOccurrence, ItemKNN, Popularity
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.factorization import biases, item_knn
+from rezoo.studies import significance, sweep
 from rezoo.types import Batch, Query
 
 tfds.disable_progress_bar()

@@ -42,11 +42,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optax
 
-from rezoo import losses, metrics, objectives, sweep, training
+from rezoo import losses, metrics, objectives, training
 from rezoo.data import shop, shop_rows
 from rezoo.models import ESMM, PLE, MMoE, SharedBottom
 from rezoo.models.ranking.esmm import both
 from rezoo.objectives import weighting
+from rezoo.studies import sweep
 from rezoo.types import Batch, Query, Target
 
 plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}

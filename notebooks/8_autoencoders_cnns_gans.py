@@ -43,7 +43,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optax
 
-from rezoo import evaluation, losses, metrics, objectives, sweep, training
+from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.data import sessions, shop, shop_rows
 from rezoo.models import (
     CFGAN,
@@ -63,6 +63,7 @@ from rezoo.models.rating.mult_vae import kl_from_standard_normal
 from rezoo.models.session import neighbours
 from rezoo.nn.bag import multi_hot
 from rezoo.objectives import adversarial
+from rezoo.studies import sweep
 from rezoo.training import alternating
 from rezoo.types import Batch, Query
 

@@ -47,12 +47,13 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from rezoo import evaluation, losses, objectives, sampling, sweep, training
+from rezoo import evaluation, losses, objectives, sampling, training
 from rezoo.data import shop, shop_rows
 from rezoo.models import MF
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over
 from rezoo.nn.inner import with_columns
+from rezoo.studies import sweep
 from rezoo.training import row_sparse
 from rezoo.types import Batch, Query
 

@@ -11,18 +11,9 @@ LAYERS = [
     {"types", "errors", "devices", "storage"},
     {"losses", "metrics", "sampling", "nn", "data"},
     {"models"},
-    {"objectives", "evaluation", "explain"},
+    {"objectives", "evaluation"},
     {"training"},
-    {
-        "chunks",
-        "sweep",
-        "halving",
-        "survivors",
-        "shapes",
-        "significance",
-        "report",
-        "serving",
-    },
+    {"studies", "serving"},
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
 FORBIDDEN = {("models", "losses"), ("losses", "models"), ("data", "nn"), ("data", "models")}

@@ -3,8 +3,9 @@ import sys
 import numpy as np
 import pytest
 
-from rezoo import explain, report, shapes
 from rezoo.errors import needed
+from rezoo.evaluation import explain
+from rezoo.studies import optuna_search, report
 
 
 def test_what_is_installed_is_given():
@@ -17,7 +18,7 @@ def test_what_is_installed_is_given():
     [
         ("matplotlib", "notebooks", lambda: explain.draw_importance({"age": np.ones(2)})),
         ("matplotlib", "notebooks", lambda: report._figure(1, width=3.0)),
-        ("optuna", "tune", lambda: shapes.search(lambda trial: 0.0, 1)),
+        ("optuna", "tune", lambda: optuna_search.search(lambda trial: 0.0, 1)),
     ],
 )
 def test_what_is_not_is_named_with_its_extra(monkeypatch, package, extra, call):

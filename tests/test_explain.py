@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rezoo import explain, metrics
+from rezoo import metrics
+from rezoo.evaluation import explain
 from rezoo.models import SharedBottom
 from rezoo.types import Batch, Query
 

@@ -13,8 +13,9 @@ import optax
 import pytest
 from helpers import same
 
-from rezoo import halving, losses, objectives, sweep, training
+from rezoo import losses, objectives, training
 from rezoo.models import BiasedMF
+from rezoo.studies import halving, sweep
 from rezoo.types import Batch, Query
 
 GRID = {"slope": jnp.array([1.0, 2.0, 3.0, 4.0, 5.0]), "start": jnp.array([0.0, 0.0, 9.0, 9.0, 9.0])}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rezoo import report, significance
+from rezoo.studies import report, significance
 
 GRID = {"rate": np.array([1e-4, 1e-1, 1e-2, 1e-3]), "l2": np.array([0.1, 0.2, 0.15, 0.4])}
 SCORE = np.array([[-0.95, -0.97], [np.nan, -0.9], [-0.91, -0.93], [-0.92, -0.93]])

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from rezoo import shapes
+from rezoo.studies import optuna_search
 
 optuna = pytest.importorskip("optuna", reason="pip install 'rezoo[tune]' to run this test")
 
@@ -20,7 +20,7 @@ def score(trial):
 
 
 def test_the_best_shape_is_found_and_one_that_diverged_loses():
-    study = shapes.search(score, 30)
+    study = optuna_search.search(score, 30)
     assert 12 <= study.best_params["dim"] <= 32 and study.best_params["layers"] == 1
     assert any(trial.value == -math.inf for trial in study.trials)
 
@@ -36,17 +36,17 @@ def test_a_search_that_broke_off_ends_with_the_same_trials(tmp_path):
         return value
 
     with pytest.raises(KeyboardInterrupt):
-        shapes.search(breaking, 20, folder=tmp_path)
-    resumed = shapes.search(breaking, 20, folder=tmp_path)
+        optuna_search.search(breaking, 20, folder=tmp_path)
+    resumed = optuna_search.search(breaking, 20, folder=tmp_path)
     assert len(calls) == 21
     done = [trial for trial in resumed.trials if trial.state.is_finished()]
-    whole = shapes.search(score, 20)
+    whole = optuna_search.search(score, 20)
     assert [trial.params for trial in done] == [trial.params for trial in whole.trials]
 
 
 def test_another_score_starts_anew_beside_the_first_and_says_so(tmp_path, caplog):
     def search(data):
-        return shapes.search(
+        return optuna_search.search(
             lambda trial: float(data.sum()) * trial.suggest_int("n", 1, 9), 2, folder=tmp_path
         )
 
@@ -54,15 +54,15 @@ def test_another_score_starts_anew_beside_the_first_and_says_so(tmp_path, caplog
     assert tuesday.best_value < 0 < monday.best_value and "differs in score: starting over" in caplog.text
     assert [trial.params for trial in search(np.ones(2)).trials] == [trial.params for trial in monday.trials]
     with pytest.raises(ValueError, match="holds 2 trials of this search, more than 1"):
-        shapes.search(lambda trial: trial.suggest_int("n", 1, 9), 2, folder=tmp_path, identity="it")
-        shapes.search(lambda trial: trial.suggest_int("n", 1, 9), 1, folder=tmp_path, identity="it")
+        optuna_search.search(lambda trial: trial.suggest_int("n", 1, 9), 2, folder=tmp_path, identity="it")
+        optuna_search.search(lambda trial: trial.suggest_int("n", 1, 9), 1, folder=tmp_path, identity="it")
 
 
 def test_a_search_killed_while_it_wrote_goes_on(tmp_path):
-    first = [trial.params for trial in shapes.search(score, 3, folder=tmp_path).trials]
+    first = [trial.params for trial in optuna_search.search(score, 3, folder=tmp_path).trials]
     (log,) = tmp_path.glob("*/trials.log")
     log.write_bytes(log.read_bytes() + b'{"op_code":')
     log.with_name("trials.log.lock").symlink_to(log)
-    again = shapes.search(score, 6, folder=tmp_path)
+    again = optuna_search.search(score, 6, folder=tmp_path)
     assert [trial.params for trial in again.trials][:3] == first
-    assert len(shapes.search(score, 6, folder=tmp_path).trials) == 6
+    assert len(optuna_search.search(score, 6, folder=tmp_path).trials) == 6

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rezoo import significance
+from rezoo.studies import significance
 
 SHIFT = np.array([[0.3], [0.0]])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rezoo import sweep
+from rezoo.studies import sweep
 
 
 def train(key, rate, l2=0.0):

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.objectives.inputs import masked
+from rezoo.training import step as dense_step
 from rezoo.training.row_sparse.gradients import flat, gradients, join, looked_up_ids, split
 from rezoo.training.row_sparse.optimizers import RowOptimizer
 from rezoo.types import Aux, Batch, Objective, Scalars, Step, TrainState

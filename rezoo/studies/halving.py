@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo import chunks, survivors
 from rezoo.storage import fingerprint
-from rezoo.survivors import Record
-from rezoo.sweep import best, checked, ranking
+from rezoo.studies import resuming
+from rezoo.studies.memory import run_members
+from rezoo.studies.resuming import Record
+from rezoo.studies.sweep import best, checked, ranking
 
 Init = Callable[..., Any]
 """`(key, **point) -> state`: a member before its first unit."""
@@ -116,21 +117,21 @@ def search(
     like = jax.eval_shape(jax.vmap(start), *everyone)
     numbers = *map(int, rungs), float(eta), at_once or 0
     with fingerprint.own(folder, partial(_parts, start, more, everyone, like, numbers)) as place:
-        done, record, state = survivors.resume(place, record, like, len(seeds), sizes)
+        done, record, state = resuming.resume(place, record, like, len(seeds), sizes)
         if not done:
-            state = chunks.run(start, *everyone, **limits)
+            state = run_members(start, *everyone, **limits)
         for rung in range(done, len(rungs)):
             alive, units, history = record
             before = rungs[rung - 1] if rung else 0
             body = _unit_after_unit(more, rungs[rung] - before)
-            state, score = chunks.run(body, state, values(alive), donate=True, **limits)
+            state, score = run_members(body, state, values(alive), donate=True, **limits)
             history[alive, :, before : rungs[rung]] = np.asarray(score).reshape(len(alive), len(seeds), -1)
             units[alive] = rungs[rung]
             keep = ranking(history[alive, :, rungs[rung] - 1])[: sizes[rung + 1]]
             rows = (keep[:, None] * len(seeds) + np.arange(len(seeds))).ravel()
             state = jax.tree.map(lambda leaf, rows=rows: leaf[rows], state)
             record = record._replace(alive=alive[keep])
-            survivors.save(place, rung + 1, record, state)
+            resuming.save(place, rung + 1, record, state)
 
     alive, units, history = record
     score = np.take_along_axis(history, (units - 1)[:, None, None], axis=2)[..., 0]

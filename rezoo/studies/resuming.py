@@ -1,4 +1,4 @@
-"""The survivors of each rung in a folder, so that a search that was killed goes on; for `rezoo.halving`."""
+"""What parts of a study leave in a folder, so that one that was killed goes on where it was."""
 
 import logging
 import shutil
@@ -51,3 +51,18 @@ def save(folder: Path | None, rung: int, record: Record, state: Any) -> None:
         return
     checkpoint.save(folder / f"rung-{rung}", rung, {**record._asdict(), "state": state})
     shutil.rmtree(folder / f"rung-{rung - 2}", ignore_errors=True)
+
+
+def once(program: Any, part: Any, folder: Path | None) -> Any:
+    """The program's result for a part, or what an earlier run has kept of it."""
+    if folder is None:
+        return program(*part)
+    template = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), program.out_info)
+    try:
+        if found := checkpoint.restore(folder, template):
+            return found[0]
+    except DataError:
+        _log.warning("%s is damaged: computing its members again", folder)
+    result = program(*part)
+    checkpoint.save(folder, 0, result)
+    return result

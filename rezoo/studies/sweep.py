@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo import chunks
+from rezoo.studies.memory import run_members
 
 
 class Summary(NamedTuple):
@@ -80,7 +80,7 @@ def study(
     def one(key: jax.Array, values: dict[str, jax.Array]) -> Any:
         return train(key, **values)
 
-    results = chunks.run(one, seeds[place[-1]], members, at_once=at_once, memory=memory, folder=folder)
+    results = run_members(one, seeds[place[-1]], members, at_once=at_once, memory=memory, folder=folder)
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), results)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from rich.table import Table
 
 from rezoo.errors import needed
-from rezoo.sweep import ranking, summarise
+from rezoo.studies.sweep import ranking, summarise
 
 DASHES = ("-", "--", ":", "-.")
 

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo.devices.backend import free_memory, pick
-from rezoo.errors import DataError
-from rezoo.storage import checkpoint, fingerprint
+from rezoo.storage import fingerprint
+from rezoo.studies.resuming import once
 
 _log = logging.getLogger(__name__)
 
 
-def run(
+def run_members(
     function: Callable[..., Any],
     *members: Any,
     at_once: int | None = None,
@@ -63,7 +63,7 @@ def run(
         for start in range(0, total, size):
             index = np.minimum(np.arange(start, start + size), total - 1)
             part = jax.tree.map(lambda leaf, index=index: leaf[index], members)
-            result = _once(program, part, place and place / f"members-{start:06d}")
+            result = once(program, part, place and place / f"members-{start:06d}")
             results.append(jax.tree.map(_to_host, result))
     return jax.tree.map(lambda *leaves: _joined(leaves)[:total], *results)
 
@@ -120,21 +120,6 @@ def _compiled(function: Callable[..., Any], members: Any, size: int, donate: boo
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype), members)
     whole = alone if size == 1 else jax.vmap(function)
     return jax.jit(whole, donate_argnums=(0,) if donate else ()).lower(*shapes).compile()
-
-
-def _once(program: Any, part: Any, folder: Path | None) -> Any:
-    """The program's result for a part, or what an earlier run has kept of it."""
-    if folder is None:
-        return program(*part)
-    template = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), program.out_info)
-    try:
-        if found := checkpoint.restore(folder, template):
-            return found[0]
-    except DataError:
-        _log.warning("%s is damaged: computing its members again", folder)
-    result = program(*part)
-    checkpoint.save(folder, 0, result)
-    return result
 
 
 def _parts(function: Callable[..., Any], members: Any, size: int) -> dict[str, str]:
