@@ -37,6 +37,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, objectives, sampling, training
+from rezoo.arrays import offsets_of, ranges
 from rezoo.data import s3rec, sessions
 from rezoo.models import DIN
 from rezoo.models.ranking import din
@@ -91,8 +92,8 @@ def prepare(log: sessions.Sessions) -> Data:
 
     def without(last: int) -> sessions.Sessions:
         kept = log.lengths - last
-        items = log.items[sessions.ranges(log.offsets[:-1], kept)]
-        return sessions.Sessions(items, sessions.offsets_of(kept))
+        items = log.items[ranges(log.offsets[:-1], kept)]
+        return sessions.Sessions(items, offsets_of(kept))
 
     history, target = sessions.prefixes(without(2), LENGTH)
     rng = np.random.default_rng(0)
@@ -189,7 +190,7 @@ def made_up(users: int = 120, items: int = 40) -> sessions.Sessions:
         rng.integers(0, 10, rng.integers(4, 9)) + 10 * rng.integers(0, items // 10) + 1 for _ in range(users)
     ]
     return sessions.Sessions(
-        np.concatenate(rows).astype(np.int32), sessions.offsets_of(np.array([len(row) for row in rows]))
+        np.concatenate(rows).astype(np.int32), offsets_of(np.array([len(row) for row in rows]))
     )
 
 

@@ -39,6 +39,7 @@ from common import Flags, Results, start
 from turns import Peer, Turn
 
 from rezoo import losses, objectives
+from rezoo.arrays import offsets_of
 from rezoo.data import movielens, packing, session_sets, sessions
 from rezoo.data.sessions import Sessions
 from rezoo.devices.backend import pick
@@ -101,7 +102,7 @@ def random(name: str) -> Log:
     """Sessions of random items."""
     length = np.random.default_rng(0).integers(2, 9, 300)
     items = np.random.default_rng(1).integers(1, 60, length.sum()).astype(np.int32)
-    return Log(name, Sessions(items, sessions.offsets_of(length)), 8)
+    return Log(name, Sessions(items, offsets_of(length)), 8)
 
 
 def pieces(whole: Sessions, length: int, name: str) -> Log:
@@ -112,7 +113,7 @@ def pieces(whole: Sessions, length: int, name: str) -> Log:
             parts.append(whole.items[at : min(at + length, end)])
     kept = [part for part in parts if len(part) > 1]
     lengths = np.array([len(part) for part in kept])
-    return Log(name, Sessions(np.concatenate(kept), sessions.offsets_of(lengths)), length)
+    return Log(name, Sessions(np.concatenate(kept), offsets_of(lengths)), length)
 
 
 def ours(log: Log, model: Any, sampled: bool, steps: int) -> Turn:

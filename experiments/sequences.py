@@ -55,6 +55,7 @@ import optax
 from session_next_click import asking, batch, by_length
 
 from rezoo import evaluation, losses, metrics, objectives, training
+from rezoo.arrays import offsets_of
 from rezoo.data import folders, formats, movielens, s3rec, sessions
 from rezoo.data.interactions import from_columns
 from rezoo.data.sessions import Sessions
@@ -164,9 +165,7 @@ def load(dataset: str, folder: Path | None) -> Data:
         whole = whole.take(whole.lengths >= 3)
     place = np.arange(len(whole.items))
     last = np.repeat(whole.offsets[1:], whole.lengths) - place
-    train, known = (
-        Sessions(whole.items[last > held], sessions.offsets_of(whole.lengths - held)) for held in (2, 1)
-    )
+    train, known = (Sessions(whole.items[last > held], offsets_of(whole.lengths - held)) for held in (2, 1))
     valid, test = whole.items[last == 2], whole.items[last == 1]
     return Data(train, known, valid, test, int(whole.items.max()) + 1, LENGTH.get(dataset, 50))
 

@@ -40,6 +40,7 @@ import optax
 import tensorflow_datasets as tfds
 
 from rezoo import evaluation, losses, metrics, objectives, training
+from rezoo.arrays import offsets_of, ranges
 from rezoo.data import features, movielens, sessions, shop_builder
 from rezoo.data.features import Categorical
 from rezoo.data.sessions import Sessions
@@ -121,8 +122,8 @@ def of_movielens(flags: Any, results: common.Results) -> Data:
     log = ml.ratings
     lives = sessions.by_gap(log, 2**40)  # users 1, 2 …; ties in the order of the file
     first = np.minimum(lives.lengths, 50)
-    events = lives.items[sessions.ranges(lives.offsets[:-1], first)]
-    rows = sessions.pad(Sessions(events, sessions.offsets_of(first)), 50)
+    events = lives.items[ranges(lives.offsets[:-1], first)]
+    rows = sessions.pad(Sessions(events, offsets_of(first)), 50)
     draw = np.random.default_rng(0).permutation(len(rows)) / len(rows)
     specs = {name: Categorical() for name in ("age", "gender", "occupation")}
     fitted = features.fit(specs, ml.users, np.append(False, draw < 0.8))

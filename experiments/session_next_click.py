@@ -50,6 +50,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, metrics, objectives, training
+from rezoo.arrays import offsets_of
 from rezoo.data import packing, session_sets, sessions
 from rezoo.data.sessions import Sessions
 from rezoo.models import (
@@ -166,7 +167,7 @@ def load(dataset: str, folder: Any) -> Data:
     cut = int(0.98 * train.num_sessions)
     kept = number[whole.test.items]
     size = np.add.reduceat(np.append(kept > 0, False).astype(int), whole.test.offsets[:-1])
-    asked = sessions.pad(Sessions(kept[kept > 0], sessions.offsets_of(size)), LENGTH)
+    asked = sessions.pad(Sessions(kept[kept > 0], offsets_of(size)), LENGTH)
     return Data(
         train.take(np.arange(cut)),
         train.take(np.arange(cut, train.num_sessions)),
@@ -183,11 +184,11 @@ def simulated() -> session_sets.SessionSet:
     rng = np.random.default_rng(0)
     length = rng.integers(2, 9, 600)
     step = rng.integers(1, 4, length.sum())
-    begin = sessions.offsets_of(length)
+    begin = offsets_of(length)
     walk = (np.cumsum(step) + np.repeat(rng.integers(0, 60, 600), length)) % 60 + 1
     made = Sessions(walk.astype(np.int32), begin)
     history, target = sessions.prefixes(made.take(np.arange(500, 600)), 8)
-    asked = Sessions(history[history > 0], sessions.offsets_of((history > 0).sum(1)))
+    asked = Sessions(history[history > 0], offsets_of((history > 0).sum(1)))
     return session_sets.SessionSet(made.take(np.arange(500)), asked, target, 61)
 
 

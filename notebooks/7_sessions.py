@@ -44,6 +44,7 @@ import optax
 from flax import linen as nn
 
 from rezoo import evaluation, metrics, objectives, training
+from rezoo.arrays import offsets_of
 from rezoo.data import sessions, shop, shop_rows
 from rezoo.models import NARM, STAMP, VSKNN, CoOccurrence, GRU4Rec, Popularity
 from rezoo.models.baselines import cooccurrence, popularity
@@ -161,12 +162,12 @@ for name, (_, loss) in fitted.items():
 
 # %%
 lengths = (asked > 0).sum(axis=1)
-test = sessions.Sessions(asked[asked > 0], sessions.offsets_of(lengths), shopper[8000:])
+test = sessions.Sessions(asked[asked > 0], offsets_of(lengths), shopper[8000:])
 history, target = sessions.prefixes(test, config.session_length - 1)
 whose, seen = np.repeat(test.user, lengths - 1), (history > 0).sum(axis=1)
 query = Query(jnp.zeros(len(history), jnp.int32), jnp.asarray(history), {})
 
-past = sessions.Sessions(known[known > 0], sessions.offsets_of((known > 0).sum(axis=1)))
+past = sessions.Sessions(known[known > 0], offsets_of((known > 0).sum(axis=1)))
 following = cooccurrence.fit(known, items)
 every = {
     "Popularity": (Popularity(items), popularity.fit(known, items)),

@@ -44,6 +44,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, metrics, objectives, training
+from rezoo.arrays import offsets_of
 from rezoo.data import sessions, shop, shop_rows
 from rezoo.models import (
     CFGAN,
@@ -419,7 +420,7 @@ opening = test_clicks[:, :-1].copy()
 opening[row[length < 10], length[length < 10] - 1] = 0
 opening = jnp.asarray(opening)
 
-past = sessions.Sessions(train_clicks[train_clicks > 0], sessions.offsets_of((train_clicks > 0).sum(axis=1)))
+past = sessions.Sessions(train_clicks[train_clicks > 0], offsets_of((train_clicks > 0).sum(axis=1)))
 follow = cooccurrence.fit(train_clicks, items)
 near = neighbours.fit(past, items, recent=200, longest=10)
 every = {

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import draw, find
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import everywhere, lookup
-from rezoo.nn.pairs import draw, find
 from rezoo.types import Query, Sampler
 
 TRIES = 8

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"types", "errors", "devices", "storage"},
+    {"types", "errors", "devices", "storage", "arrays"},
     {"losses", "metrics", "sampling", "nn", "data"},
     {"models"},
     {"objectives", "evaluation"},

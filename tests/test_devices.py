@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rezoo import losses, sampling
+from rezoo import arrays, losses, sampling
 from rezoo.devices.backend import backend, pick
 from rezoo.losses import catalogue
 from rezoo.models.factorization import ials
-from rezoo.nn import pairs, recurrent
+from rezoo.nn import recurrent
 from rezoo.types import Query
 
 
@@ -18,7 +18,7 @@ def accelerated(monkeypatch):
     """`accelerated()`: from here on programs are made as for an accelerator."""
 
     def switch():
-        for module in (catalogue, sampling, ials, pairs, recurrent):
+        for module in (catalogue, sampling, ials, arrays, recurrent):
             monkeypatch.setattr(module, "pick", lambda *, cpu, accelerator: accelerator)
 
     return switch
@@ -37,8 +37,8 @@ def test_searches_find_the_same(accelerated):
     offset = jnp.asarray(np.searchsorted(row, np.arange(31)))
     asked = jnp.arange(30).repeat(30), jnp.tile(jnp.arange(30), 30)
     cumulative = jnp.cumsum(jax.random.uniform(jax.random.key(0), (1000,)))
-    find = lambda: pairs.find(offset, jnp.asarray(column), *asked, longest=30)  # noqa: E731
-    draw = lambda: pairs.draw(jax.random.key(1), cumulative, (50, 2))  # noqa: E731
+    find = lambda: arrays.find(offset, jnp.asarray(column), *asked, longest=30)  # noqa: E731
+    draw = lambda: arrays.draw(jax.random.key(1), cumulative, (50, 2))  # noqa: E731
     before = find(), draw()
     accelerated()
     jax.tree.map(np.testing.assert_array_equal, before, (find(), draw()))

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rezoo.data.sessions import Sessions, offsets_of, ranges
+from rezoo.arrays import offsets_of, ranges
+from rezoo.data.sessions import Sessions
 
 
 class Packed(NamedTuple):

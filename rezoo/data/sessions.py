@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rezoo.arrays import offsets_of, ranges
 from rezoo.data.interactions import Interactions
 from rezoo.data.times import SECOND
 from rezoo.errors import DataError
@@ -160,13 +161,3 @@ def _cut(log: Interactions, order: np.ndarray, between: np.ndarray) -> Sessions:
         log.user[order[first]],
         None if time is None else time[order[first]],
     )
-
-
-def offsets_of(lengths: np.ndarray) -> np.ndarray:
-    """Where each of some sequences starts, laid end to end; at last their whole length."""
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
-def ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """`length[0]` numbers counted up from `start[0]`, then `length[1]` from `start[1]` …"""
-    return np.arange(length.sum()) + np.repeat(start - offsets_of(length)[:-1], length)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import best_of, best_places
 from rezoo.devices.meshes import along, in_blocks
 from rezoo.evaluation import checks
 from rezoo.evaluation.scoring import apply, catalogue_size, is_retriever
@@ -88,26 +89,6 @@ def recommend(
     ids, scores, nan = in_blocks(of_block, (query, exclude), block)
     checks.warn_of_nan(nan, "and their items in no list")
     return (ids, scores) if length == k else best_of(ids, scores, k)
-
-
-def best_of(
-    item: Int[Array, " B C"], score: Float[Array, " B C"], k: int
-) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
-    """The k best of each query's items, best first; id 0 and score -inf where none is left.
-
-    An item whose score is -inf or NaN is not among them, and k may be more than there are items.
-    """
-    place, top = best_places(score, k)
-    return jnp.where(jnp.isneginf(top), 0, jnp.take_along_axis(item, place, axis=1)), top
-
-
-def best_places(score: Float[Array, " B C"], k: int) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
-    """Where the k best of each row's scores are, best first; place 0 and score -inf where none is left."""
-    score = jnp.where(jnp.isnan(score), -jnp.inf, score)
-    top, place = jax.lax.top_k(score, min(k, score.shape[1]))
-    beyond = ((0, 0), (0, k - top.shape[1]))
-    place = jnp.pad(jnp.where(jnp.isneginf(top), 0, place), beyond)
-    return place, jnp.pad(top, beyond, constant_values=-jnp.inf)
 
 
 def recommend_raw(ids: np.ndarray, items: Any) -> np.ndarray:

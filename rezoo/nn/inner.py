@@ -5,7 +5,7 @@ is the score itself and retrieval needs nothing else.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float
 
 from rezoo.devices.meshes import alike
 
@@ -13,11 +13,6 @@ from rezoo.devices.meshes import alike
 def inner(query: Float[Array, " B D"], item: Float[Array, " B *C D"]) -> Float[Array, " B *C"]:
     """⟨query_b, item_bc⟩ for each row b and each of its items c."""
     return jnp.einsum("bd,b...d->b...", query, item)
-
-
-def per_row(value: Shaped[Array, " B"], like: Shaped[Array, " B *C"]) -> Shaped[Array, " B *_"]:
-    """`value` with axes of length 1 after B, so that it goes along with an array `[B *C]`."""
-    return value.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def with_columns(x: Float[Array, " *S D"], *columns: float | Float[Array, " *S 1"]) -> Float[Array, " *S E"]:

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from rezoo import losses
+from rezoo.arrays import draw
 from rezoo.devices.meshes import lookup
 from rezoo.nn.bag import scattered
-from rezoo.nn.pairs import draw
 from rezoo.objectives.forward import Weights, forward, mean, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from rezoo.arrays import per_row
 from rezoo.metrics.masked import same_shape
-from rezoo.nn.inner import per_row
 from rezoo.types import Batch
 
 

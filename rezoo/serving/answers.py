@@ -23,8 +23,9 @@ import numpy as np
 
 from rezoo import evaluation
 from rezoo.data.raw import plain
+from rezoo.devices.meshes import in_blocks
 from rezoo.errors import DataError
-from rezoo.evaluation.scoring import apply, in_blocks
+from rezoo.evaluation.scoring import apply
 from rezoo.serving.asking import dense_ids, of_lists, queries
 from rezoo.serving.newcomers import with_items, with_users
 from rezoo.serving.saved import Saved

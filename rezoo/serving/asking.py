@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rezoo.arrays import offsets_of
 from rezoo.data.ids import Ids
-from rezoo.data.sessions import Sessions, offsets_of, pad
+from rezoo.data.sessions import Sessions, pad
 from rezoo.errors import DataError
 from rezoo.serving.questions import rates_history, reads_history, reads_user
 from rezoo.serving.saved import Saved

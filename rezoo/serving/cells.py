@@ -15,9 +15,8 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from rezoo.data.sessions import offsets_of, ranges
-from rezoo.evaluation.lists import best_of
-from rezoo.evaluation.scoring import in_blocks
+from rezoo.arrays import best_of, offsets_of, ranges
+from rezoo.devices.meshes import in_blocks
 from rezoo.serving.stages import Stage
 from rezoo.types import Query
 

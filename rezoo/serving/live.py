@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo import evaluation
-from rezoo.evaluation.lists import best_places
+from rezoo.arrays import best_places
 from rezoo.nn.embedding import has_row
 from rezoo.serving.rings import PASS_OVER, Sessions, queries, read, written
 from rezoo.types import Query, Variables

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import evaluation
-from rezoo.evaluation.lists import best_of
+from rezoo.arrays import best_of
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.inner import with_columns
 from rezoo.types import Query, Variables

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from rezoo.arrays import per_row
 from rezoo.devices.meshes import along, lookup, parts
-from rezoo.nn.inner import per_row
 from rezoo.objectives.inputs import masked
 from rezoo.types import Batch, Objective, Scalars, Step, TrainState, Variables
 

@@ -5,8 +5,9 @@ import optax
 import pytest
 
 from rezoo import losses, objectives, training
+from rezoo.arrays import offsets_of
 from rezoo.data import packing
-from rezoo.data.sessions import Sessions, next_item_batch, offsets_of
+from rezoo.data.sessions import Sessions, next_item_batch
 from rezoo.models import NARM, STAMP, Caser, GRU4Rec, NextItNet, SASRec
 from rezoo.nn import sequence
 from rezoo.nn.recurrent import LSTM

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import find
 from rezoo.devices.meshes import alike, cut, lookup
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.features import over
-from rezoo.nn.pairs import find
 from rezoo.types import Parts, Query
 
 LONG, AT_ONCE = 256, 64

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import per_row
 from rezoo.nn.embedding import rows_or_zero
-from rezoo.nn.inner import per_row
 from rezoo.types import Batch, Query
 
 

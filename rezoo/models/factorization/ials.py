@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.data.sessions import ranges
+from rezoo.arrays import ranges
 from rezoo.devices.backend import pick
 from rezoo.models.factorization.least_squares import CG3, Solver, Systems, cholesky, full_precision
 from rezoo.nn.embedding import Embed, or_unknown

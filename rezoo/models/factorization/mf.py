@@ -10,8 +10,9 @@ Both models fold their biases into the inner product (`nn.inner.with_columns`).
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import per_row
 from rezoo.nn.embedding import Embed
-from rezoo.nn.inner import inner, per_row, with_columns
+from rezoo.nn.inner import inner, with_columns
 from rezoo.types import Query
 
 

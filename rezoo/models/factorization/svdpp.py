@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import per_row
 from rezoo.nn.embedding import Embed
-from rezoo.nn.inner import inner, per_row, with_columns
+from rezoo.nn.inner import inner, with_columns
 from rezoo.types import Query
 
 

@@ -21,11 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import per_row
 from rezoo.devices.meshes import lookup
 from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed, or_unknown, rows_or_zero
-from rezoo.nn.inner import inner, per_row, with_columns
+from rezoo.nn.inner import inner, with_columns
 from rezoo.types import Query
 
 

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.data.sessions import Sessions, pad, ranges
+from rezoo.arrays import ranges
+from rezoo.data.sessions import Sessions, pad
 from rezoo.devices.meshes import each_row, lookup
 from rezoo.nn.embedding import or_unknown
 from rezoo.types import Query

@@ -8,7 +8,8 @@ import pytest
 from helpers import apply, init
 
 from rezoo import losses, objectives, training
-from rezoo.data import packing, sessions
+from rezoo.arrays import offsets_of
+from rezoo.data import packing
 from rezoo.data.sessions import Sessions
 from rezoo.models import GRU4Rec
 from rezoo.models.session import gru4rec
@@ -21,7 +22,7 @@ ITEMS, LANES = 9, 3
 def some_sessions() -> Sessions:
     rng = np.random.default_rng(0)
     length = rng.integers(2, 7, 20)
-    return Sessions(rng.integers(1, ITEMS, length.sum()).astype(np.int32), sessions.offsets_of(length))
+    return Sessions(rng.integers(1, ITEMS, length.sum()).astype(np.int32), offsets_of(length))
 
 
 def batch(made: Sessions) -> Batch:
