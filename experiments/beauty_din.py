@@ -38,7 +38,8 @@ import optax
 
 from rezoo import evaluation, losses, objectives, sampling, training
 from rezoo.arrays import offsets_of, ranges
-from rezoo.data import s3rec, sessions
+from rezoo.data import sessions
+from rezoo.datasets import s3rec
 from rezoo.models import DIN
 from rezoo.models.ranking import din
 from rezoo.studies.sweep import keys

@@ -2,7 +2,7 @@
 
     taskset -c 0,1 python experiments/bench_scale.py --record
 
-MF and FM learn the clicks of a shop of 20,000 shoppers and 5,000 products (`rezoo.data.shop`, drawn a
+MF and FM learn the clicks of a shop of 20,000 shoppers and 5,000 products (`rezoo.datasets.shop`, drawn a
 million at a time); FM reads age, gender and hour besides. Their tables and batches (4,096) are the
 same for every number of rows. iALS gets 50 purchases of every shopper and as many shoppers as it
 takes: its cost has a part per row of a table and a part per non-zero. GRU4Rec learns the next clicks of
@@ -34,7 +34,7 @@ import numpy as np
 import optax
 
 from rezoo import losses, objectives, training
-from rezoo.data import shop, shop_rows
+from rezoo.datasets import shop, shop_rows
 from rezoo.models import FM, MF, GRU4Rec
 from rezoo.models.factorization import ease, ials
 from rezoo.types import Batch, Objective, Query

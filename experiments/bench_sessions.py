@@ -40,8 +40,9 @@ from turns import Peer, Turn
 
 from rezoo import losses, objectives
 from rezoo.arrays import offsets_of
-from rezoo.data import movielens, packing, session_sets, sessions
+from rezoo.data import packing, sessions
 from rezoo.data.sessions import Sessions
+from rezoo.datasets import movielens, session_sets
 from rezoo.devices.backend import pick
 from rezoo.models import NARM, STAMP, Caser, GRU4Rec, SASRec
 from rezoo.types import Batch, Query

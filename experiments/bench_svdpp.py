@@ -25,8 +25,8 @@ import optax
 from movielens_mf import columns, synthetic
 
 from rezoo import losses, objectives, training
-from rezoo.data import movielens
 from rezoo.data.interactions import Interactions
+from rezoo.datasets import movielens
 from rezoo.models.factorization import SVDpp
 from rezoo.training import bucketed
 

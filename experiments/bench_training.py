@@ -27,7 +27,7 @@ from common import Flags, Results, start
 from turns import Peer, Turn, take_turns
 
 from rezoo import losses, objectives, sampling, training
-from rezoo.data import movielens
+from rezoo.datasets import movielens
 from rezoo.models import MF, NeuMF, WideDeep
 from rezoo.types import Batch, Query
 

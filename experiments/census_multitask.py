@@ -38,8 +38,9 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, metrics, objectives, training
-from rezoo.data import census, features
+from rezoo.data import features
 from rezoo.data.leak import refuse_labels
+from rezoo.datasets import census
 from rezoo.models import PLE, MMoE, SharedBottom
 from rezoo.objectives import weighting
 from rezoo.studies import sweep

@@ -43,9 +43,10 @@ from movielens_mf import synthetic
 from strong_generalisation import Data, Fitted, Held, Sizes, mult_vae, network, of_ease, of_popularity
 
 from rezoo import evaluation
-from rezoo.data import movielens, split
+from rezoo.data import split
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
+from rezoo.datasets import movielens
 from rezoo.models import CFGAN
 from rezoo.objectives import adversarial
 from rezoo.training import alternating

@@ -70,9 +70,10 @@ import tensorflow_datasets as tfds
 from common import Flags, Results, start
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
-from rezoo.data import features, movielens, shop, shop_builder
+from rezoo.data import features
 from rezoo.data.features import Categorical, MultiValued, Numeric, Quantile, Spec
 from rezoo.data.packing import padded
+from rezoo.datasets import movielens, shop, shop_builder
 from rezoo.models import FeatureKNN, FeatureMF, FeatureNeuMF, Popularity
 from rezoo.models.baselines import feature_knn, popularity
 from rezoo.storage import durable

@@ -41,10 +41,11 @@ import numpy as np
 from cold_start import Division, Known, Plan, Scores, Setting, Trainer, per_user, scorer
 from common import start
 
-from rezoo.data import clean, features, files, folders, times
+from rezoo.data import clean, features, files, times
 from rezoo.data.features import Numeric, Text
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
+from rezoo.datasets import folders
 from rezoo.models import FeatureKNN, Popularity
 from rezoo.models.baselines import feature_knn
 

@@ -26,7 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rezoo import evaluation, losses, objectives, training
-from rezoo.data import criteo, folders, shop, shop_rows, stream
+from rezoo.data import stream
+from rezoo.datasets import criteo, folders, shop, shop_rows
 from rezoo.models import FM, DCNv2, WideDeep
 from rezoo.types import Batch, Query
 

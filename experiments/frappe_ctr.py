@@ -44,7 +44,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, objectives, training
-from rezoo.data import frappe
+from rezoo.datasets import frappe
 from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
 from rezoo.storage import durable
 from rezoo.training.loop import Run, run

@@ -34,7 +34,8 @@ from rich.prompt import Prompt
 from rich.table import Table
 
 from rezoo import objectives, training
-from rezoo.data import files, shop, shop_builder
+from rezoo.data import files
+from rezoo.datasets import shop, shop_builder
 from rezoo.models import NARM, STAMP, Caser, GRU4Rec, NextItNet, SASRec
 from rezoo.serving import live
 from rezoo.serving.slots import Slots

@@ -56,8 +56,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
-from rezoo.data import movielens, shop, shop_builder
 from rezoo.data.packing import padded
+from rezoo.datasets import movielens, shop, shop_builder
 from rezoo.errors import needed
 from rezoo.models import MF, Popularity
 from rezoo.models.baselines import popularity

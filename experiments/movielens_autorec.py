@@ -43,8 +43,9 @@ import optax
 from movielens_mf import columns, synthetic
 
 from rezoo import evaluation, losses, metrics, objectives, training
-from rezoo.data import movielens, split
+from rezoo.data import split
 from rezoo.data.interactions import Interactions
+from rezoo.datasets import movielens
 from rezoo.models import IAutoRec, UAutoRec
 from rezoo.models.rating.autorec import ratings_of
 from rezoo.types import Batch, Query, TrainState, Variables

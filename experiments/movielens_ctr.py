@@ -25,9 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 from frappe_ctr import Budget, Data, Entry, Setting, compare, pairs, synthetic, zoo
 
-from rezoo.data import features, movielens, split
+from rezoo.data import features, split
 from rezoo.data.features import Categorical, MultiValued, Quantile
 from rezoo.data.interactions import Interactions
+from rezoo.datasets import movielens
 from rezoo.models import DIN
 from rezoo.models.ranking import din
 from rezoo.types import Batch

@@ -43,9 +43,10 @@ import optax
 from movielens_mf import GIVEN, RANDOM, Fold, columns, folds, squared_error
 
 from rezoo import losses, objectives, training
-from rezoo.data import features, movielens
+from rezoo.data import features
 from rezoo.data.features import Categorical, MultiValued, Quantile
 from rezoo.data.interactions import Interactions
+from rezoo.datasets import movielens
 from rezoo.models import FM
 from rezoo.training import bucketed
 from rezoo.types import Batch

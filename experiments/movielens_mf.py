@@ -26,8 +26,9 @@ import numpy as np
 import optax
 
 from rezoo import losses, objectives, training
-from rezoo.data import movielens, split
+from rezoo.data import split
 from rezoo.data.interactions import Interactions, from_columns
+from rezoo.datasets import movielens
 from rezoo.models.factorization import BiasedMF, biases
 from rezoo.studies.sweep import keys, study
 from rezoo.types import Batch, Query

@@ -31,9 +31,10 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, objectives, sampling, training
-from rezoo.data import movielens, split, times
+from rezoo.data import split, times
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
+from rezoo.datasets import movielens
 from rezoo.models import MF, TwoTower, YouTubeDNN
 from rezoo.studies import sweep
 from rezoo.types import Batch, Objective, Query

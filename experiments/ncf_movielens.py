@@ -71,9 +71,10 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, objectives, sampling, training
-from rezoo.data import movielens, split
+from rezoo.data import split
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
+from rezoo.datasets import movielens
 from rezoo.models import EASE, GMF, IALS, MF, MLP, ItemKNN, NeuMF, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.models.factorization import ease, ials, item_knn

@@ -28,8 +28,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
-from rezoo.data import shop, shop_builder
 from rezoo.data.packing import padded
+from rezoo.datasets import shop, shop_builder
 from rezoo.errors import needed
 from rezoo.models import CoOccurrence, GRU4Rec, NeuMF, Popularity, SVDpp, WideDeep
 from rezoo.models.baselines import cooccurrence, popularity

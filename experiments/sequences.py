@@ -56,9 +56,10 @@ from session_next_click import asking, batch, by_length
 
 from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.arrays import offsets_of
-from rezoo.data import folders, formats, movielens, s3rec, sessions
+from rezoo.data import formats, sessions
 from rezoo.data.interactions import from_columns
 from rezoo.data.sessions import Sessions
+from rezoo.datasets import folders, movielens, s3rec
 from rezoo.models import Caser, CoOccurrence, GRU4Rec, NextItNet, Popularity, SASRec, SessionPopularity
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.training import loop

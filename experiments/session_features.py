@@ -41,10 +41,11 @@ import tensorflow_datasets as tfds
 
 from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.arrays import offsets_of, ranges
-from rezoo.data import features, movielens, sessions, shop_builder
+from rezoo.data import features, sessions
 from rezoo.data.features import Categorical
 from rezoo.data.sessions import Sessions
-from rezoo.data.shop import AGES, GENDERS, ShopConfig
+from rezoo.datasets import movielens, shop_builder
+from rezoo.datasets.shop import AGES, GENDERS, ShopConfig
 from rezoo.models import NARM, STAMP, GRU4Rec, SASRec
 from rezoo.studies import sweep
 from rezoo.training import loop

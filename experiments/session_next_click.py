@@ -51,8 +51,9 @@ import optax
 
 from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.arrays import offsets_of
-from rezoo.data import packing, session_sets, sessions
+from rezoo.data import packing, sessions
 from rezoo.data.sessions import Sessions
+from rezoo.datasets import session_sets
 from rezoo.models import (
     NARM,
     SKNN,
@@ -83,8 +84,8 @@ class Flags(common.Flags):
     """Which data sets and models."""
 
     dataset: tuple[str, ...] = ("yoochoose1_64", "diginetica")
-    """Names of sets in --data-dir: any NAME.npz of the five arrays that `rezoo.data.session_sets.read_npz`
-    reads, also in a folder NAME, or a folder NAME of SR-GNN's all_train_seq.txt and test.txt."""
+    """Names of sets in --data-dir: any NAME.npz of the five arrays that
+    `rezoo.datasets.session_sets.read_npz` reads, also in a folder NAME, or a folder NAME of SR-GNN's all_train_seq.txt and test.txt."""
     models: tuple[str, ...] = ()
     """Names of the table; all if none is given."""
     seeds: int = 1

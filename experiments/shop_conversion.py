@@ -32,7 +32,7 @@ import optax
 import tensorflow_datasets as tfds
 
 from rezoo import losses, metrics, objectives, training
-from rezoo.data import shop, shop_builder
+from rezoo.datasets import shop, shop_builder
 from rezoo.models import ESMM, SharedBottom
 from rezoo.studies import sweep
 from rezoo.types import Batch, Query, Target

@@ -50,10 +50,11 @@ import optax
 from movielens_mf import synthetic
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
-from rezoo.data import folders, movielens, split
+from rezoo.data import split
 from rezoo.data.files import text_lines
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
+from rezoo.datasets import folders, movielens
 from rezoo.models import EASE, FISM, IALS, ItemKNN, MultDAE, MultVAE, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.models.factorization import ease, ials, item_knn

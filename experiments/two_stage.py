@@ -37,7 +37,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, objectives, training
-from rezoo.data import shop, shop_rows
+from rezoo.datasets import shop, shop_rows
 from rezoo.models import Popularity, TwoTower, WideDeep
 from rezoo.models.baselines import popularity
 from rezoo.serving import cells, stages

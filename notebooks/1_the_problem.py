@@ -43,8 +43,8 @@ import optax
 import tensorflow_datasets as tfds
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
-from rezoo.data import movielens, shop, shop_builder
 from rezoo.data.packing import padded
+from rezoo.datasets import movielens, shop, shop_builder
 from rezoo.models import MF, BiasedMF, FeatureMF, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.models.factorization import biases

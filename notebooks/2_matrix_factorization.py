@@ -45,7 +45,7 @@ import optax
 import tensorflow_datasets as tfds
 
 from rezoo import evaluation, losses, metrics, objectives, training
-from rezoo.data import movielens, shop, shop_builder
+from rezoo.datasets import movielens, shop, shop_builder
 from rezoo.models import BiasedMF, SVDpp
 from rezoo.models.factorization import biases
 from rezoo.studies import sweep

@@ -42,8 +42,8 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
-from rezoo.data import shop, shop_builder
 from rezoo.data.packing import padded
+from rezoo.datasets import shop, shop_builder
 from rezoo.evaluation import explain
 from rezoo.models import FM, GMF, MF, MLP, NFM, NeuMF, Popularity
 from rezoo.models.baselines import popularity

@@ -45,9 +45,10 @@ import tensorflow_datasets as tfds
 from scipy import stats
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
-from rezoo.data import leak, movielens, shop, shop_builder, split
+from rezoo.data import leak, split
 from rezoo.data.interactions import from_columns
 from rezoo.data.packing import padded
+from rezoo.datasets import movielens, shop, shop_builder
 from rezoo.errors import DataError
 from rezoo.models import MF, CoOccurrence, ItemKNN, Popularity
 from rezoo.models.baselines import cooccurrence, popularity

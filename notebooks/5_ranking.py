@@ -43,8 +43,8 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
-from rezoo.data import shop, shop_builder
 from rezoo.data.packing import padded
+from rezoo.datasets import shop, shop_builder
 from rezoo.evaluation import explain
 from rezoo.models import AFM, DIN, DNN, FM, MF, Popularity, WideDeep
 from rezoo.models.baselines import popularity

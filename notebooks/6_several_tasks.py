@@ -43,7 +43,7 @@ import numpy as np
 import optax
 
 from rezoo import losses, metrics, objectives, training
-from rezoo.data import shop, shop_rows
+from rezoo.datasets import shop, shop_rows
 from rezoo.models import ESMM, PLE, MMoE, SharedBottom
 from rezoo.models.ranking.esmm import both
 from rezoo.objectives import weighting

@@ -45,7 +45,8 @@ from flax import linen as nn
 
 from rezoo import evaluation, metrics, objectives, training
 from rezoo.arrays import offsets_of
-from rezoo.data import sessions, shop, shop_rows
+from rezoo.data import sessions
+from rezoo.datasets import shop, shop_rows
 from rezoo.models import NARM, STAMP, VSKNN, CoOccurrence, GRU4Rec, Popularity
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.session import neighbours

@@ -45,7 +45,8 @@ import optax
 
 from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.arrays import offsets_of
-from rezoo.data import sessions, shop, shop_rows
+from rezoo.data import sessions
+from rezoo.datasets import shop, shop_rows
 from rezoo.models import (
     CFGAN,
     EASE,
@@ -362,8 +363,9 @@ plt.show()
 if "REZOO_DATA" in os.environ:
     import tensorflow_datasets as tfds
 
-    from rezoo.data import movielens, split
+    from rezoo.data import split
     from rezoo.data.packing import padded
+    from rezoo.datasets import movielens
 
     tfds.disable_progress_bar()
     log = movielens.load("ml-100k").ratings

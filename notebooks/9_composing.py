@@ -48,7 +48,7 @@ import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, sampling, training
-from rezoo.data import shop, shop_rows
+from rezoo.datasets import shop, shop_rows
 from rezoo.models import MF
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import over

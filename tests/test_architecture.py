@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"types", "errors", "devices", "storage", "arrays"},
     {"losses", "metrics", "sampling", "nn", "data"},
+    {"datasets"},
     {"models"},
     {"objectives", "evaluation"},
     {"training"},

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 
-from rezoo.data import features, movielens, text
+from rezoo.data import features, text
 from rezoo.data.features import Categorical, MultiValued, Numeric, Quantile, Text
+from rezoo.datasets import movielens
 from rezoo.errors import DataError
 
 every = settings(max_examples=80)

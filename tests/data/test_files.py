@@ -79,8 +79,8 @@ def test_parquet_and_tables(tmp_path):
 
 
 def test_a_prepared_tfds_data_set_of_column_chunks(tmp_path):
-    from rezoo.data import shop_builder
-    from rezoo.data.shop import ShopConfig
+    from rezoo.datasets import shop_builder
+    from rezoo.datasets.shop import ShopConfig
 
     config = ShopConfig(shoppers=30, products=20, ratings_per_shopper=5, impressions=50, sessions=20)
     made = shop_builder.load(config, data_dir=tmp_path)

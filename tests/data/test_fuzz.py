@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rezoo.data import criteo, files, formats, session_sets, shop_builder
-from rezoo.data.shop import ShopConfig
+from rezoo.data import files, formats
+from rezoo.datasets import criteo, session_sets, shop_builder
+from rezoo.datasets.shop import ShopConfig
 from rezoo.errors import DataError
 
 ROWS = [("user", "item", "rating", "timestamp", "title")] + [

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rezoo.data import criteo, files, mind
+from rezoo.data import files
+from rezoo.datasets import criteo, mind
 from rezoo.errors import DataError
 
 README = Path(__file__).parents[2] / "README.md"

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from rezoo.data import files, prepared, shop_builder
-from rezoo.data.shop import ShopConfig
+from rezoo.data import files, prepared
+from rezoo.datasets import shop_builder
+from rezoo.datasets.shop import ShopConfig
 from rezoo.errors import DataError
 
 CONFIG = ShopConfig(shoppers=30, products=20, ratings_per_shopper=5, impressions=50, sessions=20)

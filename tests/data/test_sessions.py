@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rezoo.data import contents, session_sets, sessions
+from rezoo.data import contents, sessions
 from rezoo.data.interactions import from_columns
 from rezoo.data.packing import next_item, pack
 from rezoo.data.sessions import Sessions
+from rezoo.datasets import session_sets
 from rezoo.errors import DataError
 
 every = settings(max_examples=60)

@@ -9,8 +9,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 
 import census_multitask
 
-from rezoo.data import census
 from rezoo.data.leak import refuse_labels
+from rezoo.datasets import census
 from rezoo.errors import DataError
 
 

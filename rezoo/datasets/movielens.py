@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rezoo.data import folders, prepared, split
+from rezoo.data import prepared, split
 from rezoo.data.files import text_lines
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions, from_columns
-from rezoo.data.movielens_builder import MovieLensBuilder, columns
-from rezoo.data.movielens_files import SOURCES, Columns
+from rezoo.datasets import folders
+from rezoo.datasets.movielens_builder import MovieLensBuilder, columns
+from rezoo.datasets.movielens_files import SOURCES, Columns
 from rezoo.errors import DataError
 
 CACHE = Path("~/.cache/rezoo")

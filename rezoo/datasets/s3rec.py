@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from rezoo.arrays import offsets_of
-from rezoo.data import folders
 from rezoo.data.formats import read_sequences
 from rezoo.data.ids import dense
 from rezoo.data.sessions import Sessions
+from rezoo.datasets import folders
 from rezoo.errors import DataError
 
 URL = "https://github.com/RUCAIBox/CIKM2020-S3Rec"

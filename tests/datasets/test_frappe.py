@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from rezoo.data import frappe
+from rezoo.datasets import frappe
 from rezoo.errors import DataError
 
 LAST = "956 5038 5045 5052 5054 5057 5059 5068 5148 5381"

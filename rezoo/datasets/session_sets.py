@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rezoo.arrays import offsets_of
-from rezoo.data import contents, folders
+from rezoo.data import contents
 from rezoo.data.ids import dense
 from rezoo.data.sessions import Sessions
+from rezoo.datasets import folders
 from rezoo.errors import DataError
 
 URL = "https://github.com/CCIIPLab/GCE-GNN/tree/master/datasets"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rezoo.data import criteo
+from rezoo.datasets import criteo
 from rezoo.errors import DataError
 
 

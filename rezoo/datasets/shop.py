@@ -14,8 +14,8 @@ the features, so that strangers and new products are not hopeless.
 
 Oracles: the mean star rating, the probabilities of a click and of a purchase after it, P(i | u),
 and the probability of the next click given the clicks so far, by the forward algorithm (Rabiner
-1989, https://doi.org/10.1109/5.18626) with every parameter known. `rezoo.data.shop_rows`
-draws the rows, `rezoo.data.shop_builder` prepares a shop as a TFDS data set.
+1989, https://doi.org/10.1109/5.18626) with every parameter known. `rezoo.datasets.shop_rows`
+draws the rows, `rezoo.datasets.shop_builder` prepares a shop as a TFDS data set.
 """
 
 from dataclasses import dataclass

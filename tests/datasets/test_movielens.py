@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from rezoo.data import movielens, movielens_files
-from rezoo.data.movielens_builder import MovieLensBuilder
+from rezoo.datasets import movielens, movielens_files
+from rezoo.datasets.movielens_builder import MovieLensBuilder
 from rezoo.errors import DataError
 
 GENRES = ["unknown", "Action", "Comedy", "Drama"]
@@ -111,7 +111,7 @@ def test_found_where_the_environment_says_in_chunks(folder, monkeypatch):
     (folder / "ml-1m").mkdir()
     (folder / "ml-1m.zip").rename(folder / "ml-1m" / "ml-1m.zip")
     monkeypatch.setenv("REZOO_DATA", str(folder))
-    monkeypatch.setattr("rezoo.data.movielens_builder.CHUNK", 2)
+    monkeypatch.setattr("rezoo.datasets.movielens_builder.CHUNK", 2)
     ml = movielens.load("ml-1m", data_dir=folder / "cache")
     assert ml.ratings.timestamp.tolist() == [s * 10**6 for s in (100, 50, 70)]
     info = MovieLensBuilder(config="ml-1m", data_dir=folder / "cache", file_format="array_record").info

@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from rezoo import metrics
-from rezoo.data import shop, shop_builder, shop_rows
-from rezoo.data.shop import ShopConfig
+from rezoo.datasets import shop, shop_builder, shop_rows
+from rezoo.datasets.shop import ShopConfig
 
 SMALL = ShopConfig(shoppers=80, products=50, ratings_per_shopper=10, impressions=600, sessions=200)
 

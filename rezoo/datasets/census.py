@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rezoo.data import folders
 from rezoo.data.files import text_lines
 from rezoo.data.spelling import is_number
+from rezoo.datasets import folders
 from rezoo.errors import DataError
 
 URL = "https://archive.ics.uci.edu/dataset/117/census+income+kdd"

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from rezoo.data import shop
-from rezoo.data.shop import DAYPARTS, ShopConfig, World
+from rezoo.datasets import shop
+from rezoo.datasets.shop import DAYPARTS, ShopConfig, World
 
 Columns = dict[str, np.ndarray]
 TEST_SHARE = 0.2

@@ -19,9 +19,10 @@ import jax
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rezoo.data import prepared, shop
-from rezoo.data.shop import ShopConfig, World
-from rezoo.data.shop_rows import TASKS, Columns, chunks
+from rezoo.data import prepared
+from rezoo.datasets import shop
+from rezoo.datasets.shop import ShopConfig, World
+from rezoo.datasets.shop_rows import TASKS, Columns, chunks
 
 KINDS = dict.fromkeys(("user", "item", "hour", "click", "purchase", "items"), np.int32)
 KINDS |= dict.fromkeys(("stars", "logit"), np.float32)

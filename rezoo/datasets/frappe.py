@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rezoo.data import folders
 from rezoo.data.formats import read_libfm
+from rezoo.datasets import folders
 from rezoo.errors import DataError
 
 URL = "https://github.com/hexiangnan/neural_factorization_machine/tree/master/data/frappe"

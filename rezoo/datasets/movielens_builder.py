@@ -18,8 +18,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
-from rezoo.data import folders, prepared
-from rezoo.data.movielens_files import SOURCES, TYPES, URL, Archive, Columns, check
+from rezoo.data import prepared
+from rezoo.datasets import folders
+from rezoo.datasets.movielens_files import SOURCES, TYPES, URL, Archive, Columns, check
 from rezoo.errors import DataError
 
 CHUNK = 2**20

@@ -2,7 +2,7 @@ import zipfile
 
 import pytest
 
-from rezoo.data import s3rec
+from rezoo.datasets import s3rec
 from rezoo.errors import DataError
 
 

@@ -1,0 +1,1 @@
+"""Public data sets, each read from its authors' files, and the simulated shop."""
