@@ -29,7 +29,7 @@ from rezoo.data.interactions import from_columns
 from rezoo.data.scale import Scale
 from rezoo.errors import DataError
 from rezoo.models import FeatureMF
-from rezoo.serving import saved, tables
+from rezoo.serving import bundle, saved, tables
 from rezoo.serving.unknown import FATE, Unknown
 from rezoo.types import Batch, Query
 
@@ -92,7 +92,7 @@ def accepted(unknown: Unknown) -> None:
     print(f"{unknown}. {FATE}")
 
 
-def trained(steps: int = 60) -> saved.Saved:
+def trained(steps: int = 60) -> bundle.Saved:
     """FeatureMF on ratings that the shopper's age and the product's kind decide, mean and all."""
     rng = np.random.default_rng(0)
     user, item = rng.integers(0, 40, 1500), rng.integers(0, 30, 1500)
@@ -133,7 +133,7 @@ def trained(steps: int = 60) -> saved.Saved:
     state = training.init_state(jax.random.key(0), model, optimizer, data, constants={"catalogue": catalogue})
     state, _ = jax.jit(lambda s: training.fit(step, s, data, num_epochs=steps, batch_size=256))(state)
     maps = log.users, log.items, users, user_set, item_set
-    return saved.Saved(model, state.variables, *maps, scale=scale, clip=(1.0, 5.0))
+    return bundle.Saved(model, state.variables, *maps, scale=scale, clip=(1.0, 5.0))
 
 
 def smoke(folder: Path) -> None:

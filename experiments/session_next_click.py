@@ -85,7 +85,8 @@ class Flags(common.Flags):
 
     dataset: tuple[str, ...] = ("yoochoose1_64", "diginetica")
     """Names of sets in --data-dir: any NAME.npz of the five arrays that
-    `rezoo.datasets.session_sets.read_npz` reads, also in a folder NAME, or a folder NAME of SR-GNN's all_train_seq.txt and test.txt."""
+    `rezoo.datasets.session_sets.read_npz` reads, also in a folder NAME, or a folder NAME of SR-GNN's
+    all_train_seq.txt and test.txt."""
     models: tuple[str, ...] = ()
     """Names of the table; all if none is given."""
     seeds: int = 1

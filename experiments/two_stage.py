@@ -11,7 +11,7 @@ products are shown.
 - latency: one request at a time after warm-up, from the query to the final ten, median and 99th
   percentile, retrieval included; must be at most 50 ms.
 - recall@100: how many of the 100 best by inner product the first stage hands over. The search is exact,
-  so it is 1 unless it is wrong. Beside it stand `rezoo.serving.cells`, which reads the 16 cells nearest to
+  so it is 1 unless it is wrong. Beside it stand `rezoo.serving.ivf`, which reads the 16 cells nearest to
   the shopper, of more than a thousand, and its latency; and `jax.lax.approx_max_k`, which some accelerators
   do faster than the exact one.
 - ndcg@10 without the rule, of what the shop knows: the true probability of a click is the gain, and the
@@ -40,7 +40,7 @@ from rezoo import evaluation, losses, objectives, training
 from rezoo.datasets import shop, shop_rows
 from rezoo.models import Popularity, TwoTower, WideDeep
 from rezoo.models.baselines import popularity
-from rezoo.serving import cells, stages
+from rezoo.serving import ivf, two_stage
 from rezoo.types import Batch, Query
 
 CANDIDATES, K, ASKED = 100, 10, 64
@@ -168,7 +168,7 @@ def ndcg(data: Data, query: Query, seen: np.ndarray, lists: np.ndarray) -> np.nd
     return np.array(out)
 
 
-def quality(data: Data, first: stages.Stage, second: stages.Stage) -> dict[str, np.ndarray]:
+def quality(data: Data, first: two_stage.Stage, second: two_stage.Stage) -> dict[str, np.ndarray]:
     """NDCG@K of each way to make a list, for shoppers drawn at random."""
     rng = np.random.default_rng(2)
     user = rng.integers(1, data.sizes["user"], ASKED)
@@ -176,7 +176,7 @@ def quality(data: Data, first: stages.Stage, second: stages.Stage) -> dict[str, 
     seen = jnp.asarray(data.taken[user])
     gone = jnp.asarray(np.flatnonzero(~np.asarray(data.available)), jnp.int32)
 
-    def over_all(stage: stages.Stage) -> np.ndarray:
+    def over_all(stage: two_stage.Stage) -> np.ndarray:
         def one(query: Query, seen: jax.Array) -> jax.Array:
             exclude = jnp.concatenate([seen, jnp.broadcast_to(gone[None], (1, len(gone)))], axis=1)
             return evaluation.recommend(*stage, query, K, exclude=exclude)[0]
@@ -186,16 +186,18 @@ def quality(data: Data, first: stages.Stage, second: stages.Stage) -> dict[str, 
         return np.concatenate([np.asarray(ask(*row)) for row in rows])
 
     both = jax.jit(
-        lambda query, seen: stages.recommend(first, second, query, K, candidates=CANDIDATES, exclude=seen)[0]
+        lambda query, seen: two_stage.recommend(first, second, query, K, candidates=CANDIDATES, exclude=seen)[
+            0
+        ]
     )
     one = jax.jit(lambda query, seen: evaluation.recommend(*first, query, K, exclude=seen)[0])
-    popular = stages.Stage(Popularity(data.sizes["item"]), popularity.fit(data.taken, data.sizes["item"]))
+    popular = two_stage.Stage(Popularity(data.sizes["item"]), popularity.fit(data.taken, data.sizes["item"]))
     lists = {"TwoTower → WideDeep": both(query, seen), "TwoTower": one(query, seen)}
     lists |= {"WideDeep over all": over_all(second), "Popularity": over_all(popular)}
     return {name: ndcg(data, query, np.asarray(seen), np.asarray(ids)) for name, ids in lists.items()}
 
 
-def recall(data: Data, first: stages.Stage, find: Callable[[Query], Any]) -> float:
+def recall(data: Data, first: two_stage.Stage, find: Callable[[Query], Any]) -> float:
     """Share of the CANDIDATES best by inner product, computed by NumPy, that `find` names for a request."""
     user = np.random.default_rng(3).integers(1, data.sizes["user"], ASKED)
     query = of(data.world, user, hour=jnp.ones(ASKED, jnp.int32))
@@ -211,7 +213,7 @@ def recall(data: Data, first: stages.Stage, find: Callable[[Query], Any]) -> flo
     return float(np.mean(found))
 
 
-def approx_max_k(first: stages.Stage) -> Callable[[Query], jax.Array]:
+def approx_max_k(first: two_stage.Stage) -> Callable[[Query], jax.Array]:
     """The candidates by the primitive of that name, over all scores."""
 
     def find(query: Query) -> jax.Array:
@@ -230,19 +232,21 @@ def main() -> None:
     print(f"shop drawn in {time.monotonic() - start:.0f} s", flush=True)
     key = "shop", f"{size.config.products:,} products, {CANDIDATES} candidates"
     model, variables = retriever(data, size)
-    first = stages.index(model, variables, available=data.available, columns=("age", "gender"))
-    second = stages.Stage(*ranker(data, size))
-    rules = (stages.at_most(data.catalogue["category"], PER_CATEGORY),)
+    first = two_stage.index(model, variables, available=data.available, columns=("age", "gender"))
+    second = two_stage.Stage(*ranker(data, size))
+    rules = (two_stage.at_most(data.catalogue["category"], PER_CATEGORY),)
 
-    def asking(first: stages.Stage) -> Callable[..., Any]:
+    def asking(first: two_stage.Stage) -> Callable[..., Any]:
         options: dict[str, Any] = dict(candidates=CANDIDATES, rules=rules)
-        return jax.jit(lambda query, seen: stages.recommend(first, second, query, K, exclude=seen, **options))
+        return jax.jit(
+            lambda query, seen: two_stage.recommend(first, second, query, K, exclude=seen, **options)
+        )
 
-    def finding(first: stages.Stage) -> Callable[[Query], jax.Array]:
-        return jax.jit(lambda query: stages.retrieve(first, query, CANDIDATES)[0])
+    def finding(first: two_stage.Stage) -> Callable[[Query], jax.Array]:
+        return jax.jit(lambda query: two_stage.retrieve(first, query, CANDIDATES)[0])
 
     begin = time.monotonic()
-    celled = cells.index(first, jax.random.key(4), probes=PROBES)
+    celled = ivf.index(first, jax.random.key(4), probes=PROBES)
     print(f"cells made in {time.monotonic() - begin:.0f} s", flush=True)
     user = np.random.default_rng(1).integers(1, data.sizes["user"], size.requests)
     requests = [

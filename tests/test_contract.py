@@ -74,7 +74,7 @@ from rezoo.models.session import narm, neighbours, stamp
 from rezoo.nn.interaction import LowRankCross
 from rezoo.nn.recurrent import LSTM, hard_sigmoid
 from rezoo.nn.similarity import cosine
-from rezoo.serving import describe
+from rezoo.serving import model_json
 from rezoo.types import Batch, Query, Target
 
 USERS, ITEMS, L = 7, 11, 5
@@ -305,8 +305,8 @@ def mostly_long(cases: dict) -> pytest.MarkDecorator:
 
 @every_scorer
 def test_it_is_rebuilt_from_what_is_saved_of_it(name):
-    described = json.dumps(describe.describe(CASES[name].model))
-    assert json.dumps(describe.describe(describe.rebuild(json.loads(described), ITEMS))) == described
+    described = json.dumps(model_json.describe(CASES[name].model))
+    assert json.dumps(model_json.describe(model_json.rebuild(json.loads(described), ITEMS))) == described
 
 
 @every_scorer

@@ -26,6 +26,10 @@ from rezoo.errors import DataError
 
 DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 DTYPES += ("float16", "bfloat16", "float32", "float64")
+MOVED = {
+    f"rezoo.serving.saved.{name}": f"rezoo.serving.bundle.{name}" for name in ("identity", "probability")
+}
+"""Functions by the names that earlier versions wrote, and where they are now."""
 LONGEST = 10_000
 """Elements of a sequence or a mapping."""
 
@@ -115,7 +119,8 @@ def _function(value: Any, allowed: tuple[Any, ...], place: str) -> Any:
     """One of the functions that a type names, perhaps with arguments."""
     if not isinstance(value, dict) or not {"function"} <= set(value) <= {"function", "arguments"}:
         raise _expected(value, "function", place)
-    found = next((one for one in allowed if called(one) == value["function"]), None)
+    wanted = MOVED.get(value["function"], value["function"]) if isinstance(value["function"], str) else None
+    found = next((one for one in allowed if called(one) == wanted), None)
     if found is None:
         names = ", ".join(map(called, allowed))
         raise DataError(f"{place} is {_shown(value['function'])}, but can only be {names}")

@@ -5,7 +5,7 @@
     recommend(film, ["ann"], k=10)
 
 Ids that training did not know are known by their features, if all of them are given with the
-question or were added by `rezoo.serving.newcomers`. Without features they are id 0, the
+question or were added by `rezoo.serving.cold_start`. Without features they are id 0, the
 unknown, and the answer is the prior: what the model says of nobody in particular. Every answer counts
 them: `on_unknown` is told, which by default warns, and refuses a question of which nothing is known
 (`rezoo.serving.unknown`).
@@ -27,8 +27,8 @@ from rezoo.devices.meshes import in_blocks
 from rezoo.errors import DataError
 from rezoo.evaluation.scoring import apply
 from rezoo.serving.asking import dense_ids, of_lists, queries
-from rezoo.serving.newcomers import with_items, with_users
-from rezoo.serving.saved import Saved
+from rezoo.serving.bundle import Saved
+from rezoo.serving.cold_start import with_items, with_users
 from rezoo.serving.unknown import OnUnknown, Unknown, UnknownIds, ignore, refuse, strangers, warn
 
 __all__ = ["Unknown", "UnknownIds", "ignore", "predict", "recommend", "refuse", "warn"]

@@ -12,8 +12,8 @@ from rezoo.arrays import offsets_of
 from rezoo.data.ids import Ids
 from rezoo.data.sessions import Sessions, pad
 from rezoo.errors import DataError
-from rezoo.serving.questions import rates_history, reads_history, reads_user
-from rezoo.serving.saved import Saved
+from rezoo.serving.bundle import Saved
+from rezoo.serving.reads import rates_history, reads_history, reads_user
 from rezoo.serving.unknown import ALL_KNOWN, Strangers, Unknown, strangers
 from rezoo.types import Query
 

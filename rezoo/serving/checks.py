@@ -1,17 +1,13 @@
 """Whether all that is saved fits together, and its numbers are in range."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 
 from rezoo.errors import DataError
-from rezoo.serving.questions import NOBODY, SETS, rates_history, score
-
-if TYPE_CHECKING:
-    from rezoo.serving.saved import Saved
+from rezoo.serving.bundle import SETS, Saved
+from rezoo.serving.reads import NOBODY, rates_history, score
 
 
 def check(saved: Saved) -> None:

@@ -31,7 +31,7 @@ from jaxtyping import Array, Float, Int
 from rezoo import evaluation
 from rezoo.arrays import best_places
 from rezoo.nn.embedding import has_row
-from rezoo.serving.rings import PASS_OVER, Sessions, queries, read, written
+from rezoo.serving.session_buffer import PASS_OVER, Sessions, queries, read, written
 from rezoo.types import Query, Variables
 
 

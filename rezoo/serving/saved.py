@@ -16,76 +16,29 @@ the files before memory is taken.
 
 import importlib.metadata
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from rezoo.data import features, typed
-from rezoo.data.features import FeatureSet
 from rezoo.data.ids import Ids
 from rezoo.data.scale import Scale
 from rezoo.errors import DataError
-from rezoo.serving import arrays
+from rezoo.serving import npz
+from rezoo.serving.bundle import PAST, SETS, Link, Saved
 from rezoo.serving.checks import check
-from rezoo.serving.describe import describe, longest, rebuild, write
 from rezoo.serving.folder import place, version
-from rezoo.serving.questions import PAST, SETS
+from rezoo.serving.model_json import describe, longest, rebuild, write
 from rezoo.storage import durable
-from rezoo.types import Variables
 
 FORMAT = 3
 """Written; read are this, 2 (names of arrays as they are, where 3 quotes them), and 1 (no histories)."""
 FILES = {"saved.json", "arrays.npz", *(f"{name}.json" for name in SETS)}
 MOST = 2**22
 """Bytes of `saved.json`."""
-NONE = FeatureSet({})
-
-
-def identity(score: Float[Array, " *S"]) -> Float[Array, " *S"]:
-    """Scores as they are: stars."""
-    return score
-
-
-def probability(score: Float[Array, " *S"]) -> Float[Array, " *S"]:
-    """σ(score), for models whose scores are logits."""
-    return jax.nn.sigmoid(score)
-
-
-Link = Annotated[Callable[[Any], Any], identity, probability]
-
-
-class Saved(NamedTuple):
-    """What is saved and loaded."""
-
-    model: nn.Module
-    variables: Variables
-    """`catalogue`, if there is one, has a row for each id of `items`."""
-    users: Ids
-    """May be more than the model's table has: those are known by their features alone."""
-    items: Ids
-    user_columns: Mapping[str, np.ndarray] = {}
-    """Features of users, fitted, a row for each dense id; row 0 is the unknown's."""
-    user_features: FeatureSet = NONE
-    """Make `user_columns` of raw columns; likewise `item_features` the catalogue."""
-    item_features: FeatureSet = NONE
-    context_features: FeatureSet = NONE
-    """Of each question, such as the hour."""
-    link: Link = identity
-    """From scores to predictions: `identity` or `probability`."""
-    scale: Scale = Scale(0.0, 1.0)
-    """Brings predictions back to the original scale."""
-    clip: tuple[float, float] | None = None
-    """Lowest and highest prediction, on the original scale; not clipped if None."""
-    history: np.ndarray | None = None
-    """What each user did, `[U L]`: dense item ids, oldest first, padded with 0; row 0 is the unknown's."""
-    history_rating: np.ndarray | None = None
-    """The rating of each event of `history`, as in training (centred, if it was); for models that read it."""
 
 
 def save(folder: str | Path, saved: Saved) -> None:
@@ -104,14 +57,14 @@ def save(folder: str | Path, saved: Saved) -> None:
         "scale": write(list(saved.scale), tuple[float, float], "scale"),
         "clip": write(saved.clip, tuple[float, float] | None, "clip"),
     }
-    named = arrays.flat(saved.variables, "variables") | arrays.flat(saved.user_columns, "user_columns")
+    named = npz.flat(saved.variables, "variables") | npz.flat(saved.user_columns, "user_columns")
     named |= {"users": saved.users.raw, "items": saved.items.raw}
     for name, dtype in PAST.items():
         if (past := getattr(saved, name)) is not None:
             named[name] = np.asarray(past, dtype)
     try:
         with durable.folder(place(folder, FILES)) as partial:
-            content["types"] = arrays.write(partial / "arrays.npz", named)
+            content["types"] = npz.write(partial / "arrays.npz", named)
             for name in SETS:
                 getattr(saved, name).save(partial / f"{name}.json")
             (partial / "saved.json").write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
@@ -161,18 +114,18 @@ def _read(folder: Path) -> Saved:
     }:
         raise DataError("saved.json is damaged: it does not hold what was saved; save the model again")
     types = typed.read({"mapping": content.get("types", {})}, Mapping[str, str], "types")
-    stored = arrays.read(folder / "arrays.npz", types)
+    stored = npz.read(folder / "arrays.npz", types)
     plain = {name for name in stored if not name.startswith(("variables/", "user_columns/"))}
     if not {"users", "items"} <= plain <= {"users", "items", *PAST}:
         raise DataError(f"arrays.npz is damaged: it holds {sorted(plain)[:9]}; save the model again")
-    variables = arrays.nested(stored, "variables", quoted=written > 2)
+    variables = npz.nested(stored, "variables", quoted=written > 2)
     sets = {name: features.load(folder / f"{name}.json") for name in SETS}
     return Saved(
         rebuild(content["model"], longest(variables)),
         variables,
         Ids(stored["users"]),
         Ids(stored["items"]),
-        arrays.nested(stored, "user_columns", quoted=written > 2),
+        npz.nested(stored, "user_columns", quoted=written > 2),
         **sets,
         link=typed.read(content["link"], Link, "link"),
         scale=Scale(*typed.read(content["scale"], tuple[float, float], "scale")),

@@ -16,8 +16,8 @@ import pyarrow.parquet
 from rezoo.data import files, roles
 from rezoo.serving import separators
 from rezoo.serving.answers import predict, recommend
-from rezoo.serving.questions import reads_history
-from rezoo.serving.saved import Saved
+from rezoo.serving.bundle import Saved
+from rezoo.serving.reads import reads_history
 from rezoo.serving.unknown import OnUnknown, warn
 from rezoo.storage import durable
 

@@ -8,7 +8,7 @@ from helpers import init, noisy
 
 from rezoo import evaluation
 from rezoo.models import MF
-from rezoo.serving import cells, stages
+from rezoo.serving import ivf, two_stage
 from rezoo.types import Query
 
 ITEMS = 400
@@ -20,13 +20,13 @@ def exact():
     model = MF(21, ITEMS, 4)
     made = init(model, ASKED, jnp.arange(1, 21, dtype=jnp.int32))
     available = jnp.arange(ITEMS) % 7 > 0
-    return stages.index(model, {"params": noisy(made["params"], 0.4)}, available=available)
+    return two_stage.index(model, {"params": noisy(made["params"], 0.4)}, available=available)
 
 
 def retrieve(first, k=10, exclude=None):
     return jax.jit(
-        lambda variables, query: stages.retrieve(
-            stages.Stage(first.model, variables), query, k, exclude=exclude
+        lambda variables, query: two_stage.retrieve(
+            two_stage.Stage(first.model, variables), query, k, exclude=exclude
         )
     )(first.variables, ASKED)
 
@@ -34,7 +34,7 @@ def retrieve(first, k=10, exclude=None):
 @pytest.mark.parametrize("count", [1, 5, 20, 342])
 def test_all_cells_together_are_the_exact_search(count):
     seen = jnp.stack([jnp.arange(20) + 1, jnp.arange(20) * 3], axis=1).astype(jnp.int32)
-    first = cells.index(exact(), jax.random.key(0), probes=ITEMS, cells=count)
+    first = ivf.index(exact(), jax.random.key(0), probes=ITEMS, cells=count)
     ids, score = retrieve(first, exclude=seen)
     whole = evaluation.recommend(*exact(), ASKED, 10, exclude=seen)
     np.testing.assert_array_equal(ids, whole[0])
@@ -42,7 +42,7 @@ def test_all_cells_together_are_the_exact_search(count):
 
 
 def test_each_available_item_lies_in_one_cell_with_its_vector():
-    held = cells.index(exact(), jax.random.key(0), probes=1).variables["cells"]
+    held = ivf.index(exact(), jax.random.key(0), probes=1).variables["cells"]
     item = np.asarray(held["item"])
     np.testing.assert_array_equal(np.sort(item[item > 0]), [i for i in range(1, ITEMS) if i % 7 > 0])
     table = np.asarray(exact().variables["index"]["table"])
@@ -55,13 +55,13 @@ def test_more_probes_find_more_and_few_find_most():
     best = np.asarray(evaluation.recommend(*exact(), ASKED, 10)[0])
     share = []
     for probes in (2, 6, 18):
-        ids = retrieve(cells.index(exact(), jax.random.key(0), probes=probes))[0]
+        ids = retrieve(ivf.index(exact(), jax.random.key(0), probes=probes))[0]
         share.append(np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(ids, best, strict=True)]))
     assert 0.3 < share[0] < share[1] < share[2] and share[1] > 0.8
 
 
 def test_all_cells_together_give_what_there_is():
-    ids, score = retrieve(cells.index(exact(), jax.random.key(0), probes=ITEMS, cells=5), 2 * ITEMS)
+    ids, score = retrieve(ivf.index(exact(), jax.random.key(0), probes=ITEMS, cells=5), 2 * ITEMS)
     assert ids.shape == (20, 2 * ITEMS) and ((ids > 0).sum(axis=1) == 342).all()
     assert (ids[:, 342:] == 0).all() and np.isneginf(score[:, 342:]).all()
 
@@ -70,25 +70,25 @@ def test_means_are_where_k_means_ends():
     rng = np.random.default_rng(0)
     centre = np.array([[0.0, 0], [10, 0], [0, 10]])
     vector = (centre[:, None] + rng.normal(0, 0.1, (3, 50, 2))).transpose(1, 0, 2).reshape(-1, 2)
-    means = cells._means(jnp.asarray(vector, jnp.float32), 3, 5)
+    means = ivf._means(jnp.asarray(vector, jnp.float32), 3, 5)
     np.testing.assert_allclose(means, centre, atol=0.1)
 
 
 def test_what_cannot_be_is_refused():
     key = jax.random.key(0)
     with pytest.raises(ValueError, match="at least 1, not 0, 18, 10"):
-        cells.index(exact(), key, probes=0)
+        ivf.index(exact(), key, probes=0)
     with pytest.raises(ValueError, match="342 available items cannot fill 500 cells"):
-        cells.index(exact(), key, probes=1, cells=500)
+        ivf.index(exact(), key, probes=1, cells=500)
     with pytest.raises(ValueError, match="hold at most 38 items, too few for 39 candidates"):
-        retrieve(cells.index(exact(), key, probes=1), 39)
+        retrieve(ivf.index(exact(), key, probes=1), 39)
 
 
 def test_an_item_whose_vector_is_nan_is_in_no_cell_and_a_query_that_is_nan_has_no_list():
     first = exact()
     table = first.variables["index"]["table"].at[8].set(jnp.nan)
     first = first._replace(variables={**first.variables, "index": {"table": table}})
-    celled = cells.index(first, jax.random.key(0), probes=ITEMS, cells=5)
+    celled = ivf.index(first, jax.random.key(0), probes=ITEMS, cells=5)
     ids, score = retrieve(celled, k=ITEMS + 50)
     assert (ids != 8).all() and ids.shape == (20, ITEMS + 50)
     assert (np.isneginf(score) == (np.asarray(ids) == 0)).all()

@@ -12,7 +12,7 @@ from rezoo.models.ranking.dcn import stacked
 from rezoo.models.ranking.din import Mean
 from rezoo.models.session.neighbours import evenly, linear, tenths
 from rezoo.nn.recurrent import LSTM
-from rezoo.serving import saved
+from rezoo.serving import bundle, saved
 
 MODELS = {
     "FeatureMF": FeatureMF(4, 5, {"age": 3}, {"kind": 4, "price": None}, 3),
@@ -29,7 +29,7 @@ MODELS = {
 @pytest.mark.parametrize(("name", "written"), [*((name, 2) for name in MODELS), ("GRU4Rec", 1)])
 def test_a_folder_of_an_earlier_format_is_read(tmp_path, name, written):
     back = saved.load(stored(tmp_path / "run", name, written))
-    assert back.model == MODELS[name] and back.link is saved.identity
+    assert back.model == MODELS[name] and back.link is bundle.identity
     assert all((np.asarray(leaf) == 1).all() for leaf in jax.tree.leaves(back.variables["params"]))
     assert back.users.raw.tolist() == ["ann", "bob", "eve"] and back.items.raw.dtype == np.int64
     assert back.scale == (3.0, 2.0) and back.clip == (1.0, 5.0)

@@ -13,7 +13,7 @@ import pytest
 from stored import stored
 
 from rezoo.errors import DataError
-from rezoo.serving import arrays, checks, saved
+from rezoo.serving import bundle, checks, npz, saved
 
 JUNK = [
     None,
@@ -179,7 +179,7 @@ def quick(monkeypatch):
     seen = set()
 
     def check(one):
-        named = arrays.flat(one.variables, "") | arrays.flat(one.user_columns, "columns")
+        named = npz.flat(one.variables, "") | npz.flat(one.user_columns, "columns")
         named |= {"users": one.users.raw, "items": one.items.raw}
         named |= {"history": np.asarray(one.history), "rating": np.asarray(one.history_rating)}
         every = [(name, x.dtype.str, x.shape, x.tobytes()) for name, x in named.items()]
@@ -202,7 +202,7 @@ def fuzz(tmp_path, count, seed):
             if content is not None:
                 (run / name).write_bytes(content)
         try:
-            assert isinstance(saved.load(run), saved.Saved)
+            assert isinstance(saved.load(run), bundle.Saved)
         except DataError as error:
             assert str(run) in str(error)
             refused += 1

@@ -19,7 +19,7 @@ from rezoo.data.ids import Ids
 from rezoo.errors import DataError
 from rezoo.models import BiasedMF
 from rezoo.serving import saved, tables
-from rezoo.serving.saved import Saved
+from rezoo.serving.bundle import Saved
 
 USERS, ITEMS = Ids(np.array(["ann", "bob", "eve"])), Ids(np.array([10, 20, 30, 40]))
 

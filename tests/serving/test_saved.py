@@ -48,8 +48,8 @@ from rezoo.models.factorization import ease, ials, item_knn
 from rezoo.models.ranking import din
 from rezoo.models.session import narm, stamp
 from rezoo.nn.recurrent import LSTM, hard_sigmoid
-from rezoo.serving import answers, checks, describe, newcomers, saved, tables
-from rezoo.serving.saved import Saved
+from rezoo.serving import answers, bundle, checks, cold_start, model_json, saved, tables
+from rezoo.serving.bundle import Saved
 from rezoo.types import Query
 
 USERS, ITEMS = Ids(np.array(["ann", "bob", "eve"])), Ids(np.array([10, 20, 30, 40]))
@@ -130,7 +130,7 @@ def test_predictions_are_on_the_original_scale_and_clipped_where_stated(tmp_path
     far = one._replace(scale=Scale(3.0, 1e4))
     assert np.abs(answers.predict(far, ["ann"], [20])).max() > 5
     assert set(answers.predict(far._replace(clip=(1.0, 5.0)), ["ann"] * 4, ITEMS.raw)) <= {1.0, 5.0}
-    chance = answers.predict(one._replace(link=saved.probability, scale=Scale(0.0, 1.0)), ["ann"], [20])
+    chance = answers.predict(one._replace(link=bundle.probability, scale=Scale(0.0, 1.0)), ["ann"], [20])
     np.testing.assert_allclose(chance, 1 / (1 + np.exp(-score)), rtol=1e-5)
 
 
@@ -148,11 +148,11 @@ def test_the_unknown_falls_back_to_features_and_then_to_the_prior():
     fresh = {"kind": ["tea", "pot|cup", "spoon"], "price": [1.0, 4.0, None]}
     stars = answers.predict(one, ["ann"] * 3, [77, 78, 79], fresh)
     assert len(set(stars)) == 3 and np.isfinite(stars).all()
-    longer = newcomers.with_items(one, [77, 78, 79], fresh)
+    longer = cold_start.with_items(one, [77, 78, 79], fresh)
     assert longer.items.size == 8 and len(longer.variables["catalogue"]["price"]) == 8
     np.testing.assert_allclose(answers.predict(longer, ["ann"] * 3, [77, 78, 79]), stars, rtol=1e-6)
     assert set(answers.recommend(longer, ["ann"], 7)["item"]) == {10, 20, 30, 40, 77, 78, 79}
-    again = newcomers.with_items(longer, [77, 10], {"kind": ["pot", "pot"], "price": [9.0, 9.0]})
+    again = cold_start.with_items(longer, [77, 10], {"kind": ["pot", "pot"], "price": [9.0, 9.0]})
     assert again.items == longer.items
 
 
@@ -269,7 +269,7 @@ def test_users_who_come_later_have_no_history(tmp_path):
     model = GRU4Rec(5, 3, user_features={"age": 3})
     columns = people.transform(PEOPLE)
     one = Saved(model, ask(model), USERS, ITEMS, columns, people, history=PAST)
-    more = newcomers.with_users(one, ["new"], {"age": ["old"]})
+    more = cold_start.with_users(one, ["new"], {"age": ["old"]})
     saved.save(tmp_path / "run", more)
     back = saved.load(tmp_path / "run")
     assert back.users.size == 5 == len(back.history)
@@ -386,7 +386,7 @@ def test_bad_questions_are_refused():
     with pytest.raises(DataError, match="column 'age': it was text in training and is numbers now"):
         answers.predict(one, ["new"], [10], {"age": [7]})
     with pytest.raises(DataError, match="no column 'price'"):
-        newcomers.with_items(one, [77], {"kind": ["tea"]})
+        cold_start.with_items(one, [77], {"kind": ["tea"]})
 
 
 @pytest.mark.parametrize(
@@ -544,21 +544,21 @@ class Foreign(nn.Module):
     ids=lambda model: type(model).__name__,
 )  # fmt: skip
 def test_models_are_rebuilt_from_json(model):
-    back = describe.rebuild(json.loads(json.dumps(describe.describe(model))), 10)
+    back = model_json.rebuild(json.loads(json.dumps(model_json.describe(model))), 10)
     assert type(back) is type(model)
-    assert json.dumps(describe.describe(back)) == json.dumps(describe.describe(model))
+    assert json.dumps(model_json.describe(back)) == json.dumps(model_json.describe(model))
 
 
 def test_what_cannot_be_written_down_is_refused():
     with pytest.raises(DataError, match=r"Foreign is not a model of rezoo.models"):
-        describe.describe(Foreign())
+        model_json.describe(Foreign())
     with pytest.raises(
         DataError,
         match=r"GRU4Rec.cell is .*LSTMCell.* can only be .*GRU, .*LSTM",
     ):
-        describe.describe(GRU4Rec(5, cell=nn.LSTMCell))
+        model_json.describe(GRU4Rec(5, cell=nn.LSTMCell))
     with pytest.raises(DataError, match=r"link is .*<locals>.*, but can only be"):
-        describe.write(lambda x: x, saved.Link, "link")
+        model_json.write(lambda x: x, bundle.Link, "link")
 
 
 def test_ratings_off_the_scale_and_twice_given_are_reported():

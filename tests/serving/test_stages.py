@@ -8,7 +8,7 @@ from helpers import init, noisy
 
 from rezoo import evaluation
 from rezoo.models import MF, WideDeep
-from rezoo.serving import stages
+from rezoo.serving import two_stage
 from rezoo.types import Query
 
 ITEMS = 30
@@ -20,16 +20,16 @@ GROUP = jnp.arange(ITEMS, dtype=jnp.int32) % 4
 def variables(name):
     model = {"mf": MF(5, ITEMS, 4), "wide_deep": WideDeep({"user": 5, "item": ITEMS}, (), 3, 4, (4,))}[name]
     made = init(model, ASKED, jnp.array([1, 2, 3], jnp.int32))
-    return stages.Stage(model, {"params": noisy(made["params"], 0.4)})
+    return two_stage.Stage(model, {"params": noisy(made["params"], 0.4)})
 
 
-def two_stage(k, first, **options):
+def lists(k, first, **options):
     second = variables("wide_deep")
-    return jax.jit(lambda query: stages.recommend(first, second, query, k, **options))(ASKED)
+    return jax.jit(lambda query: two_stage.recommend(first, second, query, k, **options))(ASKED)
 
 
 def test_with_all_items_as_candidates_the_list_is_the_rankers_own():
-    ids, score = two_stage(10, stages.index(*variables("mf")), candidates=ITEMS)
+    ids, score = lists(10, two_stage.index(*variables("mf")), candidates=ITEMS)
     whole = evaluation.recommend(*variables("wide_deep"), ASKED, 10)
     np.testing.assert_array_equal(ids, whole[0])
     np.testing.assert_allclose(score, whole[1], rtol=1e-5)
@@ -39,7 +39,7 @@ def test_candidates_are_the_retrievers_best_of_what_is_available_and_not_seen():
     model, params = variables("mf")
     available = jnp.arange(ITEMS) % 3 > 0
     seen = jnp.array([[1, 2], [0, 0], [4, 29]], jnp.int32)
-    ids, _ = two_stage(6, stages.index(model, params, available=available), candidates=6, exclude=seen)
+    ids, _ = lists(6, two_stage.index(model, params, available=available), candidates=6, exclude=seen)
     score = np.asarray(evaluation.score_all(model, params, ASKED))
     for row in range(3):
         allowed = set(np.flatnonzero(available)) - {0} - set(np.asarray(seen[row]))
@@ -48,26 +48,26 @@ def test_candidates_are_the_retrievers_best_of_what_is_available_and_not_seen():
 
 
 def test_what_is_left_when_little_is_available_ends_with_nothing():
-    ids, score = two_stage(5, stages.index(*variables("mf"), available=jnp.arange(ITEMS) < 4), candidates=5)
+    ids, score = lists(5, two_stage.index(*variables("mf"), available=jnp.arange(ITEMS) < 4), candidates=5)
     assert (np.sort(np.asarray(ids[:, :3]), axis=1) == [1, 2, 3]).all() and not np.asarray(ids[:, 3:]).any()
     assert np.isneginf(score[:, 3:]).all() and np.isfinite(score[:, :3]).all()
 
 
 def test_more_candidates_than_items_are_all_items():
-    ids, score = two_stage(2 * ITEMS, stages.index(*variables("mf")), candidates=3 * ITEMS)
+    ids, score = lists(2 * ITEMS, two_stage.index(*variables("mf")), candidates=3 * ITEMS)
     assert ids.shape == (3, 2 * ITEMS) and (np.sort(ids[:, : ITEMS - 1]) == np.arange(1, ITEMS)).all()
     assert not ids[:, ITEMS - 1 :].any() and np.isneginf(score[:, ITEMS - 1 :]).all()
 
 
 def test_rules_follow_one_another():
-    first = stages.index(*variables("mf"))
-    plain, _ = two_stage(8, first, candidates=ITEMS)
-    worst = int(two_stage(ITEMS, first, candidates=ITEMS)[0][0, ITEMS - 2])
+    first = two_stage.index(*variables("mf"))
+    plain, _ = lists(8, first, candidates=ITEMS)
+    worst = int(lists(ITEMS, first, candidates=ITEMS)[0][0, ITEMS - 2])
     push = jnp.zeros(ITEMS).at[worst].set(100.0)
-    pushed, _ = two_stage(8, first, candidates=ITEMS, rules=(stages.boost(push),))
+    pushed, _ = lists(8, first, candidates=ITEMS, rules=(two_stage.boost(push),))
     assert (np.asarray(pushed)[:, 0] == worst).all() and not np.array_equal(plain, pushed)
-    rules = (stages.boost(push), stages.only(jnp.arange(ITEMS) != worst), stages.at_most(GROUP, 1))
-    few, score = two_stage(8, first, candidates=ITEMS, rules=rules)
+    rules = (two_stage.boost(push), two_stage.only(jnp.arange(ITEMS) != worst), two_stage.at_most(GROUP, 1))
+    few, score = lists(8, first, candidates=ITEMS, rules=rules)
     for row in np.asarray(few):
         listed = row[row > 0]
         assert worst not in listed and len(listed) == 4 == len(set(np.asarray(GROUP)[listed]))
@@ -75,7 +75,7 @@ def test_rules_follow_one_another():
 
 
 def test_of_a_group_the_best_ones_stay_and_of_equals_the_first():
-    rule = stages.at_most(jnp.array([9, 1, 1, 1, 2, 2]), 2)
+    rule = two_stage.at_most(jnp.array([9, 1, 1, 1, 2, 2]), 2)
     item = jnp.array([[1, 2, 3, 4, 5]], jnp.int32)
     score = rule(ASKED, item, jnp.array([[1.0, 3.0, 3.0, 0.5, 0.5]]))
     np.testing.assert_array_equal(score, [[-jnp.inf, 3.0, 3.0, 0.5, 0.5]])
@@ -85,25 +85,25 @@ def test_of_a_group_the_best_ones_stay_and_of_equals_the_first():
 
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="WideDeep has no `encode`"):
-        stages.index(*variables("wide_deep"))
+        two_stage.index(*variables("wide_deep"))
     with pytest.raises(ValueError, match="available has 3 values, but there are 30 items"):
-        stages.index(*variables("mf"), available=jnp.ones(3, bool))
+        two_stage.index(*variables("mf"), available=jnp.ones(3, bool))
     with pytest.raises(ValueError, match="k = 0"):
-        two_stage(0, stages.index(*variables("mf")))
+        lists(0, two_stage.index(*variables("mf")))
     with pytest.raises(ValueError, match="k = 10 cannot be made of 5 candidates"):
-        two_stage(10, stages.index(*variables("mf")), candidates=5)
+        lists(10, two_stage.index(*variables("mf")), candidates=5)
 
 
 def test_an_item_whose_score_is_nan_at_either_stage_is_in_no_list():
     model, params = variables("mf")
     table = params["params"]["item"]["embedding"].at[3].set(jnp.nan)
-    first = stages.index(model, {"params": {**params["params"], "item": {"embedding": table}}})
-    candidates, _ = jax.jit(lambda query: stages.retrieve(first, query, ITEMS))(ASKED)
+    first = two_stage.index(model, {"params": {**params["params"], "item": {"embedding": table}}})
+    candidates, _ = jax.jit(lambda query: two_stage.retrieve(first, query, ITEMS))(ASKED)
     assert (candidates != 3).all() and (candidates > 0).sum() == 3 * (ITEMS - 2)
 
     def spoil(query, item, score):
         return jnp.where(item == 5, jnp.nan, score)
 
-    ids, score = two_stage(ITEMS, first, candidates=ITEMS, rules=(spoil, stages.at_most(GROUP, 100)))
+    ids, score = lists(ITEMS, first, candidates=ITEMS, rules=(spoil, two_stage.at_most(GROUP, 100)))
     assert not np.isin(ids, [3, 5]).any() and (ids > 0).sum() == 3 * (ITEMS - 3)
     assert (np.isneginf(score) == (np.asarray(ids) == 0)).all()

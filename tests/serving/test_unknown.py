@@ -11,8 +11,8 @@ from rezoo.data import features
 from rezoo.data.ids import Ids
 from rezoo.errors import DataError
 from rezoo.models import MF, FeatureMF, GRU4Rec, Popularity
-from rezoo.serving import answers, newcomers, separators, tables
-from rezoo.serving.saved import Saved
+from rezoo.serving import answers, cold_start, separators, tables
+from rezoo.serving.bundle import Saved
 from rezoo.types import Query
 
 NUMBERS, FILMS = Ids(np.array([12, 15, 777])), Ids(np.array(["a", "b", "c"]))
@@ -175,10 +175,10 @@ def test_new_items_of_a_model_without_features_are_refused():
         with pytest.raises(
             DataError, match=f"{type(one.model).__name__} was saved without features of items"
         ):
-            newcomers.with_items(one, [99], {"genre": ["x"]})
+            cold_start.with_items(one, [99], {"genre": ["x"]})
         with pytest.raises(DataError, match=r"without features of users.*such as 99"):
-            newcomers.with_users(one, [12, 99], {})
-        assert newcomers.with_users(one, [12], {}) is one
+            cold_start.with_users(one, [12, 99], {})
+        assert cold_start.with_users(one, [12], {}) is one
 
 
 def test_what_newcomers_must_be():
@@ -186,19 +186,19 @@ def test_what_newcomers_must_be():
     with pytest.raises(
         DataError, match="column 'genre' is no feature of the users of this model; they are age"
     ):
-        newcomers.with_users(one, [99], {"age": ["old"], "genre": ["x"]})
+        cold_start.with_users(one, [99], {"age": ["old"], "genre": ["x"]})
     with pytest.raises(DataError, match="'age' has 2 values for 1 users"):
-        newcomers.with_users(one, [99], {"age": ["old", "young"]})
+        cold_start.with_users(one, [99], {"age": ["old", "young"]})
     with pytest.raises(
         DataError,
         match="users of this model are integers, such as 12, but not all of the new ones, such as 99, zoe",
     ):
-        newcomers.with_users(one, ["99", "zoe"], {"age": ["old", "old"]})
+        cold_start.with_users(one, ["99", "zoe"], {"age": ["old", "old"]})
     with pytest.raises(DataError, match="row 2 of the new users is missing"):
-        newcomers.with_users(words, ["zoe", "NULL"], {"age": ["old", "old"]})
-    more = newcomers.with_users(one, ["99", 100, 99.0], {"age": ["old", "young", "young"]})
+        cold_start.with_users(words, ["zoe", "NULL"], {"age": ["old", "old"]})
+    more = cold_start.with_users(one, ["99", 100, 99.0], {"age": ["old", "young", "young"]})
     assert more.users.raw.tolist() == [12, 15, 777, 99, 100]
-    assert newcomers.with_users(words, [7], {"age": ["old"]}).users.raw.tolist() == ["a", "b", "c", "7"]
+    assert cold_start.with_users(words, [7], {"age": ["old"]}).users.raw.tolist() == ["a", "b", "c", "7"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isfinite(answers.predict(more, ["99", 12], [12, 12])).all()

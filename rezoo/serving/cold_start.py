@@ -18,8 +18,7 @@ from rezoo.data.ids import Ids
 from rezoo.data.missing import is_missing
 from rezoo.data.raw import plain
 from rezoo.errors import DataError
-from rezoo.serving.questions import PAST
-from rezoo.serving.saved import Saved
+from rezoo.serving.bundle import PAST, Saved
 
 
 def with_users(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: bool = True) -> Saved:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.arrays import best_of, offsets_of, ranges
 from rezoo.devices.meshes import in_blocks
-from rezoo.serving.stages import Stage
+from rezoo.serving.two_stage import Stage
 from rezoo.types import Query
 
 BLOCK = 16384

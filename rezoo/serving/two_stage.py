@@ -6,7 +6,7 @@
 
 Both functions are pure: jit what is asked often. The item vectors are computed once, by `index`, and
 read by every request; the candidates are exactly those of the highest inner product, as the table is
-gone through in blocks (`rezoo.serving.cells` finds most of them sooner). Business rules are functions of
+gone through in blocks (`rezoo.serving.ivf` finds most of them sooner). Business rules are functions of
 (query, items, scores) that give new scores, with -inf for what must not be shown.
 """
 

@@ -1,9 +1,7 @@
-"""What a saved model reads of a question, told by tracing one; whether all that is saved fits together."""
-
-from __future__ import annotations
+"""What a saved model reads of a question, found by tracing one."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flax.errors
 import jax
@@ -11,15 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from rezoo.serving.bundle import Saved
 from rezoo.types import Query
 
-if TYPE_CHECKING:
-    from rezoo.serving.saved import Saved
-
-SETS = ("user_features", "item_features", "context_features")
-"""The features of a question."""
-PAST = {"history": np.int32, "history_rating": np.float32}
-"""What is known of a user's past."""
 NOBODY = np.zeros((1, 1), np.int32)
 """An empty history."""
 
