@@ -441,4 +441,4 @@ print("all three hold")
 #   [doi:10.1145/582415.582418](https://doi.org/10.1145/582415.582418)
 #
 # In the library: [metrics](../rezoo/metrics), [evaluation](../rezoo/evaluation),
-# [significance.py](../rezoo/significance.py). Next: [5 · Ranking](5_ranking.ipynb)
+# [significance.py](../rezoo/studies/significance.py). Next: [5 · Ranking](5_ranking.ipynb)

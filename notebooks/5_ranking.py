@@ -445,4 +445,4 @@ print(f"3. {by_hand:.0f} times as much")
 #
 # In the library: [losses](../rezoo/losses/__init__.py),
 # [wide_deep.py](../rezoo/models/ranking/wide_deep.py), [din.py](../rezoo/models/ranking/din.py),
-# [explain.py](../rezoo/explain.py). Next: [6 · Several tasks at once](6_several_tasks.ipynb)
+# [explain.py](../rezoo/evaluation/explain.py). Next: [6 · Several tasks at once](6_several_tasks.ipynb)

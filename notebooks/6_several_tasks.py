@@ -396,6 +396,6 @@ assert jax.grad(loss)(0.5, -5.0) < 0.01
 #   [arXiv:2001.06782](https://arxiv.org/abs/2001.06782)
 #
 # In the library: [esmm.py](../rezoo/models/ranking/esmm.py), [mmoe.py](../rezoo/models/ranking/mmoe.py),
-# [weighting.py](../rezoo/weighting.py); at full size
+# [weighting.py](../rezoo/objectives/weighting.py); at full size
 # [shop_conversion.py](../experiments/shop_conversion.py).
 # Next: [7 · Sessions](7_sessions.ipynb)

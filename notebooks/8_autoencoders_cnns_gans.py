@@ -519,7 +519,8 @@ assert jnp.array_equal(state(line), state(line.at[0, 40 - 32].set(1)))
 #   [arXiv:1907.06902](https://arxiv.org/abs/1907.06902)
 #
 # In the library: [mult_vae.py](../rezoo/models/rating/mult_vae.py),
-# [adversarial.py](../rezoo/adversarial.py), [nextitnet.py](../rezoo/models/session/nextitnet.py); at full
+# [alternating.py](../rezoo/training/alternating.py),
+# [nextitnet.py](../rezoo/models/session/nextitnet.py); at full
 # size
 # [strong_generalisation.py](../experiments/strong_generalisation.py),
 # [cfgan_topn.py](../experiments/cfgan_topn.py).

@@ -393,6 +393,6 @@ assert abs((high - low) / (2 * h) - derivative) < 0.05 * abs(derivative)
 # - Naumov et al. 2019, *Deep learning recommendation model*, [arXiv:1906.00091](https://arxiv.org/abs/1906.00091)
 #
 # In the library: [training.py](../rezoo/training.py), [objectives](../rezoo/objectives/__init__.py),
-# [row_sparse](../rezoo/row_sparse), [sweep.py](../rezoo/sweep.py); measured at full size in
+# [row_sparse](../rezoo/training/row_sparse), [sweep.py](../rezoo/studies/sweep.py); measured at full size in
 # [bench_embeddings.py](../experiments/bench_embeddings.py). How to add a model to the zoo: the
 # [README](../README.md#adding-a-model).

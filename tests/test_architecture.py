@@ -10,14 +10,13 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"types", "errors", "devices", "storage", "arrays"},
     {"losses", "metrics", "sampling", "nn", "data"},
-    {"datasets"},
-    {"models"},
+    {"datasets", "models"},
     {"objectives", "evaluation"},
     {"training"},
     {"studies", "serving"},
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
-FORBIDDEN = {("models", "losses"), ("losses", "models"), ("data", "nn"), ("data", "models")}
+FORBIDDEN = {("data", "nn"), ("nn", "data"), ("models", "losses"), ("models", "datasets"), ("training", "nn")}
 FORBIDDEN |= {("metrics", "losses")}  # losses are made of metrics
 FILES = sorted((ROOT / "rezoo").rglob("*.py"))
 

@@ -26,8 +26,10 @@ NURSERY = """
 import os, sys
 sys.path[:0] = sys.argv[1:]
 import jax, jax.numpy as jnp, numpy as np
-from test_loop import problem
-from rezoo import checkpoint, loop, sweep
+from training.test_loop import problem
+from rezoo.storage import checkpoint
+from rezoo.studies import sweep
+from rezoo.training import loop
 {work}
 for line in sys.stdin:
     if not (child := os.fork()):
@@ -155,8 +157,10 @@ import resource, signal, sys
 sys.path[:0] = sys.argv[3:]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 import jax, jax.numpy as jnp, numpy as np
-from test_loop import problem
-from rezoo import checkpoint, loop, sweep
+from training.test_loop import problem
+from rezoo.storage import checkpoint
+from rezoo.studies import sweep
+from rezoo.training import loop
 import common
 folder, limit = sys.argv[1], int(sys.argv[2])
 def full():

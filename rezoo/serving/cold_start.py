@@ -1,7 +1,7 @@
 """Users and items that came after a saved model's training, known by their features.
 
-film = newcomers.with_users(film, ["zoe"], {"age": [25]})
-film = newcomers.with_items(film, [4711], {"genre": ["Comedy"]})   # it is in the lists from now on
+film = cold_start.with_users(film, ["zoe"], {"age": [25]})
+film = cold_start.with_items(film, [4711], {"genre": ["Comedy"]})   # it is in the lists from now on
 """
 
 import re

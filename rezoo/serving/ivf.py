@@ -1,7 +1,7 @@
 """An approximate first stage: only the cells of the catalogue that lie towards the query are searched.
 
-    first = cells.index(stages.index(retriever, variables), jax.random.key(0), probes=32)
-    ids, scores = stages.recommend(first, second, query, k=10)
+    first = ivf.index(two_stage.index(retriever, variables), jax.random.key(0), probes=32)
+    ids, scores = two_stage.recommend(first, second, query, k=10)
 
 Alike items share a cell (k-means, Lloyd 1982, https://doi.org/10.1109/TIT.1982.1056489), and a query
 reads the cells whose mean has the highest inner product with it: an inverted file, Jégou, Douze, Schmid
@@ -59,7 +59,7 @@ class Celled(nn.Module):
 
 
 def index(first: Stage, key: Array, *, probes: int, cells: int | None = None, rounds: int = 10) -> Stage:
-    """The first stage `first`, of `stages.index`, searched by cells; not to be jitted.
+    """The first stage `first`, of `two_stage.index`, searched by cells; not to be jitted.
 
     Args:
       first: a retriever whose item vectors were computed; what it holds as not available is left out.

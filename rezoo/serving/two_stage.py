@@ -1,8 +1,8 @@
 """Two stages: a retriever chooses candidates among all products, a ranker puts them in order.
 
-    first = stages.index(retriever, variables, available=stock > 0)
-    ids, scores = stages.recommend(first, (ranker, its_variables), query, k=10, exclude=seen,
-                                   rules=(stages.at_most(category, 3),))
+    first = two_stage.index(retriever, variables, available=stock > 0)
+    ids, scores = two_stage.recommend(first, (ranker, its_variables), query, k=10, exclude=seen,
+                                   rules=(two_stage.at_most(category, 3),))
 
 Both functions are pure: jit what is asked often. The item vectors are computed once, by `index`, and
 read by every request; the candidates are exactly those of the highest inner product, as the table is
@@ -100,7 +100,7 @@ def recommend(
     Where fewer are left, the list ends with id 0 and score -inf.
 
     Args:
-      first: the retriever, of `index` or of `cells.index`.
+      first: the retriever, of `index` or of `ivf.index`.
       second: the ranker, any model.
       query: who asks.
       k: length of the lists, at most `candidates`.

@@ -15,7 +15,18 @@ from rezoo.training.step import (
     make_step,
     num_steps,
     shuffle,
+    shuffle_key,
     take,
 )
 
-__all__ = ["blank_row", "epoch", "fit", "init_state", "make_step", "num_steps", "shuffle", "take"]
+__all__ = [
+    "blank_row",
+    "epoch",
+    "fit",
+    "init_state",
+    "make_step",
+    "num_steps",
+    "shuffle",
+    "shuffle_key",
+    "take",
+]

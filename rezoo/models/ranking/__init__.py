@@ -3,6 +3,7 @@
 from rezoo.models.ranking.afm import AFM
 from rezoo.models.ranking.autoint import AutoInt
 from rezoo.models.ranking.dcn import DCNv2
+from rezoo.models.ranking.deepfm import DeepFM
 from rezoo.models.ranking.din import DIN
 from rezoo.models.ranking.dnn import DNN
 from rezoo.models.ranking.esmm import ESMM
@@ -21,6 +22,7 @@ __all__ = [
     "PLE",
     "AutoInt",
     "DCNv2",
+    "DeepFM",
     "MMoE",
     "SharedBottom",
     "TwoTower",

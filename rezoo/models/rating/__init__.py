@@ -1,8 +1,7 @@
-"""Networks over a (user, item) pair."""
+"""Networks of ids: over (user, item) pairs, and autoencoders and a generator over a row of all ratings."""
 
 from rezoo.models.rating.autorec import IAutoRec, UAutoRec
 from rezoo.models.rating.cfgan import CFGAN
-from rezoo.models.rating.deepfm import DeepFM
 from rezoo.models.rating.feature_neumf import FeatureNeuMF
 from rezoo.models.rating.gmf import GMF
 from rezoo.models.rating.mlp import MLP
@@ -15,7 +14,6 @@ __all__ = [
     "GMF",
     "MLP",
     "NFM",
-    "DeepFM",
     "FeatureNeuMF",
     "IAutoRec",
     "MultDAE",

@@ -66,7 +66,7 @@ def test_what_a_killed_process_left_is_deleted(tmp_path):
 
 
 def test_one_process_at_a_time(tmp_path):
-    other = f"from rezoo import durable\nwith durable.lock({str(tmp_path)!r}): print('in')"
+    other = f"from rezoo.storage import durable\nwith durable.lock({str(tmp_path)!r}): print('in')"
     with durable.lock(tmp_path):
         done = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True)
         assert "BusyError" in done.stderr and "works in this folder" in done.stderr

@@ -37,7 +37,7 @@ def test_a_program_is_its_operations_and_its_arrays():
 
 SCRIPT = """
 import jax, jax.numpy as jnp
-from rezoo import fingerprint
+from rezoo.storage import fingerprint
 axes = jax.sharding.PartitionSpec()
 mesh = jax.make_mesh((1, 1, 1), ("a", "b", "c"), axis_types=(jax.sharding.AxisType.Auto,) * 3)
 total = jax.shard_map(lambda x: jax.lax.psum(x, ("a", "b")), mesh=mesh, in_specs=axes, out_specs=axes)

@@ -12,7 +12,7 @@ from helpers import eight_devices
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, sampling, training
-from rezoo.devices.backend import meshes
+from rezoo.devices import meshes
 from rezoo.models import MF
 from rezoo.training import row_sparse
 from rezoo.types import Batch, Query

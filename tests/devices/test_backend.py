@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rezoo import arrays, losses, sampling
-from rezoo.devices.backend import backend, pick
+from rezoo.devices import backend
+from rezoo.devices.backend import pick
 from rezoo.losses import catalogue
 from rezoo.models.factorization import ials
 from rezoo.nn import recurrent

@@ -126,7 +126,7 @@ def test_an_epoch_that_is_no_program_needs_an_identity(tmp_path):
         assert int(state.step) >= 0
         return epoch(state)
 
-    with pytest.raises(TypeError, match=r"identity=rezoo\.fingerprint\.of"):
+    with pytest.raises(TypeError, match=r"identity=rezoo\.storage\.fingerprint\.of"):
         loop.run(hosted, state, 2, folder=tmp_path)
     first = loop.run(hosted, state, 2, folder=tmp_path, identity="monday")
     again = loop.run(hosted, problem()[0], 2, folder=tmp_path, identity="monday")

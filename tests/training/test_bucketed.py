@@ -7,7 +7,7 @@ import pytest
 from rezoo import losses, objectives, training
 from rezoo.models.factorization import BiasedMF
 from rezoo.training import bucketed
-from rezoo.types import Aux, Batch, Query
+from rezoo.types import Aux, Batch, Query, TrainState
 
 
 def ratings(users=30, items=40, seed=0):
@@ -65,7 +65,7 @@ def counting_step(state, batch):
 
 def start(params, seed=0):
     key = jax.random.key(seed)
-    return training.TrainState(params, {}, (), key, jnp.int32(0), jnp.bool_(False))
+    return TrainState(params, {}, (), key, jnp.int32(0), jnp.bool_(False))
 
 
 @pytest.mark.parametrize("size", [1, 40, 10_000])
@@ -112,7 +112,7 @@ def test_seeds_can_be_vmapped():
     step = training.make_step(objective, optax.sgd(0.1))
 
     def train(key):
-        state = training.TrainState(
+        state = TrainState(
             jnp.zeros(30), {}, optax.sgd(0.1).init(jnp.zeros(30)), key, jnp.int32(0), jnp.bool_(False)
         )
         return bucketed.epoch(step, state, buckets, 40)[0].params

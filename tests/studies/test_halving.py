@@ -125,21 +125,21 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from rezoo import survivors
-import test_halving
-save = survivors.checkpoint.save
+from rezoo.studies import resuming
+import studies.test_halving as test_halving
+save = resuming.checkpoint.save
 def killing(folder, rung, tree):
     save(folder, rung, tree)
     if rung == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-survivors.checkpoint.save = killing
+resuming.checkpoint.save = killing
 test_halving.mf_search(Path(sys.argv[2]))
 """
 
 
 @pytest.mark.slow
 def test_a_search_killed_and_resumed_ends_bit_for_bit_the_same(tmp_path):
-    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path)]
+    command = [sys.executable, "-c", KILLED, str(Path(__file__).parents[1]), str(tmp_path)]
     killed = subprocess.run(command, env=os.environ, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len(list(tmp_path.glob("*/rung-*"))) == 2
