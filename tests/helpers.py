@@ -47,10 +47,11 @@ def score_all(model: nn.Module, variables: Any, *inputs: Any) -> Any:
 
 def noisy(params: Any, scale: float, seed: int = 1) -> Any:
     """Parameters without zeros in them, so that biases and tables all speak."""
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    noise = [scale * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
-    return jax.tree.map(lambda leaf, n: leaf + n, params, jax.tree.unflatten(tree, noise))
+    rng = np.random.default_rng(seed)  # NumPy's, as JAX's would be compiled for every shape
+    return jax.tree.map(
+        lambda leaf: jnp.asarray((np.asarray(leaf) + scale * rng.normal(size=leaf.shape)).astype(leaf.dtype)),
+        params,
+    )
 
 
 def same(a: Any, b: Any) -> bool:

@@ -269,8 +269,8 @@ def first_state(name: str):
 
 @functools.cache
 def _initial(name: str):
-    with jax.ensure_compile_time_eval():  # it is kept, so it may not belong to a program that is being traced
-        return jax.jit(functools.partial(first_state, name))()
+    # Compiled by itself, as it is kept and so may not belong to a program that is being traced.
+    return jax.jit(functools.partial(first_state, name)).lower().compile()()
 
 
 def initial(name: str, optimizer: optax.GradientTransformation = SGD):
