@@ -83,7 +83,7 @@ def fixed(negatives: Int[Array, " U n"]) -> Sampler:
     return sample
 
 
-class Known(NamedTuple):
+class Positives(NamedTuple):
     """The positives of each user, to be looked up on the device."""
 
     offset: Int[Array, " S"]
@@ -94,10 +94,10 @@ class Known(NamedTuple):
     """The most items of any user."""
 
 
-def known(user: np.ndarray, item: np.ndarray, num_users: int) -> Known:
+def positives_by_user(user: np.ndarray, item: np.ndarray, num_users: int) -> Positives:
     """The distinct pairs of a log, by user.
 
-    >>> pairs = known(np.array([2, 1, 2, 2]), np.array([5, 4, 3, 5]), 3)
+    >>> pairs = positives_by_user(np.array([2, 1, 2, 2]), np.array([5, 4, 3, 5]), 3)
     >>> pairs.offset.tolist(), pairs.item.tolist(), pairs.longest
     ([0, 0, 1, 3], [4, 3, 5], 2)
     """
@@ -105,10 +105,10 @@ def known(user: np.ndarray, item: np.ndarray, num_users: int) -> Known:
     code = np.unique(np.asarray(user, np.int64) * width + item)
     offset = np.searchsorted(code, np.arange(num_users + 1) * width)
     longest = int(np.diff(offset).max(initial=0))
-    return Known(jnp.asarray(offset, jnp.int32), jnp.asarray(code % width, jnp.int32), longest)
+    return Positives(jnp.asarray(offset, jnp.int32), jnp.asarray(code % width, jnp.int32), longest)
 
 
-def excluding(sampler: Sampler, positives: Known, num_items: int, *, redraws: int = 64) -> Sampler:
+def reject_positives(sampler: Sampler, positives: Positives, num_items: int, *, redraws: int = 64) -> Sampler:
     """The sampler's draws, with known positives of the row's user drawn again until none is left.
 
     A round draws an eighth of the batch anew, as there are seldom more to replace; on an accelerator,
@@ -119,7 +119,7 @@ def excluding(sampler: Sampler, positives: Known, num_items: int, *, redraws: in
 
     Args:
       sampler: draws with this distribution.
-      positives: `known(user, item, num_users)`.
+      positives: `positives_by_user(user, item, num_users)`.
       num_items: rows of the item table.
       redraws: rounds before the replacement.
     """

@@ -487,7 +487,7 @@ def test_feature_knn_equals_its_equations_in_numpy():
 
 
 def test_tf_idf_weighs_rare_terms_and_leaves_padding_out():
-    vector = feature_knn.tf_idf(np.array([[1, 2, 0], [1, 0, 0], [1, 2, 2]]), 3)
+    vector = feature_knn.tf_idf_vectors(np.array([[1, 2, 0], [1, 0, 0], [1, 2, 2]]), 3)
     rare = np.log(3 / 2)
     np.testing.assert_allclose(vector, [[0, 0, rare], [0, 0, 0], [0, 0, (1 + np.log(2)) * rare]], atol=1e-6)
 

@@ -88,8 +88,8 @@ def test_fixed_gives_each_users_list():
 )
 def test_excluding_never_draws_a_known_positive(pairs, seed, redraws):
     user, item = (np.array([p[axis] for p in pairs], np.int64) for axis in (0, 1))
-    known = sampling.known(user, item, 5)
-    sampler = sampling.excluding(sampling.uniform(8), known, 8, redraws=redraws)
+    known = sampling.positives_by_user(user, item, 5)
+    sampler = sampling.reject_positives(sampling.uniform(8), known, 8, redraws=redraws)
     asked = np.arange(5).repeat(3)
     drawn = draw(sampler, n=4, key=seed, user=asked)
     for u, row in zip(asked, drawn, strict=True):
@@ -99,20 +99,20 @@ def test_excluding_never_draws_a_known_positive(pairs, seed, redraws):
 
 
 def test_excluding_keeps_the_distribution_over_the_rest():
-    known = sampling.known(np.array([1, 1, 1]), np.array([2, 3, 7]), 2)
+    known = sampling.positives_by_user(np.array([1, 1, 1]), np.array([2, 3, 7]), 2)
     share = np.array([0, 1, 0, 0, 1, 1, 1, 0, 1, 1, 1.0])
-    drawn = draw(sampling.excluding(sampling.uniform(11), known, 11))
+    drawn = draw(sampling.reject_positives(sampling.uniform(11), known, 11))
     assert chi_square(drawn, share / share.sum()) > 1e-3
 
 
 def test_an_unknown_user_has_no_positives():
-    known = sampling.known(np.array([1]), np.array([2]), 2)
-    assert (draw(sampling.excluding(sampling.uniform(4), known, 4), user=np.array([9, 0])) > 0).all()
+    known = sampling.positives_by_user(np.array([1]), np.array([2]), 2)
+    assert (draw(sampling.reject_positives(sampling.uniform(4), known, 4), user=np.array([9, 0])) > 0).all()
 
 
 def test_samplers_vmap_over_keys():
-    known = sampling.known(np.array([1, 1]), np.array([2, 3]), 2)
-    sampler = sampling.excluding(sampling.uniform(6), known, 6)
+    known = sampling.positives_by_user(np.array([1, 1]), np.array([2, 3]), 2)
+    sampler = sampling.reject_positives(sampling.uniform(6), known, 6)
     item = jnp.ones(3, jnp.int32)
     keys = jax.vmap(jax.random.key)(jnp.arange(4))
     many = jax.vmap(lambda key: sampler(key, ask(np.ones(3)), item, 2))(keys)

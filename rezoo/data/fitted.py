@@ -42,7 +42,7 @@ class Vocabulary(NamedTuple):
         return len(self.values) + 1
 
     def transform(self, column: Any) -> np.ndarray:
-        return encode(self.values, column)
+        return lookup(self.values, column)
 
 
 class Vocabularies(NamedTuple):
@@ -60,7 +60,7 @@ class Vocabularies(NamedTuple):
 
     def transform(self, column: Any) -> np.ndarray:
         rows = columns.lists(column, self.separator)
-        numbers = iter(encode(self.values, [value for row in rows for value in row]).tolist())
+        numbers = iter(lookup(self.values, [value for row in rows for value in row]).tolist())
         known = [[number for number in [next(numbers) for _ in row] if number] for row in rows]
         return columns.padded(known, self.width)
 
@@ -165,7 +165,7 @@ def rebuilt(fields: Any, name: str) -> Fitted:
     return one
 
 
-def encode(vocabulary: np.ndarray, column: Any) -> np.ndarray:
+def lookup(vocabulary: np.ndarray, column: Any) -> np.ndarray:
     """int32: from 1 for the values of a sorted vocabulary, 0 where one is missing or unknown.
 
     Raises:

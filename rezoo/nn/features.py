@@ -18,7 +18,7 @@ from rezoo.nn.embedding import Embed, rows_or_zero
 from rezoo.types import Query
 
 
-def over(x: Shaped[Array, " B D"], item: Int[Array, " B *C"]) -> Shaped[Array, " B *C D"]:
+def repeat_for_items(x: Shaped[Array, " B D"], item: Int[Array, " B *C"]) -> Shaped[Array, " B *C D"]:
     """A vector per query, repeated for each of its items."""
     ones = (1,) * (item.ndim - 1)
     return jnp.broadcast_to(x.reshape(x.shape[0], *ones, x.shape[-1]), (*item.shape, x.shape[-1]))
@@ -91,7 +91,7 @@ class FieldEmbed(nn.Module):
         return vectors
 
 
-class Entity(nn.Module):
+class FeatureEmbedding(nn.Module):
     """A vector for each user or item: its id's embedding plus the sum of its features' embeddings.
 
     While training the id is now and then taken to be 0, the unknown, with probability `drop`

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.devices.meshes import alike
-from rezoo.nn.features import FieldEmbed, over, pair_columns
+from rezoo.nn.features import FieldEmbed, pair_columns, repeat_for_items
 from rezoo.types import Query
 
 
@@ -40,7 +40,7 @@ def field_vectors(
     columns = pair_columns(query, item, catalogue)
     of_query = {"user": query.user, **query.features}
     asked = embed({name: of_query[name] for name in names if name in of_query}, 1)
-    vectors = {name: over(vector, item) for name, vector in asked.items()}
+    vectors = {name: repeat_for_items(vector, item) for name, vector in asked.items()}
     vectors |= embed({name: columns[name] for name in names if name not in of_query}, item.ndim)
     return jnp.stack(alike([vectors[name] for name in names]), axis=-2)
 

@@ -1,9 +1,9 @@
 """The items of a session model: known by their ids alone, or by their features too, so that new ones are.
 
 A model makes its tables of items by `table`, and looks them up by `vectors` and `all_vectors`. With
-features a vector is `nn.features.Entity`'s: an id's embedding plus those of its features, which stand in
-the collection `catalogue`. A longer catalogue is then read and ranked as it is; without features an
-item that came after training is the unknown.
+features a vector is `nn.features.FeatureEmbedding`'s: an id's embedding plus those of its features, which
+are in the collection `catalogue`. New items of a longer catalogue are then ranked by their features; without
+features an item that came after training is treated as unknown.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import NORMAL, Embed
-from rezoo.nn.features import Entity, catalogue_of, catalogue_rows, item_columns
+from rezoo.nn.features import FeatureEmbedding, catalogue_of, catalogue_rows, item_columns
 
-Items = Embed | Entity
+Items = Embed | FeatureEmbedding
 """A table of items."""
 
 
@@ -35,19 +35,19 @@ def table(
       drop: how often an id is not told in training, where there are features.
       init: of the ids' table, where there are none.
     """
-    return Entity(num_items, features, dim, drop) if features else Embed(num_items, dim, init)
+    return FeatureEmbedding(num_items, features, dim, drop) if features else Embed(num_items, dim, init)
 
 
 def vectors(model: nn.Module, items: Items, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
     """The vector of each item; `model` is who holds the collection `catalogue`."""
-    if isinstance(items, Entity):
+    if isinstance(items, FeatureEmbedding):
         return items(ids, item_columns(ids, catalogue_of(model)))
     return items(ids)
 
 
 def all_vectors(model: nn.Module, items: Items) -> Float[Array, " N D"]:
     """Those of the whole catalogue."""
-    if isinstance(items, Entity):
+    if isinstance(items, FeatureEmbedding):
         count = catalogue_rows(model.variables, items.size)
         return vectors(model, items, jnp.arange(count, dtype=jnp.int32))
     return items.table()

@@ -23,6 +23,13 @@ from rezoo.errors import DataError
 SIZE = 1_000_000
 """The largest number in a model's fields that needs no array with such an axis: of neighbours, of events."""
 
+RENAMED = {
+    **{(model, "heads"): "task_names" for model in ("MMoE", "PLE", "SharedBottom")},
+    ("PLE", "own"): "num_task_experts",
+    ("PLE", "common"): "num_shared_experts",
+}
+"""Fields by the names that earlier versions wrote, and what they are called now."""
+
 
 def describe(model: nn.Module, largest: int = 0) -> dict[str, Any]:
     """`{"class": name, "fields": {…}}`, of which `rebuild` makes the same.
@@ -71,6 +78,7 @@ def rebuild(description: Any, largest: int) -> nn.Module:
     model, kinds = getattr(rezoo.models, name), typed.arguments(getattr(rezoo.models, name))
     if not isinstance(fields, dict):
         raise DataError("the model's fields are not given by name")
+    fields = {RENAMED.get((name, field), field): value for field, value in fields.items()}
     if unknown := sorted(set(fields) - set(kinds)):
         raise DataError(f"{name} of this version of rezoo has no field {unknown[0]!r}")
     values = {field: typed.read(value, kinds[field], f"{name}.{field}") for field, value in fields.items()}

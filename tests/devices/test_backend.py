@@ -81,9 +81,9 @@ def test_ials_fits_the_same(accelerated):
 def test_negatives_are_no_positives_and_uniform_over_the_others(accelerated):
     """User 1 knows half of the items, user 2 all but one, user 3 all."""
     known = [(1, i) for i in range(1, 11)] + [(2, i) for i in range(1, 20)] + [(3, i) for i in range(1, 21)]
-    positives = sampling.known(*np.array(known).T, 4)
+    positives = sampling.positives_by_user(*np.array(known).T, 4)
     accelerated()
-    sampler = sampling.excluding(sampling.uniform(21), positives, 21)
+    sampler = sampling.reject_positives(sampling.uniform(21), positives, 21)
     user = jnp.repeat(jnp.array([1, 2, 3]), 2000)
     query = Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
     drawn = np.asarray(jax.jit(sampler, static_argnums=3)(jax.random.key(0), query, user, 2))

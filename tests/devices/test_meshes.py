@@ -57,13 +57,13 @@ STEPS = {
     "in batch": objectives.in_batch(MODEL, losses.sampled_softmax, log_q=LOG_Q),
     "sampled": objectives.sampled(MODEL, losses.sampled_softmax, sampling.uniform(ITEMS), 3, log_q=LOG_Q),
 }
-PAIRS = sampling.known(np.asarray(BATCH.query.user), np.asarray(BATCH.item), USERS)
+PAIRS = sampling.positives_by_user(np.asarray(BATCH.query.user), np.asarray(BATCH.item), USERS)
 SAMPLERS = {
     "uniform": sampling.uniform(ITEMS),
     "popularity": sampling.popularity(np.asarray(COUNT)),
     "others' positives": sampling.in_batch(),
     "fixed": sampling.fixed(jnp.arange(4 * USERS, dtype=jnp.int32).reshape(USERS, 4)),
-    "excluding": sampling.excluding(sampling.uniform(ITEMS), PAIRS, ITEMS),
+    "excluding": sampling.reject_positives(sampling.uniform(ITEMS), PAIRS, ITEMS),
 }
 ASKED = {
     "evaluate": lambda v, q: evaluation.evaluate(

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from stored import stored
 
-from rezoo.models import DIN, SKNN, VSKNN, Caser, DCNv2, FeatureMF, GRU4Rec, UAutoRec
+from rezoo.models import DIN, PLE, SKNN, VSKNN, Caser, DCNv2, FeatureMF, GRU4Rec, UAutoRec
 from rezoo.models.ranking.dcn import stacked
 from rezoo.models.ranking.din import Mean
 from rezoo.models.session.neighbours import evenly, linear, tenths
 from rezoo.nn.recurrent import LSTM
-from rezoo.serving import bundle, saved
+from rezoo.serving import bundle, model_json, saved
 
 MODELS = {
     "FeatureMF": FeatureMF(4, 5, {"age": 3}, {"kind": 4, "price": None}, 3),
@@ -41,3 +41,9 @@ def test_a_folder_of_an_earlier_format_is_read(tmp_path, name, written):
     saved.save(tmp_path / "again", back)
     assert json.loads((tmp_path / "again" / "saved.json").read_text())["format"] == saved.FORMAT
     assert saved.load(tmp_path / "again").model == back.model
+
+
+def test_fields_that_were_renamed_are_read_by_their_old_names():
+    fields = {"sizes": {"mapping": {"item": 5}}, "heads": ["click", "buy"], "own": 2, "common": 1}
+    model = PLE({"item": 5}, ("click", "buy"), num_task_experts=2, num_shared_experts=1)
+    assert model_json.rebuild({"class": "PLE", "fields": fields}, 10) == model

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from rezoo.arrays import find
 from rezoo.devices.meshes import alike, cut, lookup
 from rezoo.nn.embedding import rows_or_zero
-from rezoo.nn.features import over
+from rezoo.nn.features import repeat_for_items
 from rezoo.types import Parts, Query
 
 LONG, AT_ONCE = 256, 64
@@ -66,7 +66,7 @@ class Pairs(NamedTuple):
 
     def sought(self, last: Int[Array, " B"], item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         """The count of each (last, item), found by bisection."""
-        place = find(self.offset, self.follower, over(last[:, None], item)[..., 0], item)
+        place = find(self.offset, self.follower, repeat_for_items(last[:, None], item)[..., 0], item)
         return jnp.where(place < 0, 0.0, lookup(self.count, place))
 
     def listed(self, last: Int[Array, " B"], item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:

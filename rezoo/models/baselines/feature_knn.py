@@ -64,7 +64,7 @@ def fit(
       user: dense ids of the known pairs.
       item: likewise.
       user_vectors: `[num_users F]`, row 0 the unknown; `one_hot` makes them.
-      item_vectors: `[num_items F]`; `one_hot` or `tf_idf`.
+      item_vectors: `[num_items F]`; `one_hot` or `tf_idf_vectors`.
       k: neighbours of each user and item.
       weight: of the neighbours beside the item itself.
     """
@@ -121,7 +121,7 @@ def one_hot(columns: Mapping[str, np.ndarray], sizes: Mapping[str, int | None]) 
     return np.concatenate(blocks, axis=1).astype(np.float32)
 
 
-def tf_idf(terms: Int[np.ndarray, " n M"], size: int) -> np.ndarray:
+def tf_idf_vectors(terms: Int[np.ndarray, " n M"], size: int) -> np.ndarray:
     """Vectors `[n size]` of (1 + ln tf) ln(n / df) (Salton and Buckley 1988); term 0 is padding."""
     counts = _counts(terms, size)
     counts[:, 0] = 0

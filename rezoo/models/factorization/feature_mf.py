@@ -6,7 +6,7 @@ cold-start recommendations" (LightFM), https://arxiv.org/abs/1507.08439, section
 
     score = b_i + ⟨p_u, q_i⟩,   p_u = e_u + Σ_{f ∈ u} e_f,   (q_i, b_i) = e_i + Σ_{f ∈ i} e_f
 
-Differs from the paper: ids are dropped at random in training (`nn.features.Entity`), without which
+Differs from the paper: ids are dropped at random in training (`nn.features.FeatureEmbedding`), without which
 the features of what is known learn little; several values of one feature count as their mean.
 """
 
@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.features import Entity, catalogue_of, catalogue_rows, item_columns
+from rezoo.nn.features import FeatureEmbedding, catalogue_of, catalogue_rows, item_columns
 from rezoo.nn.inner import inner, with_columns
 from rezoo.types import Query
 
@@ -39,8 +39,8 @@ class FeatureMF(nn.Module):
     """How often an id is not told in training."""
 
     def setup(self):
-        self.user = Entity(self.num_users, self.user_features, self.dim, self.id_dropout)
-        self.item = Entity(self.num_items, self.item_features, self.dim + 1, self.id_dropout)
+        self.user = FeatureEmbedding(self.num_users, self.user_features, self.dim, self.id_dropout)
+        self.item = FeatureEmbedding(self.num_items, self.item_features, self.dim + 1, self.id_dropout)
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         return inner(self.encode(query), self.vectors(item))

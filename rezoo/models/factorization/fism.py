@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.nn.bag import Bag
 from rezoo.nn.embedding import Embed, has_row
-from rezoo.nn.features import over
+from rezoo.nn.features import repeat_for_items
 from rezoo.nn.inner import inner, with_columns
 from rezoo.types import Query
 
@@ -41,10 +41,10 @@ class FISM(nn.Module):
         if not self.has_rng("dropout"):
             return inner(self.profile(query), q) + bias
         total, count = self.total(query)
-        same = (over(query.history, item) == item[..., None]) & (item > 0)[..., None]
+        same = (repeat_for_items(query.history, item) == item[..., None]) & (item > 0)[..., None]
         own = same.sum(-1).astype(q.dtype)
-        others = over(total, item) - own[..., None] * self.taken.rows(item)
-        scale = jnp.maximum(over(count[:, None], item)[..., 0] - own, 1.0) ** -self.alpha
+        others = repeat_for_items(total, item) - own[..., None] * self.taken.rows(item)
+        scale = jnp.maximum(repeat_for_items(count[:, None], item)[..., 0] - own, 1.0) ** -self.alpha
         return scale * (others * q).sum(-1) + bias
 
     def encode(self, query: Query) -> Float[Array, " B D"]:

@@ -32,7 +32,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.devices.meshes import alike
 from rezoo.nn.dropout import Dropout
-from rezoo.nn.features import FieldEmbed, catalogue_of, item_columns, over
+from rezoo.nn.features import FieldEmbed, catalogue_of, item_columns, repeat_for_items
 from rezoo.nn.inputs import side_by_side
 from rezoo.nn.mlp import MLP
 from rezoo.nn.norm import Moments
@@ -66,7 +66,7 @@ class Mean(nn.Module):
         self, history: Float[Array, " B L D"], target: Float[Array, " B *C D"], real: Bool[Array, " B L"]
     ) -> Float[Array, " B *C L"]:
         share = real.astype(history.dtype) / jnp.maximum(real.sum(axis=1, keepdims=True), 1)
-        return over(share, jnp.zeros(target.shape[:-1], jnp.int32))
+        return repeat_for_items(share, jnp.zeros(target.shape[:-1], jnp.int32))
 
 
 class CodeActivation(nn.Module):
@@ -133,7 +133,7 @@ class DIN(nn.Module):
         parts = [self.meet(*alike([interest, target]))]
         profile = {**({"user": query.user} if "user" in self.sizes else {}), **query.features}
         if profile:
-            parts.append(over(side_by_side(self.profile(profile, 1)), item))
+            parts.append(repeat_for_items(side_by_side(self.profile(profile, 1)), item))
         x = jnp.concatenate(alike(parts), axis=-1)
         for layer, dice in zip(self.layers, self.dice, strict=True):
             x = self.drop(dice(layer(x)))

@@ -20,11 +20,11 @@ from rezoo.types import Query
 
 
 class MMoE(nn.Module):
-    """A logit (or whatever the task's loss makes of it) for each of `heads`; reads what SharedBottom does."""
+    """A score for each of `task_names`, a logit for a task of clicks; the inputs are those of `SharedBottom`."""
 
     sizes: Mapping[str, int]
     """Rows of each categorical column's table."""
-    heads: Sequence[str]
+    task_names: Sequence[str]
     """The tasks; the first one's score is the model's."""
     dim: int = 8
     experts: int = 8
@@ -42,7 +42,7 @@ class MMoE(nn.Module):
             mixed = Gate(name=f"{task}_gate")(x, experts)
             return Tower(self.tower, self.dropout, name=f"{task}_tower")(mixed)
 
-        return {task: score(task) for task in self.heads}
+        return {task: score(task) for task in self.task_names}
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return self.tasks(query, item)[self.heads[0]]
+        return self.tasks(query, item)[self.task_names[0]]

@@ -19,17 +19,17 @@ from rezoo.types import Parts, Query
 
 
 class PLE(nn.Module):
-    """A logit (or whatever the task's loss makes of it) for each of `heads`; reads what SharedBottom does."""
+    """A score for each of `task_names`, a logit for a task of clicks; the inputs are those of `SharedBottom`."""
 
     sizes: Mapping[str, int]
     """Rows of each categorical column's table."""
-    heads: Sequence[str]
+    task_names: Sequence[str]
     """The tasks; the first one's score is the model's."""
     dim: int = 8
     levels: Parts = 2
-    own: int = 3
+    num_task_experts: int = 3
     """Experts of each task at each level."""
-    common: int = 2
+    num_shared_experts: int = 2
     """Shared experts at each level."""
     widths: Sequence[int] = (16,)
     """Layers of each expert."""
@@ -39,24 +39,26 @@ class PLE(nn.Module):
     @nn.compact
     def tasks(self, query: Query, item: Int[Array, " B *C"]) -> dict[str, Float[Array, " B *C"]]:
         x = Inputs(self.sizes, self.dim, name="inputs")(query, item, catalogue_of(self))
-        shared, state = x, dict.fromkeys(self.heads, x)
+        shared, state = x, dict.fromkeys(self.task_names, x)
         for level in range(self.levels):
-            common = self._experts(self.common, f"shared_experts_{level}")(shared)
+            common = self._experts(self.num_shared_experts, f"shared_experts_{level}")(shared)
             own = {
-                task: self._experts(self.own, f"{task}_experts_{level}")(state[task]) for task in self.heads
+                task: self._experts(self.num_task_experts, f"{task}_experts_{level}")(state[task])
+                for task in self.task_names
             }
             if level + 1 < self.levels:
                 every = jnp.concatenate([*own.values(), common], axis=-2)
                 shared = Gate(name=f"shared_gate_{level}")(shared, every)
-            for task in self.heads:
+            for task in self.task_names:
                 both = jnp.concatenate([own[task], common], axis=-2)
                 state[task] = Gate(name=f"{task}_gate_{level}")(state[task], both)
         return {
-            task: Tower(self.tower, self.dropout, name=f"{task}_tower")(state[task]) for task in self.heads
+            task: Tower(self.tower, self.dropout, name=f"{task}_tower")(state[task])
+            for task in self.task_names
         }
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return self.tasks(query, item)[self.heads[0]]
+        return self.tasks(query, item)[self.task_names[0]]
 
     def _experts(self, num: int, name: str) -> Experts:
         return Experts(num, self.widths, self.dropout, name=name)

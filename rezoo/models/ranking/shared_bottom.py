@@ -21,7 +21,7 @@ from rezoo.types import Query
 
 
 class SharedBottom(nn.Module):
-    """A logit (or whatever the task's loss makes of it) for each of `heads`.
+    """A logit (or whatever the task's loss makes of it) for each of `task_names`.
 
     Reads all of `query.features`, the item columns in `catalogue`, and the user and the item if
     `sizes` has a table for them.
@@ -29,7 +29,7 @@ class SharedBottom(nn.Module):
 
     sizes: Mapping[str, int]
     """Rows of each categorical column's table."""
-    heads: Sequence[str]
+    task_names: Sequence[str]
     """The tasks; the first one's score is the model's."""
     dim: int = 8
     widths: Sequence[int] = (128,)
@@ -41,7 +41,7 @@ class SharedBottom(nn.Module):
     def tasks(self, query: Query, item: Int[Array, " B *C"]) -> dict[str, Float[Array, " B *C"]]:
         x = Inputs(self.sizes, self.dim, name="inputs")(query, item, catalogue_of(self))
         x = MLP(self.widths, dropout=self.dropout, name="bottom")(x)
-        return {task: Tower(self.tower, self.dropout, name=f"{task}_tower")(x) for task in self.heads}
+        return {task: Tower(self.tower, self.dropout, name=f"{task}_tower")(x) for task in self.task_names}
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return self.tasks(query, item)[self.heads[0]]
+        return self.tasks(query, item)[self.task_names[0]]

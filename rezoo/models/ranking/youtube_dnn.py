@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import FieldEmbed, catalogue_of, over, pair_columns
+from rezoo.nn.features import FieldEmbed, catalogue_of, pair_columns, repeat_for_items
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.inputs import side_by_side
 from rezoo.nn.mlp import MLP, Activation, linear
@@ -94,7 +94,7 @@ class YouTubeRanker(nn.Module):
         columns = with_powers(pair_columns(query, item, catalogue_of(self)))
         x = side_by_side(FieldEmbed(self.sizes, self.dim, name="fields")(columns, item.ndim))
         watched = Embed(self.sizes["item"], self.dim, name="watched")(query.history)
-        x = jnp.concatenate([x, over(mean_of(watched, query.history), item)], axis=-1)
+        x = jnp.concatenate([x, repeat_for_items(mean_of(watched, query.history), item)], axis=-1)
         x = MLP(self.widths, dropout=self.dropout, name="mlp")(x)
         return nn.Dense(1, name="output")(x).squeeze(-1)
 

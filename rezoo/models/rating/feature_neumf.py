@@ -2,7 +2,7 @@
 
 `NeuMF` (He et al. 2017, https://arxiv.org/abs/1708.05031, equations 8-12) in which each of the four
 embeddings is the sum of an id's and its features' embeddings. An id is dropped at random in
-training, for the GMF and the MLP part together: see `nn.features.Entity`.
+training, for the GMF and the MLP part together: see `nn.features.FeatureEmbedding`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.features import Entity, catalogue_of, item_columns, over
+from rezoo.nn.features import FeatureEmbedding, catalogue_of, item_columns, repeat_for_items
 from rezoo.nn.mlp import PairMLP
 from rezoo.types import Query
 
@@ -39,10 +39,10 @@ class FeatureNeuMF(nn.Module):
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         width = self.dim + self.widths[0] // 2
-        user = Entity(self.num_users, self.user_features, width, self.id_dropout, name="user")
-        items = Entity(self.num_items, self.item_features, width, self.id_dropout, name="item")
+        user = FeatureEmbedding(self.num_users, self.user_features, width, self.id_dropout, name="user")
+        items = FeatureEmbedding(self.num_items, self.item_features, width, self.id_dropout, name="item")
         p = user(query.user, query.features)
         q = items(item, item_columns(item, catalogue_of(self)))
-        gmf = over(p[:, : self.dim], item) * q[..., : self.dim]
+        gmf = repeat_for_items(p[:, : self.dim], item) * q[..., : self.dim]
         hidden = PairMLP(self.widths, self.dropout, name="mlp")(p[:, self.dim :], q[..., self.dim :])
         return nn.Dense(1, name="output")(jnp.concatenate([gmf, hidden], axis=-1)).squeeze(-1)

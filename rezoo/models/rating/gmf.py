@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import over
+from rezoo.nn.features import repeat_for_items
 from rezoo.nn.inner import with_columns
 from rezoo.types import Query
 
@@ -45,4 +45,4 @@ def product(
     user: Embed, item_table: Embed, query: Query, item: Int[Array, " B *C"]
 ) -> Float[Array, " B *C D"]:
     """p_u ∘ q_i."""
-    return over(user(query.user), item) * item_table(item)
+    return repeat_for_items(user(query.user), item) * item_table(item)
