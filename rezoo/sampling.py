@@ -111,7 +111,7 @@ def positives_by_user(user: np.ndarray, item: np.ndarray, num_users: int) -> Pos
 def reject_positives(sampler: Sampler, positives: Positives, num_items: int, *, redraws: int = 64) -> Sampler:
     """The sampler's draws, with known positives of the row's user drawn again until none is left.
 
-    A round draws an eighth of the batch anew, as there are seldom more to replace; on an accelerator,
+    Each further round draws an eighth of the batch, as there are seldom more to replace; on an accelerator,
     where a round is a wait for the host, there are seldom any, as the first of `TRIES` draws is taken that
     is no positive. A draw that is still a positive after `redraws` rounds is replaced by the user's next
     item that is not one, so the result is exact even for a user who knows all items but one. A user who

@@ -102,7 +102,7 @@ def min_session_length(data: Interactions, *, length: int = 2) -> tuple[Interact
 
 
 def reindex(data: Interactions) -> tuple[Interactions, Report]:
-    """Dense ids anew, for those users and items that are left; the report counts those that are not."""
+    """New dense ids for the users and items that are left; the report counts those that are not."""
     users, user_row = data.users.only(data.user)
     items, item_row = data.items.only(data.item)
     left = data._replace(user=user_row[data.user], item=item_row[data.item], users=users, items=items)

@@ -133,7 +133,7 @@ class FeatureSet(NamedTuple):
         return {name: one.size for name, one in self.fitted.items() if one.size is not None}
 
     def transform(self, columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """The features of any rows, each with leading axis n; other columns are passed over.
+        """The features of any rows, each with leading axis n; other columns are ignored.
 
         Raises:
           DataError: if a column is missing or of another type than in training.

@@ -20,7 +20,7 @@ Part = np.ndarray | pa.Array
 
 
 class Spelt(NamedTuple):
-    """What is known of the columns before they are read."""
+    """Types of columns that are given before they are read."""
 
     text: Collection[str]
     """Columns that stay text."""

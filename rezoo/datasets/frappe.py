@@ -41,7 +41,7 @@ class Frappe(NamedTuple):
     valid: Clicks
     test: Clicks
     resampled: bool
-    """Whether the negatives of `train` were drawn anew: the official file of it was not there."""
+    """Whether the negatives of `train` were drawn here, as its official file was not there."""
 
     @property
     def sizes(self) -> dict[str, int]:

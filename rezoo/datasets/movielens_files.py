@@ -127,7 +127,7 @@ class Source(NamedTuple):
     ratings: str
     """The file of ratings in it."""
     ratings_md5: str | None
-    """Its checksum, by which a zip that was made anew is known; None: such a zip is refused."""
+    """Its checksum, by which a repacked zip is recognised; None: such a zip is refused."""
     read: Callable[[Archive], Tables]
 
 

@@ -163,7 +163,7 @@ def preference(world: World, affinity: float, user: Int[Array, " B"]) -> Float[A
 def next_click(world: World, user: Int[Array, " B"], history: Int[Array, " B L"]) -> Float[Array, " B N"]:
     """The oracle of sessions: log P(next click | shopper, clicks so far), by the forward algorithm.
 
-    Padding (0) at the end of a history is passed over; an empty one gives the first click.
+    Padding (0) at the end of a history is ignored; an empty one gives the first click.
     """
     return jax.nn.logsumexp(_belief(world, user, history)[:, :, None] + world.emit[None], axis=1)
 

@@ -26,18 +26,18 @@ def permutation_importance(
     *,
     repeats: int = 5,
 ) -> dict[str, np.ndarray]:
-    """What the metric loses if a column's values are dealt out anew among the rows, `[repeats]` by column.
+    """The loss of the metric when a column's values are permuted among the rows, `[repeats]` by column.
 
-    Breiman 2001, https://doi.org/10.1023/A:1010933404324, section 10. Columns that tell the same can
-    stand in for each other, so that each alone seems to matter little.
+    Breiman 2001, https://doi.org/10.1023/A:1010933404324, section 10. Columns with the same
+    information can replace each other, so that each alone seems to matter little.
 
     Args:
       model: any `Scorer`.
-      variables: its variables; item columns in `catalogue` are dealt out among the items.
+      variables: its variables; item columns in `catalogue` are permuted among the items.
       batch: rows that were not trained on.
       metric: `(score, label) -> scalar`, higher is better, such as `metrics.auc`.
       key: of the permutations.
-      repeats: how often each column is dealt out.
+      repeats: permutations of each column.
 
     Returns:
       By `user`, `item`, `history`, and the names of all other columns; those without values left out.
@@ -49,9 +49,9 @@ def permutation_importance(
     measure = jax.jit(value)
     before = float(measure(variables, batch))
     found = {}
-    for number, (name, dealt) in enumerate(_dealers(variables, batch).items()):
+    for number, (name, permuted) in enumerate(_permutations(variables, batch).items()):
         keys = jax.random.split(jax.random.fold_in(key, number), repeats)
-        found[name] = np.array([before - float(measure(*dealt(one))) for one in keys])
+        found[name] = np.array([before - float(measure(*permuted(one))) for one in keys])
     return found
 
 
@@ -102,8 +102,10 @@ def draw_attention(
     return figure
 
 
-def _dealers(variables: Variables, batch: Batch) -> dict[str, Callable[[jax.Array], tuple[Variables, Batch]]]:
-    """For each column, a function of a key that deals it out anew."""
+def _permutations(
+    variables: Variables, batch: Batch
+) -> dict[str, Callable[[jax.Array], tuple[Variables, Batch]]]:
+    """For each column, a function of a key that permutes it."""
     query = batch.query
 
     def in_batch(change: Callable[[jax.Array], Batch]) -> Callable[[jax.Array], tuple[Variables, Batch]]:
@@ -124,12 +126,12 @@ def _dealers(variables: Variables, batch: Batch) -> dict[str, Callable[[jax.Arra
 
         return change
 
-    deal = jax.random.permutation
-    found = {"item": in_batch(lambda key: batch._replace(item=deal(key, batch.item)))}
-    found["user"] = in_batch(lambda key: batch._replace(query=query._replace(user=deal(key, query.user))))
+    permute = jax.random.permutation
+    found = {"item": in_batch(lambda key: batch._replace(item=permute(key, batch.item)))}
+    found["user"] = in_batch(lambda key: batch._replace(query=query._replace(user=permute(key, query.user))))
     if query.history.shape[1]:
         found["history"] = in_batch(
-            lambda key: batch._replace(query=query._replace(history=deal(key, query.history)))
+            lambda key: batch._replace(query=query._replace(history=permute(key, query.history)))
         )
     found |= {name: in_batch(feature(name)) for name in query.features}
     return found | {name: of_items(name) for name in variables.get("catalogue", {})}

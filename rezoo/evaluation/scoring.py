@@ -18,7 +18,7 @@ def score_all(
     """The score of every item for each query; column 0 belongs to no item.
 
     A retriever (`encode`, `table`) takes one matrix product; any other model is called on the
-    slate of all items. How many there are is told by `num_items`, else by the collection
+    slate of all items. How many there are is given by `num_items`, else by the collection
     `catalogue`, which may be longer than in training, else by the model (`num_items` or
     `sizes["item"]`).
     """

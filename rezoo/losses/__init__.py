@@ -1,14 +1,14 @@
 """Losses as functions of arrays.
 
-`(score, label, *, where=None)`: the last axis is the list, leading axes are batch, `where` masks.
-A pointwise loss has the shape of the scores and is 0 where masked. A listwise loss has a value per
-list, which is 0 if the list has nothing to tell: all masked, nothing relevant, or nothing above
-another. Labels are grades: of two elements the one with the larger label should come first, and one
-with label 0 is irrelevant. Nothing is reduced over the batch here: a weight of a row or element is a
-factor of its value, and `weights=` of the objectives that reduce it.
+`(score, label, *, where=None)`: the last axis is the list, leading axes are batch, `where` masks. A
+pointwise loss has the shape of the scores and is 0 where masked. A listwise loss has a value per list,
+which is 0 if the list has no positive, or no valid pair: all of it is masked, nothing is relevant, or no
+element is above another. Labels are grades: of two elements the one with the larger label should come
+first, and one with label 0 is irrelevant. Nothing is reduced over the batch here: a weight of a row or
+element is a factor of its value, and `weights=` of the objectives that reduce it.
 
 For any finite scores, value and gradient are finite (beyond ±1e15 a score counts as that), and what is
-masked may be NaN or infinite without a trace in either. Scores, labels and masks of different shapes
+masked may be NaN or infinite without an effect on either. Scores, labels and masks of different shapes
 are a ValueError.
 
 | kind | loss | what it is | paper |

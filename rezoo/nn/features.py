@@ -94,16 +94,16 @@ class FieldEmbed(nn.Module):
 class FeatureEmbedding(nn.Module):
     """A vector for each user or item: its id's embedding plus the sum of its features' embeddings.
 
-    While training the id is now and then taken to be 0, the unknown, with probability `drop`
+    In training the id is replaced by 0, the unknown, with probability `drop`
     (DropoutNet, Volkovs 2017, https://papers.nips.cc/paper/7081, drops a preference vector in the
-    same way). So row 0 and the features learn to do without the ids, and what came after training
-    is placed by its features alone. An id that has no features is never dropped.
+    same way). So row 0 and the features learn to score without the ids, and a user or item that came after
+    training is represented by its features alone. Without features no id is dropped.
     """
 
     size: int
     """Rows of the id's table."""
     features: Mapping[str, int | None]
-    """Rows of each categorical feature's table, None for a number; other columns are passed over."""
+    """Rows of each categorical feature's table, None for a number; other columns are ignored."""
     dim: int
     drop: float | Array = 0.0
 

@@ -1,9 +1,8 @@
-"""What is known of whoever holds a session: age, gender, region, device.
+"""Features of the user of a session: age, gender, region, device.
 
-Every session model takes its `user_features` by this one module, as suits it: a recurrent model
-starts from the vector, an attentive one has it in a memory slot of its own, a convolutional one adds
-it to its stream. Unknown values add nothing, so someone of whom nothing is known has the session
-alone, as if the model had no features.
+Every session model takes its `user_features` by this module: a recurrent model starts from the vector,
+an attentive one has it in a memory slot, a convolutional one adds it to its inputs. Unknown values add
+nothing, so a user without known features is scored by the session alone, as if the model had no features.
 """
 
 from collections.abc import Mapping
@@ -29,7 +28,7 @@ class Profile(nn.Module):
     """
 
     features: Mapping[str, int | None]
-    """Rows of each categorical feature's table, None for a number; other columns are passed over."""
+    """Rows of each categorical feature's table, None for a number; other columns are ignored."""
     dim: int
 
     @nn.compact

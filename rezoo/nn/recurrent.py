@@ -74,8 +74,8 @@ class GRU(nn.Module):
         candidate = self.param("candidate", RECURRENT, (d, d), jnp.float32)
 
         def event(h: Array, at: tuple[Array, Array | None, Array | None]) -> tuple[Array, Array]:
-            x_gates, anew, begin = at
-            h = _kept(h, anew, begin)
+            x_gates, reset, begin = at
+            h = _kept(h, reset, begin)
             zr = self.gate(x_gates[:, : 2 * d] + h @ gates)
             z, r = jnp.split(zr, 2, axis=-1)
             h = (1 - z) * h + z * jnp.tanh(x_gates[:, 2 * d :] + (r * h) @ candidate)
@@ -123,8 +123,8 @@ class LSTM(nn.Module):
         recurrent = self.param("recurrent", RECURRENT, (d, 4 * d), jnp.float32)
 
         def event(carry: tuple[Array, Array], at: tuple[Array, Array | None, Array | None]):
-            x, anew, begin = at
-            h, c = _kept(carry[0], anew, begin), _kept(carry[1], anew, None)
+            x, reset, begin = at
+            h, c = _kept(carry[0], reset, begin), _kept(carry[1], reset, None)
             i, f, o, g = jnp.split(x + h @ recurrent, 4, axis=-1)
             c = nn.sigmoid(f + 1.0) * c + nn.sigmoid(i) * jnp.tanh(g)
             h = nn.sigmoid(o) * jnp.tanh(c)
@@ -149,6 +149,6 @@ def _repeated(begin: Array | None, x: Float[Array, " B L E"]) -> Array | None:
     return None if begin is None else jnp.broadcast_to(begin, (*x.shape[:2], begin.shape[2]))
 
 
-def _kept(state: Float[Array, " B D"], anew: Bool[Array, " B"] | None, begin: Array | None) -> Array:
+def _kept(state: Float[Array, " B D"], reset: Bool[Array, " B"] | None, begin: Array | None) -> Array:
     """The state, or `begin` (zeros, if there is none) where a session begins."""
-    return state if anew is None else jnp.where(anew[:, None], 0.0 if begin is None else begin, state)
+    return state if reset is None else jnp.where(reset[:, None], 0.0 if begin is None else begin, state)

@@ -20,7 +20,7 @@ Mask = Callable[[jax.Array, Float[Array, " B N"]], Float[Array, " B N"]]
 
 
 def zero_mask(share: float | Array) -> Mask:
-    """Each item that was not bought is taken with probability `share`, drawn anew in each step."""
+    """Each item that was not bought is taken with probability `share`, drawn in each step."""
 
     def draw(key: jax.Array, bought: Float[Array, " B N"]) -> Float[Array, " B N"]:
         taken = jax.random.bits(key, bought.shape, jnp.uint8) < jnp.round(share * 256)

@@ -26,10 +26,10 @@ def forward(
     method: Any = None,
     where: Bool[Array, " B *C"] | None = None,
 ) -> Any:
-    """The model in training: with a key for dropout, and what it wrote beside its output.
+    """The model in training, with a key for dropout: its output, and the collections that it wrote.
 
-    What counts of the batch stands in the collection `batch` as `where`, for models that take
-    statistics of a batch.
+    `where` is given to the model in the collection `batch`, for models that compute statistics of a
+    batch.
     """
     variables = variables if where is None else {**variables, "batch": {"where": where}}
     return model.apply(variables, *inputs, rngs={"dropout": key}, mutable=WRITABLE, method=method)

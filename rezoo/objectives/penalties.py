@@ -22,14 +22,14 @@ def l2(
 ) -> Objective:
     """`objective` plus `weight` × the squared rows that the batch looked up, per observation.
 
-    This is the regularisation of the matrix factorization papers: λ (|p_u|² + |q_i|² + …) for each
-    observed (u, i), so that popular rows are held as often as they are used. It makes no difference
-    whether a user's ratings come as pairs or in one row: a user looked up once for a row of n
-    ratings counts n times. The rows of a history count once per query.
+    This is the regularisation of the matrix factorization papers: λ (|p_u|² + |q_i|² + …) for each observed
+    (u, i), so that rows are regularised in proportion to how often they are used. It makes no difference
+    whether a user's ratings come as pairs or in one row: a user looked up once for a row of n ratings
+    counts n times. The rows of a history count once per query.
 
-    A table that has `counts` is held by the mini-batch-aware regularisation of DIN instead (Zhou 2018,
+    A table that has `counts` is regularised as in DIN, mini-batch-aware, instead (Zhou 2018,
     https://arxiv.org/abs/1706.06978, equations 4-6): λ Σ_j |w_j|² / n_j over the ids j that the batch
-    looks up, each once, so that frequent rows are held less. It is not divided by the batch's size.
+    looks up, each once, so that frequent rows are regularised less. It is not divided by the batch's size.
 
     Args:
       objective: any objective whose model looks its embeddings up with `nn.embedding.Embed`.

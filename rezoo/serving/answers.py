@@ -4,14 +4,13 @@
     predict(film, ["ann", "nobody"], [30, 20])        # stars, or whatever the scale says
     recommend(film, ["ann"], k=10)
 
-Ids that training did not know are known by their features, if all of them are given with the
-question or were added by `rezoo.serving.cold_start`. Without features they are id 0, the
-unknown, and the answer is the prior: what the model says of nobody in particular. Every answer counts
-them: `on_unknown` is told, which by default warns, and refuses a question of which nothing is known
-(`rezoo.serving.unknown`).
+Ids that training did not know are known by their features, if all of them are given with the question or
+were added by `rezoo.serving.cold_start`. Without features they are id 0, the unknown, and the answer is the
+prior: the model's score for an unknown user. Every answer counts such ids and calls `on_unknown`, which by
+default warns, and raises where no id of the question is known (`rezoo.serving.unknown`).
 
 A model that reads a history is given that of the question, else the one that was saved with it, in
-which whoever training did not know has none. Where there is neither, it is not asked.
+which is empty for a user who came after training. Without either, `DataError` is raised.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,9 +52,9 @@ def predict(
       saved: the model.
       users: raw ids.
       items: raw ids.
-      columns: raw features of each row, by name; those of users and items that the model knows are
-        passed over, those of others place them. Columns of the context must be there; further ones
-        are passed over.
+      columns: raw features of each row, by name; those of known users and items are
+        ignored, others are represented by them. Columns of the context are required; further columns
+        are ignored.
       histories: raw item ids of each row's past, oldest first, for models that read it; the saved
         ones by default.
       ratings: those of each row's past, as in training, for models that read `history_rating`.

@@ -16,7 +16,7 @@ from rezoo.types import Variables
 SETS = ("user_features", "item_features", "context_features")
 """The features of a question."""
 PAST = {"history": np.int32, "history_rating": np.float32}
-"""What is known of a user's past."""
+"""Arrays of the users' past, and their types."""
 NONE = FeatureSet({})
 
 

@@ -85,7 +85,7 @@ def _check_features(saved: Saved, sizes: dict[str, int | None]) -> None:
 
 
 def _check_columns(saved: Saved, sizes: dict[str, int | None]) -> None:
-    """What is known of users and items is what their features make, and fits the model's tables."""
+    """Columns of users and items are those that their features make, and fit the model's tables."""
     for name, columns, ids, fitted in (
         ("user_columns", saved.user_columns, saved.users, saved.user_features.fitted),
         ("catalogue", saved.variables.get("catalogue", {}), saved.items, saved.item_features.fitted),

@@ -13,7 +13,7 @@ from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Query
 
 PASS_OVER: dict[str, Any] = {"mode": "drop", "wrap_negative_indices": False}
-"""How `.at[slot]` writes, so that padding is passed over."""
+"""How `.at[slot]` writes, so that padding is ignored."""
 
 
 class Sessions(NamedTuple):
@@ -21,7 +21,7 @@ class Sessions(NamedTuple):
 
     user: Int[Array, " S"]
     features: dict[str, Array]
-    """What is known of the user, as in a `Query`; leading axis S."""
+    """Features of the user, as in a `Query`; leading axis S."""
     ring: Int[Array, " S L"]
     """Event n of a session stands at n mod L."""
     count: Int[Array, " S"]

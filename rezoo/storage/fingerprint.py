@@ -1,4 +1,4 @@
-"""What a run, a study or an experiment is: by this a folder knows whether it holds the same one.
+"""What a run, a study or an experiment is: a folder of results is used again only for the same one.
 
 A fingerprint is a few named parts, such as `{"data": …, "arguments": …, "code": …}`, each a digest.
 Every fingerprint has a folder of its own inside the one that the user gives, so nothing is answered

@@ -1,8 +1,8 @@
-"""Successive halving: a search over value hyper-parameters whose losers stop costing.
+"""Successive halving: a search over value hyper-parameters that stops training the worse points early.
 
 Jamieson and Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter
 optimization", https://arxiv.org/abs/1502.07943, figure 3. It sees scores of the validation part only
-and ends in a point of the grid. What the point is worth is told by one more `sweep.study`, of that
+and ends in a point of the grid. What the point is worth is measured by one more `sweep.study`, of that
 point alone, trained on training and validation part together and measured on the test part.
 """
 
@@ -66,7 +66,7 @@ def search(
 
     Every rung is one program: its members are trained side by side and stay on the device, the
     better ones are gathered there into a smaller batch, and the next rung is a program for that
-    batch alone. A loser costs nothing more.
+    batch alone. A point that was dropped is not trained further.
 
     A point is judged by its seeds' mean after the last unit of the rung; one of them that is not
     finite loses it the rung.

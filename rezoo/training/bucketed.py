@@ -52,7 +52,7 @@ def epoch(
 ) -> tuple[TrainState, Scalars]:
     """One pass over all buckets, as one `lax.scan`; jit it, like `training.epoch`.
 
-    Each bucket's users are shuffled anew. The order in which buckets take turns is fixed and even,
+    Each bucket's users are shuffled in each epoch. The order in which buckets take turns is fixed and even,
     so that under `vmap` over seeds every member is at the same bucket at the same time.
 
     Returns:

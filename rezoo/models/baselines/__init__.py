@@ -1,4 +1,4 @@
-"""What costs nothing and must be beaten. Each has a `fit` that returns the variables to score with."""
+"""Baselines without training. Each has a `fit` that returns the variables to score with."""
 
 from rezoo.models.baselines.cooccurrence import CoOccurrence
 from rezoo.models.baselines.feature_knn import FeatureKNN

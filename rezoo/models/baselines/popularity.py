@@ -12,7 +12,7 @@ from rezoo.types import Query
 
 
 class Popularity(nn.Module):
-    """Score = how often the item occurs in the training data, whoever asks."""
+    """Score = how often the item occurs in the training data, the same for every user."""
 
     num_items: int
 

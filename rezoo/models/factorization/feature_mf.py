@@ -1,4 +1,4 @@
-"""Matrix factorization whose users and items are known by their features too, so that new ones are.
+"""Matrix factorization with features of users and items, so that new ones have vectors.
 
 The model of `MF` (Rendle et al. 2009, https://arxiv.org/abs/1205.2618) with each vector the sum of
 an id's and its features' embeddings, as in Kula 2015, "Metadata embeddings for user and item
@@ -7,7 +7,7 @@ cold-start recommendations" (LightFM), https://arxiv.org/abs/1507.08439, section
     score = b_i + ⟨p_u, q_i⟩,   p_u = e_u + Σ_{f ∈ u} e_f,   (q_i, b_i) = e_i + Σ_{f ∈ i} e_f
 
 Differs from the paper: ids are dropped at random in training (`nn.features.FeatureEmbedding`), without which
-the features of what is known learn little; several values of one feature count as their mean.
+the features of known users and items learn little; several values of one feature count as their mean.
 """
 
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ from rezoo.types import Parts, Query
 
 
 class PLE(nn.Module):
-    """A score for each of `task_names`, a logit for a task of clicks; the inputs are those of `SharedBottom`."""
+    """A score for each of `task_names`, a logit for clicks; reads the columns that `SharedBottom` reads."""
 
     sizes: Mapping[str, int]
     """Rows of each categorical column's table."""

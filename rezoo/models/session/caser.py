@@ -1,11 +1,11 @@
-"""Caser: convolutions over the picture that the last events' embeddings make.
+"""Caser: convolutions over the matrix of the last events' embeddings.
 
 Tang, Wang: Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding,
 WSDM 2018, https://arxiv.org/abs/1809.07426, section 3: horizontal filters of every height 1 … L,
 max-pooled over their places, beside vertical filters; z = φ(W [o ; õ] + b); score = W' [z ; p_u] + b'.
 
-Differs from the paper: every prefix is trained in one pass; where there are no users, p_u falls away;
-what is known of the user is added to it.
+Differs from the paper: every prefix is trained in one pass; without user ids there is no p_u;
+the vector of the user's features is added to it.
 """
 
 from collections.abc import Mapping

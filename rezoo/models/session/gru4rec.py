@@ -7,8 +7,8 @@ Differs from the paper: inputs are embedded; every prefix of a padded session is
 instead of session-parallel mini-batches, with the same loss (the gradient is that of the whole session,
 where the official code, https://github.com/hidasib/GRU4Rec, cuts it after each event); the loss is the
 caller's choice: BPR-max and TOP1-max, without the official code's ELU on scores, by
-`objectives.next_item_sampled` with `corrected=False`; what drops out is the embeddings and what a layer
-shows, not the state that it carries on; what is known of the user is where the recurrence starts.
+`objectives.next_item_sampled` with `corrected=False`; dropout is applied to the embeddings and
+to the outputs of the layers, not to the recurrent state; the recurrence starts from the user's features.
 """
 
 from collections.abc import Mapping
@@ -113,11 +113,11 @@ def adagrad(
 ) -> optax.GradientTransformation:
     """The official code's optimizer for dense weights: G ← G + g², m ← μ m - η g / √(G + ε), θ ← θ + m.
 
-    Of tables it moves only the rows that a batch looks up: an absent row rests and keeps its m, where this
-    one goes on along it. Without momentum the two agree; with it the official rows are those of
-    `row_sparse.momentum(row_sparse.adagrad(η, 0.0, ε), μ)`, which `row_sparse.make_step` takes beside this
-    one. (A row that a batch looks up twice is there moved once, by the sum of its gradients; the official
-    code adds the movements of both.)
+    It updates only those rows of a table that a batch looks up: a row that is not in the batch is not
+    updated and keeps its m, where this one is still moved by it. Without momentum the two agree; with it
+    the official rows are those of `row_sparse.momentum(row_sparse.adagrad(η, 0.0, ε), μ)`, which
+    `row_sparse.make_step` takes beside this one. (A row that a batch looks up twice is there moved once, by
+    the sum of its gradients; the official code adds the movements of both.)
     """
     return optax.chain(
         optax.scale_by_rss(0.0, eps), optax.trace(momentum), optax.scale_by_learning_rate(learning_rate)

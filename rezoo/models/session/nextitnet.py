@@ -5,7 +5,8 @@ Recommendation, WSDM 2019, https://arxiv.org/abs/1808.05163, section 3.3 and fig
 
     F(x) = x + LN-ReLU of conv_{2l}(LN-ReLU of conv_l(x)),  kernel 3, dilations l and 2l
 
-Differs from the paper: the loss is the caller's choice; what is known of the user is added to every x.
+Differs from the paper: the loss is the caller's choice; the vector of the user's features is added to every
+x.
 """
 
 from collections.abc import Mapping, Sequence

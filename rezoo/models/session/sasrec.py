@@ -7,12 +7,12 @@ https://github.com/kang205/SASRec:
     q = LN(x),  y = q + Attention(q, x, x),  z = LN(y),  block(x) = z + W₂ ReLU(W₁ z + b₁) + b₂
     F = LN(block(… block(√D v + p)))
 
-Each residual runs round the normalised value, q and z, and keys and values are of x as it came. (The
-paper writes x + g(LN(x)), where the residual runs round x.)
+Each residual connection adds the normalised value, q or z, and keys and values are computed from x before
+the normalisation. (The paper writes x + g(LN(x)), which adds x itself.)
 
 Differs from the authors' code: positions count from the session's first event, not from the left end of
-a padded window; LN's ε is 1e-6, not 1e-8; the loss is the caller's choice; what is known of the user is
-in a memory slot that every event may look at.
+a padded window; LN's ε is 1e-6, not 1e-8; the loss is the caller's choice; the user's features are
+in a memory slot that every event attends to.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from rezoo.types import Parts, Query
 
 
 class SASRec(nn.Module):
-    """Score = <F_t, v_i>, F_t what the blocks make of the events up to t."""
+    """Score = <F_t, v_i>, where F_t is the output of the blocks for the events up to t."""
 
     num_items: int
     dim: int = 50

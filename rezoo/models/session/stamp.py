@@ -1,4 +1,4 @@
-"""STAMP: attention on the memory of a session, held against its last click.
+"""STAMP: attention over the events of a session, combined with its last click.
 
 Liu, Zeng, Mokhosi, Zhang: STAMP: Short-Term Attention/Memory Priority Model for Session-based
 Recommendation, KDD 2018, https://doi.org/10.1145/3219819.3219950, section 3.4:
@@ -7,8 +7,8 @@ Recommendation, KDD 2018, https://doi.org/10.1145/3219819.3219950, section 3.4:
     z_i = <tanh(W_s m_a + b_s) ∘ tanh(W_t x_t + b_t), x_i>
 
 Differs from the paper: every prefix of a session is trained in one pass, its attention masked; the
-softmax takes z itself, not σ(z), as in the authors' code; what is known of the user is one more x_j, and
-the last click of a session that has none.
+softmax takes z itself, not σ(z), as in the authors' code; the user's features are one more x_j, which takes
+the place of the last click in an empty session.
 
 The authors' code, https://github.com/uestcnlp/STAMP, has tanh(W_s (m_a + m_s)), which is
 `memory=plus_mean`, no biases b, and x of at most length 1 (Yoochoose) or 1.5 (Diginetica) where they are

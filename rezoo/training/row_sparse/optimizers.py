@@ -75,8 +75,8 @@ def lazy_adam(
     """Adam for the rows of the batch alone. It is not Adam, it is another algorithm.
 
     Adam (Kingma 2015, https://arxiv.org/abs/1412.6980, algorithm 1) moves every row at every step:
-    while a row is absent, its moments decay and it goes on along its momentum. Here an absent row
-    rests and its moments are kept:
+    while a row is absent, its moments decay and it moves on by its momentum. Here rows that are not in
+    the batch are not updated, and their moments are kept:
 
         m ← β₁ m + (1 - β₁) g,  v ← β₂ v + (1 - β₂) g²,  θ ← θ - η m̂ / (√v̂ + ε)
         m̂ = m / (1 - β₁ᵗ),  v̂ = v / (1 - β₂ᵗ)
