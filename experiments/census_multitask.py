@@ -63,8 +63,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "SingleTask": partial(SharedBottom, widths=(128,), tower=(16,)),
     "SharedBottom": partial(SharedBottom, widths=(128,), tower=(16,)),
     "MMoE": partial(MMoE, experts=8, widths=(16,), tower=(16,)),
-    "CGC": partial(PLE, levels=1, own=3, common=2, widths=(16,), tower=(16,)),
-    "PLE": partial(PLE, levels=2, own=3, common=2, widths=(14,), tower=(16,)),
+    "CGC": partial(PLE, levels=1, num_task_experts=3, num_shared_experts=2, widths=(16,), tower=(16,)),
+    "PLE": partial(PLE, levels=2, num_task_experts=3, num_shared_experts=2, widths=(14,), tower=(16,)),
 }
 
 

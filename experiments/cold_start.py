@@ -342,8 +342,8 @@ class Trainer(NamedTuple):
         rate = optax.linear_schedule(
             plan.rate, 0.0, plan.epochs * training.num_steps(len(data.item), plan.batch_size)
         )
-        seen = sampling.known(parts.user, parts.item, parts.num_users)
-        sampler = sampling.excluding(sampling.uniform(parts.num_items), seen, parts.num_items)
+        seen = sampling.positives_by_user(parts.user, parts.item, parts.num_users)
+        sampler = sampling.reject_positives(sampling.uniform(parts.num_items), seen, parts.num_items)
 
         @jax.jit
         def fit(key: jax.Array, l2: jax.Array, drop: jax.Array) -> Any:

@@ -125,7 +125,7 @@ def part(log: Interactions, end: int, weeks: int = 8) -> Part:
     users = np.unique(parts.test_user)
     where = np.tile(np.arange(len(present) + 1) >= warm, (len(users), 1))
     asked = Setting(users, padded(users, parts.test_user, parts.test_item)[0], where)
-    text = feature_knn.tf_idf(catalogue["text"], fitted.sizes["text"])
+    text = feature_knn.tf_idf_vectors(catalogue["text"], fitted.sizes["text"])
     return Part(world, asked, text[:, text.any(0)])
 
 

@@ -54,7 +54,7 @@ def factors(log: Interactions, epochs: int) -> Learner:
     """Matrix factorization by BPR."""
     rows, count = log.num_rows, log.num_items
     model = MF(log.num_users, count, 64)
-    known = sampling.known(log.user, log.item, log.num_users)
+    known = sampling.positives_by_user(log.user, log.item, log.num_users)
     data = Batch(
         Query(jnp.asarray(log.user), jnp.zeros((rows, 0), jnp.int32), {}),
         jnp.asarray(log.item),
@@ -64,7 +64,7 @@ def factors(log: Interactions, epochs: int) -> Learner:
 
     def objective(arrays: Any) -> Objective:
         positives = known._replace(offset=arrays[0], item=arrays[1])
-        sampler = sampling.excluding(sampling.uniform(count), positives, count)
+        sampler = sampling.reject_positives(sampling.uniform(count), positives, count)
         return objectives.l2(objectives.sampled(model, losses.bpr, sampler, 2), 0.002)
 
     by_row = log.num_users + count > LARGE

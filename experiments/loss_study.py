@@ -246,7 +246,9 @@ def listed(loss: Loss, log_q: bool = False) -> Callable[[nn.Module, Log, Rows], 
         users, items = log.sizes
         count = np.bincount(log.parts[0][1], minlength=items)
         draw = sampling.popularity(count) if log_q else sampling.uniform(items)
-        draw = sampling.excluding(draw, sampling.known(log.parts[0][0], log.parts[0][1], users), items)
+        draw = sampling.reject_positives(
+            draw, sampling.positives_by_user(log.parts[0][0], log.parts[0][1], users), items
+        )
         table = sampling.log_popularity(count) + np.log(UNRATED)
 
         def objective(variables: Any, key: jax.Array, batch: Batch) -> Any:

@@ -125,8 +125,8 @@ def methods(data: Data, smoke: bool) -> dict[str, Method]:
     items, dim = data.sizes["item"], 8 if smoke else DIM
     train = data.train
     rows = len(train.user)
-    known = sampling.known(train.user, train.item, train.num_users)
-    unrated = sampling.excluding(sampling.uniform(items), known, items)
+    known = sampling.positives_by_user(train.user, train.item, train.num_users)
+    unrated = sampling.reject_positives(sampling.uniform(items), known, items)
     plain = Query(jnp.asarray(train.user), jnp.zeros((rows, 0), jnp.int32), {})
     pairs = Batch(plain, jnp.asarray(train.item), jnp.ones(rows), jnp.ones(rows, bool))
     each = examples(data)

@@ -215,8 +215,8 @@ def against_all(model: nn.Module, train: Interactions, m: float, l2: float) -> O
 
 def sampled(model: nn.Module, train: Interactions) -> Objective:
     """NCF's: logistic loss with four negatives that the user never rated."""
-    known = sampling.known(train.user, train.item, train.num_users)
-    sampler = sampling.excluding(sampling.uniform(train.num_items), known, train.num_items)
+    known = sampling.positives_by_user(train.user, train.item, train.num_users)
+    sampler = sampling.reject_positives(sampling.uniform(train.num_items), known, train.num_items)
     return objectives.sampled(model, losses.logistic, sampler, 4)
 
 
@@ -273,8 +273,8 @@ def make_task(train: Interactions, user: np.ndarray, item: np.ndarray, negatives
 def held_out(log: Interactions) -> Task:
     """The last item of each user to be ranked among 99 that the user never took."""
     train, _, last = split.leave_one_out(log).of(log)
-    known = sampling.known(log.user, log.item, log.num_users)
-    sampler = sampling.excluding(sampling.uniform(log.num_items), known, log.num_items)
+    known = sampling.positives_by_user(log.user, log.item, log.num_users)
+    sampler = sampling.reject_positives(sampling.uniform(log.num_items), known, log.num_items)
     asked = pairs(last)
     negatives = sampler(jax.random.key(0), asked.query, asked.item, 99)
     return make_task(train, last.user, last.item, np.asarray(negatives))

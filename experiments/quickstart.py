@@ -152,8 +152,8 @@ def purchases(made: shop_builder.Shop, train: Trainer) -> Outcome:
     known, asked = made.ratings
     users, items = sizes(made)
     model = NeuMF(users, items, dim=16, widths=(32, 16), dropout=0.1)
-    sampler = sampling.excluding(
-        sampling.uniform(items), sampling.known(known["user"], known["item"], users), items
+    sampler = sampling.reject_positives(
+        sampling.uniform(items), sampling.positives_by_user(known["user"], known["item"], users), items
     )
     objective = objectives.l2(objectives.sampled(model, losses.logistic, sampler, 4), 1e-3)
     data = pairs(known["user"], known["item"])

@@ -256,8 +256,10 @@ target = jnp.asarray(padded(shoppers, test.query.user, test.item)[0], jnp.int32)
 def train_ranker(key):
     """The variables of an MF trained to rank what was bought above what was not."""
     model = MF(old_users, old_items, 8)
-    draw = sampling.excluding(
-        sampling.uniform(old_items), sampling.known(known["user"], known["item"], old_users), old_items
+    draw = sampling.reject_positives(
+        sampling.uniform(old_items),
+        sampling.positives_by_user(known["user"], known["item"], old_users),
+        old_items,
     )
     objective = objectives.l2(objectives.sampled(model, losses.bpr, draw, 4), 0.01)
     optimizer = optax.adam(0.02)

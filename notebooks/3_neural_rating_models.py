@@ -100,7 +100,9 @@ shoppers = np.arange(1, users)
 query = pairs(shoppers, shoppers).query
 bought = jnp.asarray(padded(shoppers, known["user"], known["item"])[0], jnp.int32)
 target = jnp.asarray(padded(shoppers, asked["user"], asked["item"])[0], jnp.int32)
-draw = sampling.excluding(sampling.uniform(items), sampling.known(known["user"], known["item"], users), items)
+draw = sampling.reject_positives(
+    sampling.uniform(items), sampling.positives_by_user(known["user"], known["item"], users), items
+)
 
 
 def ndcg(model, variables):

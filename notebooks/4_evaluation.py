@@ -261,8 +261,8 @@ def ndcg_by_user(model, variables, query):
 
 def train_mf(key):
     """MF by the BPR loss (notebook 5): its variables, and NDCG@10 of each shopper."""
-    draw = sampling.excluding(
-        sampling.uniform(items), sampling.known(known["user"], known["item"], users), items
+    draw = sampling.reject_positives(
+        sampling.uniform(items), sampling.positives_by_user(known["user"], known["item"], users), items
     )
     objective = objectives.l2(objectives.sampled(mf, losses.bpr, draw, 4), 0.01)
     optimizer = optax.adam(0.02)

@@ -163,7 +163,9 @@ query = pairs(np.arange(1, users), np.arange(1, users)).query
 seen, bought = by_shopper(learnt_user, learnt_item), by_shopper(known["user"], known["item"])
 wanted_valid = by_shopper(known["user"][held], known["item"][held])
 wanted_test = by_shopper(asked["user"], asked["item"])
-draw = sampling.excluding(sampling.uniform(items), sampling.known(known["user"], known["item"], users), items)
+draw = sampling.reject_positives(
+    sampling.uniform(items), sampling.positives_by_user(known["user"], known["item"], users), items
+)
 
 contestants = {  # with one good element in a list, pairs begin with it: 5 of them instead of 25
     "logistic": losses.logistic,

@@ -219,7 +219,7 @@ plt.show()
 # %%
 experts = MMoE(sizes, HEADS, 8, experts=4, widths=(16,), tower=(16,))
 by_gate, variables = study(experts, HEADS)
-levels = PLE(sizes, HEADS, 8, levels=1, own=2, common=2, widths=(16,), tower=(16,))
+levels = PLE(sizes, HEADS, 8, levels=1, num_task_experts=2, num_shared_experts=2, widths=(16,), tower=(16,))
 by_level, _ = study(levels, HEADS)
 
 
@@ -306,7 +306,7 @@ for name, history in scored.items():
 
 # %%
 three = SharedBottom(sizes, ("click", "purchase", "conversion"), 8, (32,), (16,))
-each = dict.fromkeys(three.heads, losses.logistic)
+each = dict.fromkeys(three.task_names, losses.logistic)
 some = jax.tree.map(lambda column: column[:4096], test)
 
 

@@ -51,7 +51,7 @@ from rezoo import evaluation, losses, objectives, sampling, training
 from rezoo.datasets import shop, shop_rows
 from rezoo.models import MF
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import over
+from rezoo.nn.features import repeat_for_items
 from rezoo.nn.inner import with_columns
 from rezoo.studies import sweep
 from rezoo.training import row_sparse
@@ -104,7 +104,7 @@ class CML(nn.Module):
         self.item = Embed(self.num_items, self.dim, nn.initializers.normal(0.2))
 
     def __call__(self, query, item):
-        return -jnp.square(over(self.user(query.user), item) - self.item(item)).sum(-1)
+        return -jnp.square(repeat_for_items(self.user(query.user), item) - self.item(item)).sum(-1)
 
     def encode(self, query):
         p = self.user(query.user)
@@ -392,7 +392,7 @@ assert abs((high - low) / (2 * h) - derivative) < 0.05 * abs(derivative)
 #   optimization*, [arXiv:1703.01785](https://arxiv.org/abs/1703.01785)
 # - Naumov et al. 2019, *Deep learning recommendation model*, [arXiv:1906.00091](https://arxiv.org/abs/1906.00091)
 #
-# In the library: [training.py](../rezoo/training.py), [objectives](../rezoo/objectives/__init__.py),
+# In the library: [training](../rezoo/training/__init__.py), [objectives](../rezoo/objectives/__init__.py),
 # [row_sparse](../rezoo/training/row_sparse), [sweep.py](../rezoo/studies/sweep.py); measured at full size in
 # [bench_embeddings.py](../experiments/bench_embeddings.py). How to add a model to the zoo: the
 # [README](../README.md#adding-a-model).
