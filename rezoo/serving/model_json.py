@@ -24,9 +24,9 @@ SIZE = 1_000_000
 """The largest number in a model's fields that needs no array with such an axis: of neighbours, of events."""
 
 RENAMED = {
-    **{(model, "heads"): "task_names" for model in ("MMoE", "PLE", "SharedBottom")},
-    ("PLE", "own"): "num_task_experts",
-    ("PLE", "common"): "num_shared_experts",
+    "MMoE": {"heads": "task_names"},
+    "PLE": {"heads": "task_names", "own": "num_task_experts", "common": "num_shared_experts"},
+    "SharedBottom": {"heads": "task_names"},
 }
 """Fields by the names that earlier versions wrote, and what they are called now."""
 
@@ -78,7 +78,8 @@ def rebuild(description: Any, largest: int) -> nn.Module:
     model, kinds = getattr(rezoo.models, name), typed.arguments(getattr(rezoo.models, name))
     if not isinstance(fields, dict):
         raise DataError("the model's fields are not given by name")
-    fields = {RENAMED.get((name, field), field): value for field, value in fields.items()}
+    old = RENAMED.get(name, {})
+    fields = {old.get(field, field): value for field, value in fields.items()}
     if unknown := sorted(set(fields) - set(kinds)):
         raise DataError(f"{name} of this version of rezoo has no field {unknown[0]!r}")
     values = {field: typed.read(value, kinds[field], f"{name}.{field}") for field, value in fields.items()}
