@@ -23,7 +23,7 @@ from rezoo.errors import DataError
 SIZE = 1_000_000
 """The largest number in a model's fields that needs no array with such an axis: of neighbours, of events."""
 
-RENAMED: dict[str, dict[Any, str]] = {
+RENAMED = {
     "MMoE": {"heads": "task_names"},
     "PLE": {"heads": "task_names", "own": "num_task_experts", "common": "num_shared_experts"},
     "SharedBottom": {"heads": "task_names"},
@@ -78,8 +78,8 @@ def rebuild(description: Any, largest: int) -> nn.Module:
     model, kinds = getattr(rezoo.models, name), typed.arguments(getattr(rezoo.models, name))
     if not isinstance(fields, dict):
         raise DataError("the model's fields are not given by name")
-    now: dict[Any, str] = RENAMED.get(name, {})
-    fields = {now.get(field, field): value for field, value in fields.items()}
+    now = RENAMED.get(name, {})
+    fields = {str(now.get(field, field)): value for field, value in fields.items()}
     if unknown := sorted(set(fields) - set(kinds)):
         raise DataError(f"{name} of this version of rezoo has no field {unknown[0]!r}")
     values = {field: typed.read(value, kinds[field], f"{name}.{field}") for field, value in fields.items()}
