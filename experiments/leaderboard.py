@@ -84,7 +84,7 @@ def results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
     found = {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
     for result in found.values():
         for row in result["rows"]:
-            row.setdefault("device", result["device"])
+            row["device"] = ", ".join(dict.fromkeys(result["runs"][i]["device"] for i in row["runs"]))
     return found
 
 
@@ -149,12 +149,17 @@ def benchmark(name: str, result: dict[str, Any]) -> str:
 
 
 def commands() -> str:
-    """What makes each result file, and what made it."""
-    lines = ["| experiment | command | device | jax | date |", "| --- | --- | --- | --- | --- |"]
-    for name, r in (*results().items(), *results(GPU).items()):
-        devices = ", ".join(dict.fromkeys(row["device"] for row in r["rows"]))
-        cells = [link(name), f"`{r['command']}`", devices, r["versions"]["jax"], r["date"]]
-        lines.append(f"| {' | '.join(cells)} |")
+    """The runs that made the rows of each file."""
+    lines = [
+        "| experiment | command | rows | device | jax | date |",
+        "| --- | --- | ---: | --- | --- | --- |",
+    ]
+    for name, result in (*results().items(), *results(GPU).items()):
+        for index, run in enumerate(result["runs"]):
+            rows = sum(index in row["runs"] for row in result["rows"])
+            shown = f"`{run['command']}`" if run["command"] else "not kept"
+            jax = run["versions"]["jax"] if run["versions"] else ""
+            lines.append(f"| {link(name)} | {shown} | {rows} | {run['device']} | {jax} | {run['date']} |")
     return "\n".join(lines)
 
 
