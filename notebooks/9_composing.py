@@ -343,7 +343,7 @@ def same_category(key, query, item, n):
 
 
 drawn = same_category(jax.random.key(0), data.query, data.item, 3)
-assert drawn.shape == (pairs, 3) and (drawn > 0).all() and (drawn != data.item[:, None]).all()
+assert drawn.shape == (len(data.item), 3) and (drawn > 0).all() and (drawn != data.item[:, None]).all()
 assert (world.category[drawn] == world.category[data.item][:, None]).all()
 
 
