@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import apply, init, noisy, score_all
+from helpers import apply, init, init_state, noisy, score_all
 
 from rezoo import losses, objectives, training
 from rezoo.data.sessions import Sessions
@@ -125,7 +125,7 @@ def test_neumf_without_its_mlp_is_a_weighted_inner_product():
 def test_pretrained_neumf_scores_alpha_gmf_plus_the_rest_mlp(alpha):
     parts, whole = (GMF(4, 5, 3), MLP(4, 5, (4, 2))), NeuMF(4, 5, 3, (4, 2))
     asked, item = query([[0], [0], [0]], [1, 2, 0]), jnp.array([[1, 4], [3, 2], [0, 1]], jnp.int32)
-    variables = [m.init(jax.random.key(k), asked, item) for k, m in enumerate(parts)]
+    variables = [init(m, asked, item, seed=k) for k, m in enumerate(parts)]
     variables = [
         jax.tree.map(lambda x: x + jnp.cos(jnp.arange(x.size)).reshape(x.shape), v) for v in variables
     ]
@@ -416,8 +416,9 @@ CATALOGUE = {"words": jnp.array([[0, 0], [1, 2], [3, 0], *[[4, 5]] * 6]), "price
 def feature_params(model, asked, item):
     """Parameters with no zeros left in them."""
     rngs = {"params": jax.random.key(0)}
-    _, made = model.apply({"catalogue": CATALOGUE}, asked, item, rngs=rngs, mutable=["params"])
-    return jax.tree.map(lambda x: x + 0.1, made["params"])
+    make = jax.jit(functools.partial(model.apply, rngs=rngs, mutable=["params"]))
+    _, made = make({"catalogue": CATALOGUE}, asked, item)
+    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x) + np.float32(0.1)), made["params"])
 
 
 @pytest.mark.parametrize("name", ["FeatureMF", "FeatureNeuMF"])
@@ -652,9 +653,7 @@ def test_a_new_item_is_ranked_among_those_that_it_is_like(kind):
         query(history[:, :5]), jnp.asarray(history[:, 1:]), jnp.ones((60, 5)), jnp.ones((60, 5), bool)
     )
     model, optimizer = kind(9, 8, item_features={"sort": 4}), optax.adam(0.03)
-    state = training.init_state(
-        jax.random.key(0), model, optimizer, rows, constants={"catalogue": {"sort": sort}}
-    )
+    state = init_state(jax.random.key(0), model, optimizer, rows, constants={"catalogue": {"sort": sort}})
     step = training.make_step(objectives.next_item_softmax(model), optimizer)
     state, _ = jax.jit(lambda state: training.fit(step, state, rows, num_epochs=15, batch_size=20))(state)
     grown = {**state.variables, "catalogue": {"sort": jnp.append(sort, 2)}}
