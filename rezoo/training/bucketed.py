@@ -1,8 +1,8 @@
 """User-major training, for models whose query costs more than a score (SVD++).
 
 Users have from a few to thousands of ratings. Padding all to the longest would waste most of the
-work, so users are sorted into length buckets, each an ordinary `Batch` of its own shape: one user
-per row, `history: [U L]`, `item: [U C]`. An epoch visits the batches of all buckets interleaved,
+work, so `data.batches.by_user` sorts them into length buckets, each an ordinary `Batch` of its own shape:
+one user per row, `history: [U L]`, `item: [U C]`. An epoch visits the batches of all buckets interleaved,
 each batch with as many users as make about the same number of ratings.
 """
 
@@ -11,40 +11,9 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 
-from rezoo.data.packing import padded
 from rezoo.training.step import shuffle, shuffle_key, take
-from rezoo.types import Batch, Query, Scalars, Step, TrainState, Variables
-
-Columns = tuple[ArrayLike, ArrayLike, ArrayLike]
-"""Parallel columns (user, item, rating), one row per rating."""
-
-
-def user_major(rows: Columns, history: Columns | None = None, *, growth: float = 1.3) -> tuple[Batch, ...]:
-    """One row per user of `rows`, in buckets by length.
-
-    Args:
-      rows: what is scored: the ratings to learn, or to predict.
-      history: what is known of each user, N(u); `rows` itself by default.
-      growth: a bucket's longest row over its shortest. Closer to 1 wastes less on padding and
-        compiles more shapes.
-    """
-    user, item, rating = (np.asarray(column) for column in rows)
-    known = np.asarray(history[0] if history else user), np.asarray(history[1] if history else item)
-    users, counts = np.unique(user, return_counts=True)
-    longest = np.maximum(counts, np.bincount(known[0], minlength=users.max() + 1)[users])
-    level = np.ceil(np.log(longest) / np.log(growth))
-
-    def bucket(members: np.ndarray) -> Batch:
-        items, where = padded(users[members], user, item)
-        ratings, _ = padded(users[members], user, rating)
-        seen = items if history is None else padded(users[members], *known)[0]
-        query = Query(jnp.asarray(users[members], jnp.int32), jnp.asarray(seen, jnp.int32), {})
-        label = jnp.asarray(ratings, jnp.float32)
-        return Batch(query, jnp.asarray(items, jnp.int32), label, jnp.asarray(where))
-
-    return tuple(bucket(level == value) for value in np.unique(level))
+from rezoo.types import Batch, Scalars, Step, TrainState, Variables
 
 
 def epoch(
