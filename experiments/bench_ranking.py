@@ -29,8 +29,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from bench_training import THREADS, BenchFlags, Log, clicks, contest, epochs, export, read
 from common import Results, start
+from protocols.bench_data import Log, export, read
+from protocols.contenders import clicks
+from protocols.contest import THREADS, BenchFlags, contest, epochs
 from turns import Peer, Turn
 
 from rezoo import losses, objectives

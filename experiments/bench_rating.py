@@ -29,20 +29,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from bench_training import (
-    DIM,
-    THREADS,
-    BenchFlags,
-    Log,
-    clicks,
-    contest,
-    epochs,
-    export,
-    ours_bpr,
-    ours_neumf,
-    read,
-)
 from common import Results, start
+from protocols.bench_data import Log, export, read
+from protocols.contenders import clicks, ours_bpr, ours_neumf
+from protocols.contest import DIM, THREADS, BenchFlags, contest, epochs
 from turns import Peer, Turn
 
 from rezoo import evaluation, losses, objectives

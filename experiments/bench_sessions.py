@@ -34,8 +34,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from bench_training import DIM, THREADS, contest, epochs
 from common import Flags, Results, start
+from protocols.contest import DIM, THREADS, contest, epochs
 from turns import Peer, Turn
 
 from rezoo import losses, objectives
