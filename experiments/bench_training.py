@@ -12,7 +12,6 @@ pairs are drawn at random in ML-1M's size.
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -51,16 +50,7 @@ def main(flags: BenchFlags, results: Results) -> None:
         ("WideDeep", 2048, ours_wide_deep, {"RecBole": recbole("WideDeep")}),
     ]
     for model, batch, ours, peers in contests:
-        if results.values(model, data, f"batch {batch:,}, rezoo", "interactions_per_s"):
-            continue
-        with ExitStack() as stack:
-            contenders: dict[str, Turn] = {"rezoo": ours(log, batch)}
-            for name, peer in peers.items():
-                if peer.python is None:
-                    print(f"{model}, batch {batch:,}: {name} is left out, as no Python with it is given")
-                else:
-                    contenders[name] = stack.enter_context(peer)
-            contest(results, model, data, f"batch {batch:,}", contenders, peers, rounds)
+        contest(results, model, data, f"batch {batch:,}", {"rezoo": partial(ours, log, batch)}, peers, rounds)
     for dim in (4,) if flags.smoke else (16, 64):
         study(results, log, data, dim, flags.smoke)
     results.finish()

@@ -48,7 +48,8 @@ def fitter(train: Columns, shape: tuple[int, int], at: Settings) -> Callable[[ja
     mean = float(train[2].mean())
     some = np.flatnonzero(np.asarray((ids > 0).any(axis=1)))
     row = jnp.arange(shape[0], dtype=jnp.int32)
-    data = Batch(Query(row, ids, {"history_rating": entering(ids, rating, mean, at)}), ids, rating, ids > 0)
+    query = batches.queries(row, ids, {"history_rating": entering(ids, rating, mean, at)})
+    data = Batch(query, ids, rating, ids > 0)
     data = jax.tree.map(lambda column: column[some], data)
     model = UAutoRec(shape[1], at.dim, mean, at.dropout)
     steps = at.num_epochs * training.num_steps(len(some), at.batch_size)
@@ -92,7 +93,7 @@ def forecaster(
         model = UAutoRec(items, at.dim, mean)
         history, rated = ratings_of(user, item, rating, users)
         fit, constants = fitter((user, item, rating), (users, items), at), {}
-        query = Query(everyone, history, {"history_rating": entering(history, rated, mean, at)})
+        query = batches.queries(everyone, history, {"history_rating": entering(history, rated, mean, at)})
 
     @jax.jit
     def whole(variables: Variables, query: Query) -> jax.Array:

@@ -2,6 +2,8 @@
 
 import resource
 import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,34 +37,40 @@ def contest(
     model: str,
     data: str,
     size: str,
-    contenders: dict[str, Turn],
-    peers: dict[str, Peer],
+    ours: Mapping[str, Callable[[], Turn]],
+    peers: Mapping[str, Peer],
     rounds: int,
     metric: str = "interactions_per_s",
 ) -> None:
-    """Let the contenders take turns, and write a row each and their ratios to ours."""
-    start_time = time.perf_counter()
-    contenders["rezoo"]()
-    first = time.perf_counter() - start_time
-    speeds = take_turns(contenders, rounds)
-    seconds = time.perf_counter() - start_time
-    ours = float(np.median(speeds["rezoo"]))
+    """Let ours and the peers that are there take turns; write a row each, and the ratios to `rezoo`.
+
+    Rows that are there already are left as they are.
+    """
+    if results.values(model, data, f"{size}, rezoo", metric):
+        return
+    with ExitStack() as stack:
+        contenders = {name: make() for name, make in ours.items()}
+        for name, peer in peers.items():
+            if peer.python is None:
+                print(f"{model}, {size}: {name} is left out, as no Python with it is given")
+            else:
+                contenders[name] = stack.enter_context(peer)
+        start_time = time.perf_counter()
+        contenders["rezoo"]()
+        first = time.perf_counter() - start_time
+        speeds = take_turns(contenders, rounds)
+        seconds = time.perf_counter() - start_time
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        about = {name: {"first_epoch_with_compilation": round(first, 2)} for name in ours}
+        about |= {name: peer.about for name, peer in peers.items()}
+    median = {name: float(np.median(values)) for name, values in speeds.items()}
     with results.together():
         for name, values in speeds.items():
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            about = peers[name].about if name in peers else {"first_epoch_with_compilation": round(first, 2)}
-            results.add(
-                model,
-                data,
-                f"{size}, {name}",
-                metric,
-                float(np.median(values)),
-                seconds=seconds,
-                rounds=values,
-                **({"peak_rss_mib": round(peak)} | about),
-            )
+            row = (model, data, f"{size}, {name}", metric, median[name])
+            notes = {"peak_rss_mib": round(peak)} | about[name]
+            results.add(*row, seconds=seconds, rounds=values, **notes)
             if name != "rezoo":
-                ratio = ours / float(np.median(values))
+                ratio = median["rezoo"] / median[name]
                 results.add(model, data, f"{size}, rezoo over {name}", "ratio", ratio, seconds=0.0)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from rezoo import losses, objectives, training
+from rezoo.data import batches
 from rezoo.models import EASE, MultVAE, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.models.factorization import ease
@@ -107,4 +108,4 @@ def of_popularity(data: Data, at: Sizes, seed: int) -> Fitted:
 
 def asked(known: jax.Array) -> Query:
     """Users known by their history alone."""
-    return Query(jnp.zeros(len(known), jnp.int32), known, {})
+    return batches.queries(history=known)
