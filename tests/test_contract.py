@@ -60,13 +60,14 @@ from rezoo.models import (
     SessionPopularity,
     SharedBottom,
     SVDpp,
+    TopFreq,
     TwoTower,
     UAutoRec,
     WideDeep,
     YouTubeDNN,
     YouTubeRanker,
 )
-from rezoo.models.baselines import cooccurrence, feature_knn, popularity
+from rezoo.models.baselines import cooccurrence, feature_knn, popularity, top_freq
 from rezoo.models.factorization import ease, ials, item_knn
 from rezoo.models.ranking import din
 from rezoo.models.ranking.dcn import stacked
@@ -192,6 +193,10 @@ FOLLOWED = cooccurrence.fit(LOG, ITEMS, window=2)
 CASES |= {
     "Popularity": Case(Popularity(ITEMS), fitted=popularity.fit(LOG, ITEMS)),
     "CoOccurrence": Case(CoOccurrence(ITEMS, len(FOLLOWED["params"]["follower"]), memory=2), fitted=FOLLOWED),
+    "TopFreq": Case(
+        TopFreq(USERS, ITEMS, len({(u, i) for u, row in enumerate(LOG.tolist()) for i in row if i})),
+        fitted=top_freq.fit(np.repeat(np.arange(1, USERS), L), LOG.ravel(), USERS, ITEMS),
+    ),
     "SessionPopularity": Case(SessionPopularity(ITEMS), fitted=popularity.fit(LOG, ITEMS)),
     "SKNN": Case(SKNN(ITEMS, 7, 3, 4), fitted=neighbours.fit(VISITS, ITEMS, recent=3, longest=4)),
     "VSKNN": Case(VSKNN(ITEMS, 7, 3, 4), fitted=neighbours.fit(VISITS, ITEMS, recent=3, longest=4)),

@@ -40,13 +40,14 @@ from rezoo.models import (
     SASRec,
     SessionPopularity,
     SharedBottom,
+    TopFreq,
     TwoTower,
     UAutoRec,
     WideDeep,
     YouTubeDNN,
     YouTubeRanker,
 )
-from rezoo.models.baselines import cooccurrence, feature_knn, popularity
+from rezoo.models.baselines import cooccurrence, feature_knn, popularity, top_freq
 from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
 from rezoo.models.session import narm, neighbours, stamp
@@ -584,6 +585,30 @@ def test_sasrec_is_its_equations():
     x = z + dense(np.maximum(dense(z, "feed_in"), 0), "feed_out")
     expected = normed(x, "norm", w)[2] @ table.T
     np.testing.assert_allclose(score_all(model, variables, asked)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_top_freq_ranks_what_a_user_took_most_before_what_is_popular():
+    user, item = np.array([1, 1, 1, 2, 2, 2, 0]), np.array([2, 3, 3, 4, 4, 2, 1])
+    score = np.asarray(
+        score_all(TopFreq(3, 6, 4), top_freq.fit(user, item, 3, 6), query([[0]] * 3, [1, 2, 9]))
+    )
+    assert (-score[0]).argsort(kind="stable")[:3].tolist() == [3, 2, 4]
+    assert (-score[1]).argsort(kind="stable")[:3].tolist() == [4, 2, 3]
+    assert score[2, 2] == score[2, 3] == score[2, 4] > score[2, 5] == 0  # an unknown user: popularity
+    age = np.array([0.0, 2.0, 2.0, 0, 0, 0, 0])
+    fitted = top_freq.fit(user, item, 3, 6, age=age, half_life=1.0)  # two events of a quarter
+    assert np.asarray(score_all(TopFreq(3, 6, 4), fitted, query([[0]], [1])))[0].argmax() == 2
+
+
+def test_top_freq_scores_a_long_slate_as_a_short_one():
+    rng = np.random.default_rng(0)
+    user, item = rng.integers(1, 5, 500), rng.integers(1, 300, 500)
+    fitted = top_freq.fit(user, item, 5, 300)
+    model = TopFreq(5, 300, len(fitted["params"]["item"]))
+    asked = query([[0]] * 5, [0, 1, 2, 3, 4])
+    whole = score_all(model, fitted, asked)
+    some = jnp.tile(jnp.arange(0, 300, 7), (5, 1))
+    np.testing.assert_array_equal(apply(model, fitted, asked, some), np.asarray(whole)[:, ::7])
 
 
 def test_session_popularity_counts_this_session_first():
