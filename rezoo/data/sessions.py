@@ -90,6 +90,12 @@ def by_gap(log: Interactions, seconds: int | float = 1800) -> Sessions:
 
     Raises:
       DataError: if the log has no times.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> times = ["2024-05-01 12:00", "2024-05-01 12:10", "2024-05-01 18:00"]
+    >>> log = from_columns({"user": [1, 1, 1], "item": [7, 8, 9], "timestamp": times})
+    >>> by_gap(log, seconds=1800).items.tolist(), by_gap(log, seconds=1800).lengths.tolist()
+    ([1, 2, 3], [2, 1])
     """
     if log.timestamp is None:
         raise DataError("the log has no times to find gaps in: name its time column")
@@ -111,7 +117,13 @@ def pad(sessions: Sessions, length: int) -> np.ndarray:
 
 
 def histories(log: Interactions, length: int) -> np.ndarray:
-    """int32 `[num_users length]`: row u holds the newest items of user u, row 0 nothing."""
+    """int32 `[num_users length]`: row u holds the newest items of user u, row 0 nothing.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": [1, 1, 1], "item": [7, 8, 9], "time": [3, 1, 2]}, unit="order")
+    >>> histories(log, 2).tolist()  # dense ids: 9 and then 7
+    [[0, 0], [3, 1]]
+    """
     order = _order(log, log.user)
     count = np.bincount(log.user[order], minlength=log.num_users)
     return pad(Sessions(log.item[order], offsets_of(count)), length)

@@ -29,6 +29,10 @@ def user_major(rows: Columns, history: Columns | None = None, *, growth: float =
       history: what is known of each user, N(u); `rows` itself by default.
       growth: a bucket's longest row over its shortest. Closer to 1 wastes less on padding and
         compiles more shapes.
+
+    >>> one, two = user_major(([1, 2, 2, 2], [5, 5, 6, 7], [3.0, 4.0, 5.0, 1.0]))
+    >>> one.item.tolist(), two.item.tolist(), two.label.tolist()
+    ([[5]], [[5, 6, 7]], [[4.0, 5.0, 1.0]])
     """
     user, item, rating = (np.asarray(column) for column in rows)
     known = np.asarray(history[0] if history else user), np.asarray(history[1] if history else item)
@@ -57,6 +61,14 @@ def epoch(
 
     Returns:
       The state and each metric's mean over the ratings seen.
+
+    >>> query = Query(jnp.array([1, 2]), jnp.zeros((2, 0), int), {})
+    >>> bucket = Batch(query, jnp.ones((2, 1), int), jnp.ones((2, 1)), jnp.ones((2, 1), bool))
+    >>> state = TrainState({}, {}, (), jax.random.key(0), jnp.int32(0), jnp.bool_(False))
+    >>> step = lambda state, batch: (state._replace(step=state.step + 1), {"rows": batch.where.sum() * 1.0})
+    >>> state, metrics = epoch(step, state, [bucket], ratings_per_batch=1)
+    >>> int(state.step), float(metrics["rows"])
+    (2, 1.0)
     """
     key = shuffle_key(state)
     orders = [batches(jax.random.fold_in(key, n), b, ratings_per_batch) for n, b in enumerate(buckets)]
@@ -88,7 +100,16 @@ def fit(
     num_epochs: int,
     ratings_per_batch: int,
 ) -> tuple[TrainState, Scalars]:
-    """`num_epochs` epochs, each followed by `evaluate(variables)`: `training.fit` for buckets."""
+    """`num_epochs` epochs, each followed by `evaluate(variables)`: `training.fit` for buckets.
+
+    >>> query = Query(jnp.array([1, 2]), jnp.zeros((2, 0), int), {})
+    >>> bucket = Batch(query, jnp.ones((2, 1), int), jnp.ones((2, 1)), jnp.ones((2, 1), bool))
+    >>> state = TrainState({}, {}, (), jax.random.key(0), jnp.int32(0), jnp.bool_(False))
+    >>> step = lambda state, batch: (state._replace(step=state.step + 1), {"rows": batch.where.sum() * 1.0})
+    >>> state, history = fit(step, state, [bucket], num_epochs=2, ratings_per_batch=1)
+    >>> int(state.step), history["rows"].tolist()
+    (4, [1.0, 1.0])
+    """
 
     def body(state: TrainState, _: None) -> tuple[TrainState, Scalars]:
         state, metrics = epoch(step, state, buckets, ratings_per_batch)
@@ -98,24 +119,45 @@ def fit(
 
 
 def num_steps(buckets: Sequence[Batch], ratings_per_batch: int) -> int:
-    """Steps of one epoch, for schedules."""
+    """Steps of one epoch, for schedules.
+
+    >>> query = Query(jnp.array([1, 2, 3]), jnp.zeros((3, 0), int), {})
+    >>> bucket = Batch(query, jnp.ones((3, 2), int), jnp.ones((3, 2)), jnp.ones((3, 2), bool))
+    >>> num_steps([bucket, bucket], ratings_per_batch=4)  # two users at a time: two steps for each bucket
+    4
+    """
     return sum(-(-len(b.item) // users_per_batch(b, ratings_per_batch)) for b in buckets)
 
 
 def users_per_batch(bucket: Batch, ratings_per_batch: int) -> int:
-    """As many users as have about `ratings_per_batch` ratings, padding included; at least one."""
+    """As many users as have about `ratings_per_batch` ratings, padding included; at least one.
+
+    >>> query = Query(jnp.array([1, 2, 3]), jnp.zeros((3, 0), int), {})
+    >>> users_per_batch(Batch(query, jnp.ones((3, 2), int), jnp.ones((3, 2)), jnp.ones((3, 2), bool)), 4)
+    2
+    """
     users, longest = bucket.item.shape
     return min(max(ratings_per_batch // longest, 1), users)
 
 
 def batches(key: jax.Array, bucket: Batch, ratings_per_batch: int) -> jax.Array:
-    """A bucket's users in random order, `[turns users]`, the last turn filled up with -1."""
+    """A bucket's users in random order, `[turns users]`, the last turn filled up with -1.
+
+    >>> query = Query(jnp.array([1, 2, 3]), jnp.zeros((3, 0), int), {})
+    >>> bucket = Batch(query, jnp.ones((3, 2), int), jnp.ones((3, 2)), jnp.ones((3, 2), bool))
+    >>> batches(jax.random.key(0), bucket, 4).shape  # two turns of two users, one of which is padding
+    (2, 2)
+    """
     users, size = len(bucket.item), users_per_batch(bucket, ratings_per_batch)
     return jnp.pad(shuffle(key, users), (0, -users % size), constant_values=-1).reshape(-1, size)
 
 
 def turns(lengths: Sequence[int]) -> tuple[jax.Array, jax.Array]:
-    """(bucket, its n-th batch) for every step of an epoch, each bucket's turns evenly spread."""
+    """(bucket, its n-th batch) for every step of an epoch, each bucket's turns evenly spread.
+
+    >>> turns([1, 2])
+    (Array([1, 0, 1], dtype=int32), Array([0, 0, 1], dtype=int32))
+    """
     which = np.repeat(np.arange(len(lengths)), lengths)
     turn = np.concatenate([np.arange(n) for n in lengths])
     order = np.argsort((turn + 0.5) / np.asarray(lengths)[which], kind="stable")
