@@ -43,7 +43,8 @@ def functions(module: str) -> dict[str, object]:
     content = vars(importlib.import_module(module))
     own = [name for name, value in content.items() if getattr(value, "__module__", "") == module]
     named = content.get("__all__", [name for name in own if not name.startswith("_")])
-    found = [content[name] for name in named if inspect.isfunction(inspect.unwrap(content[name]))]
+    found = [content[name] for name in named if name in content]
+    found = [value for value in found if inspect.isfunction(inspect.unwrap(value))]
     return {f"{value.__module__}.{value.__name__}": value for value in found}
 
 
