@@ -46,6 +46,7 @@ from common import Results, start
 from turns import Peer, Turn
 
 from rezoo import evaluation, losses, objectives
+from rezoo.data import batches
 from rezoo.data.packing import padded
 from rezoo.models import MF, NFM, DeepFM, MultVAE
 from rezoo.models.factorization import ials
@@ -186,7 +187,7 @@ def evaluate(results: Results, log: Log, data: str, rounds: int) -> None:
         return
     users = np.unique(log.user)
     known = jnp.asarray(padded(users, log.user, log.item)[0], jnp.int32)
-    query = Query(jnp.asarray(users, jnp.int32), jnp.zeros((len(users), 0), jnp.int32), {})
+    query = batches.queries(users)
     model = MF(int(log.user.max()) + 1, int(log.item.max()) + 1, DIM)
     variables = model.init(jax.random.key(0), query, known[:, 0])
     run = jax.jit(

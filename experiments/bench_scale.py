@@ -34,6 +34,7 @@ import numpy as np
 import optax
 
 from rezoo import losses, objectives, training
+from rezoo.data import batches
 from rezoo.datasets import shop, shop_rows
 from rezoo.models import FM, MF, GRU4Rec
 from rezoo.models.factorization import ease, ials
@@ -58,10 +59,9 @@ def clicks(config: shop.ShopConfig, rows: int, chunk: int = 1_000_000) -> tuple[
         "gender": world.gender[column["user"]],
         "hour": column["hour"],
     }
-    query = Query(column["user"], jnp.zeros((rows, 0), jnp.int32), features)
     sizes = {"user": config.shoppers + 1, "item": config.products + 1, "hour": len(shop.DAYPARTS)}
     sizes |= {"age": len(shop.AGES), "gender": len(shop.GENDERS)}
-    return Batch(query, column["item"], column["click"].astype(jnp.float32), jnp.ones(rows, bool)), sizes
+    return batches.pairs(column["user"], column["item"], column["click"], features=features), sizes
 
 
 def purchases(rows: int, config: shop.ShopConfig, chunk: int = 2_000) -> tuple[np.ndarray, np.ndarray]:

@@ -25,6 +25,7 @@ import optax
 from movielens_mf import columns, synthetic
 
 from rezoo import losses, objectives, training
+from rezoo.data import batches
 from rezoo.data.interactions import Interactions
 from rezoo.datasets import movielens
 from rezoo.models.factorization import SVDpp
@@ -61,7 +62,7 @@ class Flags(common.Flags):
 
 def ours(log: Interactions) -> tuple[Callable[[], list[float]], float]:
     """(a turn: seconds of each of its epochs; seconds of the first epoch, with compilation)."""
-    buckets = bucketed.user_major(columns(log), growth=1.5)
+    buckets = batches.by_user(columns(log), growth=1.5)
     model = SVDpp(log.num_users, log.num_items, FACTORS, float(np.mean(columns(log)[2])))
     optimizer = optax.adam(0.01)
     objective = objectives.l2(objectives.pointwise(model, losses.squared), 0.05)

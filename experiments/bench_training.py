@@ -27,9 +27,10 @@ from common import Flags, Results, start
 from turns import Peer, Turn, take_turns
 
 from rezoo import losses, objectives, sampling, training
+from rezoo.data import batches
 from rezoo.datasets import movielens
 from rezoo.models import MF, NeuMF, WideDeep
-from rezoo.types import Batch, Query
+from rezoo.types import Batch
 
 DIM, THREADS = 64, 2
 
@@ -183,9 +184,7 @@ def clicks(log: Log, batch: int, make: Callable[[dict[str, int]], Any]) -> Turn:
 
 def positives(log: Log) -> Batch:
     """Every rating as a positive."""
-    count = len(log.user)
-    query = Query(jnp.asarray(log.user), jnp.zeros((count, 0), jnp.int32), {})
-    return Batch(query, jnp.asarray(log.item), jnp.ones(count), jnp.ones(count, bool))
+    return batches.pairs(log.user, log.item)
 
 
 def study(results: Results, log: Log, data: str, dim: int, smoke: bool) -> None:

@@ -38,13 +38,13 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, metrics, objectives, training
-from rezoo.data import features
+from rezoo.data import batches, features
 from rezoo.data.leak import refuse_labels
 from rezoo.datasets import census
 from rezoo.models import PLE, MMoE, SharedBottom
 from rezoo.objectives import weighting
 from rezoo.studies import sweep
-from rezoo.types import Batch, Query, Target
+from rezoo.types import Batch, Target
 
 GROUPS = {
     "income + never married": ("income", "never_married"),
@@ -98,9 +98,7 @@ def prepare(table: census.Census, tasks: Sequence[str], specs: Mapping[str, feat
         nobody = jnp.zeros(len(columns["age"]), jnp.int32)
         every = jnp.ones(len(nobody), bool)
         targets = {task: Target(jnp.asarray(label), every) for task, label in labels.items()}
-        query = Query(
-            nobody, jnp.zeros((len(nobody), 0), jnp.int32), {n: jnp.asarray(c) for n, c in made.items()}
-        )
+        query = batches.queries(nobody, features=made)
         return Batch(query, nobody, targets[tasks[0]].label, every, targets)
 
     order = np.random.default_rng(0).permutation(len(table.test["age"]))

@@ -70,7 +70,7 @@ import tensorflow_datasets as tfds
 from common import Flags, Results, start
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
-from rezoo.data import features
+from rezoo.data import batches, features
 from rezoo.data.features import Categorical, MultiValued, Numeric, Quantile, Spec
 from rezoo.data.packing import padded
 from rezoo.datasets import movielens, shop, shop_builder
@@ -299,8 +299,8 @@ def figure_of_merit(scores: Scores, asked: dict[str, Setting]) -> float:
 
 def asking(world: Known, users: np.ndarray) -> Query:
     """Users with their features."""
-    columns = {name: jnp.asarray(column[users]) for name, column in world.users.items()}
-    return Query(jnp.asarray(users, jnp.int32), jnp.zeros((len(users), 0), jnp.int32), columns)
+    columns = {name: column[users] for name, column in world.users.items()}
+    return batches.queries(users, features=columns)
 
 
 def scoring(world: Known, model: Any) -> Callable[[Any], Scores]:

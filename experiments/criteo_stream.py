@@ -26,10 +26,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rezoo import evaluation, losses, objectives, training
-from rezoo.data import stream
+from rezoo.data import batches, stream
 from rezoo.datasets import criteo, folders, shop, shop_rows
 from rezoo.models import FM, DCNv2, WideDeep
-from rezoo.types import Batch, Query
+from rezoo.types import Batch
 
 SOURCE = "https://github.com/shichence/AutoInt"
 SAMPLE = "first 80% of the lines for training, then 10% validation, 10% test"
@@ -147,7 +147,7 @@ def pairs(columns: dict[str, np.ndarray], label: Any, where: jax.Array) -> Batch
     on_device = {name: jnp.asarray(column) for name, column in columns.items()}
     nobody = jnp.zeros(len(where), jnp.int32)
     features = {name: column for name, column in on_device.items() if name not in ("user", "item")}
-    query = Query(on_device.get("user", nobody), jnp.zeros((len(where), 0), jnp.int32), features)
+    query = batches.queries(on_device.get("user", nobody), features=features)
     return Batch(query, on_device.get("item", nobody), jnp.asarray(label), where)
 
 

@@ -44,11 +44,12 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, objectives, training
+from rezoo.data import batches
 from rezoo.datasets import frappe
 from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
 from rezoo.storage import durable
 from rezoo.training.loop import Run, run
-from rezoo.types import Batch, Query, TrainState
+from rezoo.types import Batch, TrainState
 
 TABLES = ("factors", "deep", "linear", "wide", "items", "profile")
 """Names of what the models look up by column: embeddings and weights."""
@@ -187,10 +188,8 @@ def choose(
 
 def pairs(columns: Mapping[str, np.ndarray], label: np.ndarray) -> Batch:
     """One row per pair; what is neither user nor item is a feature of the query."""
-    on_device = {name: jnp.asarray(column) for name, column in columns.items()}
-    features = {name: column for name, column in on_device.items() if name not in ("user", "item")}
-    query = Query(on_device["user"], jnp.zeros((len(label), 0), jnp.int32), features)
-    return Batch(query, on_device["item"], jnp.asarray(label), jnp.ones(len(label), bool))
+    features = {name: column for name, column in columns.items() if name not in ("user", "item")}
+    return batches.pairs(columns["user"], columns["item"], label, features=features)
 
 
 def official(folder: Any) -> Data:

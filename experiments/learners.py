@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from rezoo import losses, objectives, sampling, training
+from rezoo.data import batches
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
 from rezoo.models import MF, CoOccurrence, GRU4Rec, Popularity
@@ -52,15 +53,10 @@ def bought_next(log: Interactions, epochs: int) -> Learner:
 
 def factors(log: Interactions, epochs: int) -> Learner:
     """Matrix factorization by BPR."""
-    rows, count = log.num_rows, log.num_items
+    count = log.num_items
     model = MF(log.num_users, count, 64)
     known = sampling.positives_by_user(log.user, log.item, log.num_users)
-    data = Batch(
-        Query(jnp.asarray(log.user), jnp.zeros((rows, 0), jnp.int32), {}),
-        jnp.asarray(log.item),
-        jnp.ones(rows),
-        jnp.ones(rows, bool),
-    )
+    data = batches.pairs(log.user, log.item)
 
     def objective(arrays: Any) -> Objective:
         positives = known._replace(offset=arrays[0], item=arrays[1])

@@ -34,7 +34,7 @@ from rich.prompt import Prompt
 from rich.table import Table
 
 from rezoo import objectives, training
-from rezoo.data import files
+from rezoo.data import batches, files
 from rezoo.datasets import shop, shop_builder
 from rezoo.models import NARM, STAMP, Caser, GRU4Rec, NextItNet, SASRec
 from rezoo.serving import live
@@ -97,7 +97,7 @@ class Visit(NamedTuple):
     def query(self) -> Query:
         one, features = np.zeros(1, np.int32), {"age": self.age, "gender": self.gender}
         columns = {name: np.array([value], np.int32) for name, value in features.items()}
-        return Query(jnp.asarray(one), jnp.zeros((1, 0), jnp.int32), jax.tree.map(jnp.asarray, columns))
+        return batches.queries(one, features=columns)
 
 
 def trained(made: shop_builder.Shop, flags: Any, folder: Path) -> tuple[nn.Module, Any]:

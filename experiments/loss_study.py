@@ -56,6 +56,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
+from rezoo.data import batches
 from rezoo.data.packing import padded
 from rezoo.datasets import movielens, shop, shop_builder
 from rezoo.errors import needed
@@ -386,7 +387,7 @@ def device_rows(log: Log) -> Rows:
 
 
 def ask(user: jax.Array) -> Query:
-    return Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
+    return batches.queries(user)
 
 
 class Truth(nn.Module):

@@ -43,7 +43,7 @@ import optax
 from movielens_mf import columns, synthetic
 
 from rezoo import evaluation, losses, metrics, objectives, training
-from rezoo.data import split
+from rezoo.data import batches, split
 from rezoo.data.interactions import Interactions
 from rezoo.datasets import movielens
 from rezoo.models import IAutoRec, UAutoRec
@@ -126,7 +126,7 @@ def forecaster(
         rater, rated = ratings_of(item, user, rating, items)
         fit = fitter((item, user, rating), (items, users), at)
         constants = {"catalogue": {"rater": rater, "rating": entering(rater, rated, mean, at)}}
-        query = Query(everyone, jnp.zeros((users, 0), jnp.int32), {})
+        query = batches.queries(everyone)
     else:
         model = UAutoRec(items, at.dim, mean)
         history, rated = ratings_of(user, item, rating, users)

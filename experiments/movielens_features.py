@@ -43,7 +43,7 @@ import optax
 from movielens_mf import GIVEN, RANDOM, Fold, columns, folds, squared_error
 
 from rezoo import losses, objectives, training
-from rezoo.data import features
+from rezoo.data import batches, features
 from rezoo.data.features import Categorical, MultiValued, Quantile
 from rezoo.data.interactions import Interactions
 from rezoo.datasets import movielens
@@ -100,8 +100,8 @@ def trainer(
         of_users |= {"rated": bucket.query.history} if rated else {}
         return bucket._replace(query=bucket.query._replace(features=of_users))
 
-    data = [featured(bucket) for bucket in bucketed.user_major(ratings, growth=at.growth)]
-    held_out = [featured(bucket) for bucket in bucketed.user_major(asked, ratings, growth=at.growth)]
+    data = [featured(bucket) for bucket in batches.by_user(ratings, growth=at.growth)]
+    held_out = [featured(bucket) for bucket in batches.by_user(asked, ratings, growth=at.growth)]
     sizes = {"user": train.num_users, "item": train.num_items, "rated": train.num_items, **about.sizes}
     model = FM(sizes, at.dim, float(np.mean(ratings[2])))
     catalogue = {name: jnp.asarray(column) for name, column in about.items.items()}

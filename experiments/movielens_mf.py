@@ -26,12 +26,12 @@ import numpy as np
 import optax
 
 from rezoo import losses, objectives, training
-from rezoo.data import split
+from rezoo.data import batches, split
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.datasets import movielens
 from rezoo.models.factorization import BiasedMF, biases
 from rezoo.studies.sweep import keys, study
-from rezoo.types import Batch, Query
+from rezoo.types import Batch
 
 RANDOM = "5 random folds (seed 0), clipped to 1–5, λ by a tenth of the training fold"
 GIVEN = "u1–u5, clipped to 1–5, λ by a tenth of the training fold"
@@ -130,10 +130,7 @@ def synthetic(users: int = 120, items: int = 80, rows: int = 4000) -> Interactio
 
 def pairs(log: Interactions) -> Batch:
     """One rating per row."""
-    user, item, rating = map(jnp.asarray, columns(log))
-    return Batch(
-        Query(user, jnp.zeros((len(user), 0), jnp.int32), {}), item, rating, jnp.ones(len(user), bool)
-    )
+    return batches.pairs(*columns(log))
 
 
 def columns(log: Interactions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -31,7 +31,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, objectives, sampling, training
-from rezoo.data import split, times
+from rezoo.data import batches, split, times
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
 from rezoo.datasets import movielens
@@ -124,11 +124,9 @@ def methods(data: Data, smoke: bool) -> dict[str, Method]:
     """What is compared."""
     items, dim = data.sizes["item"], 8 if smoke else DIM
     train = data.train
-    rows = len(train.user)
     known = sampling.positives_by_user(train.user, train.item, train.num_users)
     unrated = sampling.reject_positives(sampling.uniform(items), known, items)
-    plain = Query(jnp.asarray(train.user), jnp.zeros((rows, 0), jnp.int32), {})
-    pairs = Batch(plain, jnp.asarray(train.item), jnp.ones(rows), jnp.ones(rows, bool))
+    pairs = batches.pairs(train.user, train.item)
     each = examples(data)
 
     def bpr(l2: float) -> Objective:
@@ -139,7 +137,7 @@ def methods(data: Data, smoke: bool) -> dict[str, Method]:
         return lambda l2: objectives.l2(drawn, l2)
 
     def by_id(users: np.ndarray, history: np.ndarray) -> Query:
-        return Query(jnp.asarray(users, jnp.int32), jnp.zeros((len(users), 0), jnp.int32), {})
+        return batches.queries(users)
 
     def by_history(users: np.ndarray, history: np.ndarray) -> Query:
         return asked(data, users, history)

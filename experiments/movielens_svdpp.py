@@ -28,6 +28,7 @@ import optax
 from movielens_mf import GIVEN, RANDOM, Fold, columns, folds, squared_error
 
 from rezoo import losses, objectives, training
+from rezoo.data import batches
 from rezoo.data.interactions import Interactions
 from rezoo.models.factorization import SVDpp
 from rezoo.studies.sweep import keys
@@ -68,8 +69,8 @@ SETTINGS = {
 def trainer(train: Interactions, test: Interactions, at: Settings) -> Callable[..., jax.Array]:
     """`(key, strength) -> RMSE on test` of one fit to `train`."""
     known, asked = columns(train), columns(test)
-    data = bucketed.user_major(known, growth=at.growth)
-    held_out = bucketed.user_major(asked, known, growth=at.growth**2)
+    data = batches.by_user(known, growth=at.growth)
+    held_out = batches.by_user(asked, known, growth=at.growth**2)
     model = SVDpp(train.num_users, train.num_items, at.dim, float(np.mean(known[2])))
     steps = at.num_epochs * bucketed.num_steps(data, at.ratings_per_batch)
 

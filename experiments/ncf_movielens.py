@@ -71,7 +71,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, objectives, sampling, training
-from rezoo.data import split
+from rezoo.data import batches, split
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
 from rezoo.datasets import movielens
@@ -260,8 +260,7 @@ def _measure(model: Any, variables: Any, query: Query, target: jax.Array, negati
 
 def pairs(log: Interactions) -> Batch:
     """One interaction a row."""
-    query = Query(jnp.asarray(log.user), jnp.zeros((log.num_rows, 0), jnp.int32), {})
-    return Batch(query, jnp.asarray(log.item), jnp.ones(log.num_rows), jnp.ones(log.num_rows, bool))
+    return batches.pairs(log.user, log.item)
 
 
 def make_task(train: Interactions, user: np.ndarray, item: np.ndarray, negatives: np.ndarray) -> Task:

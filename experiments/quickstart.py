@@ -28,6 +28,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
+from rezoo.data import batches
+from rezoo.data.batches import pairs, queries
 from rezoo.data.packing import padded
 from rezoo.datasets import shop, shop_builder
 from rezoo.errors import needed
@@ -123,8 +125,8 @@ def stars(made: shop_builder.Shop, train: Trainer) -> Outcome:
     known, asked = made.ratings
     user = seen_in(known["user"], asked["user"])
     history = known["user"], known["item"], known["stars"]
-    rows = bucketed.user_major(history)
-    test = bucketed.user_major((user, asked["item"], asked["stars"]), history)
+    rows = batches.by_user(history)
+    test = batches.by_user((user, asked["item"], asked["stars"]), history)
     model = SVDpp(*sizes(made), dim=8, mean=float(known["stars"].mean()))
     objective = objectives.l2(objectives.pointwise(model, losses.squared), 0.1)
     run = train(model, objective, rows, epochs=25, batch_size=2048, rate=0.005, epoch=bucketed.epoch)
@@ -139,7 +141,7 @@ def stars(made: shop_builder.Shop, train: Trainer) -> Outcome:
         return jnp.sqrt(sum(jnp.square(error).sum() for error in errors) / len(user))
 
     fitted = biases.fit(pairs(known["user"], known["item"], known["stars"]), *sizes(made))
-    easy = biases.score(fitted, pairs(user, asked["item"]).query, jnp.asarray(asked["item"]))
+    easy = biases.score(fitted, queries(user), jnp.asarray(asked["item"]))
     rows_asked = jnp.asarray(asked["user"]), jnp.asarray(asked["item"])
     truth = shop.mean_stars(made.world, made.config.noise, *rows_asked)
     label = jnp.asarray(asked["stars"])
@@ -159,7 +161,7 @@ def purchases(made: shop_builder.Shop, train: Trainer) -> Outcome:
     data = pairs(known["user"], known["item"])
     run = train(model, objective, data, epochs=9, batch_size=1024, rate=0.003)
     shoppers = np.unique(known["user"]).astype(np.int32)
-    query = pairs(shoppers, shoppers).query
+    query = queries(shoppers)
     target = by_user(shoppers, asked["user"], asked["item"])
     bought = by_user(shoppers, known["user"], known["item"])
 
@@ -247,14 +249,6 @@ def seen_in(known: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.where(np.isin(ids, known), ids, 0).astype(np.int32)
 
 
-def pairs(user: np.ndarray, item: np.ndarray, label: np.ndarray | None = None) -> Batch:
-    """One row per (user, item)."""
-    count = len(user)
-    query = Query(jnp.asarray(user, jnp.int32), jnp.zeros((count, 0), jnp.int32), {})
-    value = jnp.ones(count) if label is None else jnp.asarray(label, jnp.float32)
-    return Batch(query, jnp.asarray(item, jnp.int32), value, jnp.ones(count, bool))
-
-
 def by_user(users: np.ndarray, user: np.ndarray, item: np.ndarray) -> jax.Array:
     """The items of each of `users`, one row each, filled up with 0."""
     rows = np.isin(user, users)
@@ -317,7 +311,7 @@ def show_lists(made: shop_builder.Shop, outcomes: list[Outcome]) -> None:
 
     shopper = int(made.ratings.train["user"][0])
     bought = by_user(np.array([shopper]), made.ratings.train["user"], made.ratings.train["item"])
-    query = pairs(np.array([shopper]), np.array([1])).query
+    query = queries([shopper])
     ids, _ = evaluation.recommend(neumf.model, first["NeuMF"], query, 10, exclude=bought)
     console.print(f"\n[bold]Shopper {shopper}[/bold], who bought {', '.join(named(bought)[:6])} …")
     console.print(f"  NeuMF: {', '.join(named(ids))}")

@@ -32,10 +32,11 @@ import optax
 import tensorflow_datasets as tfds
 
 from rezoo import losses, metrics, objectives, training
+from rezoo.data import batches
 from rezoo.datasets import shop, shop_builder
 from rezoo.models import ESMM, SharedBottom
 from rezoo.studies import sweep
-from rezoo.types import Batch, Query, Target
+from rezoo.types import Batch, Target
 
 PROTOCOL = "click → purchase, held-out fifth, {rows} impressions"
 WIDTHS = (64, 32)
@@ -71,7 +72,7 @@ def prepare(config: shop.ShopConfig, folder: Path) -> Data:
         user = np.where(np.isin(columns["user"], known["user"]), columns["user"], 0)
         features = {name: jnp.asarray(column[columns["user"]]) for name, column in made.shoppers.items()}
         features["hour"] = jnp.asarray(columns["hour"])
-        query = Query(jnp.asarray(user, jnp.int32), jnp.zeros((len(user), 0), jnp.int32), features)
+        query = batches.queries(user, features=features)
         click, purchase = (jnp.asarray(columns[name], jnp.float32) for name in ("click", "purchase"))
         every = jnp.ones(len(user), bool)
         tasks = {"click": Target(click, every), "purchase": Target(purchase, every)}

@@ -50,7 +50,7 @@ import optax
 from movielens_mf import synthetic
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
-from rezoo.data import split
+from rezoo.data import batches, split
 from rezoo.data.files import text_lines
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
@@ -176,9 +176,7 @@ def of_fism(data: Data, at: Sizes, seed: int, alpha: float) -> Fitted:
     model = FISM(data.num_items, at.latent, alpha)
     history = jnp.asarray(data.history)
     row, column = np.nonzero(data.history)
-    users = Query(jnp.asarray(row), jnp.zeros((len(row), 0), jnp.int32), {})
-    item = jnp.asarray(data.history[row, column])
-    rows = Batch(users, item, jnp.ones(len(row)), jnp.ones(len(row), bool))
+    rows = batches.pairs(row, data.history[row, column])
     bpr = objectives.l2(objectives.sampled(model, losses.bpr, sampling.uniform(data.num_items), 4), 1e-4)
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> Any:

@@ -37,6 +37,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, objectives, training
+from rezoo.data import batches
 from rezoo.datasets import shop, shop_rows
 from rezoo.models import Popularity, TwoTower, WideDeep
 from rezoo.models.baselines import popularity
@@ -104,7 +105,7 @@ def of(world: shop.World, user: Any, **features: Any) -> Query:
     """Who asks; the history is left empty, as the towers know a shopper by id."""
     user = jnp.asarray(user, jnp.int32)
     profile = {"age": world.age[user], "gender": world.gender[user]}
-    return Query(user, jnp.zeros((len(user), 0), jnp.int32), {**profile, **features})
+    return batches.queries(user, features={**profile, **features})
 
 
 def retriever(data: Data, size: Size) -> tuple[TwoTower, Any]:

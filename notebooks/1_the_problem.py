@@ -43,13 +43,13 @@ import optax
 import tensorflow_datasets as tfds
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
+from rezoo.data.batches import pairs, queries
 from rezoo.data.packing import padded
 from rezoo.datasets import movielens, shop, shop_builder
 from rezoo.models import MF, BiasedMF, FeatureMF, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.models.factorization import biases
 from rezoo.studies import sweep
-from rezoo.types import Batch, Query
 
 tfds.disable_progress_bar()
 plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
@@ -150,14 +150,6 @@ for name, share in density.items():
 
 
 # %%
-def pairs(user, item, label=None, features=None):
-    """One row per (user, item), as every model takes them."""
-    count = len(user)
-    query = Query(jnp.asarray(user, jnp.int32), jnp.zeros((count, 0), jnp.int32), features or {})
-    value = jnp.ones(count) if label is None else jnp.asarray(label, jnp.float32)
-    return Batch(query, jnp.asarray(item, jnp.int32), value, jnp.ones(count, bool))
-
-
 # Ids beyond these tables are strangers to a model: it reads row 0, the unknown.
 old_users, old_items = int(known["user"].max()) + 1, int(known["item"].max()) + 1
 data = pairs(known["user"], known["item"], known["stars"])
@@ -247,7 +239,7 @@ plt.show()
 
 # %%
 shoppers = np.unique(known["user"])
-query = pairs(shoppers, shoppers).query
+query = queries(shoppers)
 bought = jnp.asarray(padded(shoppers, known["user"], known["item"])[0], jnp.int32)
 target = jnp.asarray(padded(shoppers, test.query.user, test.item)[0], jnp.int32)
 
@@ -331,7 +323,7 @@ mean = float(known["stars"].mean())
 def with_features(user, item, label):
     """Pairs with the shopper's features; ids that training did not know stay as they are."""
     columns = {name: jnp.asarray(column[user]) for name, column in made.shoppers.items()}
-    return pairs(user, item, label, columns)
+    return pairs(user, item, label, features=columns)
 
 
 strangers_too = with_features(asked["user"], asked["item"], asked["stars"])
@@ -428,7 +420,7 @@ print(f"2. the best-selling tenth makes {top_tenth:.0%} of the purchases")
 
 # 3. Row 0 of the user table is zero, so ⟨p_0, q_i⟩ = 0 and only the item bias is left: what MF has learnt of
 #    popularity. Every stranger gets the same list.
-stranger = evaluation.score_all(ranker, variables, pairs(np.array([0]), np.array([1])).query)[0]
+stranger = evaluation.score_all(ranker, variables, queries(rows=1))[0]
 item_bias = variables["params"]["item_bias"]["embedding"][:, 0]
 assert np.array_equal(np.argsort(-stranger[1:]), np.argsort(-item_bias[1:]))
 rank_agreement = np.corrcoef(np.argsort(np.argsort(item_bias[1:])), np.argsort(np.argsort(num_sold)))[0, 1]

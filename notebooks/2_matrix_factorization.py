@@ -45,12 +45,12 @@ import optax
 import tensorflow_datasets as tfds
 
 from rezoo import evaluation, losses, metrics, objectives, training
+from rezoo.data.batches import pairs
 from rezoo.datasets import movielens, shop, shop_builder
 from rezoo.models import BiasedMF, SVDpp
 from rezoo.models.factorization import biases
 from rezoo.studies import sweep
 from rezoo.training import bucketed
-from rezoo.types import Batch, Query
 
 tfds.disable_progress_bar()
 plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
@@ -199,13 +199,6 @@ by_sgd, (learnt, tested) = jax.jit(partial(jax.lax.scan, epoch))(
 
 
 # %%
-def pairs(user, item, label):
-    """One row per rating, as every model takes them."""
-    count = len(user)
-    query = Query(jnp.asarray(user, jnp.int32), jnp.zeros((count, 0), jnp.int32), {})
-    return Batch(query, jnp.asarray(item, jnp.int32), jnp.asarray(label, jnp.float32), jnp.ones(count, bool))
-
-
 data, test = pairs(user, item, rating), pairs(test_user, test_item, test_rating)
 fitted = biases.fit(data, users, items)
 easy = float(metrics.rmse(biases.score(fitted, test.query, test.item), test.label))
@@ -293,8 +286,8 @@ plt.show()
 # into one row, and the sum is taken once.
 
 # %%
-rows = bucketed.user_major((known["user"], known["item"], known["stars"]))
-rows_asked = bucketed.user_major(
+rows = batches.by_user((known["user"], known["item"], known["stars"]))
+rows_asked = batches.by_user(
     (asked["user"], asked["item"], asked["stars"]), (known["user"], known["item"], known["stars"])
 )
 svdpp = SVDpp(users, items, dim=8, mean=mean)

@@ -42,6 +42,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
+from rezoo.data.batches import pairs, queries
 from rezoo.data.packing import padded
 from rezoo.datasets import shop, shop_builder
 from rezoo.evaluation import explain
@@ -49,7 +50,6 @@ from rezoo.models import FM, GMF, MF, MLP, NFM, NeuMF, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.nn.interaction import bi_interaction
 from rezoo.studies import sweep
-from rezoo.types import Batch, Query
 
 plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
 
@@ -87,17 +87,9 @@ users, items = config.shoppers + 1, config.products + 1
 known, asked = made.ratings
 
 
-def pairs(user, item, label=None, features=None):
-    """One row per (user, item), as every model takes them."""
-    count = len(user)
-    query = Query(jnp.asarray(user, jnp.int32), jnp.zeros((count, 0), jnp.int32), features or {})
-    value = jnp.ones(count) if label is None else jnp.asarray(label, jnp.float32)
-    return Batch(query, jnp.asarray(item, jnp.int32), value, jnp.ones(count, bool))
-
-
 data = pairs(known["user"], known["item"])
 shoppers = np.arange(1, users)
-query = pairs(shoppers, shoppers).query
+query = queries(shoppers)
 bought = jnp.asarray(padded(shoppers, known["user"], known["item"])[0], jnp.int32)
 target = jnp.asarray(padded(shoppers, asked["user"], asked["item"])[0], jnp.int32)
 draw = sampling.reject_positives(
@@ -228,7 +220,7 @@ def impressions(columns):
     features["hour"] = jnp.asarray(columns["hour"])
     drawn = rng.random(len(columns["user"])) < 1 / (1 + np.exp(-triple(columns)))
     labels = jnp.asarray(np.stack([columns["click"], drawn]), jnp.float32)
-    return pairs(columns["user"], columns["item"], None, features), labels
+    return pairs(columns["user"], columns["item"], features=features), labels
 
 
 clicks, click_labels = impressions(shown)

@@ -54,7 +54,7 @@ from rezoo.models import MF, CoOccurrence, ItemKNN, Popularity
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.factorization import biases, item_knn
 from rezoo.studies import significance, sweep
-from rezoo.types import Batch, Query
+from rezoo.types import Query
 
 tfds.disable_progress_bar()
 plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
@@ -183,14 +183,6 @@ except DataError as error:
 
 
 # %%
-def pairs(user, item, label=None):
-    """One row per (user, item), as every model takes them."""
-    count = len(user)
-    query = Query(jnp.asarray(user, jnp.int32), jnp.zeros((count, 0), jnp.int32), {})
-    value = jnp.ones(count) if label is None else jnp.asarray(label, jnp.float32)
-    return Batch(query, jnp.asarray(item, jnp.int32), value, jnp.ones(count, bool))
-
-
 if "REZOO_DATA" in os.environ:
     log = movielens.load("ml-100k", data_dir="runs/evaluation").ratings
     for name, made_split in (("random rows", split.ratio(log)), ("by date", split.by_time(log))):
@@ -246,7 +238,7 @@ plt.show()
 known, asked = made.ratings
 data = pairs(known["user"], known["item"])
 shoppers = np.arange(1, users)
-query = pairs(shoppers, shoppers).query
+query = queries(shoppers)
 bought = jnp.asarray(padded(shoppers, known["user"], known["item"])[0], jnp.int32)
 target = jnp.asarray(padded(shoppers, asked["user"], asked["item"])[0], jnp.int32)
 with_history = query._replace(history=bought)

@@ -43,6 +43,7 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
+from rezoo.data.batches import pairs, queries
 from rezoo.data.packing import padded
 from rezoo.datasets import shop, shop_builder
 from rezoo.evaluation import explain
@@ -50,7 +51,6 @@ from rezoo.models import AFM, DIN, DNN, FM, MF, Popularity, WideDeep
 from rezoo.models.baselines import popularity
 from rezoo.models.ranking import afm
 from rezoo.studies import sweep
-from rezoo.types import Batch, Query
 
 plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
 
@@ -143,14 +143,6 @@ plt.show()
 known, asked = made.ratings
 
 
-def pairs(user, item, label=None, features=None):
-    """One row per (user, item), as every model takes them."""
-    count = len(user)
-    query = Query(jnp.asarray(user, jnp.int32), jnp.zeros((count, 0), jnp.int32), features or {})
-    value = jnp.ones(count) if label is None else jnp.asarray(label, jnp.float32)
-    return Batch(query, jnp.asarray(item, jnp.int32), value, jnp.ones(count, bool))
-
-
 def by_shopper(user, item):
     """The products of each shopper, one row each, filled up with 0."""
     return jnp.asarray(padded(np.arange(1, users), user, item)[0], jnp.int32)
@@ -159,7 +151,7 @@ def by_shopper(user, item):
 held = np.random.default_rng(0).random(len(known["user"])) < 0.15
 learnt_user, learnt_item = known["user"][~held], known["item"][~held]
 data = pairs(learnt_user, learnt_item)
-query = pairs(np.arange(1, users), np.arange(1, users)).query
+query = queries(np.arange(1, users))
 seen, bought = by_shopper(learnt_user, learnt_item), by_shopper(known["user"], known["item"])
 wanted_valid = by_shopper(known["user"][held], known["item"][held])
 wanted_test = by_shopper(asked["user"], asked["item"])
@@ -268,7 +260,7 @@ def impressions(columns):
     """Shown products with the shopper's features and the hour; the label is the click."""
     features = {name: jnp.asarray(column[columns["user"]]) for name, column in made.shoppers.items()}
     features["hour"] = jnp.asarray(columns["hour"])
-    return pairs(columns["user"], columns["item"], columns["click"], features)
+    return pairs(columns["user"], columns["item"], columns["click"], features=features)
 
 
 clicks, later = impressions(shown), impressions(shown_later)

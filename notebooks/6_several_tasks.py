@@ -43,12 +43,13 @@ import numpy as np
 import optax
 
 from rezoo import losses, metrics, objectives, training
+from rezoo.data import batches
 from rezoo.datasets import shop, shop_rows
 from rezoo.models import ESMM, PLE, MMoE, SharedBottom
 from rezoo.models.ranking.esmm import both
 from rezoo.objectives import weighting
 from rezoo.studies import sweep
-from rezoo.types import Batch, Query, Target
+from rezoo.types import Batch, Target
 
 plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
 
@@ -87,7 +88,7 @@ def batch(rows):
         "purchase": Target(purchase, every),
         "conversion": Target(purchase, click > 0),  # known after a click only
     }
-    return Batch(Query(user, jnp.zeros((len(user), 0), jnp.int32), features), item, click, every, tasks)
+    return Batch(batches.queries(user, features=features), item, click, every, tasks)
 
 
 train, test = batch(slice(0, 32_000)), batch(slice(32_000, 40_000))

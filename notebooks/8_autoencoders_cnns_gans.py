@@ -45,7 +45,7 @@ import optax
 
 from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.arrays import offsets_of
-from rezoo.data import sessions
+from rezoo.data import batches, sessions
 from rezoo.datasets import shop, shop_rows
 from rezoo.models import (
     CFGAN,
@@ -119,7 +119,7 @@ def of_stars(key, decay):
 decays = jnp.array([0.0, 1e-3, 3e-3])
 curves = jax.device_get(sweep.study(of_stars, sweep.keys(1), {"decay": decays}))
 
-pairs = rated(Query(jnp.repeat(shoppers, 24), jnp.zeros((len(shoppers) * 24, 0), jnp.int32), {}), *(
+pairs = rated(batches.queries(jnp.repeat(shoppers, 24)), *(
     x[:, :24].reshape(-1) for x in (bought, stars)
 ))  # fmt: skip
 easy = biases.score(biases.fit(pairs, config.shoppers + 1, items), user, hidden)

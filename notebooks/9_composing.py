@@ -48,6 +48,7 @@ import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, sampling, training
+from rezoo.data.batches import pairs, queries
 from rezoo.datasets import shop, shop_rows
 from rezoo.models import MF
 from rezoo.nn.embedding import Embed
@@ -55,7 +56,6 @@ from rezoo.nn.features import repeat_for_items
 from rezoo.nn.inner import with_columns
 from rezoo.studies import sweep
 from rezoo.training import row_sparse
-from rezoo.types import Batch, Query
 
 plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
 
@@ -67,15 +67,7 @@ bought, _ = shop_rows.draw_ratings(buy_key, world, config, jnp.arange(1, users))
 known, valid = bought[:, :16], bought[:, 16:]
 
 
-def queries(user):
-    """Shoppers told by their ids."""
-    return Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
-
-
-pairs = len(known) * 16
-data = Batch(
-    queries(jnp.repeat(jnp.arange(1, users), 16)), known.ravel(), jnp.ones(pairs), jnp.ones(pairs, bool)
-)
+data = pairs(jnp.repeat(jnp.arange(1, users), 16), known.ravel())
 
 # %% [markdown]
 # ## 1 A model of your own
@@ -246,7 +238,7 @@ def milliseconds(step, state, batch):
 sizes, times = (1_000, 20_000, 200_000), {"dense Adam": [], "row-sparse lazy Adam": []}
 for rows in sizes:
     user = jax.random.randint(jax.random.key(1), (1024,), 1, rows)
-    batch = Batch(queries(user), data.item[:1024], jnp.ones(1024), jnp.ones(1024, bool))
+    batch = pairs(user, data.item[:1024])
     model = MF(rows, items, 32)
     objective = objectives.sampled(model, losses.bpr, sampling.uniform(items), 1)
     adam, lazy = optax.adam(0.01), row_sparse.lazy_adam(0.01)
@@ -351,7 +343,7 @@ def same_category(key, query, item, n):
 
 
 drawn = same_category(jax.random.key(0), data.query, data.item, 3)
-assert drawn.shape == (pairs, 3) and (drawn > 0).all() and (drawn != data.item[:, None]).all()
+assert drawn.shape == (len(data.item), 3) and (drawn > 0).all() and (drawn != data.item[:, None]).all()
 assert (world.category[drawn] == world.category[data.item][:, None]).all()
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rezoo import evaluation
+from rezoo import evaluation, training
 
 eight_devices = pytest.mark.skipif(len(jax.devices()) < 8, reason="there are fewer than eight devices")
 
@@ -35,6 +35,11 @@ def forget() -> None:
 
 def init(model: nn.Module, *inputs: Any, method: str | None = None, seed: int = 0) -> Any:
     return _compiled(model, "init", model.init, method=method)(jax.random.key(seed), *inputs)
+
+
+def init_state(key: jax.Array, model: nn.Module, optimizer: Any, batch: Any, **options: Any) -> Any:
+    """`training.init_state` as one program."""
+    return jax.jit(lambda: training.init_state(key, model, optimizer, batch, **options))()
 
 
 def apply(model: nn.Module, variables: Any, *inputs: Any, method: str | None = None, **options: Any) -> Any:

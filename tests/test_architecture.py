@@ -14,6 +14,7 @@ LAYERS = [
     {"objectives", "evaluation"},
     {"training"},
     {"studies", "serving"},
+    {"recipes"},
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
 FORBIDDEN = {("data", "nn"), ("nn", "data"), ("models", "losses"), ("models", "datasets"), ("training", "nn")}

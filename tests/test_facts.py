@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import apply, init, noisy, score_all
+from helpers import apply, init, init_state, noisy, score_all
 
 from rezoo import losses, objectives, training
 from rezoo.data.sessions import Sessions
@@ -40,13 +40,14 @@ from rezoo.models import (
     SASRec,
     SessionPopularity,
     SharedBottom,
+    TopFreq,
     TwoTower,
     UAutoRec,
     WideDeep,
     YouTubeDNN,
     YouTubeRanker,
 )
-from rezoo.models.baselines import cooccurrence, feature_knn, popularity
+from rezoo.models.baselines import cooccurrence, feature_knn, popularity, top_freq
 from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
 from rezoo.models.session import narm, neighbours, stamp
@@ -125,7 +126,7 @@ def test_neumf_without_its_mlp_is_a_weighted_inner_product():
 def test_pretrained_neumf_scores_alpha_gmf_plus_the_rest_mlp(alpha):
     parts, whole = (GMF(4, 5, 3), MLP(4, 5, (4, 2))), NeuMF(4, 5, 3, (4, 2))
     asked, item = query([[0], [0], [0]], [1, 2, 0]), jnp.array([[1, 4], [3, 2], [0, 1]], jnp.int32)
-    variables = [m.init(jax.random.key(k), asked, item) for k, m in enumerate(parts)]
+    variables = [init(m, asked, item, seed=k) for k, m in enumerate(parts)]
     variables = [
         jax.tree.map(lambda x: x + jnp.cos(jnp.arange(x.size)).reshape(x.shape), v) for v in variables
     ]
@@ -416,8 +417,9 @@ CATALOGUE = {"words": jnp.array([[0, 0], [1, 2], [3, 0], *[[4, 5]] * 6]), "price
 def feature_params(model, asked, item):
     """Parameters with no zeros left in them."""
     rngs = {"params": jax.random.key(0)}
-    _, made = model.apply({"catalogue": CATALOGUE}, asked, item, rngs=rngs, mutable=["params"])
-    return jax.tree.map(lambda x: x + 0.1, made["params"])
+    make = jax.jit(functools.partial(model.apply, rngs=rngs, mutable=["params"]))
+    _, made = make({"catalogue": CATALOGUE}, asked, item)
+    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x) + np.float32(0.1)), made["params"])
 
 
 @pytest.mark.parametrize("name", ["FeatureMF", "FeatureNeuMF"])
@@ -585,6 +587,30 @@ def test_sasrec_is_its_equations():
     np.testing.assert_allclose(score_all(model, variables, asked)[0], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_top_freq_ranks_what_a_user_took_most_before_what_is_popular():
+    user, item = np.array([1, 1, 1, 2, 2, 2, 0]), np.array([2, 3, 3, 4, 4, 2, 1])
+    score = np.asarray(
+        score_all(TopFreq(3, 6, 4), top_freq.fit(user, item, 3, 6), query([[0]] * 3, [1, 2, 9]))
+    )
+    assert (-score[0]).argsort(kind="stable")[:3].tolist() == [3, 2, 4]
+    assert (-score[1]).argsort(kind="stable")[:3].tolist() == [4, 2, 3]
+    assert score[2, 2] == score[2, 3] == score[2, 4] > score[2, 5] == 0  # an unknown user: popularity
+    age = np.array([0.0, 2.0, 2.0, 0, 0, 0, 0])
+    fitted = top_freq.fit(user, item, 3, 6, age=age, half_life=1.0)  # two events of a quarter
+    assert np.asarray(score_all(TopFreq(3, 6, 4), fitted, query([[0]], [1])))[0].argmax() == 2
+
+
+def test_top_freq_scores_a_long_slate_as_a_short_one():
+    rng = np.random.default_rng(0)
+    user, item = rng.integers(1, 5, 500), rng.integers(1, 300, 500)
+    fitted = top_freq.fit(user, item, 5, 300)
+    model = TopFreq(5, 300, len(fitted["params"]["item"]))
+    asked = query([[0]] * 5, [0, 1, 2, 3, 4])
+    whole = score_all(model, fitted, asked)
+    some = jnp.tile(jnp.arange(0, 300, 7), (5, 1))
+    np.testing.assert_array_equal(apply(model, fitted, asked, some), np.asarray(whole)[:, ::7])
+
+
 def test_session_popularity_counts_this_session_first():
     variables = popularity.fit(np.array([[3, 3], [1, 0]]), 5)
     score = score_all(SessionPopularity(5), variables, query([[2, 2, 1], [0, 0, 0]]))
@@ -652,9 +678,7 @@ def test_a_new_item_is_ranked_among_those_that_it_is_like(kind):
         query(history[:, :5]), jnp.asarray(history[:, 1:]), jnp.ones((60, 5)), jnp.ones((60, 5), bool)
     )
     model, optimizer = kind(9, 8, item_features={"sort": 4}), optax.adam(0.03)
-    state = training.init_state(
-        jax.random.key(0), model, optimizer, rows, constants={"catalogue": {"sort": sort}}
-    )
+    state = init_state(jax.random.key(0), model, optimizer, rows, constants={"catalogue": {"sort": sort}})
     step = training.make_step(objectives.next_item_softmax(model), optimizer)
     state, _ = jax.jit(lambda state: training.fit(step, state, rows, num_epochs=15, batch_size=20))(state)
     grown = {**state.variables, "catalogue": {"sort": jnp.append(sort, 2)}}

@@ -116,13 +116,29 @@ def pad(sessions: Sessions, length: int) -> np.ndarray:
     return rows
 
 
+def by_user(log: Interactions) -> Sessions:
+    """Each user's events as one session; users without events are left out."""
+    order = _order(log, log.user)
+    user = log.user[order]
+    return _cut(log, order, user[1:] != user[:-1])
+
+
+def of_padded(rows: np.ndarray, user: np.ndarray | None = None) -> Sessions:
+    """Sessions from rows of item ids `[S L]`, 0 = padding.
+
+    >>> of_padded(np.array([[5, 6, 0], [7, 0, 0]])).offsets.tolist()
+    [0, 2, 3]
+    """
+    rows = np.asarray(rows)
+    return Sessions(rows[rows > 0].astype(np.int32), offsets_of((rows > 0).sum(axis=1)), user)
+
+
 def histories(log: Interactions, length: int) -> np.ndarray:
     """int32 `[num_users length]`: row u holds the newest items of user u, row 0 nothing.
 
     >>> from rezoo.data.interactions import from_columns
-    >>> log = from_columns({"user": [1, 1, 1], "item": [7, 8, 9], "time": [3, 1, 2]}, unit="order")
-    >>> histories(log, 2).tolist()  # dense ids: 9 and then 7
-    [[0, 0], [3, 1]]
+    >>> histories(from_columns({"user": ["ann", "ann"], "item": [7, 5]}), 3).tolist()
+    [[0, 0, 0], [1, 2, 0]]
     """
     order = _order(log, log.user)
     count = np.bincount(log.user[order], minlength=log.num_users)

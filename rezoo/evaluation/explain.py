@@ -44,10 +44,9 @@ def permutation_importance(
 
     >>> import jax.numpy as jnp
     >>> from rezoo import metrics
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
-    >>> from rezoo.types import Query
-    >>> query = Query(jnp.array([1, 2]), jnp.zeros((2, 0), int), {})
-    >>> batch = Batch(query, jnp.array([1, 2]), jnp.array([1.0, 0.0]), jnp.ones(2, bool))
+    >>> batch = pairs([1, 2], [1, 2], [1.0, 0.0])
     >>> model, variables = Popularity(3), {"params": {"count": jnp.array([0.0, 2, 1])}}
     >>> lost = permutation_importance(model, variables, batch, metrics.auc, jax.random.key(0), repeats=2)
     >>> lost["user"].tolist()  # popularity does not ask who

@@ -47,9 +47,10 @@ def recommend(
     Raises:
       ValueError: if k is below 1, or `exclude` has not a row for each query.
 
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
     >>> variables = {"params": {"count": jnp.array([0.0, 1, 2, 3])}}
-    >>> query = Query(jnp.array([1]), jnp.zeros((1, 0), int), {})
+    >>> query = queries([1])
     >>> ids, scores = recommend(Popularity(4), variables, query, 2, exclude=jnp.array([[3]]))
     >>> ids.tolist(), scores.tolist()
     ([[2, 1]], [[2.0, 1.0]])

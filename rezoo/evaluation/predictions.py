@@ -21,11 +21,10 @@ def evaluate_ratings(
 
     Both are NaN if a score or a label that counts is, or if clipping would hide that a score is infinite.
 
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
-    >>> from rezoo.types import Query
     >>> variables = {"params": {"count": jnp.array([0.0, 7, 2])}}
-    >>> query = Query(jnp.array([1, 1]), jnp.zeros((2, 0), int), {})
-    >>> batch = Batch(query, jnp.array([1, 2]), jnp.array([5.0, 4.0]), jnp.ones(2, bool))
+    >>> batch = pairs([1, 1], [1, 2], [5.0, 4.0])
     >>> float(evaluate_ratings(Popularity(3), variables, batch, clip=(1.0, 5.0))["mae"])  # errors 0 and 2
     1.0
     """
@@ -43,11 +42,10 @@ def evaluate_clicks(model: nn.Module, variables: Variables, batch: Batch, *, blo
 
     A NaN score that counts makes `logloss` NaN, and its pairs are lost for `auc`.
 
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
-    >>> from rezoo.types import Query
     >>> variables = {"params": {"count": jnp.array([0.0, 3, -3])}}
-    >>> query = Query(jnp.array([1, 1]), jnp.zeros((2, 0), int), {})
-    >>> batch = Batch(query, jnp.array([1, 2]), jnp.array([1.0, 0.0]), jnp.ones(2, bool))
+    >>> batch = pairs([1, 1], [1, 2], [1.0, 0.0])
     >>> float(evaluate_clicks(Popularity(3), variables, batch)["auc"])
     1.0
     """

@@ -22,9 +22,10 @@ def score_all(
     `catalogue`, which may be longer than in training, else by the model (`num_items` or
     `sizes["item"]`).
 
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
     >>> variables = {"params": {"count": jnp.array([0.0, 3, 2])}}
-    >>> score_all(Popularity(3), variables, Query(jnp.array([1]), jnp.zeros((1, 0), int), {})).tolist()
+    >>> score_all(Popularity(3), variables, queries([1])).tolist()
     [[0.0, 3.0, 2.0]]
     """
     if is_retriever(model):
@@ -70,10 +71,10 @@ def predict(
 ) -> Float[Array, " B *C"]:
     """The model's score of every element of the batch, computed in blocks of rows.
 
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
     >>> variables = {"params": {"count": jnp.array([0.0, 3, 2])}}
-    >>> query = Query(jnp.array([1, 1]), jnp.zeros((2, 0), int), {})
-    >>> batch = Batch(query, jnp.array([2, 1]), jnp.ones(2), jnp.ones(2, bool))
+    >>> batch = pairs([1, 1], [2, 1])
     >>> predict(Popularity(3), variables, batch).tolist()
     [2.0, 3.0]
     """
@@ -86,11 +87,11 @@ def predict_tasks(
 ) -> dict[str, Float[Array, " B *C"]]:
     """A multi-task model's score by task of every element of the batch, computed in blocks of rows.
 
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import SharedBottom
     >>> model = SharedBottom({"user": 3, "item": 3}, ["click", "buy"], dim=2, widths=[2], tower=[2])
-    >>> query = Query(jnp.array([1, 2]), jnp.zeros((2, 0), int), {})
-    >>> batch = Batch(query, jnp.array([2, 2]), jnp.ones(2), jnp.ones(2, bool))
-    >>> zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item))
+    >>> batch = pairs([1, 2], [2, 2])
+    >>> zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), batch.query, batch.item))
     >>> {task: score.tolist() for task, score in predict_tasks(model, zeros, batch).items()}
     {'buy': [0.0, 0.0], 'click': [0.0, 0.0]}
     """

@@ -1,6 +1,6 @@
 """The models, one file each, in families: baselines, factorization, rating, ranking, session."""
 
-from rezoo.models.baselines import CoOccurrence, FeatureKNN, Popularity, SessionPopularity
+from rezoo.models.baselines import CoOccurrence, FeatureKNN, Popularity, SessionPopularity, TopFreq
 from rezoo.models.factorization import EASE, FISM, FM, IALS, MF, BiasedMF, FeatureMF, ItemKNN, SVDpp
 from rezoo.models.ranking import (
     AFM,
@@ -73,6 +73,7 @@ __all__ = [
     "SVDpp",
     "SessionPopularity",
     "SharedBottom",
+    "TopFreq",
     "TwoTower",
     "UAutoRec",
     "WideDeep",

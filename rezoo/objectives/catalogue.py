@@ -153,8 +153,9 @@ def every_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) 
     `model` is a `Retriever`. Item 0 is in no list; an item that comes twice has both its labels. `weights`
     give how much each row `[B]` counts; see `mean`.
 
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
-    >>> query = Query(jnp.zeros(1, int), jnp.zeros((1, 0), int), {})
+    >>> query = queries(rows=1)
     >>> batch = Batch(query, jnp.array([[1, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
     >>> variables = {"params": {"count": jnp.zeros(5)}}  # four items, all scores alike
     >>> objective = every_item(Popularity(5), losses.softmax_cross_entropy)

@@ -31,9 +31,9 @@ def forward(
     `where` is given to the model in the collection `batch`, for models that compute statistics of a
     batch.
 
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
-    >>> from rezoo.types import Query
-    >>> query = Query(jnp.zeros(2, int), jnp.zeros((2, 0), int), {})
+    >>> query = queries(rows=2)
     >>> variables = {"params": {"count": jnp.array([0.0, 2.0, 1.0])}}
     >>> score, written = forward(Popularity(3), variables, jax.random.key(0), query, jnp.array([1, 2]))
     >>> score.tolist()

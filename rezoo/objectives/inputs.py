@@ -17,8 +17,8 @@ def masked(batch: Batch) -> Batch:
     Raises:
       ValueError: if `item`, `label` and `where`, or a task's `label` and `where`, differ in shape.
 
-    >>> from rezoo.types import Query
-    >>> query = Query(jnp.zeros(2, int), jnp.zeros((2, 0), int), {})
+    >>> from rezoo.data.batches import queries
+    >>> query = queries(rows=2)
     >>> batch = Batch(query, jnp.array([1, 2]), jnp.array([5.0, jnp.nan]), jnp.array([True, False]))
     >>> masked(batch).label.tolist()
     [5.0, 0.0]

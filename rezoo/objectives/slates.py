@@ -24,9 +24,9 @@ def pointwise(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -
       weights: how much each row, or each element of a pointwise loss, counts; see `mean`.
 
     >>> from rezoo import losses
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
-    >>> query = Query(jnp.zeros(2, int), jnp.zeros((2, 0), int), {})
-    >>> batch = Batch(query, jnp.array([1, 2]), jnp.array([5.0, 2.0]), jnp.ones(2, bool))
+    >>> batch = pairs([0, 0], [1, 2], [5.0, 2.0])
     >>> variables = {"params": {"count": jnp.array([0.0, 2.0, 1.0])}}  # scores 2 and 1
     >>> value, aux = pointwise(Popularity(3), losses.squared)(variables, jax.random.key(0), batch)
     >>> float(value)  # the mean of 3² and 1²
@@ -70,9 +70,9 @@ def sampled(
       weights: how much each positive with its negatives counts; see `mean`.
 
     >>> from rezoo import losses, sampling
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
-    >>> query = Query(jnp.zeros(2, int), jnp.zeros((2, 0), int), {})
-    >>> batch = Batch(query, jnp.array([1, 2]), jnp.ones(2), jnp.ones(2, bool))
+    >>> batch = pairs([0, 0], [1, 2])
     >>> variables = {"params": {"count": jnp.zeros(9)}}  # all scores alike
     >>> objective = sampled(Popularity(9), losses.bpr, sampling.fixed(jnp.array([[5, 6]])), 2)
     >>> print(objective(variables, jax.random.key(0), batch)[0].round(4))  # ln 2
@@ -120,9 +120,9 @@ def in_batch(
       weights: how much each row's list counts; see `mean`.
 
     >>> from rezoo import losses
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
-    >>> query = Query(jnp.zeros(2, int), jnp.zeros((2, 0), int), {})
-    >>> batch = Batch(query, jnp.array([1, 2]), jnp.ones(2), jnp.ones(2, bool))
+    >>> batch = pairs([0, 0], [1, 2])
     >>> variables = {"params": {"count": jnp.zeros(9)}}  # all scores alike, two items in the batch
     >>> objective = in_batch(Popularity(9), losses.softmax_cross_entropy)
     >>> print(objective(variables, jax.random.key(0), batch)[0].round(4))  # ln 2

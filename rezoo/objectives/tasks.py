@@ -31,10 +31,10 @@ def multi_task(
       ValueError: if the model or the batch knows nothing of a task, or a weight is of no task.
 
     >>> from rezoo import losses
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import SharedBottom
-    >>> from rezoo.types import Query
     >>> model = SharedBottom({"user": 3, "item": 3}, ["click", "buy"], dim=2, widths=[2], tower=[2])
-    >>> query = Query(jnp.array([1]), jnp.zeros((1, 0), int), {})
+    >>> query = queries([1])
     >>> label = Target(jnp.ones(1), jnp.ones(1, bool))
     >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool), {"click": label, "buy": label})
     >>> zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item))
@@ -64,10 +64,10 @@ def task_losses(
     """`(variables, key, batch) -> (mean loss by task, what the model wrote)`.
 
     >>> from rezoo import losses
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import SharedBottom
-    >>> from rezoo.types import Query
     >>> model = SharedBottom({"user": 3, "item": 3}, ["click", "buy"], dim=2, widths=[2], tower=[2])
-    >>> query = Query(jnp.array([1]), jnp.zeros((1, 0), int), {})
+    >>> query = queries([1])
     >>> label = Target(jnp.ones(1), jnp.ones(1, bool))
     >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool), {"click": label, "buy": label})
     >>> zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item))
@@ -96,10 +96,10 @@ def task_gradients(
     """Each task's gradient by all parameters, every one with the same dropout.
 
     >>> from rezoo import losses
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import SharedBottom
-    >>> from rezoo.types import Query
     >>> model = SharedBottom({"user": 3, "item": 3}, ["click", "buy"], dim=2, widths=[2], tower=[2])
-    >>> query = Query(jnp.array([1]), jnp.zeros((1, 0), int), {})
+    >>> query = queries([1])
     >>> label = Target(jnp.ones(1), jnp.ones(1, bool))
     >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool), {"click": label, "buy": label})
     >>> variables = model.init(jax.random.key(0), query, batch.item)

@@ -39,8 +39,9 @@ def uncertainty(values: Scalars, batch: Batch, variables: Variables, gradients: 
     Raises:
       ValueError: if the state was not made by `with_log_variances`.
 
-    >>> from rezoo.types import Query, Target
-    >>> query = Query(jnp.array([1]), jnp.zeros((1, 0), int), {})
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.types import Target
+    >>> query = queries([1])
     >>> label = Target(jnp.ones(1), jnp.ones(1, bool))
     >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool), {"click": label})
     >>> variables = {"params": {"log_variance": {"click": jnp.log(4.0)}}}
@@ -71,11 +72,10 @@ def gradient_norm(alpha: float | Array = 0.0, initial: Mapping[str, float] | Non
       alpha: how much more those tasks get that have learnt less.
       initial: each task's loss before training, 1 by default.
 
+    >>> from rezoo.data.batches import pairs
     >>> values = {"a": jnp.float32(1), "b": jnp.float32(5)}
     >>> gradients = lambda: {"a": {"w": jnp.array([3.0])}, "b": {"w": jnp.array([1.0])}}
-    >>> from rezoo.types import Query
-    >>> query = Query(jnp.zeros(1, int), jnp.zeros((1, 0), int), {})
-    >>> batch = Batch(query, jnp.array([1]), jnp.ones(1), jnp.ones(1, bool))
+    >>> batch = pairs([0], [1])
     >>> float(gradient_norm()(values, batch, {}, gradients))  # ½ × 1 + 3/2 × 5: both gradients have norm 3/2
     8.0
     """
@@ -105,10 +105,11 @@ def conflict(
     https://arxiv.org/abs/2001.06782, definition 1). 0 where a task has no gradient.
 
     >>> from rezoo import losses
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import SharedBottom
-    >>> from rezoo.types import Query, Target
+    >>> from rezoo.types import Target
     >>> model = SharedBottom({"user": 3, "item": 3}, ["click", "buy"], dim=2, widths=[2], tower=[2])
-    >>> query = Query(jnp.array([1]), jnp.zeros((1, 0), int), {})
+    >>> query = queries([1])
     >>> label = Target(jnp.ones(1), jnp.ones(1, bool))
     >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool), {"click": label, "buy": label})
     >>> ones = jax.tree.map(jnp.ones_like, model.init(jax.random.key(0), query, batch.item))

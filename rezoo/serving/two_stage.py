@@ -73,10 +73,11 @@ def index(
     Raises:
       ValueError: if the model is no retriever, or `available` has not one value per item.
 
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
     >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
     >>> first = index(Popularity(3), variables, available=jnp.array([False, False, True]))
-    >>> retrieve(first, Query(jnp.array([1]), jnp.zeros((1, 0), int), {}), 1)[0].tolist()
+    >>> retrieve(first, queries([1]), 1)[0].tolist()
     [[2]]
     """
     if not evaluation.is_retriever(model):
@@ -117,9 +118,10 @@ def recommend(
     Raises:
       ValueError: if k is less than 1 or larger than `candidates`.
 
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
     >>> stage = lambda *score: (Popularity(4), {"params": {"count": jnp.array([0.0, *score])}})
-    >>> query = Query(jnp.array([1]), jnp.zeros((1, 0), int), {})
+    >>> query = queries([1])
     >>> first, second = index(*stage(9, 8, 1)), Stage(*stage(1, 2, 3))
     >>> ids, scores = recommend(first, second, query, 2, candidates=2)
     >>> ids.tolist(), scores.tolist()  # item 3, the second stage's best, is no candidate
@@ -138,9 +140,10 @@ def retrieve(
 ) -> tuple[Int[Array, " B count"], Float[Array, " B count"]]:
     """The first stage's candidates and their scores, best first; 0 and -inf where it has fewer.
 
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
     >>> first = index(Popularity(4), {"params": {"count": jnp.array([0.0, 9, 8, 1])}})
-    >>> retrieve(first, Query(jnp.array([1]), jnp.zeros((1, 0), int), {}), 2)[0].tolist()
+    >>> retrieve(first, queries([1]), 2)[0].tolist()
     [[1, 2]]
     """
     if not hasattr(first.model, "nearest"):
@@ -154,9 +157,10 @@ def rank(
 ) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
     """The k best of each query's candidates, best first; candidate 0 is none.
 
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
     >>> second = Stage(Popularity(4), {"params": {"count": jnp.array([0.0, 1, 2, 3])}})
-    >>> query = Query(jnp.array([1]), jnp.zeros((1, 0), int), {})
+    >>> query = queries([1])
     >>> rank(second, query, jnp.array([[1, 3, 0]]), 3)[0].tolist()
     [[3, 1, 0]]
     """
@@ -170,7 +174,8 @@ def rank(
 def boost(amount: Float[Array, " N"]) -> Rule:
     """Add an amount of its own to each item's score: a margin, a campaign.
 
-    >>> query = Query(jnp.array([1]), jnp.zeros((1, 0), int), {})
+    >>> from rezoo.data.batches import queries
+    >>> query = queries([1])
     >>> boost(jnp.array([0.0, 0.0, 0.5]))(query, jnp.array([[1, 2]]), jnp.array([[3.0, 3.0]])).tolist()
     [[3.0, 3.5]]
     """
@@ -180,7 +185,8 @@ def boost(amount: Float[Array, " N"]) -> Rule:
 def only(allowed: Bool[Array, " N"]) -> Rule:
     """Show allowed items alone.
 
-    >>> query = Query(jnp.array([1]), jnp.zeros((1, 0), int), {})
+    >>> from rezoo.data.batches import queries
+    >>> query = queries([1])
     >>> only(jnp.array([False, False, True]))(query, jnp.array([[1, 2]]), jnp.array([[3.0, 3.0]])).tolist()
     [[-inf, 3.0]]
     """
@@ -190,7 +196,8 @@ def only(allowed: Bool[Array, " N"]) -> Rule:
 def at_most(group: Int[Array, " N"], count: int) -> Rule:
     """Show at most `count` items of one group, the best ones.
 
-    >>> query, category = Query(jnp.array([1]), jnp.zeros((1, 0), int), {}), jnp.array([0, 7, 7, 8])
+    >>> from rezoo.data.batches import queries
+    >>> query, category = queries([1]), jnp.array([0, 7, 7, 8])
     >>> at_most(category, 1)(query, jnp.array([[1, 2, 3]]), jnp.array([[1.0, 3.0, 2.0]])).tolist()
     [[-inf, 3.0, 2.0]]
     """

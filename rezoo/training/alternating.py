@@ -44,13 +44,12 @@ def only(name: str, objective: Objective, optimizer: optax.GradientTransformatio
     """One update of the submodule `name`; the others stay as they are, and so do their optimizers.
 
     >>> import jax.numpy as jnp
-    >>> from rezoo.types import Query
+    >>> from rezoo.data.batches import pairs
     >>> objective = lambda variables, key, batch: (variables["params"]["a"]["w"] ** 2, Aux({}, {}))
     >>> optimizer, params = optax.sgd(0.25), {"a": {"w": jnp.array(1.0)}, "b": {"w": jnp.array(1.0)}}
     >>> start = parts({"a": optimizer, "b": optimizer}).init(params)
     >>> state = TrainState(params, {}, start, jax.random.key(0), jnp.int32(0), jnp.bool_(False))
-    >>> query = Query(jnp.zeros(1, int), jnp.zeros((1, 0), int), {})
-    >>> batch = Batch(query, jnp.array([1]), jnp.ones(1), jnp.ones(1, bool))
+    >>> batch = pairs([0], [1])
     >>> state, metrics = only("a", objective, optimizer)(state, batch)
     >>> {name: float(part["w"]) for name, part in state.params.items()}
     {'a': 0.5, 'b': 1.0}
@@ -73,11 +72,10 @@ def in_turn(*steps: Step) -> Step:
     """All steps on the same batch, one after the other, as one step.
 
     >>> import jax.numpy as jnp
-    >>> from rezoo.types import Query
+    >>> from rezoo.data.batches import pairs
     >>> count = lambda name: lambda state, batch: (state._replace(step=state.step + 1), {name: state.step})
     >>> state = TrainState({}, {}, (), jax.random.key(0), jnp.int32(0), jnp.bool_(False))
-    >>> query = Query(jnp.zeros(1, int), jnp.zeros((1, 0), int), {})
-    >>> batch = Batch(query, jnp.array([1]), jnp.ones(1), jnp.ones(1, bool))
+    >>> batch = pairs([0], [1])
     >>> state, metrics = in_turn(count("first"), count("second"))(state, batch)
     >>> int(state.step), int(metrics["first"]), int(metrics["second"])
     (2, 0, 1)

@@ -40,10 +40,9 @@ def init_state(
       batch: any batch of the data; only its shapes matter, and one row is enough.
       constants: collections that the model reads and that are not trained, such as `{"catalogue": …}`.
 
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
-    >>> from rezoo.types import Query
-    >>> query = Query(jnp.zeros(1, int), jnp.zeros((1, 0), int), {})
-    >>> batch = Batch(query, jnp.array([1]), jnp.ones(1), jnp.ones(1, bool))
+    >>> batch = pairs([0], [1])
     >>> state = init_state(jax.random.key(0), Popularity(3), optax.sgd(0.5), batch)
     >>> state.params["count"].tolist(), int(state.step)
     ([0.0, 0.0, 0.0], 0)
@@ -63,9 +62,8 @@ def init_state(
 def blank_row(batch: Batch) -> Batch:
     """A row of zeros like those of the batch, for what only its shapes matter to.
 
-    >>> from rezoo.types import Query
-    >>> query = Query(jnp.array([7, 8]), jnp.zeros((2, 0), int), {})
-    >>> row = blank_row(Batch(query, jnp.array([1, 2]), jnp.ones(2), jnp.ones(2, bool)))
+    >>> from rezoo.data.batches import pairs
+    >>> row = blank_row(pairs([7, 8], [1, 2]))
     >>> row.query.user.tolist(), row.where.tolist()
     ([0], [False])
     """
@@ -80,10 +78,9 @@ def make_step(objective: Objective, optimizer: optax.GradientTransformation) -> 
     What does not count (`where` False) may be NaN. Labels of another shape than the items are a ValueError.
 
     >>> from rezoo import losses, objectives
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
-    >>> from rezoo.types import Query
-    >>> query = Query(jnp.zeros(1, int), jnp.zeros((1, 0), int), {})
-    >>> batch = Batch(query, jnp.array([1]), jnp.ones(1), jnp.ones(1, bool))
+    >>> batch = pairs([0], [1])
     >>> model, optimizer = Popularity(3), optax.sgd(0.5)
     >>> step = make_step(objectives.pointwise(model, losses.squared), optimizer)
     >>> state, metrics = step(init_state(jax.random.key(0), model, optimizer, batch), batch)
@@ -124,10 +121,9 @@ def epoch(step: Step, state: TrainState, data: Batch, batch_size: int) -> tuple[
       ValueError: if there is no row, or `batch_size` is below 1.
 
     >>> from rezoo import losses, objectives
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
-    >>> from rezoo.types import Query
-    >>> query = Query(jnp.zeros(2, int), jnp.zeros((2, 0), int), {})
-    >>> data = Batch(query, jnp.array([1, 2]), jnp.ones(2), jnp.ones(2, bool))
+    >>> data = pairs([0, 0], [1, 2])
     >>> model, optimizer = Popularity(3), optax.sgd(0.5)
     >>> step = make_step(objectives.pointwise(model, losses.squared), optimizer)
     >>> start = init_state(jax.random.key(0), model, optimizer, data)
@@ -168,10 +164,9 @@ def fit(
       The state and the history: every metric with a leading axis of epochs.
 
     >>> from rezoo import losses, objectives
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
-    >>> from rezoo.types import Query
-    >>> query = Query(jnp.zeros(2, int), jnp.zeros((2, 0), int), {})
-    >>> data = Batch(query, jnp.array([1, 2]), jnp.ones(2), jnp.ones(2, bool))
+    >>> data = pairs([0, 0], [1, 2])
     >>> model, optimizer = Popularity(3), optax.sgd(0.5)
     >>> step = make_step(objectives.pointwise(model, losses.squared), optimizer)
     >>> start = init_state(jax.random.key(0), model, optimizer, data)
@@ -199,9 +194,8 @@ def num_steps(rows: int, batch_size: int) -> int:
 def take(data: Batch, index: Int[Array, " B"]) -> Batch:
     """The rows `index` of a batch; a row asked for as -1 is all zeros and `where` False.
 
-    >>> from rezoo.types import Query
-    >>> query = Query(jnp.array([7, 8]), jnp.zeros((2, 0), int), {})
-    >>> rows = take(Batch(query, jnp.array([1, 2]), jnp.ones(2), jnp.ones(2, bool)), jnp.array([1, -1]))
+    >>> from rezoo.data.batches import pairs
+    >>> rows = take(pairs([7, 8], [1, 2]), jnp.array([1, -1]))
     >>> rows.query.user.tolist(), rows.where.tolist()
     ([8, 0], [True, False])
     """

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import apply, init
+from helpers import apply, init, noisy
 
 from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
 from rezoo.models.ranking import afm
@@ -28,17 +28,12 @@ ASKED = Query(
 
 def start(model):
     """Variables in which no number is 0."""
-    _, made = model.apply(
-        {"catalogue": CATALOGUE},
-        ASKED,
-        ITEM,
-        rngs={"params": jax.random.key(0)},
-        mutable=["params", "batch_stats"],
+    make = jax.jit(
+        functools.partial(model.apply, rngs={"params": jax.random.key(0)}, mutable=["params", "batch_stats"])
     )
-    leaves, tree = jax.tree.flatten(made["params"])
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    params = tree.unflatten([0.7 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
-    return {**made, "params": params, "catalogue": CATALOGUE}
+    _, made = make({"catalogue": CATALOGUE}, ASKED, ITEM)
+    zeros = jax.tree.map(np.zeros_like, made["params"])
+    return {**made, "params": noisy(zeros, 0.7), "catalogue": CATALOGUE}
 
 
 def field(params, name, row):

@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import init_state
 
-from rezoo import losses, objectives, training
+from rezoo import losses, objectives
 from rezoo.arrays import offsets_of
 from rezoo.data import packing
 from rezoo.data.sessions import Sessions, next_item_batch
@@ -51,7 +52,7 @@ def test_packed_rows_teach_what_padded_rows_teach(model):
     padded = batch(*next_item_batch(some_sessions(), 6))
     packed = batch(*packing.next_item(some_sessions(), 6))
     assert packed.where.mean() > 0.9 > padded.where.mean()
-    state, same = (training.init_state(jax.random.key(0), model, optax.sgd(1.0), b) for b in (padded, packed))
+    state, same = (init_state(jax.random.key(0), model, optax.sgd(1.0), b) for b in (padded, packed))
     jax.tree.map(np.testing.assert_array_equal, state.params, same.params)
     objective = jax.jit(jax.value_and_grad(objectives.next_item_softmax(model), has_aux=True))
     one, two = (objective(state.variables, jax.random.key(1), rows) for rows in (padded, packed))
@@ -74,7 +75,7 @@ def test_packed_rows_have_the_features_of_each_events_user(model):
     ).items
     of_event = jnp.asarray(np.append(np.int32(0), age)[session])
     packed = packed._replace(query=packed.query._replace(features=packed.query.features | {"age": of_event}))
-    state = training.init_state(jax.random.key(0), model, optax.sgd(1.0), padded)
+    state = init_state(jax.random.key(0), model, optax.sgd(1.0), padded)
     variables = {"params": jax.tree.map(lambda x: 3 * x, state.params)}
     objective = jax.jit(jax.value_and_grad(objectives.next_item_softmax(model), has_aux=True))
     one, two = (objective(variables, jax.random.key(1), rows) for rows in (padded, packed))
@@ -84,7 +85,7 @@ def test_packed_rows_have_the_features_of_each_events_user(model):
 
 def test_a_sampled_softmax_over_many_draws_approaches_the_whole_one():
     model, rows = GRU4Rec(9, 4), batch(*packing.next_item(some_sessions(), 6))
-    state = training.init_state(jax.random.key(0), model, optax.sgd(1.0), rows)
+    state = init_state(jax.random.key(0), model, optax.sgd(1.0), rows)
     params = jax.tree.map(lambda x: 3 * x, state.params)
     popularity = jnp.arange(9.0)
     whole, _ = objectives.next_item_softmax(model)({"params": params}, jax.random.key(1), rows)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import init_state
 
 from rezoo import evaluation, losses, objectives, training
 from rezoo.models import ESMM, PLE, MMoE, SharedBottom
@@ -30,14 +31,14 @@ def batch_of(stars=None, known=None, rows=8):
 
 
 def state_of(model=MODEL, optimizer=None):
-    return training.init_state(jax.random.key(0), model, optimizer or optax.sgd(0.1), batch_of())
+    return init_state(jax.random.key(0), model, optimizer or optax.sgd(0.1), batch_of())
 
 
 def value_and_grad(objective, state, batch):
     def value(params):
         return objective({"params": params}, jax.random.key(1), batch)[0]
 
-    return jax.value_and_grad(value)(state.params)
+    return jax.jit(jax.value_and_grad(value))(state.params)
 
 
 def test_the_loss_is_the_weighted_sum_of_each_tasks_mean():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import init
 from scipy.special import log_softmax
 
 from rezoo import losses, metrics, objectives, sampling
@@ -20,7 +21,7 @@ def pairs(user, item, where=None):
 
 
 def variables(batch):
-    return MODEL.init(jax.random.key(0), batch.query, batch.item)
+    return init(MODEL, batch.query, batch.item)
 
 
 BATCH = pairs([1, 2, 3, 4, 5], [3, 7, 3, 1, 8], [True, True, True, True, False])

@@ -61,8 +61,12 @@ def ask(model, **constants):
     """The model with parameters that have no zeros in them but row 0's."""
     query = Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 2), jnp.int32), {"age": jnp.zeros(1, jnp.int32)})
     rngs = {"params": jax.random.key(0)}
-    _, made = model.apply(constants, query, jnp.ones(1, jnp.int32), rngs=rngs, mutable=["params"])
-    return {"params": jax.tree.map(lambda x: x * 9.0, made["params"]), **constants}
+    make = jax.jit(partial(model.apply, rngs=rngs, mutable=["params"]))
+    _, made = make(constants, query, jnp.ones(1, jnp.int32))
+    return {
+        "params": jax.tree.map(lambda x: jnp.asarray(np.asarray(x) * np.float32(9)), made["params"]),
+        **constants,
+    }
 
 
 def with_features() -> Saved:

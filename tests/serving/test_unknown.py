@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import init
 
 from rezoo.data import features
 from rezoo.data.ids import Ids
@@ -21,7 +22,7 @@ PEOPLE = {"age": np.array(["", "young", "old", "young"])}
 
 def made(model, users=NUMBERS, items=NUMBERS, **fields):
     query = Query(jnp.ones(1, jnp.int32), jnp.zeros((1, 3), jnp.int32), {"age": jnp.zeros(1, jnp.int32)})
-    variables = jax.tree.map(lambda x: x * 30, model.init(jax.random.key(1), query, jnp.array([1])))
+    variables = jax.tree.map(lambda x: x * 30, init(model, query, jnp.array([1]), seed=1))
     return Saved(model, variables, users, items, **fields)
 
 

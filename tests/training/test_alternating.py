@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import init_state
 
 from rezoo import evaluation, training
 from rezoo.models import CFGAN
@@ -37,7 +38,7 @@ def steps(partial=0.5, zeros=0.5, alpha=0.5):
 
 
 def start():
-    return training.init_state(jax.random.key(0), MODEL, alternating.parts(OPTIMIZERS), data())
+    return init_state(jax.random.key(0), MODEL, alternating.parts(OPTIMIZERS), data())
 
 
 @pytest.mark.parametrize("name, other", [("generator", "discriminator"), ("discriminator", "generator")])

@@ -5,6 +5,7 @@ import optax
 import pytest
 
 from rezoo import losses, objectives, training
+from rezoo.data import batches
 from rezoo.models.factorization import BiasedMF
 from rezoo.training import bucketed
 from rezoo.types import Aux, Batch, Query, TrainState
@@ -30,7 +31,7 @@ def triples(buckets):
 @pytest.mark.parametrize("growth", [1.1, 1.3, 2.0])
 def test_every_rating_stands_once_in_some_bucket(growth):
     rows = ratings()
-    buckets = bucketed.user_major(rows, growth=growth)
+    buckets = batches.by_user(rows, growth=growth)
     expected = [(int(u), int(i), float(x)) for u, i, x in zip(*rows, strict=True)]
     assert sorted(triples(buckets)) == sorted(expected)
     for b in buckets:
@@ -44,7 +45,7 @@ def test_held_out_ratings_are_scored_beside_the_known_history():
     held = np.arange(len(user)) % 4 == 0
     known = tuple(column[~held] for column in (user, item, rating))
     asked = tuple(column[held] for column in (user, item, rating))
-    buckets = bucketed.user_major(asked, known)
+    buckets = batches.by_user(asked, known)
     assert len(triples(buckets)) == held.sum()
     for b in buckets:
         for u, seen in zip(np.asarray(b.query.user), np.asarray(b.query.history), strict=True):
@@ -52,7 +53,7 @@ def test_held_out_ratings_are_scored_beside_the_known_history():
 
 
 def test_a_user_without_history_has_an_empty_one():
-    (bucket,) = bucketed.user_major(([7], [3], [1.0]), ([2], [3], [1.0]))
+    (bucket,) = batches.by_user(([7], [3], [1.0]), ([2], [3], [1.0]))
     np.testing.assert_array_equal(bucket.query.user, [7])
     assert not np.asarray(bucket.query.history).any() and bool(bucket.where.all())
 
@@ -71,7 +72,7 @@ def start(params, seed=0):
 @pytest.mark.parametrize("size", [1, 40, 10_000])
 def test_an_epoch_sees_every_rating_once(size):
     rows = ratings()
-    buckets = bucketed.user_major(rows)
+    buckets = batches.by_user(rows)
     epoch = jax.jit(lambda state: bucketed.epoch(counting_step, state, buckets, size))
     state, metrics = epoch(start(jnp.zeros((30, 40))))
     expected = np.zeros((30, 40))
@@ -81,7 +82,7 @@ def test_an_epoch_sees_every_rating_once(size):
 
 
 def test_epochs_differ_in_order_and_repeat_from_the_same_state():
-    buckets = bucketed.user_major(ratings())
+    buckets = batches.by_user(ratings())
 
     def step(state, batch):
         mark = batch.query.user[0].astype(jnp.float32) * (state.step + 1)
@@ -102,7 +103,7 @@ def test_buckets_take_turns_evenly():
 
 
 def test_seeds_can_be_vmapped():
-    buckets = bucketed.user_major(ratings(), growth=5.0)
+    buckets = batches.by_user(ratings(), growth=5.0)
 
     def objective(variables, key, batch):
         score = variables["params"][batch.query.user][:, None] + 0 * batch.label
@@ -135,13 +136,13 @@ def test_a_user_in_one_row_is_penalised_as_a_user_in_many_rows():
     objective = objectives.l2(objectives.pointwise(model, losses.squared), weight)
     value = jax.jit(lambda batch: objective(variables, jax.random.key(0), batch)[0])
     expected = value(rows)
-    buckets = bucketed.user_major((user, item, rating), growth=5.0)
+    buckets = batches.by_user((user, item, rating), growth=5.0)
     parts = [float(value(bucket)) * np.asarray(bucket.where).sum() for bucket in buckets]
     np.testing.assert_allclose(sum(parts) / len(user), expected, rtol=1e-5)
 
 
 def test_fit_is_epoch_after_epoch():
-    buckets = bucketed.user_major(ratings(), growth=3.0)
+    buckets = batches.by_user(ratings(), growth=3.0)
     state = start(jnp.zeros((30, 40)))
     fitted, history = bucketed.fit(
         counting_step,

@@ -4,5 +4,6 @@ from rezoo.models.baselines.cooccurrence import CoOccurrence
 from rezoo.models.baselines.feature_knn import FeatureKNN
 from rezoo.models.baselines.popularity import Popularity
 from rezoo.models.baselines.session_popularity import SessionPopularity
+from rezoo.models.baselines.top_freq import TopFreq
 
-__all__ = ["CoOccurrence", "FeatureKNN", "Popularity", "SessionPopularity"]
+__all__ = ["CoOccurrence", "FeatureKNN", "Popularity", "SessionPopularity", "TopFreq"]

@@ -41,19 +41,12 @@ class CoOccurrence(nn.Module):
         share = self.param("share", zeros, (self.num_items,), jnp.float32)
         pairs = Pairs(*map(jnp.asarray, (offset, follower, count)))
         length = (query.history > 0).sum(axis=1)
-        score, size = rows_or_zero(share, item), math.prod(item.shape[1:])
+        score = rows_or_zero(share, item)
         for back in range(1, self.memory + 1):
             at = jnp.maximum(length - back, 0)[:, None]
             last = jnp.take_along_axis(query.history, at, axis=1)[:, 0]
             last = jnp.where((length >= back) & (last < self.num_items), last, 0)
-            score += (
-                pairs.listed(last, item)
-                if isinstance(size, int)
-                and size > LONG
-                and self.num_pairs
-                and not cut(alike([last, item])[0])
-                else pairs.sought(last, item)
-            )
+            score += pairs.counts(last, item, self.num_items)
         return score
 
 
@@ -64,14 +57,25 @@ class Pairs(NamedTuple):
     follower: Int[Array, " P"]
     count: Float[Array, " P"]
 
+    def counts(
+        self, last: Int[Array, " B"], item: Int[Array, " B *C"], num_items: int
+    ) -> Float[Array, " B *C"]:
+        """The count of each (last, item), 0 if there is none."""
+        size = math.prod(item.shape[1:])
+        long = isinstance(size, int) and size > LONG and self.count.shape[0]
+        if long and not cut(alike([last, item])[0]):
+            return self.listed(last, item, num_items)
+        return self.sought(last, item)
+
     def sought(self, last: Int[Array, " B"], item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         """The count of each (last, item), found by bisection."""
         place = find(self.offset, self.follower, repeat_for_items(last[:, None], item)[..., 0], item)
         return jnp.where(place < 0, 0.0, lookup(self.count, place))
 
-    def listed(self, last: Int[Array, " B"], item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+    def listed(
+        self, last: Int[Array, " B"], item: Int[Array, " B *C"], num_items: int
+    ) -> Float[Array, " B *C"]:
         """The same by going through all that followed `last`, which is shorter than a long slate."""
-        size = len(self.offset) - 1
 
         def one(row: tuple[Array, Array, Array]) -> Array:
             first, end, wanted = row
@@ -80,11 +84,11 @@ class Pairs(NamedTuple):
                 begin, found = state
                 place = begin + jnp.arange(AT_ONCE)
                 who = lookup(self.follower, place, mode="clip")
-                who = jnp.where(place < end, who, size)
+                who = jnp.where(place < end, who, num_items)
                 count = lookup(self.count, place, mode="clip")
                 return begin + AT_ONCE, found.at[who].add(count, mode="drop")
 
-            start = first, jnp.zeros(size, jnp.float32)
+            start = first, jnp.zeros(num_items, jnp.float32)
             _, found = jax.lax.while_loop(lambda state: state[0] < end, more, start)
             return rows_or_zero(found, wanted)
 

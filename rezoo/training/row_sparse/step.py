@@ -60,11 +60,10 @@ def init_state(
     Raises:
       ValueError: if a name in `dense` is no module with a table.
 
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import MF
     >>> from rezoo.training import row_sparse
-    >>> from rezoo.types import Query
-    >>> query = Query(jnp.array([1]), jnp.zeros((1, 0), int), {})
-    >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool))
+    >>> batch = pairs([1], [2])
     >>> state = init_state(jax.random.key(0), MF(3, 5, dim=2), optax.sgd(0.1), row_sparse.sgd(0.1), batch)
     >>> sorted(state.opt_state.rows)  # the tables that are trained by row
     ['item/embedding', 'item_bias/embedding', 'user/embedding']
@@ -103,11 +102,10 @@ def make_step(
       ValueError: if the loss depends on a table otherwise than by its looked-up rows.
 
     >>> from rezoo import losses, objectives
+    >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import MF
     >>> from rezoo.training import row_sparse
-    >>> from rezoo.types import Query
-    >>> query = Query(jnp.array([1]), jnp.zeros((1, 0), int), {})
-    >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool))
+    >>> batch = pairs([1], [2])
     >>> model, optimizers = MF(3, 5, dim=2), (optax.sgd(0.1), row_sparse.sgd(0.1))
     >>> step = make_step(objectives.pointwise(model, losses.squared), *optimizers)
     >>> old = init_state(jax.random.key(0), model, *optimizers, batch)

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import init_state
 
 from rezoo import evaluation, losses, objectives, training
 from rezoo.models import MultDAE, MultVAE
@@ -26,7 +27,7 @@ def trained(model, beta_max=0.2, epochs=120):
         beta = jnp.minimum(state.step / 100, 1.0) * beta_max
         return training.make_step(objectives.penalised(likelihood, beta), optimizer)(state, batch)
 
-    state = training.init_state(jax.random.key(0), model, optimizer, data())
+    state = init_state(jax.random.key(0), model, optimizer, data())
     return jax.jit(lambda s: training.fit(step, s, data(), num_epochs=epochs, batch_size=3))(state)
 
 

@@ -1,0 +1,171 @@
+"""From a log to `Batch`es and `Query`s: pairs, users with all their ratings, and next items.
+
+    data = batches.pairs(log.user, log.item, log.rating)         # a row for each interaction
+    data = batches.next_items(sessions.by_gap(log), 20)          # each event, and the one after it
+    asked = batches.queries(users, history=sessions.histories(log, 50)[users])
+
+Whatever a model does not read may be left out: a query needs neither a user nor a history.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rezoo.data import packing, sessions
+from rezoo.data.interactions import Interactions
+from rezoo.data.packing import padded
+from rezoo.data.sessions import Sessions
+from rezoo.errors import DataError
+from rezoo.types import Batch, Query
+
+Columns = tuple[ArrayLike, ArrayLike, ArrayLike]
+"""Parallel columns (user, item, rating), one row per rating."""
+
+
+def queries(
+    user: Any = None,
+    history: Any = None,
+    features: Mapping[str, Any] | None = None,
+    *,
+    rows: int | None = None,
+) -> Query:
+    """Who asks, of what is given: users default to 0, the unknown, histories to none, `[B 0]`.
+
+    Args:
+      user: dense ids `[B]`.
+      history: item ids `[B L]`, oldest first, 0 = padding.
+      features: columns of users and context by name, `[B …]`.
+      rows: B, where neither users nor histories nor features tell it.
+
+    Raises:
+      DataError: if the number of rows is not given by anything, or differs between what is given.
+
+    >>> query = queries(history=[[3, 5], [4, 0]])
+    >>> query.user.tolist(), query.history.shape, queries([7, 8]).history.shape
+    ([0, 0], (2, 2), (2, 0))
+    """
+    features = {name: jnp.asarray(column) for name, column in (features or {}).items()}
+    given = {"user": user, "history": history} | features
+    sizes = {name: len(column) for name, column in given.items() if column is not None}
+    sizes |= {} if rows is None else {"rows": rows}
+    if len(set(sizes.values())) != 1:
+        raise DataError(
+            f"rows of {sizes} differ: give every column a value for each row"
+            if sizes
+            else "a query of no columns: give user, history or features, or the number of rows (rows=…)"
+        )
+    (size,) = set(sizes.values())
+    return Query(
+        jnp.zeros(size, jnp.int32) if user is None else jnp.asarray(user, jnp.int32),
+        jnp.zeros((size, 0), jnp.int32) if history is None else jnp.asarray(history, jnp.int32),
+        features,
+    )
+
+
+def pairs(
+    user: ArrayLike,
+    item: ArrayLike,
+    label: ArrayLike | None = None,
+    *,
+    history: Any = None,
+    features: Mapping[str, Any] | None = None,
+) -> Batch:
+    """A row for each pair of a user and an item.
+
+    Args:
+      user: dense ids `[n]`, such as `log.user`.
+      item: dense ids `[n]`.
+      label: `[n]`, such as `log.rating`; 1 for every row if not given.
+      history: of each row, `[n L]`, as in `queries`.
+      features: of each row, `[n …]`, as in `queries`.
+
+    Raises:
+      DataError: if a column has another number of rows than `user`.
+
+    >>> data = pairs([1, 2], [7, 5])
+    >>> data.query.user.tolist(), data.item.tolist(), data.label.tolist()
+    ([1, 2], [7, 5], [1.0, 1.0])
+    """
+    query, item = queries(user, history, features), jnp.asarray(item, jnp.int32)
+    rows = query.user.shape
+    label = jnp.ones(rows) if label is None else jnp.asarray(label, jnp.float32)
+    if item.shape != rows or label.shape != rows:
+        raise DataError(
+            f"item {item.shape} and label {label.shape} must have a value for each of {rows[0]:,} users"
+        )
+    return Batch(query, item, label, jnp.ones(rows, bool))
+
+
+def next_items(
+    log: Sessions | Interactions,
+    length: int,
+    *,
+    packed: bool = False,
+    features: Mapping[str, Any] | None = None,
+) -> Batch:
+    """Histories and the item after each of their events, for models with `prefixes`.
+
+    Args:
+      log: sessions, or a log whose users are one session each.
+      length: L; of longer sessions the newest L events and the item after them are taken.
+      packed: several sessions in a row, told apart by the feature `segment` (see `rezoo.data.packing`).
+      features: of each session, `[S …]`; not with `packed`.
+
+    Returns:
+      A batch `[S L]` with label 1 where an item follows; a session of one event teaches nothing.
+
+    >>> data = next_items(Sessions(np.array([5, 6, 7, 8], np.int32), np.array([0, 3, 4])), 3)
+    >>> data.query.history.tolist(), data.item.tolist()
+    ([[5, 6, 0], [0, 0, 0]], [[6, 7, 0], [0, 0, 0]])
+    """
+    if isinstance(log, Interactions):
+        log = sessions.by_user(log)
+    if packed:
+        if features:
+            raise DataError("features are of sessions, and packed rows hold several: give packed=False")
+        rows = packing.next_item(log, length)
+        query = queries(history=rows.history, features={"segment": rows.segment})
+    else:
+        rows = sessions.next_item_batch(log, length)
+        query = queries(log.user, rows.history, features)
+    where = jnp.asarray(rows.where)
+    return Batch(query, jnp.asarray(rows.target), where.astype(jnp.float32), where)
+
+
+def by_user(
+    rows: Columns | Interactions, history: Columns | None = None, *, growth: float = 1.3
+) -> tuple[Batch, ...]:
+    """One row per user, in buckets by length, for `training.bucketed`.
+
+    Users have from a few to thousands of ratings. Padding all to the longest would waste most of the
+    work, so each bucket is a `Batch` of its own shape: `history: [U L]`, `item: [U C]`.
+
+    Args:
+      rows: what is scored: the ratings to learn, or to predict; a log without ratings has 1 for each row.
+      history: all items of each user, N(u); those of `rows` by default.
+      growth: a bucket's longest row over its shortest. Closer to 1 wastes less on padding and
+        compiles more shapes.
+
+    >>> [bucket.item.tolist() for bucket in by_user(([1, 2, 2], [5, 6, 7], [1.0, 2.0, 3.0]))]
+    [[[5]], [[6, 7]]]
+    """
+    if isinstance(rows, Interactions):
+        rows = rows.user, rows.item, np.ones(rows.num_rows) if rows.rating is None else rows.rating
+    user, item, rating = (np.asarray(column) for column in rows)
+    known = np.asarray(history[0] if history else user), np.asarray(history[1] if history else item)
+    users, counts = np.unique(user, return_counts=True)
+    longest = np.maximum(counts, np.bincount(known[0], minlength=users.max() + 1)[users])
+    level = np.ceil(np.log(longest) / np.log(growth))
+
+    def bucket(members: np.ndarray) -> Batch:
+        items, where = padded(users[members], user, item)
+        ratings, _ = padded(users[members], user, rating)
+        seen = items if history is None else padded(users[members], *known)[0]
+        query = queries(users[members], seen)
+        label = jnp.asarray(ratings, jnp.float32)
+        return Batch(query, jnp.asarray(items, jnp.int32), label, jnp.asarray(where))
+
+    return tuple(bucket(level == value) for value in np.unique(level))

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from rezoo.data import batches, sessions
+from rezoo.data.interactions import from_columns
+from rezoo.errors import DataError
+
+LOG = from_columns(
+    {
+        "user": ["ann", "bob", "ann", "ann"],
+        "item": [30, 10, 20, 30],
+        "rating": [5.0, 3.0, 1.0, 2.0],
+        "timestamp": [4, 1, 2, 3],
+    },
+    unit="order",
+)
+
+
+def test_pairs_are_the_rows_of_the_log():
+    data = batches.pairs(LOG.user, LOG.item, LOG.rating)
+    assert data.query.user.tolist() == LOG.user.tolist() and data.item.tolist() == LOG.item.tolist()
+    assert data.label.tolist() == [5.0, 3.0, 1.0, 2.0] and data.where.all()
+    assert data.query.history.shape == (4, 0) and data.query.features == {}
+    assert batches.pairs(LOG.user, LOG.item).label.tolist() == [1.0] * 4
+
+
+def test_next_items_of_a_log_are_those_of_its_users_in_time():
+    data = batches.next_items(LOG, 4)
+    assert data.query.user.tolist() == [1, 2]
+    assert data.query.history.tolist() == [[3, 1, 0, 0], [0, 0, 0, 0]]
+    assert data.item.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0]]
+    assert (np.asarray(data.where) == (np.asarray(data.item) > 0)).all()
+    packed = batches.next_items(sessions.by_user(LOG), 4, packed=True)
+    assert packed.item.tolist() == [[1, 1, 0, 0]] and packed.query.features["segment"].tolist() == [
+        [1, 1, 0, 0]
+    ]
+
+
+def test_users_have_all_their_ratings():
+    rows = [row for bucket in batches.by_user(LOG) for row in zip(*map(np.asarray, bucket[1:3]), strict=True)]
+    assert sorted((item.tolist(), label.tolist()) for item, label in rows) == [
+        ([1, 3, 1], [5.0, 1.0, 2.0]),
+        ([2], [3.0]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: batches.queries(), "rows="),
+        (lambda: batches.queries([1, 2], history=[[1]]), "differ"),
+        (lambda: batches.pairs(LOG.user, LOG.item, [1.0]), "each of 4 users"),
+        (lambda: batches.pairs(LOG.user, LOG.item, features={"age": [1]}), "differ"),
+        (lambda: batches.next_items(LOG, 3, packed=True, features={"age": [1, 2]}), "packed=False"),
+    ],
+)
+def test_what_does_not_fit_is_said(call, message):
+    with pytest.raises(DataError, match=message):
+        call()
+
+
+def test_padded_rows_and_sessions_are_the_same():
+    rows = sessions.pad(sessions.by_user(LOG), 5)
+    assert (sessions.pad(sessions.of_padded(rows), 5) == rows).all()
