@@ -95,11 +95,10 @@ def prepare(table: census.Census, tasks: Sequence[str], specs: Mapping[str, feat
         made = fitted.transform(columns)
         labels = {task: label for task, label in census.labels(columns).items() if task in tasks}
         refuse_labels(made, labels, census.SOURCES)
-        nobody = jnp.zeros(len(columns["age"]), jnp.int32)
-        every = jnp.ones(len(nobody), bool)
+        query = batches.queries(features=made)
+        every = jnp.ones(query.user.shape, bool)
         targets = {task: Target(jnp.asarray(label), every) for task, label in labels.items()}
-        query = batches.queries(nobody, features=made)
-        return Batch(query, nobody, targets[tasks[0]].label, every, targets)
+        return Batch(query, query.user, targets[tasks[0]].label, every, targets)
 
     order = np.random.default_rng(0).permutation(len(table.test["age"]))
     halves = [np.sort(half) for half in np.array_split(order, 2)]

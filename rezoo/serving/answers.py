@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo import evaluation
-from rezoo.data.raw import plain
+from rezoo.data.columns import plain
 from rezoo.devices.meshes import in_blocks
 from rezoo.errors import DataError
 from rezoo.evaluation.scoring import apply

@@ -12,11 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo.data import columns as reading
+from rezoo.data.columns import as_array, plain
 from rezoo.data.features import FeatureSet
 from rezoo.data.ids import Ids
 from rezoo.data.missing import is_missing
-from rezoo.data.raw import plain
 from rezoo.errors import DataError
 from rezoo.serving.bundle import PAST, Saved
 
@@ -86,7 +85,7 @@ def _added(
         return None
     nameless = is_missing(raw)
     if not whole:  # who has no value of any feature is placed by none
-        nameless |= np.all([is_missing(reading.objects(columns[name])) for name in wanted], axis=0)
+        nameless |= np.all([is_missing(as_array(columns[name])) for name in wanted], axis=0)
     rows = np.flatnonzero((ids.encode(raw) == 0) & ~nameless)
     spelt = _spelt(ids, raw[rows])
     first = np.sort(np.unique(spelt, return_index=True)[1])
@@ -99,7 +98,7 @@ def _added(
             f"new ones, such as {raw[rows[0]]}: train it again with them in the log, or a model that reads "
             f"features of {what}"
         )
-    new = fitted.transform({name: reading.objects(columns[name])[rows] for name in wanted})
+    new = fitted.transform({name: as_array(columns[name])[rows] for name in wanted})
     if whole and spelt.dtype.kind == "U" and ids.raw.dtype.kind in "iu":
         raise DataError(
             f"the {what} of this model are integers, such as {ids.raw[0]}, but not all of the new ones, such "
