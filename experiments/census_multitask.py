@@ -164,7 +164,7 @@ def made_up(rows: int = 1500) -> census.Census:
         rng = np.random.default_rng(seed)
         x = rng.normal(size=(rows, 2))
         table = {name: (rng.random(rows) * 5).astype(np.float32) for name in census.NUMBERS}
-        for name in set(census.COLUMNS) - set(census.NUMBERS):
+        for name in sorted(set(census.COLUMNS) - set(census.NUMBERS)):
             table[name] = np.digitize(x @ rng.normal(size=2) + rng.normal(size=rows), [-1, 0, 1]).astype(str)
         table["income_50k"] = np.where(x[:, 0] + 0.5 * rng.normal(size=rows) > 1, "50000+.", "- 50000.")
         table["marital_stat"] = np.where(x[:, 1] > 0, "Never married", "Divorced")
