@@ -117,7 +117,13 @@ def pad(sessions: Sessions, length: int) -> np.ndarray:
 
 
 def by_user(log: Interactions) -> Sessions:
-    """Each user's events as one session; users without events are left out."""
+    """Each user's events as one session; users without events are left out.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": ["ann", "bo", "ann"], "item": [7, 8, 9]})
+    >>> by_user(log).items.tolist(), by_user(log).lengths.tolist()
+    ([1, 3, 2], [2, 1])
+    """
     order = _order(log, log.user)
     user = log.user[order]
     return _cut(log, order, user[1:] != user[:-1])
