@@ -33,6 +33,15 @@ def with_users(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: boo
 
     Raises:
       DataError: if so, if an id is missing, or a column is of another type than in training.
+
+    >>> from rezoo.data.features import Categorical, fit
+    >>> from rezoo.models import FeatureMF
+    >>> jobs = fit({"job": Categorical()}, {"job": ["cook", "king"]})
+    >>> model = FeatureMF(2, 2, {"job": 3}, {})
+    >>> shop = Saved(model, {}, Ids(np.array(["ann"])), Ids(np.array([7])), {"job": np.array([0, 1])}, jobs)
+    >>> more = with_users(shop, ["bo"], {"job": ["king"]})
+    >>> more.users.raw.tolist(), more.user_columns["job"].tolist()
+    (['ann', 'bo'], [0, 1, 2])
     """
     added = _added("users", saved, saved.users, raw, saved.user_features, columns, whole)
     if added is None:
@@ -44,7 +53,18 @@ def with_users(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: boo
 
 
 def with_items(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: bool = True) -> Saved:
-    """The same with a longer catalogue, whose new items are known by their features; as `with_users`."""
+    """The same with a longer catalogue, whose new items are known by their features; as `with_users`.
+
+    >>> from rezoo.data.features import Categorical, fit
+    >>> from rezoo.models import FeatureMF
+    >>> kinds = fit({"kind": Categorical()}, {"kind": ["hat"]})
+    >>> variables = {"catalogue": {"kind": np.array([0, 1])}}
+    >>> users, items, model = Ids(np.array(["ann"])), Ids(np.array([7])), FeatureMF(2, 2, {}, {"kind": 2})
+    >>> shop = Saved(model, variables, users, items, item_features=kinds)
+    >>> more = with_items(shop, [8], {"kind": ["hat"]})
+    >>> more.items.raw.tolist(), more.variables["catalogue"]["kind"].tolist()
+    ([7, 8], [0, 1, 1])
+    """
     added = _added("items", saved, saved.items, raw, saved.item_features, columns, whole)
     if added is None:
         return saved
