@@ -38,7 +38,7 @@ import optax
 
 from rezoo import evaluation, losses, objectives, sampling, training
 from rezoo.arrays import offsets_of, ranges
-from rezoo.data import sessions
+from rezoo.data import batches, sessions
 from rezoo.datasets import s3rec
 from rezoo.models import DIN
 from rezoo.models.ranking import din
@@ -126,7 +126,7 @@ def drawn(rng: np.random.Generator, had: np.ndarray, num_items: int, n: int) -> 
 
 def query_of(history: jax.Array) -> Query:
     """Users known by their history alone."""
-    return Query(jnp.zeros(len(history), jnp.int32), history, {})
+    return batches.queries(history=history)
 
 
 def ones(rows: int) -> tuple[jax.Array, jax.Array]:

@@ -35,9 +35,10 @@ from jaxtyping import Array, Float, Int
 from turns import Peer, Turn, take_turns
 
 from rezoo import losses, objectives, training
+from rezoo.data import batches
 from rezoo.nn.embedding import Embed
 from rezoo.training import row_sparse
-from rezoo.types import Batch, Query
+from rezoo.types import Query
 
 DIM, BATCH, THREADS, STEPS = 64, 8192, 2, 32
 DENSE_UP_TO, PEER_UP_TO = 1_000_000, 4_000_000
@@ -156,19 +157,17 @@ def dense_turn(file: Path, rows: int, steps: int) -> tuple[Turn, dict[str, Any]]
 def our_turn(file: Path, step: Any, init: Any, steps: int) -> tuple[Turn, dict[str, Any]]:
     """A turn of one of our steps, and what its compilation took and its memory."""
     columns = {name: jnp.asarray(column[:steps]) for name, column in np.load(file).items()}
-    empty = jnp.zeros((steps, BATCH, 0), jnp.int32)
-    query = Query(columns["user"], empty, {})
-    batches = Batch(query, columns["item"], columns["label"], jnp.ones((steps, BATCH), bool))
-    state = jax.jit(init)(jax.tree.map(operator.itemgetter(0), batches))
+    data = jax.vmap(batches.pairs)(columns["user"], columns["item"], columns["label"])
+    state = jax.jit(init)(jax.tree.map(operator.itemgetter(0), data))
     start = time.perf_counter()
-    scan = jax.jit(lambda state, batches: jax.lax.scan(step, state, batches), donate_argnums=0)
-    compiled = scan.lower(state, batches).compile()
+    scan = jax.jit(lambda state, data: jax.lax.scan(step, state, data), donate_argnums=0)
+    compiled = scan.lower(state, data).compile()
     compile_seconds = time.perf_counter() - start
 
     def turn() -> float:
         nonlocal state
         start = time.perf_counter()
-        state, _ = jax.block_until_ready(compiled(state, batches))
+        state, _ = jax.block_until_ready(compiled(state, data))
         return 1e3 * (time.perf_counter() - start) / steps
 
     memory: Any = compiled.memory_analysis()

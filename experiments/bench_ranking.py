@@ -22,20 +22,19 @@ Without the data folder the log is drawn at random in ML-1M's size.
 
 import resource
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from bench_training import THREADS, BenchFlags, Log, clicks, contest, epochs, export, read
 from common import Results, start
+from protocols.bench_data import Log, export, read
+from protocols.contenders import clicks
+from protocols.contest import THREADS, BenchFlags, contest, epochs
 from turns import Peer, Turn
 
 from rezoo import losses, objectives
+from rezoo.data import batches
 from rezoo.models import AFM, DIN, WideDeep
-from rezoo.types import Batch, Query
 
 DIM, WIDTHS, BATCH, LENGTH = 16, (256, 128), 2048, 50
 
@@ -68,12 +67,9 @@ def histories(log: Log, rows: int) -> dict[str, np.ndarray]:
 
 def ours_din(rows: dict[str, np.ndarray]) -> Turn:
     """Profile: the user's id."""
-    columns = {name: jnp.asarray(column) for name, column in rows.items()}
     last_item = max(rows["item"].max(), rows["history"].max())
     sizes = {"user": int(rows["user"].max()) + 1, "item": int(last_item) + 1}
-    query = Query(columns["user"], columns["history"], {})
-    count = len(rows["user"])
-    data = Batch(query, columns["item"], columns["label"].astype(jnp.float32), jnp.ones(count, bool))
+    data = batches.pairs(rows["user"], rows["item"], rows["label"], history=rows["history"])
     model = DIN(sizes, DIM, WIDTHS)
     return epochs(model, objectives.pointwise(model, losses.logistic), data, BATCH)
 
@@ -96,8 +92,6 @@ def main(flags: Flags, results: Results) -> None:
         "AFM": ("clicks.npz", lambda: clicks(log, BATCH, lambda s: AFM(s, DIM, 16))),
     }
     for model, (file, ours) in contests.items():
-        if results.values(model, data, f"batch {BATCH:,}, rezoo", "rows_per_s"):
-            continue
         last = (BATCH, DIM, 2 if flags.smoke else 10 if model == "DIN" else 30, THREADS)
         libraries = flags.libraries_python
         peers = {
@@ -107,15 +101,8 @@ def main(flags: Flags, results: Results) -> None:
         }
         if model != "WideDeep":
             peers["RecBole"] = Peer(flags.recbole_python, out, "recbole_step.py", out, "ml", model, *last)
-        with ExitStack() as stack:
-            contenders: dict[str, Any] = {"rezoo": ours()}
-            for name, peer in peers.items():
-                if peer.python is None:
-                    print(f"{model}: {name} is left out, as no Python with it is given")
-                else:
-                    contenders[name] = stack.enter_context(peer)
-            rounds = 2 if flags.smoke else flags.rounds
-            contest(results, model, data, f"batch {BATCH:,}", contenders, peers, rounds, "rows_per_s")
+        rounds = 2 if flags.smoke else flags.rounds
+        contest(results, model, data, f"batch {BATCH:,}", {"rezoo": ours}, peers, rounds, "rows_per_s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     results.put("all of the above", "in one process", "rezoo", "peak_rss_mib", peak, seconds=0.0)
     results.finish()

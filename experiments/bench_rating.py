@@ -21,28 +21,18 @@ memory of this process. Without the data folder the log is drawn at random in ML
 import resource
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from bench_training import (
-    DIM,
-    THREADS,
-    BenchFlags,
-    Log,
-    clicks,
-    contest,
-    epochs,
-    export,
-    ours_bpr,
-    ours_neumf,
-    read,
-)
 from common import Results, start
+from protocols.bench_data import Log, export, read
+from protocols.contenders import clicks, ours_bpr, ours_neumf
+from protocols.contest import DIM, THREADS, BenchFlags, contest, epochs
 from turns import Peer, Turn
 
 from rezoo import evaluation, losses, objectives
@@ -50,7 +40,7 @@ from rezoo.data import batches
 from rezoo.data.packing import padded
 from rezoo.models import MF, NFM, DeepFM, MultVAE
 from rezoo.models.factorization import ials
-from rezoo.types import Batch, Query
+from rezoo.types import Batch
 
 ITERATIONS = 15
 """Of iALS; the default of `implicit`."""
@@ -99,8 +89,8 @@ def ours_mult_vae(log: Log, batch: int) -> Turn:
     """Every user's items in one row; β 0.2."""
     users = np.unique(log.user)
     history, where = (jnp.asarray(column) for column in padded(users, log.user, log.item))
-    nobody = jnp.zeros(len(users), jnp.int32)
-    data = Batch(Query(nobody, history.astype(jnp.int32), {}), history.astype(jnp.int32), where * 1.0, where)
+    query = batches.queries(history=history)
+    data = Batch(query, query.history, where * 1.0, where)
     model = MultVAE(int(log.item.max()) + 1, 600, 128)
     likelihood = objectives.every_item(model, losses.softmax_cross_entropy)
     turn = epochs(model, objectives.penalised(likelihood, 0.2), data, batch)
@@ -142,42 +132,12 @@ def main(flags: Flags, results: Results) -> None:
             "torch": Peer(flags.torch_python, out, script, out / file, *named, positives_of_batch, *last),
             "RecBole": Peer(flags.recbole_python, out, "recbole_step.py", out, "ml", recbole, batch, *last),
         }
-        compare(
-            results,
-            model,
-            data,
-            f"batch {batch:,}",
-            lambda ours=ours, batch=batch: ours(log, batch),
-            peers,
-            rounds,
-        )
+        contest(results, model, data, f"batch {batch:,}", {"rezoo": partial(ours, log, batch)}, peers, rounds)
     peer = Peer(flags.implicit_python, out, "implicit_als.py", out / "pairs.npz", DIM, ITERATIONS, THREADS)
     size = f"{ITERATIONS} iterations, {DIM} wide"
-    compare(results, "IALS", data, size, lambda: ours_ials(log), {"implicit": peer}, rounds)
+    contest(results, "IALS", data, size, {"rezoo": partial(ours_ials, log)}, {"implicit": peer}, rounds)
     evaluate(results, log, data, rounds)
     results.finish()
-
-
-def compare(
-    results: Results,
-    model: str,
-    data: str,
-    size: str,
-    ours: Callable[[], Turn],
-    peers: dict[str, Peer],
-    rounds: int,
-) -> None:
-    """Start the peers that are there and let all take turns."""
-    if results.values(model, data, f"{size}, rezoo", "interactions_per_s"):
-        return
-    with ExitStack() as stack:
-        contenders: dict[str, Turn] = {"rezoo": ours()}
-        for name, peer in peers.items():
-            if peer.python is None:
-                print(f"{model}: {name} is left out, as no Python with it is given")
-            else:
-                contenders[name] = stack.enter_context(peer)
-        contest(results, model, data, size, contenders, peers, rounds)
 
 
 def evaluate(results: Results, log: Log, data: str, rounds: int) -> None:

@@ -38,7 +38,7 @@ from rezoo.data import batches
 from rezoo.datasets import shop, shop_rows
 from rezoo.models import FM, MF, GRU4Rec
 from rezoo.models.factorization import ease, ials
-from rezoo.types import Batch, Objective, Query
+from rezoo.types import Batch, Objective
 
 DIM, BATCH, PER_SHOPPER, PRODUCTS = 64, 4096, 50, 5000
 SIZES = (100_000, 1_000_000, 10_000_000)
@@ -87,7 +87,7 @@ def sessions(config: shop.ShopConfig, rows: int, chunk: int = 10_000) -> Batch:
     items = np.concatenate(drawn)
     items = items[: np.searchsorted((items[:, 1:] > 0).sum(1).cumsum(), rows) + 1]
     history, target = jnp.asarray(items[:, :-1]), jnp.asarray(items[:, 1:])
-    query = Query(jnp.zeros(len(items), jnp.int32), history, {})
+    query = batches.queries(history=history)
     return Batch(query, target, (target > 0).astype(jnp.float32), target > 0)
 
 

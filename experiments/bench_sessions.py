@@ -27,25 +27,26 @@ torch.
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from bench_training import DIM, THREADS, contest, epochs
 from common import Flags, Results, start
+from protocols.contest import DIM, THREADS, contest, epochs
 from turns import Peer, Turn
 
 from rezoo import losses, objectives
 from rezoo.arrays import offsets_of
-from rezoo.data import packing, sessions
+from rezoo.data import batches, sessions
 from rezoo.data.sessions import Sessions
 from rezoo.datasets import movielens, session_sets
 from rezoo.devices.backend import pick
 from rezoo.models import NARM, STAMP, Caser, GRU4Rec, SASRec
-from rezoo.types import Batch, Query
+from rezoo.types import Batch
 
 PREFIXES = 2048
 
@@ -119,13 +120,11 @@ def pieces(whole: Sessions, length: int, name: str) -> Log:
 
 def ours(log: Log, model: Any, sampled: bool, steps: int) -> Turn:
     """An epoch over as many packed rows as make `steps` batches."""
-    packed = packing.next_item(log.sessions, log.length)
+    packed = batches.next_items(log.sessions, log.length, packed=True)
     per_row = int(packed.where.sum()) / len(packed.where)
     batch = max(round(PREFIXES / per_row), 1)
     some = np.random.default_rng(0).permutation(len(packed.where))[: batch * steps]
-    history, target, where, segment = (jnp.asarray(column[some]) for column in packed)
-    nobody = jnp.zeros(len(history), jnp.int32)
-    data = Batch(Query(nobody, history, {"segment": segment}), target, where.astype(jnp.float32), where)
+    data: Batch = jax.tree.map(lambda column: column[some], packed)
     share = jnp.asarray(np.bincount(log.sessions.items, minlength=log.num_items), jnp.float32) ** 0.5
     objective = (
         objectives.next_item_sampled(model, losses.softmax_cross_entropy, share, min(2048, log.num_items))
@@ -133,7 +132,7 @@ def ours(log: Log, model: Any, sampled: bool, steps: int) -> Turn:
         else objectives.next_item_softmax(model)
     )
     turn = epochs(model, objective, data, batch)
-    return lambda: turn() * int(packed.where[some].sum()) / len(some)
+    return lambda: turn() * int(data.where.sum()) / len(some)
 
 
 def export(log: Log, out: Path) -> Path:
@@ -167,8 +166,7 @@ def main(flags: BenchFlags, results: Results) -> None:
         per_row = (len(log.sessions.items) - log.sessions.num_sessions) / log.sessions.num_sessions
         for name in names:
             size = f"{PREFIXES:,} prefixes a batch"
-            done = results.values(name, log.name, f"{size}, rezoo", "prefixes_per_s")
-            if done or (flags.models and name not in flags.models):
+            if flags.models and name not in flags.models:
                 continue
             model = MAKE[name](log.num_items, log.length)
             last = (DIM, steps, THREADS)
@@ -178,15 +176,11 @@ def main(flags: BenchFlags, results: Results) -> None:
             if name in ONE_PASS:
                 file = folder / "sessions.npz"
                 peers["torch"] = Peer(flags.torch_python, out, "torch_sessions.py", file, name, rows, *last)
-            with ExitStack() as stack:
-                contenders = {"rezoo": ours(log, model, False, steps)}
-                contenders["rezoo, sampled"] = ours(log, model, True, 4 * steps)
-                for peer, process in peers.items():
-                    if process.python is None:
-                        print(f"{name}: {peer} is left out, as no Python with it is given")
-                    else:
-                        contenders[peer] = stack.enter_context(process)
-                contest(results, name, log.name, size, contenders, peers, rounds, "prefixes_per_s")
+            contenders = {
+                "rezoo": partial(ours, log, model, False, steps),
+                "rezoo, sampled": partial(ours, log, model, True, 4 * steps),
+            }
+            contest(results, name, log.name, size, contenders, peers, rounds, "prefixes_per_s")
     results.finish()
 
 

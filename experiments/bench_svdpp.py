@@ -22,7 +22,7 @@ import common
 import jax
 import numpy as np
 import optax
-from movielens_mf import columns, synthetic
+from protocols.ratings import columns, synthetic
 
 from rezoo import losses, objectives, training
 from rezoo.data import batches

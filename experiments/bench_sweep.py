@@ -32,7 +32,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from bench_training import BenchFlags, positives, read
+from protocols.bench_data import positives, read
+from protocols.contest import BenchFlags
 
 from rezoo import losses, objectives, sampling, training
 from rezoo.devices.backend import pick

@@ -95,11 +95,10 @@ def prepare(table: census.Census, tasks: Sequence[str], specs: Mapping[str, feat
         made = fitted.transform(columns)
         labels = {task: label for task, label in census.labels(columns).items() if task in tasks}
         refuse_labels(made, labels, census.SOURCES)
-        nobody = jnp.zeros(len(columns["age"]), jnp.int32)
-        every = jnp.ones(len(nobody), bool)
+        query = batches.queries(features=made)
+        every = jnp.ones(query.user.shape, bool)
         targets = {task: Target(jnp.asarray(label), every) for task, label in labels.items()}
-        query = batches.queries(nobody, features=made)
-        return Batch(query, nobody, targets[tasks[0]].label, every, targets)
+        return Batch(query, query.user, targets[tasks[0]].label, every, targets)
 
     order = np.random.default_rng(0).permutation(len(table.test["age"]))
     halves = [np.sort(half) for half in np.array_split(order, 2)]
@@ -165,7 +164,7 @@ def made_up(rows: int = 1500) -> census.Census:
         rng = np.random.default_rng(seed)
         x = rng.normal(size=(rows, 2))
         table = {name: (rng.random(rows) * 5).astype(np.float32) for name in census.NUMBERS}
-        for name in set(census.COLUMNS) - set(census.NUMBERS):
+        for name in sorted(set(census.COLUMNS) - set(census.NUMBERS)):
             table[name] = np.digitize(x @ rng.normal(size=2) + rng.normal(size=rows), [-1, 0, 1]).astype(str)
         table["income_50k"] = np.where(x[:, 0] + 0.5 * rng.normal(size=rows) > 1, "50000+.", "- 50000.")
         table["marital_stat"] = np.where(x[:, 1] > 0, "Never married", "Divorced")

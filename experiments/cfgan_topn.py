@@ -39,8 +39,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from movielens_mf import synthetic
-from strong_generalisation import Data, Fitted, Held, Sizes, mult_vae, network, of_ease, of_popularity
+from protocols.histories import Data, Fitted, Held, Sizes, mult_vae, network, of_ease, of_popularity
+from protocols.ratings import synthetic
 
 from rezoo import evaluation
 from rezoo.data import split

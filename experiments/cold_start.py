@@ -56,7 +56,7 @@ FeatureMF).
 import itertools
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -65,20 +65,29 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import tensorflow_datasets as tfds
 from common import Flags, Results, start
+from protocols.cold import (
+    KEYS,
+    Columns,
+    Division,
+    Known,
+    Scores,
+    Setting,
+    figure_of_merit,
+    per_user,
+    scorer,
+    summary,
+)
+from protocols.feature_models import Plan, Trainer, tuned
 
-from rezoo import evaluation, losses, metrics, objectives, sampling, training
-from rezoo.data import batches, features
+from rezoo.data import features
 from rezoo.data.features import Categorical, MultiValued, Numeric, Quantile, Spec
 from rezoo.data.packing import padded
 from rezoo.datasets import movielens, shop, shop_builder
-from rezoo.models import FeatureKNN, FeatureMF, FeatureNeuMF, Popularity
+from rezoo.models import FeatureKNN, Popularity
 from rezoo.models.baselines import feature_knn, popularity
 from rezoo.storage import durable
-from rezoo.studies import sweep
-from rezoo.types import Batch, Query
 
 
 @dataclass(frozen=True)
@@ -89,11 +98,6 @@ class ColdFlags(Flags):
     """Which to measure on; all if none is given."""
     models: tuple[Literal["FeatureKNN", "FeatureMF", "FeatureNeuMF", "Oracle"], ...] = ()
     """Which models to measure beside the two of popularity; all if none is given."""
-
-
-Columns = Mapping[str, np.ndarray]
-Scores = Callable[[np.ndarray], jax.Array]
-"""Of every item, `[U N]`, for users `[U]`."""
 
 
 class Log(NamedTuple):
@@ -107,44 +111,6 @@ class Log(NamedTuple):
     item_specs: Mapping[str, Spec]
     truth: Callable[[np.ndarray, np.ndarray], jax.Array] | None = None
     """The oracle's score of every pair of two lists of rows of the tables."""
-
-
-class Division(NamedTuple):
-    """A log whose ids are numbered anew: warm ones first, cold ones after them."""
-
-    user: np.ndarray
-    item: np.ndarray
-    """Training pairs, of warm users and items."""
-    test_user: np.ndarray
-    test_item: np.ndarray
-    num_users: int
-    num_items: int
-    """Rows of tables for the warm ones, id 0 included."""
-    user_row: np.ndarray
-    item_row: np.ndarray
-    """Row of the log's tables by id."""
-    num_asked: int = 0
-    """So many users, the first of the warm ones, are asked about new items."""
-
-
-class Known(NamedTuple):
-    """A division with its features, fitted on what is warm."""
-
-    parts: Division
-    user_features: Mapping[str, int | None]
-    item_features: Mapping[str, int | None]
-    users: Columns
-    catalogue: Columns
-
-
-class Setting(NamedTuple):
-    """Who is asked about, and which items compete."""
-
-    users: np.ndarray
-    target: np.ndarray
-    """`[U T]`, 0 = padding."""
-    where: np.ndarray
-    """`[U N]`."""
 
 
 class Worlds(NamedTuple):
@@ -169,18 +135,6 @@ class Measured(NamedTuple):
     chosen: dict[str, Any]
 
 
-class Plan(NamedTuple):
-    """What a model asks for on a data set; what is tuned has several values."""
-
-    dim: int
-    epochs: int
-    batch_size: int
-    """Users of FeatureMF, which is trained on whole rows; pairs of FeatureNeuMF."""
-    rate: float
-    l2: tuple[float, ...]
-    drops: tuple[float, ...]
-
-
 PLANS = {
     "ml-1m": {
         "FeatureMF": Plan(32, 40, 256, 1e-2, (1e-6, 1e-5), (0.5, 0.8)),
@@ -202,8 +156,6 @@ PROTOCOLS = {
     "cold items, whole": "cold items, among the whole catalogue, five divisions",
     "both": "cold users and cold items, among the cold items, five divisions",
 }
-TUNED_FOR = ("cold users", "cold items", "both")
-KEYS = ("ndcg@10", "recall@10")
 BASELINES = ("Popularity", "Popularity of like items")
 PARTS = 5
 """Of the users and of the items; each is new in one division."""
@@ -268,124 +220,6 @@ def settings(parts: Division) -> dict[str, Setting]:
         "cold items, whole": setting(asked & new_item, warm | cold, hide_seen=True),
         "both": setting(new_user & new_item, cold),
     }
-
-
-@jax.jit
-def target_ranks(score: jax.Array, target: jax.Array, where: jax.Array) -> jax.Array:
-    """Ranks of the targets, infinite where they are beyond 10.
-
-    Only the user's 20 best targets can be within 10: behind 20 others, or tied with them, one has
-    the rank 11 or more.
-    """
-    mine = jnp.where(target > 0, jnp.take_along_axis(score, target, axis=1), -jnp.inf)
-    _, place = jax.lax.top_k(mine, min(20, target.shape[1]))
-    found = jnp.take_along_axis(target, place, axis=1)
-    best = metrics.target_ranks(score, found, where=where, counted=found > 0)
-    return jnp.full(target.shape, jnp.inf).at[jnp.arange(len(target))[:, None], place].set(best)
-
-
-def per_user(scores: Scores, asked: Setting) -> dict[str, np.ndarray]:
-    """ndcg@10 and recall@10 of each user."""
-    target = jnp.asarray(asked.target, jnp.int32)
-    rank = target_ranks(scores(asked.users), target, jnp.asarray(asked.where))
-    measured = metrics.ndcg(rank, where=target > 0, k=10), metrics.recall(rank, where=target > 0, k=10)
-    return {key: np.asarray(value) for key, value in zip(KEYS, measured, strict=True)}
-
-
-def figure_of_merit(scores: Scores, asked: dict[str, Setting]) -> float:
-    """What is tuned for: the mean of ndcg@10 over the three settings."""
-    return float(np.mean([per_user(scores, asked[name])["ndcg@10"].mean() for name in TUNED_FOR]))
-
-
-def asking(world: Known, users: np.ndarray) -> Query:
-    """Users with their features."""
-    columns = {name: column[users] for name, column in world.users.items()}
-    return batches.queries(users, features=columns)
-
-
-def scoring(world: Known, model: Any) -> Callable[[Any], Scores]:
-    """`variables -> scores`, compiled once."""
-    score = jax.jit(partial(evaluation.score_all, model))
-    return lambda variables: lambda users: score(variables, asking(world, users))
-
-
-def scorer(world: Known, model: Any, variables: Any) -> Scores:
-    """A fitted model's scores."""
-    return scoring(world, model)(variables)
-
-
-class Trainer(NamedTuple):
-    """Trains one of the two feature models on a division."""
-
-    name: str
-    world: Known
-    plan: Plan
-
-    def model(self, drop: Any = 0.0) -> Any:
-        """The model, for the warm."""
-        parts, dim = self.world.parts, self.plan.dim
-        shared = parts.num_users, parts.num_items, self.world.user_features, self.world.item_features
-        if self.name == "FeatureMF":
-            return FeatureMF(*shared, dim, id_dropout=drop)
-        return FeatureNeuMF(*shared, dim, (2 * dim, dim, dim // 2), id_dropout=drop)
-
-    def fitter(self) -> Callable[..., Scores]:
-        """`(key, l2, drop) -> scores`, compiled once.
-
-        FeatureMF, a retriever, is trained by the softmax over all warm items, each user's row
-        counting alike; FeatureNeuMF, which scores pairs, by BPR on pairs.
-        """
-        parts, plan, whole = self.world.parts, self.plan, self.name == "FeatureMF"
-        data = rows(self.world) if whole else pairs(self.world)
-        catalogue = jax.tree.map(jnp.asarray, dict(self.world.catalogue))
-        warm = {name: column[: parts.num_items] for name, column in catalogue.items()}
-        rate = optax.linear_schedule(
-            plan.rate, 0.0, plan.epochs * training.num_steps(len(data.item), plan.batch_size)
-        )
-        seen = sampling.positives_by_user(parts.user, parts.item, parts.num_users)
-        sampler = sampling.reject_positives(sampling.uniform(parts.num_items), seen, parts.num_items)
-
-        @jax.jit
-        def fit(key: jax.Array, l2: jax.Array, drop: jax.Array) -> Any:
-            model, optimizer = self.model(drop), optax.adam(rate)
-            if whole:
-                objective = objectives.every_item(model, losses.softmax_cross_entropy)
-                optimizer = optax.chain(optax.add_decayed_weights(l2), optimizer)
-            else:
-                objective = objectives.l2(objectives.sampled(model, losses.bpr, sampler, 1), l2)
-            step = training.make_step(objective, optimizer)
-            state = training.init_state(key, model, optimizer, data, constants={"catalogue": warm})
-            done, _ = training.fit(step, state, data, num_epochs=plan.epochs, batch_size=plan.batch_size)
-            return {**done.variables, "catalogue": catalogue}
-
-        scores = scoring(self.world, self.model())
-        return lambda key, l2, drop: scores(fit(key, l2, drop))
-
-
-def pairs(world: Known) -> Batch:
-    """A training pair per row."""
-    user, item = world.parts.user, jnp.asarray(world.parts.item)
-    return Batch(asking(world, user), item, jnp.ones(item.shape), jnp.ones(item.shape, bool))
-
-
-def rows(world: Known) -> Batch:
-    """A user per row, whose items' labels sum to 1."""
-    users = np.unique(world.parts.user)
-    item, where = padded(users, world.parts.user, world.parts.item)
-    label = jnp.asarray(where / where.sum(1, keepdims=True), jnp.float32)
-    return Batch(asking(world, users), jnp.asarray(item, jnp.int32), label, jnp.asarray(where))
-
-
-def tuned(trainer: Trainer, asked: dict[str, Setting]) -> tuple[float, float]:
-    """The penalty and the share of dropped ids that are best on the validation part."""
-    points = [(l2, drop) for l2 in trainer.plan.l2 for drop in trainer.plan.drops]
-    if len(points) == 1:
-        return points[0]
-    fit, found = trainer.fitter(), {}
-    for point in points:
-        found[point] = figure_of_merit(fit(jax.random.key(0), *point), asked)
-        print(f"validation: {trainer.name} l2 {point[0]} dropped {point[1]}: {found[point]:.4f}", flush=True)
-    return max(found, key=lambda point: found[point])
 
 
 def vectors(world: Known) -> tuple[np.ndarray, np.ndarray]:
@@ -511,28 +345,6 @@ def pooled(divisions: list[Measured]) -> Measured:
     values = {name: np.concatenate([one.values[name] for one in divisions], axis=1) for name in first.values}
     chosen = {name: [one.chosen[name] for one in divisions] for name in first.chosen}
     return Measured(values, sum(one.seconds for one in divisions), chosen)
-
-
-def margin(values: np.ndarray, base: np.ndarray) -> float | None:
-    """How far the mean of `values` `[S U]` is from that of `base` `[U]`, in standard errors."""
-    apart = values.mean(0) - base
-    users = float(apart.std(ddof=1) / len(apart) ** 0.5)
-    seeds = float(sweep.summarise(values.mean(1)).standard_error) if len(values) > 1 else 0.0
-    total = (users**2 + seeds**2) ** 0.5
-    return round(float(apart.mean()) / total, 1) if total else None
-
-
-def summary(
-    runs: Sequence[np.ndarray], base: np.ndarray, like: np.ndarray | None = None
-) -> tuple[list[float], dict[str, float]]:
-    """Each seed's mean over the users, and how sure the mean and its distances to baselines are."""
-    values = np.stack(runs)
-    notes = {
-        "sem_over_users": float(values.mean(0).std(ddof=1) / values.shape[1] ** 0.5),
-        "margin_in_errors": margin(values, base),
-        "margin_over_like_items": None if like is None else margin(values, like),
-    }
-    return values.mean(1).tolist(), {name: note for name, note in notes.items() if note is not None}
 
 
 def compare(

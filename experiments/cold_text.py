@@ -34,12 +34,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cold_start
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cold_start import Division, Known, Plan, Scores, Setting, Trainer, per_user, scorer
 from common import start
+from protocols import cold, feature_models
+from protocols.cold import Division, Known, Scores, Setting, per_user, scorer
+from protocols.feature_models import Plan, Trainer
 
 from rezoo.data import clean, features, files, times
 from rezoo.data.features import Numeric, Text
@@ -170,8 +171,8 @@ def main() -> None:
         return [measure(make(test, k))], {"k": k}
 
     def trained() -> tuple[list[Any], dict[str, Any]]:
-        asked = {setting: valid.asked for setting in cold_start.TUNED_FOR}
-        l2, drop = cold_start.tuned(Trainer("FeatureMF", valid.world, plan), asked)
+        asked = {setting: valid.asked for setting in cold.TUNED_FOR}
+        l2, drop = feature_models.tuned(Trainer("FeatureMF", valid.world, plan), asked)
         fit = Trainer("FeatureMF", test.world, plan).fitter()
         runs = [measure(fit(jax.random.key(seed), l2, drop)) for seed in range(seeds)]
         return runs, {"l2": l2, "id_dropout": drop}
@@ -187,14 +188,14 @@ def main() -> None:
         "Hindsight": lambda: ([measure(counted(test, hindsight))], {}),
     }
     for name, make in rows.items():
-        if results.values(name, dataset, PROTOCOL, cold_start.KEYS[-1]):
+        if results.values(name, dataset, PROTOCOL, cold.KEYS[-1]):
             continue
         begun = time.monotonic()
         runs, chosen = make()
-        seconds = (time.monotonic() - begun) / len(cold_start.KEYS)
+        seconds = (time.monotonic() - begun) / len(cold.KEYS)
         with results.together():
-            for key in cold_start.KEYS:
-                values, notes = cold_start.summary([run[key] for run in runs], base[key])
+            for key in cold.KEYS:
+                values, notes = cold.summary([run[key] for run in runs], base[key])
                 results.add(name, dataset, PROTOCOL, key, values, seconds=seconds, **notes, **chosen)
     results.finish()
 

@@ -87,7 +87,7 @@ def identity(flags: Any, data: Sequence[str] = ()) -> dict[str, str]:
             value = Path(value).name
         arguments[name] = repr(value)
     modules = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
-    scripts = sorted({Path(file) for file in modules if file and Path(file).parent == HERE})
+    scripts = sorted({Path(file) for file in modules if file and Path(file).is_relative_to(HERE)})
     return {
         "data": fingerprint.content(*read),
         "arguments": fingerprint.of(arguments),

@@ -145,10 +145,9 @@ def batch(columns: dict[str, np.ndarray]) -> Batch:
 def pairs(columns: dict[str, np.ndarray], label: Any, where: jax.Array) -> Batch:
     """Pairs with all else as features of the query; a log without users and items has nobody's and none."""
     on_device = {name: jnp.asarray(column) for name, column in columns.items()}
-    nobody = jnp.zeros(len(where), jnp.int32)
     features = {name: column for name, column in on_device.items() if name not in ("user", "item")}
-    query = batches.queries(on_device.get("user", nobody), features=features)
-    return Batch(query, on_device.get("item", nobody), jnp.asarray(label), where)
+    query = batches.queries(on_device.get("user"), features=features, rows=len(where))
+    return Batch(query, on_device.get("item", query.user), jnp.asarray(label), where)
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ from rezoo import losses, objectives, sampling, training
 from rezoo.data import batches
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
-from rezoo.models import MF, CoOccurrence, GRU4Rec, Popularity
-from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.models import MF, CoOccurrence, GRU4Rec, Popularity, TopFreq
+from rezoo.models.baselines import cooccurrence, popularity, top_freq
 from rezoo.training import loop, row_sparse
 from rezoo.types import Batch, Objective, Query, Variables
 
@@ -49,6 +49,13 @@ def bought_next(log: Interactions, epochs: int) -> Learner:
     return Learner(
         CoOccurrence(log.num_items, len(fitted["params"]["follower"]), memory=5), lambda *_, **__: fitted
     )
+
+
+def bought_before(log: Interactions, epochs: int) -> Learner:
+    """What this customer bought most, then what is bought most."""
+    fitted = top_freq.fit(log.user, log.item, log.num_users, log.num_items)
+    model = TopFreq(log.num_users, log.num_items, len(fitted["params"]["item"]))
+    return Learner(model, lambda *_, **__: fitted)
 
 
 def factors(log: Interactions, epochs: int) -> Learner:

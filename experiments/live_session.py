@@ -95,9 +95,10 @@ class Visit(NamedTuple):
     gender: int = 0
 
     def query(self) -> Query:
-        one, features = np.zeros(1, np.int32), {"age": self.age, "gender": self.gender}
-        columns = {name: np.array([value], np.int32) for name, value in features.items()}
-        return batches.queries(one, features=columns)
+        features = {"age": self.age, "gender": self.gender}
+        return batches.queries(
+            features={name: np.array([value], np.int32) for name, value in features.items()}
+        )
 
 
 def trained(made: shop_builder.Shop, flags: Any, folder: Path) -> tuple[nn.Module, Any]:
@@ -107,7 +108,7 @@ def trained(made: shop_builder.Shop, flags: Any, folder: Path) -> tuple[nn.Modul
     model = GRU4Rec(len(made.names), 8 if flags.smoke else 48, dropout=0.2, user_features=sizes)
     history, target = jnp.asarray(known["items"][:, :-1]), jnp.asarray(known["items"][:, 1:])
     features = {name: jnp.asarray(column[known["user"]]) for name, column in made.shoppers.items()}
-    query = Query(jnp.zeros(len(history), jnp.int32), history, features)
+    query = batches.queries(history=history, features=features)
     rows = Batch(query, target, (target > 0).astype(jnp.float32), target > 0)
     optimizer = optax.adam(0.005)
     step = training.make_step(objectives.next_item_softmax(model), optimizer)
@@ -202,7 +203,7 @@ def contestants(items: int, smoke: bool) -> dict[str, Callable[[], nn.Module]]:
 def measure(name: str, model: nn.Module, items: int, flags: Any, results: common.Results) -> None:
     """Latency and throughput, as rows."""
     calls = {1: 30 if flags.smoke else 1000, 256: 3 if flags.smoke else 40}
-    nobody = Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 1), jnp.int32), {})
+    nobody = batches.queries(history=[[0]])
     variables = jax.jit(model.init)(jax.random.key(0), nobody, jnp.ones(1, jnp.int32))
     desk = Desk(model, {"params": variables["params"]}, flags.slots, 30, nobody, 20)
     draw = np.random.default_rng(0)

@@ -23,7 +23,7 @@ from pathlib import Path
 import common
 import jax.numpy as jnp
 import numpy as np
-from frappe_ctr import Budget, Data, Entry, Setting, compare, pairs, synthetic, zoo
+from protocols.clicks import Budget, Data, Entry, Setting, compare, pairs, synthetic, zoo
 
 from rezoo.data import features, split
 from rezoo.data.features import Categorical, MultiValued, Quantile
@@ -92,8 +92,7 @@ def main() -> None:
     dim, widths = (4, (8,)) if flags.smoke else (16, (64, 32))
     chosen = {entry.name: entry for entry in zoo(data.sizes, dim, widths, 0.2)}
     chosen |= {entry.name: entry for entry in with_history(data.sizes, dim, widths, 0.2)}
-    # What the zoo of `frappe_ctr` compares with was published for Frappe.
-    entries = [chosen[name]._replace(published={}) for name in (("DNN",) if flags.smoke else MODELS)]
+    entries = [chosen[name] for name in (("DNN",) if flags.smoke else MODELS)]
     budget = Budget((Setting(0.02, 1e-4),), 256, 3) if flags.smoke else REAL
     compare(entries, data, budget, flags.seeds, results)
     results.finish()

@@ -5,7 +5,7 @@
 `FM` has the user, their age, gender and occupation, the movie, its genres and year. `FM, rated too`
 has in addition the movies that the user rated in the training part, as one multi-valued column, as in
 SVD++. Beside them are `BiasedMF` and `SVDpp`, by the recipes of `movielens_mf.py` and
-`movielens_svdpp.py`, and `IAutoRec` by that of `movielens_autorec.py`, which reads no feature at all:
+`movielens_svdpp.py`, and `IAutoRec` by that of `autorec.py`, which reads no feature at all:
 alone, and the mean of what `MEMBERS` of it foretell. The strength of regularisation is chosen on a tenth of
 the training part; every seed is fitted to all of it, and the test part is looked at once. "Published" is
 GC-MC's, https://arxiv.org/abs/1706.02263, with features; without them it is 0.910.
@@ -35,12 +35,10 @@ from typing import NamedTuple
 import common
 import jax
 import jax.numpy as jnp
-import movielens_autorec
-import movielens_mf
-import movielens_svdpp
 import numpy as np
 import optax
-from movielens_mf import GIVEN, RANDOM, Fold, columns, folds, squared_error
+from protocols import autorec, biased_mf, svdpp
+from protocols.ratings import GIVEN, RANDOM, Fold, columns, folds, squared_error
 
 from rezoo import losses, objectives, training
 from rezoo.data import batches, features
@@ -55,7 +53,7 @@ PROTOCOL = "u1, clipped to 1–5, λ by a tenth of the training part"
 STRENGTHS = (0.7, 1.0)
 L2 = {"user": 0.1, "item": 0.15, "rated": 0.02}
 """λ by column, for each rating; of `rated` for each user and movie."""
-AUTOREC = movielens_autorec.Settings(500, 1e-3, 0.0, 32, 60, None, dropout=0.5)
+AUTOREC = autorec.Settings(500, 1e-3, 0.0, 32, 60, None, dropout=0.5)
 PENALTIES = (7e-4, 1e-3, 1.5e-3)
 """Candidates for the λ of I-AutoRec."""
 MEMBERS = 10
@@ -131,20 +129,20 @@ def tuned(fold: Fold, about: Known, at: Settings, rated: bool, seeds: int) -> tu
     return [float(test(jax.random.key(seed), strength)) for seed in range(seeds)], strength
 
 
-def autorec(fold: Fold, at: movielens_autorec.Settings, members: int) -> tuple[list[float], float, float]:
+def of_autorec(fold: Fold, at: autorec.Settings, members: int) -> tuple[list[float], float, float]:
     """(RMSE on the test part of every member, of the mean of them all, the λ chosen)."""
 
     def fit(train: Interactions, asked: Interactions, l2: float) -> Callable[[jax.Array], jax.Array]:
-        return movielens_autorec.forecaster("IAutoRec", train, asked, at._replace(l2=l2))
+        return autorec.forecaster("IAutoRec", train, asked, at._replace(l2=l2))
 
     def error(l2: float) -> float:
-        return movielens_autorec.rmse(fit(fold.rest, fold.valid, l2)(jax.random.key(0)), fold.valid)
+        return autorec.rmse(fit(fold.rest, fold.valid, l2)(jax.random.key(0)), fold.valid)
 
     l2 = min(PENALTIES, key=error)
     member = fit(fold.train, fold.test, l2)
     scores = [member(jax.random.key(seed)) for seed in range(members)]
-    single = [movielens_autorec.rmse(score, fold.test) for score in scores]
-    return single, movielens_autorec.rmse(jnp.stack(scores).mean(axis=0), fold.test), l2
+    single = [autorec.rmse(score, fold.test) for score in scores]
+    return single, autorec.rmse(jnp.stack(scores).mean(axis=0), fold.test), l2
 
 
 def main() -> None:
@@ -159,13 +157,13 @@ def main() -> None:
 
     @cache
     def autorecs() -> tuple[list[float], float, float]:
-        return autorec(fold, movielens_autorec.SMOKE if flags.smoke else AUTOREC, members)
+        return of_autorec(fold, autorec.SMOKE if flags.smoke else AUTOREC, members)
 
     measures = {
         "FM": lambda: tuned(fold, about, at, False, flags.seeds),
         "FM, rated too": lambda: tuned(fold, about, at, True, flags.seeds),
-        "BiasedMF": lambda: movielens_mf.biased_mf(fold, movielens_mf.SETTINGS[dataset], flags.seeds),
-        "SVDpp": lambda: movielens_svdpp.svdpp(fold, movielens_svdpp.SETTINGS[dataset], flags.seeds),
+        "BiasedMF": lambda: biased_mf.tuned(fold, biased_mf.SETTINGS[dataset], flags.seeds),
+        "SVDpp": lambda: svdpp.tuned(fold, svdpp.SETTINGS[dataset], flags.seeds),
         "IAutoRec": lambda: (autorecs()[0], autorecs()[2]),
         f"IAutoRec, mean of {members}": lambda: ([autorecs()[1]], autorecs()[2]),
     }

@@ -117,7 +117,7 @@ def asked(data: Data, user: np.ndarray, history: np.ndarray, age: np.ndarray | N
     """A user by profile and history; the example's age is 0 in serving."""
     features = {name: column[jnp.asarray(user)] for name, column in data.profile.items()}
     features["example_age"] = jnp.asarray(np.zeros(len(user)) if age is None else age, jnp.float32)
-    return Query(jnp.zeros(len(user), jnp.int32), jnp.asarray(newest(history, LENGTH)), features)
+    return batches.queries(history=newest(history, LENGTH), features=features)
 
 
 def methods(data: Data, smoke: bool) -> dict[str, Method]:

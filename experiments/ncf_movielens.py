@@ -166,9 +166,8 @@ def fitter(
         return lambda seed: (IALS(users, items, at.ials_dim), ials.fit(jax.random.key(seed), *log, **options))
     if name in ("MF", "GMF"):
         model = MF(users, items, at.dim) if name == "MF" else GMF(users, items, at.gmf_dim)
-        nothing = jnp.zeros((len(history), 0), jnp.int32)
         item = task.query.history
-        data = Batch(task.query._replace(history=nothing), item, jnp.ones(item.shape), item > 0)
+        data = Batch(batches.queries(task.query.user), item, jnp.ones(item.shape), item > 0)
         objective = against_all(model, task.train, at.negatives, at.l2)
         return descent(model, objective, data, at.rate, at.epochs, 128)
     data = pairs(task.train)
@@ -264,8 +263,7 @@ def pairs(log: Interactions) -> Batch:
 
 
 def make_task(train: Interactions, user: np.ndarray, item: np.ndarray, negatives: np.ndarray) -> Task:
-    history = jnp.asarray(padded(user, train.user, train.item)[0], jnp.int32)
-    query = Query(jnp.asarray(user, jnp.int32), history, {})
+    query = batches.queries(user, padded(user, train.user, train.item)[0])
     return Task(train, query, jnp.asarray(item, jnp.int32), jnp.asarray(negatives, jnp.int32))
 
 

@@ -24,14 +24,13 @@ import tyro
 from common import say
 
 from rezoo import losses, objectives, training
-from rezoo.data import features, files
+from rezoo.data import batches, features, files
 from rezoo.data.interactions import from_columns
 from rezoo.data.scale import Scale
 from rezoo.errors import DataError
 from rezoo.models import FeatureMF
 from rezoo.serving import bundle, saved, tables
 from rezoo.serving.unknown import FATE, Unknown
-from rezoo.types import Batch, Query
 
 
 @dataclass(frozen=True)
@@ -120,13 +119,9 @@ def trained(steps: int = 60) -> bundle.Saved:
     item_set, items, item_sizes = table(item_specs, products, log.items, "p")
     scale = Scale(float(np.mean(columns["rating"])), 1.0)
     model = FeatureMF(log.num_users, log.num_items, user_sizes, item_sizes, 4, id_dropout=0.5)
-    query = Query(
-        jax.numpy.asarray(log.user),
-        jax.numpy.zeros((log.num_rows, 0), int),
-        {name: jax.numpy.asarray(column[log.user]) for name, column in users.items()},
-    )
-    label = jax.numpy.asarray(scale.apply(np.asarray(columns["rating"])))
-    data = Batch(query, jax.numpy.asarray(log.item), label, label < np.inf)
+    label = scale.apply(np.asarray(columns["rating"]))
+    of_users = {name: column[log.user] for name, column in users.items()}
+    data = batches.pairs(log.user, log.item, label, features=of_users)
     optimizer = optax.adam(0.02)
     step = training.make_step(objectives.pointwise(model, losses.squared), optimizer)
     catalogue = jax.tree.map(jax.numpy.asarray, items)

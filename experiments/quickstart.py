@@ -210,7 +210,7 @@ def next_clicks(made: shop_builder.Shop, train: Trainer) -> Outcome:
     target = jnp.asarray(asked["items"][row, length - 1][:, None])
     history = asked["items"].copy()
     history[row, length - 1] = 0
-    query = Query(jnp.asarray(asked["user"]), jnp.asarray(history), {})
+    query = batches.queries(asked["user"], history)
 
     def recall(model: nn.Module, variables: Any) -> jax.Array:
         return evaluation.evaluate(model, variables, query, target, k=(20,))["recall@20"]
@@ -266,7 +266,7 @@ def impressions(made: shop_builder.Shop, columns: Mapping[str, np.ndarray], user
 def next_item_batch(items: np.ndarray) -> Batch:
     """Every session as its clicks but the last, and the click that follows each of them."""
     history, target = jnp.asarray(items[:, :-1]), jnp.asarray(items[:, 1:])
-    query = Query(jnp.zeros(len(items), jnp.int32), history, {})
+    query = batches.queries(history=history)
     return Batch(query, target, (target > 0).astype(jnp.float32), target > 0)
 
 
@@ -320,7 +320,7 @@ def show_lists(made: shop_builder.Shop, outcomes: list[Outcome]) -> None:
     age, gender = int(made.shoppers["age"][stranger]), int(made.shoppers["gender"][stranger])
     clicked = made.sessions.test["items"][made.sessions.test["user"] == stranger][:1, :2]
     clicked = clicked if clicked.size else made.sessions.test["items"][:1, :2]
-    query = Query(jnp.zeros(1, jnp.int32), jnp.asarray(clicked), {})
+    query = batches.queries(history=clicked)
     near, _ = evaluation.recommend(
         gru.model, first["GRU4Rec"], query, min(50, count - 1), exclude=query.history
     )
@@ -339,7 +339,7 @@ def show_lists(made: shop_builder.Shop, outcomes: list[Outcome]) -> None:
     table = Table(title="\nA live session: GRU4Rec's ten after each click")
     lists = []
     for clicks in (1, 2, 3):
-        query = Query(jnp.zeros(1, jnp.int32), jnp.asarray(visit[None, :clicks]), {})
+        query = batches.queries(history=visit[None, :clicks])
         ids, _ = evaluation.recommend(gru.model, first["GRU4Rec"], query, 10)
         lists.append(named(ids))
         table.add_column(f"click {clicks}: {made.names[visit[clicks - 1]]}")

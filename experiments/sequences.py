@@ -52,11 +52,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from session_next_click import asking, batch, by_length
+from protocols.next_items import by_length
 
 from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.arrays import offsets_of
-from rezoo.data import formats, sessions
+from rezoo.data import batches, formats, sessions
 from rezoo.data.interactions import from_columns
 from rezoo.data.sessions import Sessions
 from rezoo.datasets import folders, movielens, s3rec
@@ -173,7 +173,8 @@ def load(dataset: str, folder: Path | None) -> Data:
 
 def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
     """The model and its run, which stops when the validation has not improved for five epochs."""
-    model, rows = fit.make(data.num_items, data.length), batch(data.train.newest(data.length), data.length)
+    model = fit.make(data.num_items, data.length)
+    rows = batches.next_items(data.train.newest(data.length), data.length, packed=True)
     size = max(1, fit.events // data.length)
     steps = fit.num_epochs * training.num_steps(len(rows.item), size)
     rate = optax.warmup_cosine_decay_schedule(0.0, fit.rate, steps // 20, steps, 0.02 * fit.rate)
@@ -188,7 +189,10 @@ def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loo
     epoch = jax.jit(lambda state, rows: training.epoch(step, state, rows, size), donate_argnums=0)
     users = np.sort(np.random.default_rng(0).permutation(data.train.num_sessions)[:VALIDATED])
     some = data.train.take(users)
-    query, target = asking(sessions.pad(some, data.length)), jnp.asarray(data.valid[users])[:, None]
+    query, target = (
+        batches.queries(history=sessions.pad(some, data.length)),
+        jnp.asarray(data.valid[users])[:, None],
+    )
     seen = everything(some)
     evaluate = jax.jit(lambda v: evaluation.evaluate(model, v, query, target, exclude=seen, k=(10,)))
 
@@ -226,7 +230,10 @@ def baselines(data: Data) -> Iterator[tuple[str, nn.Module, Any]]:
 
 def measure(model: nn.Module, variables: Any, data: Data) -> dict[str, float]:
     """Accuracy, and what the lists are like."""
-    query, target = asking(sessions.pad(data.known, data.length)), jnp.asarray(data.test)[:, None]
+    query, target = (
+        batches.queries(history=sessions.pad(data.known, data.length)),
+        jnp.asarray(data.test)[:, None],
+    )
     seen = everything(data.known)
     count = jnp.asarray(data.count, jnp.float32)
     rank = jax.jit(partial(evaluation.ranks, model))(variables, query, target, exclude=seen)

@@ -41,7 +41,7 @@ import tensorflow_datasets as tfds
 
 from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.arrays import offsets_of, ranges
-from rezoo.data import features, sessions
+from rezoo.data import batches, features, sessions
 from rezoo.data.features import Categorical
 from rezoo.data.sessions import Sessions
 from rezoo.datasets import movielens, shop_builder
@@ -49,7 +49,7 @@ from rezoo.datasets.shop import AGES, GENDERS, ShopConfig
 from rezoo.models import NARM, STAMP, GRU4Rec, SASRec
 from rezoo.studies import sweep
 from rezoo.training import loop
-from rezoo.types import Aux, Batch, Objective, Query, Variables
+from rezoo.types import Aux, Batch, Objective, Variables
 
 K = 20
 PROTOCOL = "recall@20 of the next event, {} events known; held-out {}"
@@ -143,7 +143,7 @@ def batch(part: Part) -> Batch:
     """The next event after each."""
     events = jnp.asarray(part.events)
     features = {name: jnp.asarray(column) for name, column in part.user.items()}
-    query = Query(jnp.zeros(len(events), jnp.int32), events[:, :-1], features)
+    query = batches.queries(history=events[:, :-1], features=features)
     return Batch(query, events[:, 1:], (events[:, 1:] > 0).astype(jnp.float32), events[:, 1:] > 0)
 
 
@@ -170,7 +170,7 @@ def recall(model: nn.Module, part: Part, ask: Sequence[int]) -> Callable[[Variab
     row, known = np.concatenate(rows), np.repeat(ask, [len(r) for r in rows])
     history = np.where(np.arange(max(ask)) < known[:, None], part.events[row, : max(ask)], 0)
     features = {name: jnp.asarray(column[row]) for name, column in part.user.items()}
-    query = Query(jnp.zeros(len(row), jnp.int32), jnp.asarray(history), features)
+    query = batches.queries(history=history, features=features)
     target = jnp.asarray(part.events[row, known])[:, None]
     share = jnp.asarray(known == np.array(ask)[:, None], jnp.float32) / np.array([[len(r)] for r in rows])
     return lambda variables: share @ metrics.recall(evaluation.ranks(model, variables, query, target), k=K)

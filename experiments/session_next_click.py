@@ -48,10 +48,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from protocols.next_items import by_length
 
 from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.arrays import offsets_of
-from rezoo.data import packing, sessions
+from rezoo.data import batches, sessions
 from rezoo.data.sessions import Sessions
 from rezoo.datasets import session_sets
 from rezoo.models import (
@@ -72,7 +73,7 @@ from rezoo.models.session import neighbours
 from rezoo.nn.similarity import cosine
 from rezoo.storage import fingerprint
 from rezoo.training import loop
-from rezoo.types import Batch, Objective, Query, TrainState
+from rezoo.types import Batch, Objective, TrainState
 
 LENGTH = 30
 PROTOCOL = "SR-GNN's split, every prefix, whole catalogue; epoch by the last 2% of the training sessions"
@@ -190,25 +191,14 @@ def simulated() -> session_sets.SessionSet:
     walk = (np.cumsum(step) + np.repeat(rng.integers(0, 60, 600), length)) % 60 + 1
     made = Sessions(walk.astype(np.int32), begin)
     history, target = sessions.prefixes(made.take(np.arange(500, 600)), 8)
-    asked = Sessions(history[history > 0], offsets_of((history > 0).sum(1)))
+    asked = sessions.of_padded(history)
     return session_sets.SessionSet(made.take(np.arange(500)), asked, target, 61)
-
-
-def batch(data: Sessions, length: int = LENGTH) -> Batch:
-    """Packed rows."""
-    made = packing.next_item(data, length)
-    history, target, where, segment = map(jnp.asarray, made)
-    query = Query(jnp.zeros(len(history), jnp.int32), history, {"segment": segment})
-    return Batch(query, target, where.astype(jnp.float32), where)
-
-
-def asking(history: np.ndarray) -> Query:
-    return Query(jnp.zeros(len(history), jnp.int32), jnp.asarray(history), {})
 
 
 def train(name: str, fit: Fit, data: Data, seed: int, folder: Any, targets: int) -> tuple[Any, loop.Run]:
     """The model and its run; the epoch that is best on the validation part is kept."""
-    model, rows = fit.make(data.num_items), batch(data.train)
+    model = fit.make(data.num_items)
+    rows = batches.next_items(data.train, LENGTH, packed=True)
     size = max(1, round(targets * len(rows.item) / int(rows.where.sum())))
     steps = fit.num_epochs * training.num_steps(len(rows.item), size)
     optimizer = optax.adam(optax.linear_schedule(fit.rate, 0.02 * fit.rate, steps))
@@ -232,7 +222,7 @@ def train(name: str, fit: Fit, data: Data, seed: int, folder: Any, targets: int)
     ranked = jax.jit(lambda v, q, t: evaluation.evaluate(model, v, q, t, k=(K,)))
 
     def evaluate(variables: Any) -> dict[str, Any]:
-        measured = ranked(variables, asking(history), jnp.asarray(target)[:, None])
+        measured = ranked(variables, batches.queries(history=history), jnp.asarray(target)[:, None])
         print(
             name,
             {key: round(float(measured[key]), 4) for key in ("recall@20", "mrr@20")},
@@ -254,17 +244,9 @@ def train(name: str, fit: Fit, data: Data, seed: int, folder: Any, targets: int)
     )
 
 
-def by_length(recalled: jax.Array, known: np.ndarray, cuts: tuple[int, ...]) -> dict[str, float]:
-    """recall@20 of those with so many events known: fewer than `cuts[0]`, from there to `cuts[1]` …"""
-    group = np.digitize(known, cuts)
-    ends = ("0", *map(str, cuts)), (*(str(cut - 1) for cut in cuts), "…")
-    named = {f"recall@20, {low} to {high} events": i for i, (low, high) in enumerate(zip(*ends, strict=True))}
-    return {name: float(recalled[group == i].mean()) for name, i in named.items() if (group == i).any()}
-
-
 def measure(model: Any, variables: Any, data: Data) -> dict[str, float]:
     """Accuracy, a label unknown to training being a miss, and what the lists are like."""
-    query, target = asking(data.asked), jnp.asarray(data.target)[:, None]
+    query, target = batches.queries(history=data.asked), jnp.asarray(data.target)[:, None]
     rank = jax.jit(partial(evaluation.ranks, model))(variables, query, target)
     rank = jnp.where(target > 0, rank, jnp.inf)
     ids, _ = jax.jit(lambda v, q: evaluation.recommend(model, v, q, K))(variables, query)

@@ -47,7 +47,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from movielens_mf import synthetic
+from protocols.histories import (
+    Data,
+    Fitted,
+    Held,
+    Sizes,
+    asked,
+    mult_vae,
+    multinomial,
+    of_ease,
+    of_popularity,
+)
+from protocols.ratings import synthetic
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
 from rezoo.data import batches, split
@@ -55,10 +66,9 @@ from rezoo.data.files import text_lines
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
 from rezoo.datasets import folders, movielens
-from rezoo.models import EASE, FISM, IALS, ItemKNN, MultDAE, MultVAE, Popularity
-from rezoo.models.baselines import popularity
-from rezoo.models.factorization import ease, ials, item_knn
-from rezoo.types import Batch, Query, Step, TrainState, Variables
+from rezoo.models import FISM, IALS, ItemKNN, MultDAE
+from rezoo.models.factorization import ials, item_knn
+from rezoo.types import Batch, Query, Variables
 
 PROTOCOL = (
     "strong generalisation: 10% of users for validation and 10% for test (seed 0), of each 80% of the items "
@@ -80,90 +90,11 @@ class Flags(common.Flags):
     """Any of ml-1m, citeulike-a."""
 
 
-class Held(NamedTuple):
-    """Held-out users."""
-
-    known: jax.Array
-    """`[U L]`: the items that the model may know."""
-    target: jax.Array
-    """`[U T]`: the items to be found."""
-
-
-class Data(NamedTuple):
-    """One data set in its three parts, ids of the training part."""
-
-    history: np.ndarray
-    """`[U L]`: the training users' items, 0 = padding."""
-    num_items: int
-    valid: Held
-    test: Held
-
-
-class Sizes(NamedTuple):
-    """What a data set asks for."""
-
-    hidden: int
-    latent: int
-    num_epochs: int
-    batch_size: int
-    factors: int = 64
-    """Of iALS."""
-
-
 SIZES = {
     "ml-1m": Sizes(200, 100, 40, 50, 128),
     "citeulike-a": Sizes(200, 200, 60, 32, 512),
     "synthetic": Sizes(16, 8, 10, 32, 16),
 }
-
-Fitted = Callable[[jax.Array], tuple[Any, Variables, Query]]
-"""The model, its variables and the query for users known by their history `[U L]`."""
-
-
-def network(model: Any, step: Step, optimizer: Any, data: Data, at: Sizes, seed: int) -> Fitted:
-    """An autoencoder trained on the histories."""
-    history = jnp.asarray(data.history)
-    real = history > 0
-    rows = Batch(asked(history), history, real.astype(jnp.float32), real)
-    state = training.init_state(jax.random.key(seed), model, optimizer, rows)
-
-    @jax.jit
-    def run(state: TrainState, rows: Batch) -> TrainState:
-        return training.fit(step, state, rows, num_epochs=at.num_epochs, batch_size=at.batch_size)[0]
-
-    variables = run(state, rows).variables
-    return lambda known: (model, variables, asked(known))
-
-
-def multinomial(
-    model: Any, beta: Callable[[jax.Array], jax.Array] | None, data: Data, at: Sizes, seed: int, rate: float
-) -> Fitted:
-    """By Liang's likelihood; `beta` weighs the penalty by the share of steps done; the rate falls to 0."""
-    steps = at.num_epochs * training.num_steps(len(data.history), at.batch_size)
-    optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
-    likelihood = objectives.every_item(model, losses.softmax_cross_entropy)
-
-    def step(state: TrainState, batch: Batch) -> Any:
-        objective = likelihood if beta is None else objectives.penalised(likelihood, beta(state.step / steps))
-        return training.make_step(objective, optimizer)(state, batch)
-
-    return network(model, step, optimizer, data, at, seed)
-
-
-def mult_vae(
-    data: Data,
-    at: Sizes,
-    seed: int,
-    beta_max: float,
-    rate: float = 3e-3,
-    batch_size: int | None = None,
-    **layers: Any,
-) -> Fitted:
-    """β grows to `beta_max` in the first half of the steps."""
-    shape: dict[str, Any] = {"hidden": at.hidden, "latent": at.latent} | layers
-    model = MultVAE(data.num_items, **shape)
-    at = at._replace(batch_size=batch_size or at.batch_size)
-    return multinomial(model, lambda done: jnp.minimum(2 * done, 1.0) * beta_max, data, at, seed, rate)
 
 
 def mult_dae(data: Data, at: Sizes, seed: int, dropout: float, rate: float = 3e-3) -> Fitted:
@@ -191,11 +122,6 @@ def of_fism(data: Data, at: Sizes, seed: int, alpha: float) -> Fitted:
     return lambda known: (model, variables, asked(known))
 
 
-def of_ease(data: Data, at: Sizes, seed: int, l2: float) -> Fitted:
-    variables = ease.fit(data.history, data.num_items, l2=l2)
-    return lambda known: (EASE(data.num_items), variables, asked(known))
-
-
 def of_ials(data: Data, at: Sizes, seed: int, unobserved: float, l2: float) -> Fitted:
     row, column = np.nonzero(data.history)
     size, weights = (len(data.history) + 1, data.num_items), ials.Weights(unobserved, l2)
@@ -214,11 +140,6 @@ def of_item_knn(data: Data, at: Sizes, seed: int, neighbours: int, weighting: it
     neighbours = min(neighbours, data.num_items)
     variables = item_knn.fit(data.history, data.num_items, neighbours=neighbours, weighting=weighting)
     return lambda known: (ItemKNN(data.num_items), variables, asked(known))
-
-
-def of_popularity(data: Data, at: Sizes, seed: int) -> Fitted:
-    variables = popularity.fit(data.history, data.num_items)
-    return lambda known: (Popularity(data.num_items), variables, asked(known))
 
 
 class Entry(NamedTuple):
@@ -266,11 +187,6 @@ OF_DATASET: dict[str, dict[str, Sequence[dict[str, Any]]]] = {
     }
 }
 """Configurations of a data set's own, where the best of `MODELS` is at the edge."""
-
-
-def asked(known: jax.Array) -> Query:
-    """Users known by their history alone."""
-    return Query(jnp.zeros(len(known), jnp.int32), known, {})
 
 
 def measure(fitted: Fitted, held: Held) -> dict[str, float]:

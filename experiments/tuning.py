@@ -25,7 +25,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from movielens_mf import GIVEN, SETTINGS, Fold, Settings, folds, pairs
+from protocols.biased_mf import SETTINGS, Settings
+from protocols.ratings import GIVEN, Fold, folds, pairs
 from rich.console import Console
 
 from rezoo import losses, objectives, training

@@ -1,17 +1,19 @@
-"""Your own purchase or click log: cleaned, split by time, four recommenders compared, lists written.
+"""Your own purchase or click log: cleaned, split by time, five recommenders compared, the best one saved.
 
     python experiments/your_log.py FILE.csv --recommendations lists.csv
 
 FILE is CSV, TSV, Parquet or whatever `rezoo.data.files` reads, with a user, an item and a time. Common
 column names are recognised, and which were chosen is printed first; others are given with --user, --item,
 --timestamp. Cancellations (a quantity ≤ 0) and rows without a user are dropped, and the report says so.
-The last fifth of the rows by time is what is to be predicted: for each user known before, the products of
-that time, ranked in the whole catalogue; products that the user had bought before stay in the list, as
-people buy them again (--hide-seen leaves them out). Without FILE a small synthetic log is read.
+The last fifth of the rows by time is what is to be predicted, for each user known before, ranked in the
+whole catalogue, as two jobs: anything that they buy then, which may be what they bought before, and what is
+new to them, from lists without what they had. The first decides which recommender is best, with --hide-seen
+the second. Without FILE a small synthetic log is read.
 
 The time that all this takes is estimated first; where it is more than --minutes, fewer seeds are run. The
 models come in the order of their cost. Whenever one is the best so far, it is fitted once more to the whole
-log, and every user of the log gets a list as of its end. A run that is stopped goes on where it was.
+log, and every user of the log gets a list as of its end. That model is saved, for `predict.py` and for
+`rezoo.serving`. A run that is stopped goes on where it was.
 
 The UCI set "Online Retail" (541,909 rows) takes about three minutes on 2 CPU cores.
 """
@@ -28,21 +30,25 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from common import Flags, Results, start
-from learners import Learner, bought_next, factors, latest, most_bought, recurrent
+from learners import HISTORY, Learner, bought_before, bought_next, factors, latest, most_bought, recurrent
 
 from rezoo import evaluation, metrics
-from rezoo.data import clean, files, place, quantities, roles
+from rezoo.data import batches, clean, files, place, quantities, roles, sessions
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.data.packing import padded
 from rezoo.errors import DataError
 from rezoo.models import Popularity
 from rezoo.models.baselines import popularity
-from rezoo.serving import tables
+from rezoo.serving import saved, tables
+from rezoo.serving.bundle import Saved
+from rezoo.serving.reads import reads_history
 from rezoo.studies import sweep
 from rezoo.training import loop
 from rezoo.types import Query, Variables
 
 PROTOCOL = "last fifth of the rows by time; whole catalogue"
+METRICS = {"anything": "ndcg@10", "new to the customer": "ndcg@10, new to the customer"}
+"""What is measured for each job."""
 ASKED = 20_000
 """At most so many users are asked about."""
 
@@ -94,7 +100,9 @@ class LogFlags(Flags):
     minutes: float = 15.0
     """Where the estimate is longer than this, fewer seeds are run."""
     hide_seen: bool = False
-    """Leave out of the lists what a user had before."""
+    """Leave out of the lists what a user had before, and choose the best by what is new to the customer."""
+    save: Path | None = None
+    """Folder of the best model, fitted to the whole log; model in --out."""
     recommendations: Path | None = None
     """Where the lists go, .csv or .parquet; recommendations.csv in --out."""
 
@@ -102,22 +110,29 @@ class LogFlags(Flags):
 def main(flags: LogFlags, results: Results) -> None:
     """Read, clean, split, compare, recommend."""
     file = flags.file or synthetic(results.out / "log.csv")
-    lists = flags.recommendations or results.out / "recommendations.csv"
+    lists, folder = (
+        flags.recommendations or results.out / "recommendations.csv",
+        flags.save or results.out / "model",
+    )
     log, names = read(file, flags)
     core, everything = kept(log, flags)
     train, test = by_time(core)
-    asked = questions(train, test, flags.hide_seen)
-    products = int((asked.target > 0).sum())
+    jobs = questions(train, test)
+    asked, job = jobs["anything"], "new to the customer" if flags.hide_seen else "anything"
+    products, new = (int((one.target > 0).sum()) for one in jobs.values())
     print(
-        f"{train.num_rows:,} rows to learn from; {products:,} products of {len(asked.users):,} users to find"
+        f"{train.num_rows:,} rows to learn from; {products:,} products of {len(asked.users):,} users to "
+        f"find, {new:,} of them new to the customer"
     )
+    if not new and flags.hide_seen:
+        raise DataError("no customer bought anything new in the last fifth of the log: leave --hide-seen out")
 
     epochs = 1 if flags.smoke else 10
-    makers = (most_bought, bought_next, factors, recurrent)
+    makers = (most_bought, bought_before, bought_next, factors, recurrent)
     learners = {make: make(train, epochs) for make in makers}
     cost = {make: one.timed() for make, one in learners.items()}
     keys = sweep.keys(plan(learners[most_bought], list(cost.values()), asked, everything, flags))
-    values: dict[str, np.ndarray] = {}
+    values: dict[str, dict[str, np.ndarray]] = {}
     with loop.progress_bar() as progress:
         task = progress.add_task("models", total=len(makers), note="")
         for make in sorted(makers, key=lambda make: cost[make]):
@@ -125,34 +140,48 @@ def main(flags: LogFlags, results: Results) -> None:
             name = type(one.model).__name__
             progress.update(task, note=name)
             fit = partial(one.fit, folder=results.out / name, progress=progress)
-            values[name] = compare(
-                one, fit, keys if cost[make] else keys[:1], asked, results, Path(file).stem
-            )
-            if values[name].mean() == max(value.mean() for value in values.values()):
+            values[name] = compare(one, fit, keys if cost[make] else keys[:1], jobs, results, Path(file).stem)
+            if values[name][job].mean() == max(value[job].mean() for value in values.values()):
                 whole = make(everything, epochs)
                 variables = whole.fit(keys[0], "everything", folder=results.out / name, progress=progress)
                 write(lists, everything, names, whole.model, variables, flags.hide_seen)
+                keep(folder, everything, whole.model, variables)
             progress.advance(task)
     results.finish()
-    print(verdict(values))
+    for one in jobs if new else ["anything"]:
+        print(f"{one}: {verdict({name: value[one] for name, value in values.items()})}")
+    print(
+        f"the model is in {folder}; lists for other users: python experiments/predict.py {folder} USERS.csv"
+    )
+
+
+def keep(folder: Path, log: Interactions, model: nn.Module, variables: Variables) -> None:
+    """Save the model with the newest products of each user, for those models that read them."""
+    history = sessions.histories(log, HISTORY)
+    one = Saved(model, variables, log.users, log.items, history=history)
+    saved.save(folder, one if reads_history(one) else one._replace(history=None))
 
 
 def compare(
-    one: "Learner", fit: Any, keys: jax.Array, asked: "Asked", results: Results, data: str
-) -> np.ndarray:
-    """NDCG@10 of each user, over the seeds; each is in the results as soon as it is known."""
+    one: "Learner", fit: Any, keys: jax.Array, jobs: dict[str, "Asked"], results: Results, data: str
+) -> dict[str, np.ndarray]:
+    """NDCG@10 of each user over the seeds, by job; each is in the results as soon as it is known."""
     name = type(one.model).__name__
     measure = jax.jit(partial(found, one.model))
-    found_by: list[np.ndarray] = []
+    found_by: dict[str, list[np.ndarray]] = {job: [] for job in jobs}
     for seed in range(len(keys)):
         begin = monotonic()
-        found_by.append(np.asarray(measure(fit(keys[seed], f"seed {seed}"), asked)))
-        mean = np.mean(found_by, axis=0)
-        if seed >= len(results.values(name, data, PROTOCOL, "ndcg@10")):
-            error = float(mean.std(ddof=1) / len(mean) ** 0.5) if len(mean) > 1 else None
-            value, seconds = float(found_by[-1].mean()), monotonic() - begin
-            results.add(name, data, PROTOCOL, "ndcg@10", value, seconds=seconds, sem_over_users=error)
-    return np.mean(found_by, axis=0)
+        variables = fit(keys[seed], f"seed {seed}")
+        for job, asked in jobs.items():
+            some = np.asarray((asked.target > 0).any(axis=1))
+            found_by[job].append(np.asarray(measure(variables, asked))[some])
+            mean = np.mean(found_by[job], axis=0)
+            if len(mean) and seed >= len(results.values(name, data, PROTOCOL, METRICS[job])):
+                error = float(mean.std(ddof=1) / len(mean) ** 0.5) if len(mean) > 1 else None
+                value, seconds = float(found_by[job][-1].mean()), monotonic() - begin
+                results.add(name, data, PROTOCOL, METRICS[job], value, seconds=seconds, sem_over_users=error)
+            begin = monotonic()
+    return {job: np.mean(values, axis=0) for job, values in found_by.items()}
 
 
 def read(file: str, flags: LogFlags) -> tuple[Interactions, np.ndarray | None]:
@@ -250,8 +279,8 @@ class Asked(NamedTuple):
     exclude: jax.Array
 
 
-def questions(train: Interactions, test: Interactions, hide_seen: bool) -> Asked:
-    """Users of both parts, their history before the split, and what they took after it."""
+def questions(train: Interactions, test: Interactions) -> dict[str, Asked]:
+    """For both jobs users of both parts, their history before the split, and what they took after it."""
     users = np.intersect1d(train.user, test.user).astype(np.int32)
     known = np.isin(test.item, train.item) & np.isin(test.user, users)
     if not known.any():
@@ -264,15 +293,20 @@ def questions(train: Interactions, test: Interactions, hide_seen: bool) -> Asked
     if len(users) > ASKED:
         print(f"{ASKED:,} of {len(users):,} users are asked about, drawn at random")
         users = np.sort(np.random.default_rng(0).choice(users, ASKED, replace=False))
-    target = padded(users, pairs[:, 0], pairs[:, 1])[0]
-    query = Query(jnp.asarray(users), jnp.asarray(latest(train, users)), {})
-    return Asked(users, query, jnp.asarray(target, jnp.int32), seen(train, users, hide_seen))
+    target = jnp.asarray(padded(users, pairs[:, 0], pairs[:, 1])[0], jnp.int32)
+    query = batches.queries(users, latest(train, users))
+    had = np.isin(pairs @ [train.num_items, 1], train.user.astype(np.int64) * train.num_items + train.item)
+    new = padded(users, pairs[~had, 0], pairs[~had, 1])[0]
+    return {
+        "anything": Asked(users, query, target, jnp.zeros((len(users), 0), jnp.int32)),
+        "new to the customer": Asked(users, query, jnp.asarray(new, jnp.int32), seen(train, users)),
+    }
 
 
-def seen(log: Interactions, users: np.ndarray, hide: bool) -> jax.Array:
-    """What is not to be in the users' lists: `[U S]`, 0 = padding."""
-    items = padded(users, log.user, log.item)[0] if hide else np.zeros((len(users), 0))
-    return jnp.asarray(items, jnp.int32)
+def seen(log: Interactions, users: np.ndarray) -> jax.Array:
+    """What the users had, `[U S]`, 0 = padding: nobody's more than what one of them has."""
+    pairs = np.unique(np.stack([log.user, log.item], 1), axis=0)
+    return jnp.asarray(padded(users, pairs[:, 0], pairs[:, 1])[0], jnp.int32)
 
 
 def found(model: nn.Module, variables: Variables, asked: Asked) -> jax.Array:
@@ -339,7 +373,7 @@ def write(
         if not len(users):
             continue
         query = Query(jnp.asarray(users, jnp.int32), jnp.asarray(latest(log, users)), {})
-        exclude = seen(log, users, hide_seen)
+        exclude = seen(log, users) if hide_seen else None
         ids, scores = map(np.asarray, evaluation.recommend(by, fitted, query, 10, exclude=exclude))
         row, column = np.nonzero(ids)
         parts.append(

@@ -233,7 +233,7 @@ plt.show()
 # let it and the popularity list recommend ten new products to every shopper, and compare with the oracle.
 #
 # - *coverage* (覆盖率): the share of the catalogue that is shown to anybody;
-# - *Gini index* (基尼系数): 0 if all products are shown equally often, near 1 if one gets strangers_too;
+# - *Gini index* (基尼系数): 0 if all products are shown equally often, near 1 if one takes every place;
 # - NDCG@10 (归一化折损累计增益): do the lists hold what was bought later? 1 would be perfect.
 
 

@@ -45,6 +45,7 @@ import optax
 import tensorflow_datasets as tfds
 
 from rezoo import evaluation, losses, metrics, objectives, training
+from rezoo.data import batches
 from rezoo.data.batches import pairs
 from rezoo.datasets import movielens, shop, shop_builder
 from rezoo.models import BiasedMF, SVDpp

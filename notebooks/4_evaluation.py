@@ -46,6 +46,7 @@ from scipy import stats
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
 from rezoo.data import leak, split
+from rezoo.data.batches import pairs, queries
 from rezoo.data.interactions import from_columns
 from rezoo.data.packing import padded
 from rezoo.datasets import movielens, shop, shop_builder

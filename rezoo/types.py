@@ -8,8 +8,6 @@ Ids are dense int32. Id 0 is padding and "unknown" everywhere, real ids start at
 for n known users has n + 1 rows; `num_users` and `num_items` count the rows, id 0 included.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, Protocol
 

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,48 @@ def test_imports_go_one_way(file):
 def test_nobody_imports_an_experiment():
     for file in FILES:
         assert not re.search(r"^\s*(from|import) experiments", file.read_text(), re.M), file
+
+
+def modules_named(file: Path) -> set[str]:
+    """Every module, or name in it, that a file imports: in functions and under `TYPE_CHECKING` too."""
+    named = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            named |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return named
+
+
+def test_no_two_modules_need_each_other():
+    modules = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in FILES
+    }
+    graph = {}
+    for name, file in modules.items():
+        named = modules_named(file) & set(modules)
+        graph[name] = named - {one.rpartition(".")[0] for one in named}  # of a package, what is taken from it
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail("these import each other: " + " → ".join(error.args[1]))
+
+
+def test_the_top_floor_can_be_seen_at_a_glance():
+    outside = {"__init__.py", "__pycache__", "py.typed", "LICENSE", "CHANGELOG.md"}
+    rooms = {path.name for path in (ROOT / "rezoo").iterdir()} - outside
+    assert len(rooms) <= 18, sorted(rooms)
+
+
+def test_experiments_import_none_of_each_other():
+    folder = ROOT / "experiments"
+    shared = {"common", "turns", "protocols"}
+    scripts = {file.stem for file in folder.glob("*.py")} - shared
+    for file in [*folder.glob("*.py"), *folder.glob("protocols/*.py")]:
+        allowed = {"your_log": "learners", "common": "provenance"}.get(file.stem)
+        others = modules_named(file) & (scripts - {allowed})
+        assert not others, f"{file}: what it shares with {others} belongs to experiments/protocols"
 
 
 def test_top_level_holds_what_it_should():

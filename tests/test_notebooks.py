@@ -66,3 +66,10 @@ def test_links_to_files_lead_somewhere(source):
     for target in re.findall(r"\]\(([^)#]+)\)", text(source)):
         if not target.startswith("http"):
             assert (FOLDER / target).exists(), target
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_names_of_code_stand_in_backticks(source):
+    code_links_math = r"```.*?```|`[^`]*`|\[[^\]]*\]\([^)]*\)|https?://\S+|\$\$.*?\$\$|\$[^$]*\$"
+    prose = re.sub(code_links_math, " ", text(source), flags=re.S)
+    assert re.findall(r"\b[A-Za-z]\w*_\w+", prose) == []

@@ -100,7 +100,7 @@ def flags(script):
             found |= {arg.arg for arg in [*node.args.args, *node.args.kwonlyargs]}
         if isinstance(node, ast.ImportFrom | ast.Import):
             module = getattr(node, "module", None) or node.names[0].name
-            neighbour = script.with_name(f"{module}.py")
+            neighbour = ROOT / "experiments" / f"{module.replace('.', '/')}.py"
             found |= flags(neighbour) if neighbour.exists() else set()
     return {name.replace("_", "-") for name in found}
 

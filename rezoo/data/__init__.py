@@ -1,0 +1,1 @@
+"""From a file or a table to arrays: reading, cleaning, splitting, features, sessions and histories."""

@@ -34,6 +34,12 @@ def steps(data: Interactions, *functions: Step, report: Report | None = None) ->
 
     Raises:
       NothingLeft: if a step drops the last row.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": ["a", "a", "b"], "item": [7, 7, 8]})
+    >>> log, report = steps(log, drop_duplicates, reindex)
+    >>> log.num_rows, report.before - report.after
+    (2, 1)
     """
     report = report or Report(data.num_rows, data.num_rows, [])
     for function in functions:
@@ -46,7 +52,13 @@ def steps(data: Interactions, *functions: Step, report: Report | None = None) ->
 
 
 def drop_duplicates(data: Interactions, *, keep: str = "last") -> tuple[Interactions, Report]:
-    """One row per (user, item): the `first` or the `last` by time, by the file's order without times."""
+    """One row per (user, item): the `first` or the `last` by time, by the file's order without times.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": ["a", "a", "b"], "item": [7, 7, 8], "rating": [1, 5, 3]})
+    >>> drop_duplicates(log)[0].rating.tolist()
+    [5.0, 3.0]
+    """
     if keep not in ("first", "last"):
         raise DataError(f"keep={keep!r} is not one of 'first' and 'last'")
     order = np.arange(data.num_rows)
@@ -62,7 +74,13 @@ def drop_duplicates(data: Interactions, *, keep: str = "last") -> tuple[Interact
 
 
 def drop_bad_ratings(data: Interactions, *, low: float, high: float) -> tuple[Interactions, Report]:
-    """Without ratings that are NaN or infinite, and those outside low … high."""
+    """Without ratings that are NaN or infinite, and those outside low … high.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": ["a", "a", "b"], "item": [7, 8, 8], "rating": [1, 50, None]})
+    >>> drop_bad_ratings(log, low=1.0, high=5.0)[0].rating.tolist()
+    [1.0]
+    """
     if data.rating is None:
         raise DataError("the log has no ratings: name its rating column with rating=…")
     odd = ~np.isfinite(data.rating)
@@ -78,6 +96,11 @@ def k_core(data: Interactions, *, users: int = 1, items: int = 1) -> tuple[Inter
     """The largest part where every user has ≥ `users` rows and every item ≥ `items`.
 
     Dropping one can leave another with too few, so it is repeated until nothing changes.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": ["a", "a", "b"], "item": [7, 8, 8]})
+    >>> k_core(log, users=2)[0].num_rows
+    2
     """
     kept = np.ones(data.num_rows, bool)
     rounds = 0
@@ -94,7 +117,13 @@ def k_core(data: Interactions, *, users: int = 1, items: int = 1) -> tuple[Inter
 
 
 def min_session_length(data: Interactions, *, length: int = 2) -> tuple[Interactions, Report]:
-    """Without sessions of fewer than `length` events."""
+    """Without sessions of fewer than `length` events.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": ["a", "a", "b"], "session": [1, 1, 2], "item": [7, 8, 8]})
+    >>> min_session_length(log, length=2)[0].num_rows
+    2
+    """
     if data.session is None:
         raise DataError("the log has no sessions: name the session column, or make them from gaps in time")
     short = np.bincount(data.session) < length
@@ -102,7 +131,13 @@ def min_session_length(data: Interactions, *, length: int = 2) -> tuple[Interact
 
 
 def reindex(data: Interactions) -> tuple[Interactions, Report]:
-    """New dense ids for the users and items that are left; the report counts those that are not."""
+    """New dense ids for the users and items that are left; the report counts those that are not.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": ["a", "b"], "item": [7, 8]}).take(np.array([1]))
+    >>> reindex(log)[0].items.raw.tolist()
+    [8]
+    """
     users, user_row = data.users.only(data.user)
     items, item_row = data.items.only(data.item)
     left = data._replace(user=user_row[data.user], item=item_row[data.item], users=users, items=items)

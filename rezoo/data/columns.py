@@ -1,121 +1,84 @@
-"""A column of a table of any kind, read as one NumPy array of numbers or of text."""
+"""A raw column of any kind as one NumPy array; see also `log_columns` and `feature_columns`."""
 
 from typing import Any
 
 import numpy as np
 
-from rezoo.data import arrow
+from rezoo.data import arrow, spelling
+from rezoo.data.missing import is_none
 from rezoo.errors import DataError
 
+NUMBERS = (int, float, np.number, np.bool_)
 
-def read(column: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Values `[n]`, which are integers, floats, booleans or `str`, and where they are missing.
 
-    Missing are None, NaN, a nullable table's NA, and texts of blanks only.
+def plain(column: Any, *, mixed: bool = True) -> np.ndarray:
+    """A column as int, float, datetime, bool or text. Bytes are decoded. Missing text is empty.
+
+    Whole numbers with gaps that floats would round are text.
+
+    Args:
+      column: an array, a list, or a column of another library.
+      mixed: allow values that are neither all text nor all numbers. A column with lists and the like stays
+        objects, any other becomes text, each value by `str`.
 
     Raises:
-      DataError: if the column has not one value per row, or mixes numbers and text.
+      DataError: if it is one value; or if it is `mixed` and must not be.
 
-    >>> [x.tolist() for x in read(["a", None, " "])]
-    [['a', '', ' '], [False, True, True]]
+    >>> plain([1, 2]).tolist(), plain([1, None]).tolist(), plain([1, "a"]).tolist()
+    ([1, 2], [1.0, nan], ['1', 'a'])
     """
-    array = objects(column) if isinstance(column, list | tuple) else np.asarray(column)
-    if array.ndim != 1:
-        raise DataError(f"it has shape {array.shape}; give one value per row")
-    if array.dtype.kind == "O":
-        array = _unboxed(array.tolist())
+    array = as_array(column)
     if array.dtype.kind == "S":
-        array = arrow.decoded(array.tolist())
-    if array.dtype.kind == "U":
-        return array, np.strings.str_len(np.strings.strip(array)) == 0
-    if array.dtype.kind in "fiub":
-        return array, np.isnan(array)
-    raise DataError(f"it is of type {array.dtype}; give numbers or text")
+        return arrow.decoded(array.ravel().tolist())
+    if array.dtype.kind == "T":
+        return arrow.texts([None if value is None else str(value) for value in array.tolist()])
+    return _unboxed(array, mixed) if array.dtype.kind == "O" else array
 
 
-def objects(column: Any) -> np.ndarray:
-    """The column as an array that can be indexed, whatever its values are."""
-    return column if isinstance(column, np.ndarray) else np.fromiter(column, object, len(column))
-
-
-def numbers(column: Any, *, log: bool = False) -> np.ndarray:
-    """float64 `[n]`, NaN where missing; of log(1 + x) if `log`.
+def as_array(column: Any) -> np.ndarray:
+    """A column as an array; the values of a list or a tuple keep their own types.
 
     Raises:
-      DataError: if the column is text, or a value is infinite, or negative under the logarithm.
+      DataError: if it is one value.
     """
-    values, missing = read(column)
-    if values.dtype.kind == "U" and not missing.all():
-        raise DataError(f"it is text, such as {str(values[~missing][0])!r}; give numbers")
-    values = np.where(missing, np.nan, 0.0 if missing.all() else values).astype(np.float64)
-    bad = np.isinf(values) | (log & (values < 0))
-    if bad.any():
-        row = np.flatnonzero(bad)[0]
+    if isinstance(column, list | tuple):
+        return np.fromiter(column, object, len(column))
+    array = np.asarray(column)
+    if array.ndim == 0:
         raise DataError(
-            f"row {row + 1} is {values[row]}, of which there is no {'logarithm' if log else 'mean'}: "
-            "correct it, or make it missing (NaN)"
+            f"{type(column).__name__} is no column: give a list or an array, a value for each row"
         )
-    return np.log1p(values) if log else values
+    return array
 
 
-def texts(column: Any) -> list[str]:
-    """The texts, empty where missing.
-
-    Raises:
-      DataError: if the column is numbers.
-    """
-    values, missing = read(column)
-    if values.dtype.kind != "U" and not missing.all():
-        raise DataError(f"it is {values.dtype}; give text")
-    return np.where(missing, "", values.astype(str)).tolist()
-
-
-def lists(column: Any, separator: str) -> list[list[Any]]:
-    """For each row its values: the parts of a text, or the elements of a list; none where missing.
-
-    >>> lists(["a|b", None, ["c"]], "|")
-    [['a', 'b'], [], ['c']]
-    """
-    return [_list(value, row, separator) for row, value in enumerate(objects(column).tolist(), 1)]
-
-
-def padded(rows: list[list[int]], width: int) -> np.ndarray:
-    """int32 `[n width]`: the first `width` numbers of each row, 0 after the last."""
-    out = np.zeros((len(rows), width), np.int32)
-    for place, row in zip(out, rows, strict=True):
-        place[: len(row)] = row[:width]
-    return out
-
-
-def _list(value: Any, row: int, separator: str) -> list[Any]:
-    if _is_missing(value):
-        return []
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "backslashreplace")
-    if isinstance(value, str):
-        return [part for part in map(str.strip, value.split(separator)) if part]
-    if isinstance(value, list | tuple | np.ndarray | set | frozenset):
-        return [part for part in value if not _is_missing(part)]
-    raise DataError(f"row {row} is {value!r}: give a list of values, or text with {separator!r} between them")
+def _unboxed(array: np.ndarray, mixed: bool) -> np.ndarray:
+    """The values of objects as an array of their common type."""
+    if array.ndim != 1:
+        array = np.fromiter(array, object, len(array))
+    values = array.tolist()
+    known = [value for value in values if not is_none(value)]
+    if not mixed and not any(all(isinstance(v, kind) for v in known) for kind in ((str, bytes), NUMBERS)):
+        kinds = ", ".join(sorted({type(value).__name__ for value in known}))
+        raise DataError(f"it mixes values of {kinds}; give numbers or text, one per row")
+    if any(isinstance(value, list | tuple | dict | set | frozenset | np.ndarray) for value in known):
+        return array
+    if values and all(isinstance(value, bool | np.bool_) for value in values):
+        return np.array(values, bool)
+    if all(isinstance(value, int | np.integer) for value in known) and known:
+        large = max(map(abs, map(int, known)))
+        if len(known) == len(values) and min(known) >= -(2**63) and max(known) < 2**63:
+            return np.array(values, np.int64)
+        if large > spelling.EXACT:
+            return arrow.texts([None if is_none(value) else str(int(value)) for value in values])
+    some = known or any(isinstance(value, float) for value in values)
+    if some and all(isinstance(value, NUMBERS) for value in known):
+        exact = all(abs(value) <= spelling.EXACT for value in known if isinstance(value, int | np.integer))
+        if exact and not any(isinstance(value, complex | np.complexfloating) for value in known):
+            return np.array([np.nan if is_none(value) else float(value) for value in values])
+    if known and all(isinstance(value, bytes) for value in known):
+        return arrow.decoded([None if is_none(value) else value for value in values])
+    return arrow.texts([None if is_none(value) else _text(value) for value in values])
 
 
-def _is_missing(value: Any) -> bool:
-    is_nan = isinstance(value, float | np.floating) and value != value
-    return value is None or is_nan or type(value).__name__ == "NAType"
-
-
-def _unboxed(values: list[Any]) -> np.ndarray:
-    known = [value for value in values if not _is_missing(value)]
-    if all(isinstance(value, str | bytes) for value in known):
-        plain = [
-            value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-            for value in known
-        ]
-        blank: Any = ""
-    elif all(isinstance(value, int | float | np.number | np.bool_) for value in known):
-        plain, blank = known, np.nan
-    else:
-        kinds = sorted({type(value).__name__ for value in known})
-        raise DataError(f"it mixes values of {', '.join(kinds)}; give numbers or text, one per row")
-    rest = iter(plain)
-    return np.array([blank if _is_missing(value) else next(rest) for value in values])
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)

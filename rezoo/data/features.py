@@ -18,8 +18,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from rezoo.data import columns as reading
-from rezoo.data import typed
+from rezoo.data import feature_columns, typed
+from rezoo.data.columns import as_array
 from rezoo.data.fitted import (
     Buckets,
     Fitted,
@@ -51,7 +51,7 @@ class Categorical:
     min_count: int = 1
 
     def fit(self, column: Any) -> Vocabulary:
-        values, missing = reading.read(column)
+        values, missing = feature_columns.values(column)
         return Vocabulary(_frequent(values[~missing], self.min_count), int(missing.sum()))
 
 
@@ -63,8 +63,8 @@ class MultiValued:
     min_count: int = 1
 
     def fit(self, column: Any) -> Vocabularies:
-        rows = reading.lists(column, self.separator)
-        values, _ = reading.read([value for row in rows for value in row])
+        rows = feature_columns.lists(column, self.separator)
+        values, _ = feature_columns.values([value for row in rows for value in row])
         width, missing = max(map(len, rows), default=0), sum(not row for row in rows)
         return Vocabularies(_frequent(values, self.min_count), width, self.separator, missing)
 
@@ -77,7 +77,7 @@ class Numeric:
     """Of log(1 + x), for prices and counts."""
 
     def fit(self, column: Any) -> Standardised:
-        values = reading.numbers(column, log=self.log)
+        values = feature_columns.numbers(column, log=self.log)
         known, missing = _known(values)
         with np.errstate(over="ignore", invalid="ignore"):
             mean, deviation = float(known.mean()), float(known.std())
@@ -97,7 +97,7 @@ class Quantile:
     buckets: int = 10
 
     def fit(self, column: Any) -> Buckets:
-        known, missing = _known(reading.numbers(column))
+        known, missing = _known(feature_columns.numbers(column))
         return Buckets(np.unique(np.quantile(known, np.arange(1, self.buckets) / self.buckets)), missing)
 
 
@@ -114,7 +114,7 @@ class Text:
     """The most n-grams of a text; the last ones of a longer text are left out."""
 
     def fit(self, column: Any) -> Grams:
-        texts = reading.texts(column)
+        texts = feature_columns.texts(column)
         fitted = Grams(self.buckets, self.words, *self.characters, self.width, texts.count(""))
         longest = max((len(fitted.numbers(value)) for value in texts), default=0)
         if not longest:
@@ -178,7 +178,7 @@ def fit(specs: Mapping[str, Spec], columns: Mapping[str, Any], rows: np.ndarray 
     """
 
     def one(name: str, spec: Spec) -> Fitted:
-        return _of(columns, name, lambda c: spec.fit(c if rows is None else reading.objects(c)[rows]))
+        return _of(columns, name, lambda c: spec.fit(c if rows is None else as_array(c)[rows]))
 
     return FeatureSet({name: one(name, spec) for name, spec in specs.items()})
 

@@ -100,6 +100,9 @@ def read_table(
 
     Raises:
       DataError: if the file is missing, empty, damaged, ragged, not of its kind, or larger than memory.
+
+    >>> {name: column.tolist() for name, column in read_table({"user": ["ann"], "price": [2.5]}).items()}
+    {'user': ['ann'], 'price': [2.5]}
     """
     wanted = Wanted(
         names,
@@ -187,6 +190,12 @@ def text_lines(path: str | Path, *, encoding: str | None = None) -> list[str]:
 
     Raises:
       DataError: if the file is missing, empty or damaged.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+    ...     _ = file.write("1 2\n1 3\n\n"), file.flush()
+    ...     text_lines(file.name)
+    ['1 2', '1 3']
     """
     file, member = contents.split(str(path))
     if file.is_dir():

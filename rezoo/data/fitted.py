@@ -4,7 +4,7 @@ from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from rezoo.data import columns, text, typed
+from rezoo.data import feature_columns, text, typed
 from rezoo.errors import DataError
 
 Width = Annotated[int, range(1_000_001)]
@@ -59,10 +59,10 @@ class Vocabularies(NamedTuple):
         return len(self.values) + 1
 
     def transform(self, column: Any) -> np.ndarray:
-        rows = columns.lists(column, self.separator)
+        rows = feature_columns.lists(column, self.separator)
         numbers = iter(lookup(self.values, [value for row in rows for value in row]).tolist())
         known = [[number for number in [next(numbers) for _ in row] if number] for row in rows]
-        return columns.padded(known, self.width)
+        return _padded(known, self.width)
 
 
 class Standardised(NamedTuple):
@@ -78,14 +78,15 @@ class Standardised(NamedTuple):
         return None
 
     def transform(self, column: Any) -> np.ndarray:
-        values = columns.numbers(column, log=self.log)
+        values = feature_columns.numbers(column, log=self.log)
         with np.errstate(over="ignore"):
             scaled = ((values - self.mean) / self.deviation).astype(np.float32)
         if len(beyond := np.flatnonzero(np.isinf(scaled))):
             row = beyond[0]
             raise DataError(
-                f"row {row + 1} is {columns.read(column)[0][row]}, where the mean is {self.mean:g} and the "
-                f"deviation {self.deviation:g}, and overflows float32: correct it, or make it missing (NaN)"
+                f"row {row + 1} is {feature_columns.values(column)[0][row]}, where the mean is "
+                f"{self.mean:g} and the deviation {self.deviation:g}, and overflows float32: correct it, or "
+                "make it missing (NaN)"
             )
         return np.nan_to_num(scaled)
 
@@ -102,7 +103,7 @@ class Buckets(NamedTuple):
         return len(self.edges) + 2
 
     def transform(self, column: Any) -> np.ndarray:
-        values = columns.numbers(column)
+        values = feature_columns.numbers(column)
         bucket = 1 + np.searchsorted(self.edges, values, side="right")
         return np.where(np.isnan(values), 0, bucket).astype(np.int32)
 
@@ -118,7 +119,7 @@ class Grams(NamedTuple):
     missing: int
 
     def transform(self, column: Any) -> np.ndarray:
-        return columns.padded([self.numbers(value) for value in columns.texts(column)], self.width)
+        return _padded([self.numbers(value) for value in feature_columns.texts(column)], self.width)
 
     def numbers(self, value: str) -> list[int]:
         return text.hashed(value, self.size, self.words, (self.shortest, self.longest))
@@ -171,7 +172,7 @@ def lookup(vocabulary: np.ndarray, column: Any) -> np.ndarray:
     Raises:
       DataError: if one is numbers and the other text.
     """
-    values, missing = columns.read(column)
+    values, missing = feature_columns.values(column)
     if missing.all():
         return np.zeros(len(values), np.int32)
     was, now = ("text" if array.dtype.kind == "U" else "numbers" for array in (vocabulary, values))
@@ -179,3 +180,11 @@ def lookup(vocabulary: np.ndarray, column: Any) -> np.ndarray:
         raise DataError(f"it was {was} in training and is {now} now, such as {values[~missing][0]!r}")
     place = np.minimum(np.searchsorted(vocabulary, values), len(vocabulary) - 1)
     return np.where(~missing & (vocabulary[place] == values), place + 1, 0).astype(np.int32)
+
+
+def _padded(rows: list[list[int]], width: int) -> np.ndarray:
+    """int32 `[n width]`: the first `width` numbers of each row, 0 after the last."""
+    out = np.zeros((len(rows), width), np.int32)
+    for place, row in zip(out, rows, strict=True):
+        place[: len(row)] = row[:width]
+    return out

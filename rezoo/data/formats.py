@@ -15,13 +15,19 @@ _WHOLE = re.compile(r"\d{1,19}", re.ASCII)
 
 
 def read_libfm(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of libFM text, `label feature:value feature:value …`, with as many features in every row.
+    r"""Rows of libFM text, `label feature:value feature:value …`, with as many features in every row.
 
     Returns:
       Labels `[n]` float32, feature ids `[n F]` int32 and their values `[n F]` float32.
 
     Raises:
       DataError: if a row has no label, another number of features or a word that is no pair.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w") as file:
+    ...     _ = file.write("1 4:1 7:0.5\n"), file.flush()
+    ...     [column.tolist() for column in read_libfm(file.name)]
+    [[1.0], [[4, 7]], [[1.0, 0.5]]]
     """
     lines = text_lines(path)
     name = Path(str(path)).name
@@ -50,7 +56,7 @@ def read_libfm(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def read_sequences(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Users and items in order, from SASRec's `user item` a line or S3-Rec's `user item item …`.
+    r"""Users and items in order, from SASRec's `user item` a line or S3-Rec's `user item item …`.
 
     Where users or items start at 0, which is padding here, each of them is given as one more, and a
     warning in the log says so.
@@ -61,6 +67,12 @@ def read_sequences(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
       DataError: if a line has no item or a word is no whole number of 64 bits from 0.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w") as file:
+    ...     _ = file.write("1 7 8\n2 7\n"), file.flush()
+    ...     [column.tolist() for column in read_sequences(file.name)]
+    [[1, 1, 2], [7, 8, 7]]
     """
     users: list[int] = []
     items: list[int] = []

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
-from rezoo.data.raw import as_objects, plain
+from rezoo.data.columns import as_array, plain
 from rezoo.errors import DataError
 
 _WHOLE = re.compile(r"\s*(-?(?:0|[1-9][0-9]*))(?:\.0+)?\s*")
@@ -48,7 +48,7 @@ class Ids:
         Where these ids are integers, "12", " 12", "12.0" and 12.0 are 12, and "012" is not; where they
         are text, 12 and 12.0 are "12". Blanks around a text count only if the ids have them.
         """
-        array = raw if isinstance(raw, np.ndarray) else as_objects(raw)
+        array = as_array(raw)
         if array.dtype.kind == "O" and len(array) and isinstance(array[0], list | tuple | np.ndarray):
             array = np.asarray(raw)
         return self._encode(plain(array.ravel())).reshape(array.shape)

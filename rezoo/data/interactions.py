@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rezoo.data import raw, roles, times
+from rezoo.data import log_columns, roles, times
+from rezoo.data.columns import plain
 from rezoo.data.ids import Ids
 from rezoo.data.place import ROW, Place
 from rezoo.data.table import Rows, rows_of
@@ -118,7 +119,7 @@ def from_columns(
     names = {role: one.column for role, one in chosen.items()}
     if names["user"] == names.get("session"):
         _log.warning("%s: %s", source, chosen["user"].why)
-    table = {name: raw.plain(column) for name, column in columns.items()}
+    table = {name: plain(column) for name, column in columns.items()}
     row = table.pop(ROW, rows_of(columns))
     del columns  # so that a table that nobody else holds is freed column by column
 
@@ -134,15 +135,15 @@ def from_columns(
     shared = "session" if names["user"] == names.get("session") else None
     sessions = None
     if "session" in names:
-        values = raw.ids(column("session"), place("session"))
+        values = log_columns.ids(column("session"), place("session"))
         sessions = Ids.fit(values).encode(values)
     maps, dense = {}, {}
     for role, fitted in (("user", users), ("item", items)):
-        values = raw.ids(column(role), place(role))
+        values = log_columns.ids(column(role), place(role))
         maps[role] = fitted or Ids.fit(values)
         dense[role] = maps[role].encode(values)
         del values
-    numbers = raw.numbers(column("rating"), place("rating")) if "rating" in names else None
+    numbers = log_columns.ratings(column("rating"), place("rating")) if "rating" in names else None
     when = None
     if "timestamp" in names:
         when = times.microseconds(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data import raw
+from rezoo.data.columns import plain
 from rezoo.data.table import Table
 from rezoo.errors import DataError
 
@@ -43,7 +43,7 @@ def read(content: bytes, name: str) -> Table:
         rows.append(row)
     if not rows:
         raise DataError(f"{name}: there are no objects in it")
-    table = {key: raw.plain(columns.pop(key)) for key in list(columns)}
+    table = {key: plain(columns.pop(key)) for key in list(columns)}
     dense = rows[-1] - rows[0] + 1 == len(rows)
     return Table(table, range(rows[0], rows[-1] + 1) if dense else np.array(rows))
 

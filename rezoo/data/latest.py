@@ -11,7 +11,14 @@ Seconds = int | float
 
 
 def leave_one_out(log: Interactions, *, valid: bool = False) -> Split:
-    """Each user's last row for testing, and the last but one for validation if `valid`; see `leave_last`."""
+    """Each user's last row for testing, and the last but one for validation if `valid`; see `leave_last`.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> table = {"user": [1, 1, 2, 2], "item": [7, 8, 7, 8], "time": [20, 10, 30, 40]}
+    >>> log = from_columns(table, unit="order")
+    >>> leave_one_out(log).test.tolist()  # the rows of times 20 and 40
+    [0, 3]
+    """
     return leave_last(log, test=1, valid=int(valid))
 
 
@@ -21,6 +28,11 @@ def leave_last(log: Interactions, *, test: int = 1, valid: int = 0) -> Split:
     Last by time; of rows with one time, the later in the file. Without times the order of the
     file counts. Users keep at least one row for training: one with too few rows has fewer for
     validation, and then for testing. A user with id 0 is nobody: all such rows are for training.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": [1, 1, 1], "item": [7, 8, 9], "time": [30, 10, 20]}, unit="order")
+    >>> [rows.tolist() for rows in leave_last(log, test=1, valid=1)]
+    [[1], [2], [0]]
     """
     if test < 0 or valid < 0:
         raise DataError(f"test={test} and valid={valid} rows of each user: give 0 or more")
@@ -50,6 +62,12 @@ def by_time(log: Interactions, *, valid: float = 0.0, test: float = 0.2) -> Spli
 
     Raises:
       DataError: if there are no times, or all are one, so that nothing remains for training.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> table = {"user": [1, 1, 2, 2], "item": [7, 8, 7, 8], "time": [20, 10, 30, 40]}
+    >>> log = from_columns(table, unit="order")
+    >>> [rows.tolist() for rows in by_time(log, test=0.25)]
+    [[0, 1, 2], [], [3]]
     """
     check_shares(valid, test)
     time, n = np.sort(_time(log)), log.num_rows
@@ -65,6 +83,11 @@ def at_time(log: Interactions, *, test: Seconds, valid: Seconds | None = None) -
     """Rows from `test` on for testing, those before from `valid` on for validation.
 
     Both are in seconds since 1970, UTC: `datetime(2020, 9, 13, tzinfo=UTC).timestamp()`.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": [1, 1], "item": [7, 8], "timestamp": ["2024-05-01", "2024-05-03"]})
+    >>> at_time(log, test=1_714_608_000).test.tolist()  # 2024-05-02
+    [1]
     """
     cuts = [test if valid is None else min(valid, test), test]
     return _cut(log, [round(cut * SECOND) for cut in cuts])
@@ -77,6 +100,12 @@ def rolling(
 
     Each is trained on all that came before it, or on the last `history` seconds before it; later
     rows are in no part. The last stretch ends with the last row. A stretch without rows is empty.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> times = ["2024-05-01", "2024-05-02", "2024-05-03"]
+    >>> log = from_columns({"user": [1, 1, 1], "item": [7, 8, 9], "timestamp": times})
+    >>> [(fold.train.tolist(), fold.test.tolist()) for fold in rolling(log, windows=2, width=86400)]
+    [([0], [1]), ([0, 1], [2])]
     """
     time, ticks = _time(log), round(width * SECOND)
     if windows < 1 or ticks < 1 or time.max() + 1 - ticks * windows <= time.min():

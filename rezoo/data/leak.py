@@ -25,6 +25,12 @@ def refuse_labels(
 
     Raises:
       DataError: naming the column and the task.
+
+    >>> clicked = np.array([0.0, 1.0, 0.0, 1.0])
+    >>> refuse_labels({"hour": np.array([9, 9, 17, 17])}, {"click": clicked})
+    >>> refuse_labels({"clicks": clicked}, {"click": clicked})  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    DataError: column 'clicks' tells the label of the task 'click' in every row
     """
     for task, label in labels.items():
         for name, column in features.items():

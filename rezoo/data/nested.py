@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data import raw
+from rezoo.data.columns import plain
 from rezoo.data.place import Place
 from rezoo.data.table import Table
 from rezoo.errors import DataError
@@ -17,7 +17,7 @@ def explode(table: Table, name: str) -> Table:
     its blanks. Rows with an empty list or none are left out, as they have nothing to say.
 
     >>> clicks = [[{"aid": 5, "ts": 1}, {"aid": 6, "ts": 2}], [{"aid": 5, "ts": 3}]]
-    >>> table = Table({"session": np.array([1, 2]), "events": raw.plain(clicks)})
+    >>> table = Table({"session": np.array([1, 2]), "events": plain(clicks)})
     >>> {name: column.tolist() for name, column in explode(table, "events").items()}
     {'session': [1, 1, 2], 'aid': [5, 6, 5], 'ts': [1, 2, 3]}
 
@@ -35,13 +35,13 @@ def explode(table: Table, name: str) -> Table:
     left = table.take(index)
     del left[name]
     if not all(isinstance(value, dict) for value in flat):
-        left[name] = raw.plain(flat)
+        left[name] = plain(flat)
         return left
     keys = list(dict.fromkeys(str(key) for value in flat for key in value))
     if doubled := sorted(set(keys) & left.keys()):
         raise DataError(f"{doubled[0]!r} is a column and a key of the objects in {name!r}; rename one")
     for key in keys:
-        left[key] = raw.plain([value.get(key) for value in flat])
+        left[key] = plain([value.get(key) for value in flat])
     return left
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rezoo.data import arrow, raw
+from rezoo.data import arrow
+from rezoo.data.columns import plain
 from rezoo.data.table import Table
 from rezoo.errors import DataError
 
@@ -21,7 +22,7 @@ def read(table: Any) -> Table:
         return table
     if isinstance(table, Mapping):
         arrow.once([str(name) for name in table], "dict")
-        return Table({str(name): raw.plain(column) for name, column in table.items()})
+        return Table({str(name): plain(column) for name, column in table.items()})
     try:
         if isinstance(table, pa.Table):
             return Table(arrow.from_arrow(table, "Arrow table"))
@@ -42,7 +43,7 @@ def read(table: Any) -> Table:
 def _from_polars(column: Any) -> np.ndarray:
     """Objects are named by `str`: as Arrow they would be the places where they lie in memory."""
     if str(column.dtype) == "Object":
-        return raw.plain(column.to_list())
+        return plain(column.to_list())
     return arrow.to_numpy(column.to_arrow())
 
 
@@ -58,7 +59,7 @@ def _from_pandas(table: Any) -> dict[str, np.ndarray]:
         except (pa.ArrowException, TypeError, OverflowError):
             made = None
         if made is None or isinstance(made.type, pa.BaseExtensionType):
-            columns[name] = raw.plain(np.asarray(column, object))
+            columns[name] = plain(np.asarray(column, object))
         else:
             columns[name] = arrow.to_numpy(made)
     return columns

@@ -81,7 +81,12 @@ def next_item(sessions: Sessions, length: int) -> PackedNextItem:
 
 
 def padded(users: np.ndarray, user: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values of each of `users`, in the order of the rows, filled up with 0: `([U L], where)`."""
+    """The values of each of `users`, in the order of the rows, filled up with 0: `([U L], where)`.
+
+    >>> items, where = padded(np.array([1, 2]), user=np.array([2, 1, 2]), value=np.array([7, 8, 9]))
+    >>> items.tolist(), where.tolist()
+    ([[8, 0], [7, 9]], [[True, False], [True, True]])
+    """
     row = np.full(max(users.max(), user.max(initial=0)) + 1, -1)
     row[users] = np.arange(len(users))
     row_of, value = row[user][row[user] >= 0], value[row[user] >= 0]

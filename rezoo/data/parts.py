@@ -21,7 +21,11 @@ class Split(NamedTuple):
 
 
 def parts(part: np.ndarray) -> Split:
-    """The split in which row n is in part[n]: 0 train, 1 valid, 2 test; other rows are left out."""
+    """The split in which row n is in part[n]: 0 train, 1 valid, 2 test; other rows are left out.
+
+    >>> [rows.tolist() for rows in parts(np.array([0, 2, 1, 0]))]
+    [[0, 3], [2], [1]]
+    """
     return Split(*(np.flatnonzero(part == number) for number in range(3)))
 
 

@@ -42,6 +42,10 @@ def keep(columns: Mapping[str, np.ndarray], kept: np.ndarray) -> dict[str, np.nd
 
 
 def row_numbers(columns: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
-    """The file's number of each of a table's rows."""
+    """The file's number of each of a table's rows.
+
+    >>> row_numbers({"user": np.array(["ann", "bob"])}, 2).tolist()
+    [1, 2]
+    """
     known = rows_of(columns)
     return np.asarray(columns.get(ROW, np.arange(1, rows + 1) if known is None else known))

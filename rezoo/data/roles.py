@@ -92,7 +92,11 @@ _TIERS = {
 
 
 def recognised(name: str, role: str) -> int | None:
-    """How early among the names of a role a column's name stands, from 0; None if it does not."""
+    """How early among the names of a role a column's name stands, from 0; None if it does not.
+
+    >>> recognised("user_id", "user") is None, recognised("price", "user") is None
+    (False, True)
+    """
     bare = plain(name)
     stem = ID.sub("", bare) if role in ("user", "item", "session") else bare
     tiers = _TIERS[role]

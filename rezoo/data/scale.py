@@ -34,7 +34,12 @@ def unit_scale(low: float, high: float) -> Scale:
 
 
 def centred(rating: np.ndarray, *, standardise: bool = False) -> Scale:
-    """Ratings to mean 0 (and variance 1). Fit it on the training rows alone."""
+    """Ratings to mean 0 (and variance 1). Fit it on the training rows alone.
+
+    >>> scale = centred(np.array([3.0, 5.0]))
+    >>> scale.apply(np.array([3, 5])).tolist(), scale.invert(np.array([-1.0])).tolist()
+    ([-1.0, 1.0], [3.0])
+    """
     rating = np.asarray(rating, np.float64)
     if not len(rating) or not np.isfinite(rating).all():
         raise DataError("ratings to centre must be there and finite: run drop_bad_ratings first")

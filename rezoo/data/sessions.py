@@ -90,6 +90,12 @@ def by_gap(log: Interactions, seconds: int | float = 1800) -> Sessions:
 
     Raises:
       DataError: if the log has no times.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> times = ["2024-05-01 12:00", "2024-05-01 12:10", "2024-05-01 18:00"]
+    >>> log = from_columns({"user": [1, 1, 1], "item": [7, 8, 9], "timestamp": times})
+    >>> by_gap(log, seconds=1800).items.tolist(), by_gap(log, seconds=1800).lengths.tolist()
+    ([1, 2, 3], [2, 1])
     """
     if log.timestamp is None:
         raise DataError("the log has no times to find gaps in: name its time column")
@@ -111,7 +117,13 @@ def pad(sessions: Sessions, length: int) -> np.ndarray:
 
 
 def by_user(log: Interactions) -> Sessions:
-    """Each user's events as one session; users without events are left out."""
+    """Each user's events as one session; users without events are left out.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": ["ann", "bo", "ann"], "item": [7, 8, 9]})
+    >>> by_user(log).items.tolist(), by_user(log).lengths.tolist()
+    ([1, 3, 2], [2, 1])
+    """
     order = _order(log, log.user)
     user = log.user[order]
     return _cut(log, order, user[1:] != user[:-1])

@@ -36,36 +36,68 @@ def ratio_per_user(log: Interactions, *, valid: float = 0.0, test: float = 0.2, 
     """Random rows of each user, shares of n rows being rounded to the nearest count.
 
     A user keeps at least one row for training.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": np.repeat([1, 2], 5), "item": np.arange(10)})
+    >>> log.user[ratio_per_user(log, test=0.2).test].tolist()  # one of five rows of each
+    [1, 2]
     """
     return _by_share(log.user, valid, test, seed)
 
 
 def k_fold(log: Interactions, k: int = 5, seed: Seed = 0) -> list[Split]:
-    """`k` splits, whose test parts are a random partition of the rows, of equal size up to one row."""
+    """`k` splits, whose test parts are a random partition of the rows, of equal size up to one row.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": np.arange(6), "item": np.arange(6)})
+    >>> [len(fold.test) for fold in k_fold(log, 3)]
+    [2, 2, 2]
+    """
     if not 2 <= k <= log.num_rows:
         raise DataError(f"k = {k} folds of {log.num_rows} rows: choose k from 2 to the number of rows")
     return given(1 + np.random.default_rng(seed).permutation(np.arange(log.num_rows) % k))
 
 
 def given(fold: np.ndarray) -> list[Split]:
-    """A split for each number > 0 in `fold`, which tells in whose test part a row is; 0: in none."""
+    """A split for each number > 0 in `fold`, which tells in whose test part a row is; 0: in none.
+
+    >>> [fold.test.tolist() for fold in given(np.array([1, 2, 1, 0]))]
+    [[0, 2], [1]]
+    """
     return [parts(np.where(fold == number, 2, 0)) for number in np.unique(fold[fold > 0])]
 
 
 def hold_out(split: Split, share: float, seed: Seed = 0) -> Split:
-    """Move a random share of the training rows to `valid`, from which the settings of a fold are chosen."""
+    """Move a random share of the training rows to `valid`, from which the settings of a fold are chosen.
+
+    >>> fold = hold_out(given(np.array([0, 0, 0, 0, 1]))[0], 0.25)
+    >>> len(fold.train), len(fold.valid), len(fold.test)
+    (3, 1, 1)
+    """
     moved = _by_share(np.zeros(len(split.train), np.int32), share, 0.0, seed)
     valid = np.union1d(split.valid, split.train[moved.valid])
     return split._replace(train=split.train[moved.train], valid=valid)
 
 
 def cold_users(log: Interactions, *, valid: float = 0.0, test: float = 0.2, seed: Seed = 0) -> Split:
-    """All rows of a random share of the users for testing: no other part knows them."""
+    """All rows of a random share of the users for testing: no other part knows them.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> train, valid, test = cold_users(from_columns({"user": [1, 1, 2, 2], "item": [7, 8, 7, 8]}), test=0.5)
+    >>> len(train), len(test)  # one user, both rows
+    (2, 2)
+    """
     return _cold(log.user, valid, test, seed)
 
 
 def cold_items(log: Interactions, *, valid: float = 0.0, test: float = 0.2, seed: Seed = 0) -> Split:
-    """All rows of a random share of the items for testing: no other part knows them."""
+    """All rows of a random share of the items for testing: no other part knows them.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": [1, 1, 2, 2], "item": [7, 8, 7, 8]})
+    >>> len(set(log.item[cold_items(log, test=0.5).test].tolist()))
+    1
+    """
     return _cold(log.item, valid, test, seed)
 
 

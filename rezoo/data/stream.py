@@ -34,6 +34,12 @@ def chunks(
     Raises:
       DataError: if the file is missing or no Parquet, a column is not there, is no number or has missing
         values, or one is named `where`.
+
+    >>> import tempfile, pyarrow.parquet
+    >>> with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+    ...     pyarrow.parquet.write_table(pa.table({"item": [7, 8, 9]}), file.name)
+    ...     [(chunk["item"].tolist(), chunk["where"].tolist()) for chunk in chunks(file.name, 2)]
+    [([7, 8], [True, True]), ([9, 0], [True, False])]
     """
     if rows < 1:
         raise DataError(f"a chunk must have at least one row, not {rows}")

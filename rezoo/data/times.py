@@ -98,6 +98,10 @@ def read(
     Raises:
       DataError: if the whole column cannot be times, or days and months, or times with and without an
         offset, cannot be told apart.
+
+    >>> found = read(np.array(["1970-01-01", "", "1970-01-02"]))
+    >>> found.value.tolist(), found.unread.tolist()
+    ([0, 0, 86400000000], [False, True, False])
     """
     if unit not in (None, ORDER, *PER_SECOND):
         raise DataError(f"{place}: unit {unit!r} is not one of {[*PER_SECOND, ORDER]}")

@@ -19,6 +19,7 @@ __all__ = [
     "evaluate_clicks",
     "evaluate_ratings",
     "evaluate_sampled",
+    "explain",
     "is_retriever",
     "predict",
     "predict_tasks",

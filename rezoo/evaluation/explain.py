@@ -41,6 +41,16 @@ def permutation_importance(
 
     Returns:
       By `user`, `item`, `history`, and the names of all other columns; those without values left out.
+
+    >>> import jax.numpy as jnp
+    >>> from rezoo import metrics
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import Popularity
+    >>> batch = pairs([1, 2], [1, 2], [1.0, 0.0])
+    >>> model, variables = Popularity(3), {"params": {"count": jnp.array([0.0, 2, 1])}}
+    >>> lost = permutation_importance(model, variables, batch, metrics.auc, jax.random.key(0), repeats=2)
+    >>> lost["user"].tolist()  # popularity does not ask who
+    [0.0, 0.0]
     """
 
     def value(variables: Variables, batch: Batch) -> Array:
@@ -56,7 +66,12 @@ def permutation_importance(
 
 
 def draw_importance(importance: Mapping[str, np.ndarray], *, metric: str = "metric") -> Any:
-    """A bar for each column, the most important first, with the standard error over repeats."""
+    """A bar for each column, the most important first, with the standard error over repeats.
+
+    >>> figure = draw_importance({"user": np.array([0.2, 0.1]), "hour": np.array([0.0, 0.1])}, metric="AUC")
+    >>> [bar.get_text() for bar in figure.axes[0].get_yticklabels()]  # from below
+    ['hour', 'user']
+    """
     names = sorted(importance, key=lambda name: float(np.mean(importance[name])))
     values = [np.asarray(importance[name]) for name in names]
     error = [v.std(ddof=1) / len(v) ** 0.5 if len(v) > 1 else 0.0 for v in values]
@@ -86,6 +101,10 @@ def draw_attention(
 
     Raises:
       ValueError: if there are more names than weights, or not one for each item.
+
+    >>> figure = draw_attention(np.array([[0.9, 0.1]]), events=["kettle", "hat"], items=["tea"])
+    >>> figure.axes[0].get_xlabel()
+    'history, oldest first'
     """
     weight = np.atleast_2d(np.asarray(weight))
     if len(items) != len(weight) or not 0 < len(events) <= weight.shape[1]:

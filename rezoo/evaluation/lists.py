@@ -46,6 +46,14 @@ def recommend(
 
     Raises:
       ValueError: if k is below 1, or `exclude` has not a row for each query.
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 1, 2, 3])}}
+    >>> query = queries([1])
+    >>> ids, scores = recommend(Popularity(4), variables, query, 2, exclude=jnp.array([[3]]))
+    >>> ids.tolist(), scores.tolist()
+    ([[2, 1]], [[2.0, 1.0]])
     """
     checks.at_least_1(k=k)
     if exclude is None:
@@ -92,5 +100,10 @@ def recommend(
 
 
 def recommend_raw(ids: np.ndarray, items: Any) -> np.ndarray:
-    """Raw item ids of a recommendation list; `items` maps dense ids back with `decode`."""
+    """Raw item ids of a recommendation list; `items` maps dense ids back with `decode`.
+
+    >>> from rezoo.data.ids import Ids
+    >>> recommend_raw(np.array([[2, 1]]), Ids(np.array(["hat", "tea"]))).tolist()
+    [['tea', 'hat']]
+    """
     return items.decode(np.asarray(ids).ravel()).reshape(np.shape(ids))

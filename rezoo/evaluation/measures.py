@@ -80,6 +80,15 @@ def evaluate(
 
     Raises:
       ValueError: if a k is below 1, or an array has not a row for each query.
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 2, 1])}}
+    >>> query = queries([1, 2])
+    >>> target, seen = jnp.array([[1], [3]]), jnp.array([[0], [1]])
+    >>> result = evaluate(Popularity(4), variables, query, target, exclude=seen, k=[1, 2])
+    >>> float(result["hr@1"]), float(result["hr@2"])  # ranks 1 and, without item 1, 2
+    (0.5, 1.0)
     """
     checks.at_least_1(k=min(k, default=1))
     size = rows_of_catalogue(model, variables)
@@ -105,6 +114,13 @@ def ranks(
 
     It is inf for padding, for a target that is unknown or scored NaN, and for one that stands a second
     time in its row: `where=metrics.distinct(target, target != 0)` makes a metric count it once.
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 2, 1])}}
+    >>> query = queries([1, 2])
+    >>> ranks(Popularity(4), variables, query, jnp.array([[1, 0], [2, 3]])).tolist()
+    [[1.0, inf], [2.0, 3.0]]
     """
     checks.warn_of_unknown("target", target, rows_of_catalogue(model, variables), MISS, negative=True)
     checks.warn_of_repeated(target)
@@ -129,6 +145,14 @@ def evaluate_sampled(
     Its numbers are not comparable with those of `evaluate` (Krichene and Rendle 2020,
     https://doi.org/10.1145/3394486.3403226), whose counts and checks it shares. Negatives that are 0 are
     padding, and one that is the target itself does not compete; `excluded_targets` counts these.
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 2, 1])}}
+    >>> query = queries([1])
+    >>> result = evaluate_sampled(Popularity(4), variables, query, jnp.array([2]), jnp.array([[1, 3]]), k=[2])
+    >>> float(result["hr@2"]), float(result["mrr@2"])
+    (1.0, 0.5)
     """
     checks.at_least_1(k=min(k, default=1))
     checks.rows(1, query=query.user, target=target)

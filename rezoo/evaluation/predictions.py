@@ -20,6 +20,13 @@ def evaluate_ratings(
     """`rmse` and `mae` over a batch, of predictions clipped to `clip` (low, high) if it is given.
 
     Both are NaN if a score or a label that counts is, or if clipping would hide that a score is infinite.
+
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 7, 2])}}
+    >>> batch = pairs([1, 1], [1, 2], [5.0, 4.0])
+    >>> float(evaluate_ratings(Popularity(3), variables, batch, clip=(1.0, 5.0))["mae"])  # errors 0 and 2
+    1.0
     """
     score = predict(model, variables, batch, block=block)
     if clip is not None:
@@ -34,6 +41,13 @@ def evaluate_clicks(model: nn.Module, variables: Variables, batch: Batch, *, blo
     """`auc` and `logloss` of logits over a batch with labels 0 and 1.
 
     A NaN score that counts makes `logloss` NaN, and its pairs are lost for `auc`.
+
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, -3])}}
+    >>> batch = pairs([1, 1], [1, 2], [1.0, 0.0])
+    >>> float(evaluate_clicks(Popularity(3), variables, batch)["auc"])
+    1.0
     """
     score = predict(model, variables, batch, block=block)
     score, label, where = everywhere((score, batch.label, batch.where))

@@ -21,6 +21,12 @@ def score_all(
     slate of all items. How many there are is given by `num_items`, else by the collection
     `catalogue`, which may be longer than in training, else by the model (`num_items` or
     `sizes["item"]`).
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 2])}}
+    >>> score_all(Popularity(3), variables, queries([1])).tolist()
+    [[0.0, 3.0, 2.0]]
     """
     if is_retriever(model):
         states = apply(model, variables, query, method="encode")
@@ -31,7 +37,12 @@ def score_all(
 
 
 def is_retriever(model: nn.Module) -> bool:
-    """Whether a score is the product of the query's vector and the item's: `encode`, `table`."""
+    """Whether a score is the product of the query's vector and the item's: `encode`, `table`.
+
+    >>> from rezoo.models import MF, NeuMF
+    >>> is_retriever(MF(3, 3)), is_retriever(NeuMF(3, 3))
+    (True, False)
+    """
     return hasattr(model, "encode") and hasattr(model, "table")
 
 
@@ -40,6 +51,10 @@ def catalogue_size(model: Any, variables: Variables | None = None) -> int:
 
     Raises:
       ValueError: if neither tells.
+
+    >>> from rezoo.models import MF
+    >>> catalogue_size(MF(num_users=3, num_items=9))
+    9
     """
     for column in (variables or {}).get("catalogue", {}).values():
         return column.shape[0]
@@ -54,7 +69,15 @@ def catalogue_size(model: Any, variables: Variables | None = None) -> int:
 def predict(
     model: nn.Module, variables: Variables, batch: Batch, *, block: int = 4096
 ) -> Float[Array, " B *C"]:
-    """The model's score of every element of the batch, computed in blocks of rows."""
+    """The model's score of every element of the batch, computed in blocks of rows.
+
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 2])}}
+    >>> batch = pairs([1, 1], [2, 1])
+    >>> predict(Popularity(3), variables, batch).tolist()
+    [2.0, 3.0]
+    """
     rows = (batch.query, batch.item)
     return in_blocks(lambda rows: (apply(model, variables, *rows),), rows, block)[0]
 
@@ -62,7 +85,16 @@ def predict(
 def predict_tasks(
     model: nn.Module, variables: Variables, batch: Batch, *, block: int = 4096
 ) -> dict[str, Float[Array, " B *C"]]:
-    """A multi-task model's score by task of every element of the batch, computed in blocks of rows."""
+    """A multi-task model's score by task of every element of the batch, computed in blocks of rows.
+
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import SharedBottom
+    >>> model = SharedBottom({"user": 3, "item": 3}, ["click", "buy"], dim=2, widths=[2], tower=[2])
+    >>> batch = pairs([1, 2], [2, 2])
+    >>> zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), batch.query, batch.item))
+    >>> {task: score.tolist() for task, score in predict_tasks(model, zeros, batch).items()}
+    {'buy': [0.0, 0.0], 'click': [0.0, 0.0]}
+    """
     rows = (batch.query, batch.item)
     return in_blocks(lambda rows: apply(model, variables, *rows, method="tasks"), rows, block)
 
@@ -78,6 +110,11 @@ def apply(model: nn.Module, variables: Variables, *inputs: Any, method: str | No
     """`model.apply`, which without mutable collections gives the output alone.
 
     Variables and inputs may be NumPy's, such as `jax.device_get` leaves them.
+
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 2])}}
+    >>> apply(Popularity(3), variables, method="table").tolist()
+    [[0.0], [3.0], [2.0]]
     """
     variables, inputs = jax.tree.map(_on_device, (variables, inputs))
     return model.apply(variables, *inputs, method=method)

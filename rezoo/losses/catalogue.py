@@ -36,6 +36,10 @@ def catalogue_softmax(
       target: the items that came, ≥ 1; for 0 the value means nothing and is to be masked.
       chunk: items at a time; None: 512 on a CPU, whose cache keeps the scores of as many, and on an
         accelerator, which wants few and large products, as many as make 2²⁷ scores (512 MiB).
+
+    >>> state, table = jnp.zeros((2, 3)), jnp.ones((5, 3))  # all scores alike, of four items
+    >>> print(catalogue_softmax(state, table, jnp.array([1, 4])).round(4))
+    [1.3863 1.3863]
     """
     if chunk is None:
         chunk = pick(cpu=512, accelerator=max(512, SCORES // max(target.size, 1)))

@@ -24,6 +24,9 @@ def listnet(score: Scores, label: Scores, *, where: Mask | None = None) -> PerLi
 
     Cao 2007, Learning to rank: from pairwise to listwise, https://doi.org/10.1145/1273496.1273513,
     top-one version. Its smallest value is the entropy of softmax(y), not 0, but for lists of one.
+
+    >>> print(listnet(jnp.array([1.0, 1.0]), jnp.array([2.0, 2.0])).round(4))  # ln 2: both even
+    0.6931
     """
     score, label, where = inputs(score, label, where)
     share = jnp.exp(log_softmax(label, where))
@@ -43,6 +46,10 @@ def sampled_softmax(score: Scores, label: Scores, *, log_q: Scores, where: Mask 
       label: 1 and 0.
       log_q: log of how many times each element was to be expected in the list.
       where: mask; False for a sampled element that is the positive.
+
+    >>> score, label = jnp.array([1.0, 3.0]), jnp.array([1.0, 0.0])
+    >>> print(sampled_softmax(score, label, log_q=jnp.array([0.0, 2.0])).round(4))  # scores 1 and 1
+    0.6931
     """
     same_shape(score=score, log_q=log_q)
     return softmax_cross_entropy(score - log_q, label, where=where)

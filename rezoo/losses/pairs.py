@@ -44,6 +44,9 @@ def hinge(
     """Mean of max(0, m - (s_i - s_j)) over each list's pairs: RankSVM.
 
     Joachims 2002, https://doi.org/10.1145/775047.775067.
+
+    >>> hinge(jnp.array([[2.0, 0.0], [0.0, 2.0]]), jnp.array([[1.0, 0.0], [1.0, 0.0]])).tolist()
+    [0.0, 3.0]
     """
     score, label, where = inputs(score, label, where)
     difference, pair = pairs(score, label, where, positives)
@@ -62,6 +65,10 @@ def smooth_auc(
 
     Yan 2003, Optimizing classifier performance via an approximation to the
     Wilcoxon-Mann-Whitney statistic, ICML, with a sigmoid for the step.
+
+    >>> score, label = jnp.array([1.0, 1.0, -99.0]), jnp.array([1.0, 0.0, 0.0])
+    >>> float(smooth_auc(score, label))  # one tie, one pair in order
+    0.25
     """
     score, label, where = inputs(score, label, where)
     margin, pair = pairs(score, label, where, positives)
@@ -90,6 +97,10 @@ def warp(
       margin: m.
       scale: how many elements of the catalogue each one of a sampled list stands for.
       positives: at most so many i in a list.
+
+    >>> score, label = jnp.array([0.0, 0.0, 0.0]), jnp.array([1.0, 0.0, 0.0])
+    >>> float(warp(score, label).round(4))  # two errors of 1, weighted by 1 + 1/2
+    1.5
     """
     score, label, where = inputs(score, label, where)
     difference, pair = pairs(score, label, where, positives)
@@ -103,6 +114,9 @@ def top1(score: Scores, label: Scores, *, where: Mask | None = None, positives: 
     """Mean of σ(s_j - s_i) + σ(s_j²) over each list's pairs.
 
     Hidasi 2016, GRU4Rec, https://arxiv.org/abs/1511.06939, section 3.1.3.
+
+    >>> float(top1(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0])))
+    1.0
     """
     score, label, where = inputs(score, label, where)
     margin, pair = pairs(score, label, where, positives)
@@ -115,6 +129,10 @@ def top1_max(
     """Mean over i of Σ_j p_j (σ(s_j - s_i) + σ(s_j²)), p the softmax of s over i's opponents.
 
     Hidasi and Karatzoglou 2018, https://arxiv.org/abs/1706.03847, section 3.2.1.
+
+    >>> score, label = jnp.array([0.0, 0.0, -99.0]), jnp.array([1.0, 0.0, 0.0])
+    >>> float(top1_max(score, label))  # the opponent at -99 has no weight
+    1.0
     """
     score, label, where = inputs(score, label, where)
     margin, pair = pairs(score, label, where, positives)
@@ -135,6 +153,9 @@ def bpr_max(
 
     Hidasi and Karatzoglou 2018, https://arxiv.org/abs/1706.03847, sections 3.2.2 and 3.3;
     `regularisation` is λ.
+
+    >>> print(bpr_max(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0])).round(4))  # -ln σ(0)
+    0.6931
     """
     score, label, where = inputs(score, label, where)
     margin, pair = pairs(score, label, where, positives)

@@ -17,13 +17,21 @@ def squared(score: Scores, label: Scores, *, where: Mask | None = None) -> Score
 
 
 def absolute(score: Scores, label: Scores, *, where: Mask | None = None) -> Scores:
-    """|s - y|, pointwise."""
+    """|s - y|, pointwise.
+
+    >>> absolute(jnp.array([1.0, 2.0]), jnp.array([3.0, 2.0])).tolist()
+    [2.0, 0.0]
+    """
     score, label, where = inputs(score, label, where)
     return masked(jnp.abs(score - label), where)
 
 
 def huber(score: Scores, label: Scores, *, where: Mask | None = None, delta: float = 1.0) -> Scores:
-    """Huber 1964: ½ e² for |e| ≤ δ, else δ (|e| - ½ δ), pointwise; https://doi.org/10.1214/aoms/1177703732."""
+    """Huber 1964: ½ e² for |e| ≤ δ, else δ (|e| - ½ δ), pointwise; https://doi.org/10.1214/aoms/1177703732.
+
+    >>> huber(jnp.array([1.0, 3.0]), jnp.array([0.0, 0.0]), delta=1.0).tolist()
+    [0.5, 2.5]
+    """
     score, label, where = inputs(score, label, where)
     error = jnp.abs(score - label)
     inner = jnp.minimum(error, delta)
@@ -56,6 +64,9 @@ def gbce(score: Scores, label: Scores, *, where: Mask | None = None, rate: float
       where: mask.
       rate: α, the share of the negative items that is sampled for each positive.
       t: 0 is `logistic`, 1 full calibration: σ(s) is then the probability under full softmax.
+
+    >>> print(gbce(jnp.zeros(2), jnp.array([1.0, 0.0]), rate=0.5, t=1.0).round(4))  # β = ½
+    [0.3466 0.6931]
     """
     score, label, where = inputs(score, label, where)
     beta = t * (rate - 1) + 1

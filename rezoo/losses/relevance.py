@@ -21,7 +21,11 @@ Gain = Callable[[Array], Array]
 
 
 def exponential_gain(label: Scores) -> Scores:
-    """2^y - 1."""
+    """2^y - 1.
+
+    >>> exponential_gain(jnp.array([0.0, 1.0, 3.0])).tolist()
+    [0.0, 1.0, 7.0]
+    """
     return jnp.exp2(label) - 1
 
 
@@ -37,6 +41,10 @@ def lambda_rank(
 
     Burges 2010, From RankNet to LambdaRank to LambdaMART, MSR-TR-2010-82, section 4; as a loss, Wang
     2018, https://doi.org/10.1145/3269206.3271784. ΔNDCG has no gradient.
+
+    >>> score, label = jnp.array([0.0, 100.0]), jnp.array([1.0, 0.0])
+    >>> print(lambda_rank(score, label).round(2))  # 100 × (1 - 1 / log₂ 3)
+    36.91
     """
     score, label, where = inputs(score, label, where)
     margin, pair = pairs(score, label, where)
@@ -52,7 +60,11 @@ def ndcg_weights(
     k: int | None = None,
     gain: Gain = exponential_gain,
 ) -> Float[Array, " ... C C"]:
-    """|ΔNDCG_ij|: how much NDCG (within k) would change if i and j changed places."""
+    """|ΔNDCG_ij|: how much NDCG (within k) would change if i and j changed places.
+
+    >>> ndcg_weights(jnp.array([2.0, 1.0]), jnp.array([1.0, 0.0]), k=1).tolist()  # all or nothing
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
     score, label, where = inputs(score, label, where)
     k = k or score.shape[-1]
     rank = metrics.ranks(jax.lax.stop_gradient(score), where=where)
@@ -73,14 +85,22 @@ def approx_ndcg(
     temperature: float = 1.0,
     gain: Gain = exponential_gain,
 ) -> PerList:
-    """1 - NDCG on soft ranks: Qin 2010, https://doi.org/10.1007/s10791-009-9124-x; see `smooth`."""
+    """1 - NDCG on soft ranks: Qin 2010, https://doi.org/10.1007/s10791-009-9124-x; see `smooth`.
+
+    >>> print(approx_ndcg(jnp.array([0.0, 99.0]), jnp.array([1.0, 0.0])).round(4))  # 1 - 1 / log₂ 3
+    0.3691
+    """
     return smooth(metrics.ndcg, k=k, temperature=temperature, gain=gain)(score, label, where=where)
 
 
 def approx_mrr(
     score: Scores, label: Scores, *, where: Mask | None = None, k: int | None = None, temperature: float = 1.0
 ) -> PerList:
-    """1 - MRR on soft ranks: Qin 2010, https://doi.org/10.1007/s10791-009-9124-x; see `smooth`."""
+    """1 - MRR on soft ranks: Qin 2010, https://doi.org/10.1007/s10791-009-9124-x; see `smooth`.
+
+    >>> float(approx_mrr(jnp.array([0.0, 99.0]), jnp.array([1.0, 0.0])))  # second of two: 1 - 1/2
+    0.5
+    """
     return smooth(metrics.mrr, k=k, temperature=temperature)(score, label, where=where)
 
 
@@ -98,6 +118,9 @@ def smooth_rank(
     Chapelle and Wu 2010, Gradient descent optimization of smoothed information retrieval metrics,
     https://doi.org/10.1007/s10791-009-9110-3: h_ip = softmax over i of -(s_i - s_[p])² / τ, with s_[p]
     the p-th largest score. Differs: the paper lowers τ as training goes on, here it is fixed.
+
+    >>> float(smooth_rank(jnp.array([99.0, 0.0]), jnp.array([1.0, 0.0])))
+    0.0
     """
     score, label, where = inputs(score, label, where)
     k = k or score.shape[-1]
@@ -152,6 +175,11 @@ def bound(metric: Callable[..., Array], *, k: int | None = None, gain: Gain | No
       metric: as for `smooth`, and not larger for larger ranks.
       k: cut-off; None counts every rank.
       gain: label -> gain, for a metric that takes `gain`.
+
+    >>> from rezoo import metrics
+    >>> loss, label = bound(metrics.mrr), jnp.array([1.0, 0.0])
+    >>> float(loss(jnp.array([9.0, 0.0]), label)), float(loss(jnp.zeros(2), label))  # ranks 1 and 2
+    (0.0, 0.5)
     """
     return _on_ranks(metric, k, gain, _hinge_ranks, lambda rank, k: jnp.minimum(1.0, 2 * (k + 0.5 - rank)))
 

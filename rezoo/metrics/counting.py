@@ -41,6 +41,10 @@ def target_ranks(
       target: indices into the list of candidates.
       where: candidates that compete; all targets do, too.
       counted: targets that are asked for; the others are padding.
+
+    >>> score = jnp.array([[0.1, 0.9, 0.5, 0.5]])
+    >>> target_ranks(score, jnp.array([[1, 2, 0]])).tolist()
+    [[1.0, 2.5, 4.0]]
     """
     size, columns = score.shape[-1], target.shape[-1]
     if not score.size or not target.size:

@@ -64,6 +64,10 @@ def debiased_ndcg(
 
     Agarwal 2019, A general framework for counterfactual learning-to-rank,
     https://doi.org/10.1145/3331184.3331202, weighs DCG so; here it is divided by the best possible.
+
+    >>> rank, propensity = jnp.array([[1.0, 99.0]]), jnp.array([[0.1, 1.0]])
+    >>> debiased_ndcg(rank, propensity=propensity, k=1).tolist()
+    [1.0]
     """
     return ndcg(rank, where=where, k=k, gain=_weights(propensity, where), cutoff=cutoff)
 

@@ -10,12 +10,20 @@ from rezoo.metrics.masked import mean
 
 
 def coverage(ids: Int[Array, " U k"], num_items: int) -> Float[Array, ""]:
-    """The share of the catalogue that is recommended to anyone."""
+    """The share of the catalogue that is recommended to anyone.
+
+    >>> float(coverage(jnp.array([[1, 2], [1, 2]]), num_items=5))  # two of the items 1 … 4
+    0.5
+    """
     return (_exposure(ids, num_items)[1:] > 0).sum() / max(num_items - 1, 1)
 
 
 def gini(ids: Int[Array, " U k"], num_items: int) -> Float[Array, ""]:
-    """How unequally the places are shared among items: 0 all alike, towards 1 one item has all."""
+    """How unequally the places are shared among items: 0 all alike, towards 1 one item has all.
+
+    >>> float(gini(jnp.array([[1, 2], [3, 4]]), 5)), float(gini(jnp.array([[1], [1]]), 5))
+    (0.0, 0.75)
+    """
     exposure = jnp.sort(_exposure(ids, num_items)[1:])
     n = num_items - 1
     weight = 2 * jnp.arange(1.0, n + 1) - n - 1
@@ -89,7 +97,11 @@ def serendipity(
 
 
 def mean_popularity(ids: Int[Array, " U k"], popularity: Float[Array, " N"]) -> Float[Array, ""]:
-    """Mean popularity (any unit) of the recommended items."""
+    """Mean popularity (any unit) of the recommended items.
+
+    >>> float(mean_popularity(jnp.array([[1, 2]]), jnp.array([0.0, 30.0, 10.0])))
+    20.0
+    """
     real = _real(ids, len(popularity))
     return mean(popularity[jnp.where(real, ids, 0)], real)
 
@@ -98,6 +110,9 @@ def novelty(ids: Int[Array, " U k"], share: Float[Array, " N"]) -> Float[Array, 
     """Mean self-information -log₂ share of the recommended items, in bits (Zhou 2010).
 
     `share` is each item's share of the training events; an item without any counts as the rarest.
+
+    >>> float(novelty(jnp.array([[1, 2]]), jnp.array([0.0, 0.5, 0.125])))  # 1 bit and 3 bits
+    2.0
     """
     rarest = jnp.min(jnp.where(share > 0, share, jnp.inf))
     real = _real(ids, len(share))
@@ -105,7 +120,12 @@ def novelty(ids: Int[Array, " U k"], share: Float[Array, " N"]) -> Float[Array, 
 
 
 def intra_list_diversity(ids: Int[Array, " U k"], vector: Float[Array, " N D"]) -> Float[Array, ""]:
-    """Mean of 1 - cosine over the pairs of each list (Ziegler 2005), then over lists with a pair."""
+    """Mean of 1 - cosine over the pairs of each list (Ziegler 2005), then over lists with a pair.
+
+    >>> vector = jnp.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+    >>> float(intra_list_diversity(jnp.array([[1, 2], [1, 3]]), vector))
+    0.5
+    """
     unit = vector / jnp.maximum(jnp.linalg.norm(vector, axis=1, keepdims=True), 1e-12)
     real = _real(ids, len(vector))
     x = unit[jnp.where(real, ids, 0)]

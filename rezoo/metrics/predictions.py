@@ -26,7 +26,11 @@ def rmse(score: Values, label: Values, *, where: Mask | None = None) -> Float[Ar
 
 
 def mae(score: Values, label: Values, *, where: Mask | None = None) -> Float[Array, ""]:
-    """Mean absolute error over all that counts."""
+    """Mean absolute error over all that counts.
+
+    >>> float(mae(jnp.array([1.0, 3.0]), jnp.array([2.0, 6.0])))
+    2.0
+    """
     same_shape(score=score, label=label, where=where)
     return mean(jnp.abs(score - label), where)
 
@@ -35,6 +39,9 @@ def log_loss(logit: Values, label: Values, *, where: Mask | None = None) -> Floa
     """Mean of -y ln p - (1 - y) ln(1 - p), with p = σ(logit).
 
     An infinite logit is taken for the largest number: its loss is 0 if it is right.
+
+    >>> print(log_loss(jnp.array([0.0, 99.0]), jnp.array([1.0, 1.0])).round(4))  # the mean of ln 2 and 0
+    0.3466
     """
     same_shape(logit=logit, label=label, where=where)
     largest = jnp.finfo(logit.dtype).max
@@ -73,6 +80,11 @@ def gauc(
 
     Users whose labels are all alike have no AUC and are left out, as are rows of users that are below 0
     or not below `num_users`. Zhu 2017, https://arxiv.org/abs/1703.02091, section 4.1.
+
+    >>> score, label = jnp.array([0.2, 0.9, 0.5]), jnp.array([0.0, 1.0, 1.0])
+    >>> area, users = gauc(score, label, jnp.array([0, 0, 1]), num_users=2)
+    >>> float(area), int(users)  # user 1 has no negative
+    (1.0, 1)
     """
     same_shape(score=score, label=label, user=user)
     order = jnp.lexsort((score, user))  # NaN last

@@ -20,6 +20,9 @@ def within(rank: Float[Array, " *B"], k: int) -> Float[Array, " *B"]:
 
     Targets that tie across the k-th place have one rank, and may be more than the places that are left;
     a metric that adds targets up then counts each for its share of these places.
+
+    >>> within(jnp.array([1.0, 3.0, 4.0]), 3).tolist()
+    [1.0, 1.0, 0.0]
     """
     return (rank <= k).astype(jnp.float32)
 
@@ -36,7 +39,11 @@ def hr(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int, cutoff
 def recall(
     rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int, cutoff: Cutoff = within
 ) -> Values:
-    """The share of the targets that rank within k."""
+    """The share of the targets that rank within k.
+
+    >>> recall(jnp.array([[1.0, 3.0, 9.0, 20.0]]), k=5).tolist()
+    [0.5]
+    """
     return added_hits(rank, where, k, cutoff).sum(-1) / jnp.maximum(_count(rank, where), 1)
 
 
@@ -58,12 +65,20 @@ def r_precision(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: in
 def precision(
     rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int, cutoff: Cutoff = within
 ) -> Values:
-    """The share of the first k places that targets take."""
+    """The share of the first k places that targets take.
+
+    >>> precision(jnp.array([[1.0, 3.0, 9.0]]), k=4).tolist()
+    [0.5]
+    """
     return added_hits(rank, where, k, cutoff).sum(-1) / k
 
 
 def mrr(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int, cutoff: Cutoff = within) -> Values:
-    """One over the best target's rank, 0 beyond k (Voorhees 1999)."""
+    """One over the best target's rank, 0 beyond k (Voorhees 1999).
+
+    >>> mrr(jnp.array([[8.0, 4.0], [20.0, 30.0]]), k=10).tolist()
+    [0.25, 0.0]
+    """
     return _largest(_hits(rank, where, k, cutoff) / rank, where)
 
 
@@ -97,7 +112,11 @@ def ndcg(
     gain: Float[Array, " *B T"] | None = None,
     cutoff: Cutoff = within,
 ) -> Values:
-    """`dcg` over that of the best possible order; for graded relevance give the gain 2^grade - 1."""
+    """`dcg` over that of the best possible order; for graded relevance give the gain 2^grade - 1.
+
+    >>> ndcg(jnp.array([[1.0], [3.0], [9.0]]), k=5).tolist()  # 1 / log₂(rank + 1)
+    [1.0, 0.5, 0.0]
+    """
     if gain is None:
         shape = (*rank.shape[:-1], min(k, rank.shape[-1]))
         place = jax.lax.broadcasted_iota(jnp.int32, shape, rank.ndim - 1)
@@ -109,7 +128,11 @@ def ndcg(
 
 
 def ideal_dcg(gain: Float[Array, " *B T"], k: int) -> Values:
-    """Σ gain / log₂(rank + 1) within k of the best possible order."""
+    """Σ gain / log₂(rank + 1) within k of the best possible order.
+
+    >>> ideal_dcg(jnp.array([[0.0, 3.0, 7.0]]), k=1).tolist()
+    [7.0]
+    """
     return _discounted(-jnp.sort(-gain, axis=-1)[..., :k])
 
 
@@ -119,6 +142,9 @@ def average_precision(
     """Mean over the targets, k at most, of the precision at each one's place, 0 beyond k.
 
     MAP@k is its mean over users.
+
+    >>> average_precision(jnp.array([[1.0, 4.0]]), k=5).tolist()  # the mean of 1/1 and 2/4
+    [0.75]
     """
     return _precisions(rank, where, k, cutoff) / jnp.clip(_count(rank, where), 1, k)
 
@@ -141,7 +167,12 @@ def average_precision_of_all(
 def mean_over_users(
     value: Float[Array, " U"], where: Bool[Array, " U"]
 ) -> tuple[Float[Array, ""], Int[Array, ""]]:
-    """Mean over the users that count, and their number; 0 if there is none."""
+    """Mean over the users that count, and their number; 0 if there is none.
+
+    >>> mean, users = mean_over_users(jnp.array([0.5, 1.0, 0.0]), jnp.array([True, True, False]))
+    >>> float(mean), int(users)
+    (0.75, 2)
+    """
     return mean(value, where), where.sum()
 
 

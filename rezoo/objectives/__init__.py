@@ -14,6 +14,7 @@ from rezoo.objectives.tasks import multi_task, task_gradients, task_losses
 __all__ = [
     "WRITABLE",
     "Weights",
+    "adversarial",
     "every_item",
     "forward",
     "in_batch",
@@ -29,4 +30,5 @@ __all__ = [
     "sampled",
     "task_gradients",
     "task_losses",
+    "weighting",
 ]

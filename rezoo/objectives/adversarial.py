@@ -20,7 +20,12 @@ Mask = Callable[[jax.Array, Float[Array, " B N"]], Float[Array, " B N"]]
 
 
 def zero_mask(share: float | Array) -> Mask:
-    """Each item that was not bought is taken with probability `share`, drawn in each step."""
+    """Each item that was not bought is taken with probability `share`, drawn in each step.
+
+    >>> bought = jnp.array([[0.0, 1.0, 0.0]])  # item 0 is padding
+    >>> zero_mask(1.0)(jax.random.key(0), bought).tolist()
+    [[0.0, 0.0, 1.0]]
+    """
 
     def draw(key: jax.Array, bought: Float[Array, " B N"]) -> Float[Array, " B N"]:
         taken = jax.random.bits(key, bought.shape, jnp.uint8) < jnp.round(share * 256)
@@ -35,6 +40,15 @@ def discriminator(model: nn.Module, partial: Mask) -> Objective:
     e is 1 where the user bought; `zero_mask(0)` gives k = 0, which is CFGAN without partial masking.
     Takes batches whose rows have a history; `where` tells which rows count. `model` has
     `purchases(query)` and `judge(query, r)`.
+
+    >>> from rezoo.models import CFGAN
+    >>> model = CFGAN(num_items=4, generator_widths=[2], discriminator_widths=[2])
+    >>> query = Query(jnp.zeros(1, int), jnp.array([[1, 3]]), {})
+    >>> batch = Batch(query, jnp.array([1]), jnp.ones(1), jnp.ones(1, bool))
+    >>> zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item))
+    >>> objective = discriminator(model, zero_mask(0.5))
+    >>> print(objective(zeros, jax.random.key(1), batch)[0].round(4))  # cannot tell them apart: 2 ln 2
+    1.3863
     """
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
@@ -61,6 +75,15 @@ def generator(model: nn.Module, partial: Mask, zeros: Mask, alpha: float | Array
     minimises -ln D, which has a gradient also where D is sure (Goodfellow 2014,
     https://arxiv.org/abs/1406.2661, section 3). α weighs the mean over the drawn zeros of a row
     times the number of items bought, so it means the same for any catalogue.
+
+    >>> from rezoo.models import CFGAN
+    >>> model = CFGAN(num_items=4, generator_widths=[2], discriminator_widths=[2])
+    >>> query = Query(jnp.zeros(1, int), jnp.array([[1, 3]]), {})
+    >>> batch = Batch(query, jnp.array([1]), jnp.ones(1), jnp.ones(1, bool))
+    >>> zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item))
+    >>> objective = generator(model, zero_mask(0.5), zero_mask(1.0), alpha=2.0)
+    >>> print(objective(zeros, jax.random.key(1), batch)[0].round(4))  # ln 2 + 2 × 2 items × ½²
+    1.6931
     """
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:

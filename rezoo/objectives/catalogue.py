@@ -22,6 +22,15 @@ def next_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -
     Takes batches with `item: [B L]`, where `item[b, t]` follows `history[b, t]`. `model` is a
     `SessionModel`; the loss is listwise, over all N items but the padding item 0. `weights` give how much
     each row `[B]`, or each step `[B L]`, counts; see `mean`.
+
+    >>> from rezoo.models import GRU4Rec
+    >>> model = GRU4Rec(num_items=5, dim=2)
+    >>> query = Query(jnp.zeros(1, int), jnp.array([[1, 2]]), {})
+    >>> batch = Batch(query, jnp.array([[2, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
+    >>> variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item[:, 0]))
+    >>> objective = next_item(model, losses.softmax_cross_entropy)
+    >>> print(objective(variables, jax.random.key(1), batch)[0].round(4))  # four items, all scores alike
+    1.3863
     """
 
     def scores(module: Any, query: Query) -> Array:
@@ -46,6 +55,14 @@ def next_item_softmax(
     The same value and gradient in a fraction of the memory and of the time; see
     `losses.catalogue_softmax`, also for `chunk`, and `next_item` for `weights`. Give it packed rows
     (`data.packing`): padding costs as much as clicks here.
+
+    >>> from rezoo.models import GRU4Rec
+    >>> model = GRU4Rec(num_items=5, dim=2)
+    >>> query = Query(jnp.zeros(1, int), jnp.array([[1, 2]]), {})
+    >>> batch = Batch(query, jnp.array([[2, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
+    >>> variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item[:, 0]))
+    >>> print(next_item_softmax(model)(variables, jax.random.key(1), batch)[0].round(4))  # ln 4
+    1.3863
     """
 
     def states(module: Any, query: Query) -> tuple[Array, Array]:
@@ -86,6 +103,15 @@ def next_item_sampled(
       corrected: whether scores are lowered; ranking losses, such as GRU4Rec's `losses.bpr_max` and
         `losses.top1_max`, want them as they are.
       weights: as for `next_item`.
+
+    >>> from rezoo.models import GRU4Rec
+    >>> model = GRU4Rec(num_items=5, dim=2)
+    >>> query = Query(jnp.zeros(1, int), jnp.array([[1, 2]]), {})
+    >>> batch = Batch(query, jnp.array([[2, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
+    >>> variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item[:, 0]))
+    >>> objective = next_item_sampled(model, losses.bpr, jnp.array([0.0, 1, 1, 1, 1]), 3, corrected=False)
+    >>> print(objective(variables, jax.random.key(1), batch)[0].round(4))  # ln 2: all scores alike
+    0.6931
     """
     weight = popularity.at[0].set(0.0)
     log_share = jnp.log(jnp.maximum(weight / weight.sum(), 1e-12))
@@ -126,6 +152,15 @@ def every_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) 
     https://arxiv.org/abs/1802.05814, equation 2): a sum over the row's items, a mean over the rows.
     `model` is a `Retriever`. Item 0 is in no list; an item that comes twice has both its labels. `weights`
     give how much each row `[B]` counts; see `mean`.
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> query = queries(rows=1)
+    >>> batch = Batch(query, jnp.array([[1, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
+    >>> variables = {"params": {"count": jnp.zeros(5)}}  # four items, all scores alike
+    >>> objective = every_item(Popularity(5), losses.softmax_cross_entropy)
+    >>> print(objective(variables, jax.random.key(0), batch)[0].round(4))  # two items, each ln 4
+    2.7726
     """
 
     def scores(module: Any, query: Query) -> Array:

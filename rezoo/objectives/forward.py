@@ -30,6 +30,14 @@ def forward(
 
     `where` is given to the model in the collection `batch`, for models that compute statistics of a
     batch.
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> query = queries(rows=2)
+    >>> variables = {"params": {"count": jnp.array([0.0, 2.0, 1.0])}}
+    >>> score, written = forward(Popularity(3), variables, jax.random.key(0), query, jnp.array([1, 2]))
+    >>> score.tolist()
+    [2.0, 1.0]
     """
     variables = variables if where is None else {**variables, "batch": {"where": where}}
     return model.apply(variables, *inputs, rngs={"dropout": key}, mutable=WRITABLE, method=method)
@@ -52,6 +60,10 @@ def mean(
 
     Raises:
       ValueError: if the shapes do not go together.
+
+    >>> value, where = jnp.array([1.0, 3.0, 99.0]), jnp.array([True, True, False])
+    >>> float(mean(value, where)), float(mean(value, where, jnp.array([1.0, 0.0, 1.0])))
+    (2.0, 0.5)
     """
     if value.shape not in (where.shape, where.shape[:-1]):
         raise ValueError(

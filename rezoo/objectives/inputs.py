@@ -16,6 +16,12 @@ def masked(batch: Batch) -> Batch:
 
     Raises:
       ValueError: if `item`, `label` and `where`, or a task's `label` and `where`, differ in shape.
+
+    >>> from rezoo.data.batches import queries
+    >>> query = queries(rows=2)
+    >>> batch = Batch(query, jnp.array([1, 2]), jnp.array([5.0, jnp.nan]), jnp.array([True, False]))
+    >>> masked(batch).label.tolist()
+    [5.0, 0.0]
     """
     same_shape(item=batch.item, label=batch.label, where=batch.where)
     for name, (label, where) in batch.tasks.items():

@@ -39,6 +39,15 @@ def l2(
 
     Raises:
       ValueError: if there are counts of a table that the model does not look up.
+
+    >>> from rezoo import losses, objectives
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import MF
+    >>> batch = pairs([1], [2])
+    >>> objective = l2(objectives.pointwise(MF(3, 3, dim=2), losses.squared), {"user": 0.1})
+    >>> ones = jax.tree.map(jnp.ones_like, MF(3, 3, dim=2).init(jax.random.key(0), batch.query, batch.item))
+    >>> print(objective(ones, jax.random.key(1), batch)[0].round(4))  # (1 + 1 + 1 - 1)² + 0.1 × (1² + 1²)
+    4.2
     """
 
     def regularised(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
@@ -65,6 +74,14 @@ def penalised(objective: Objective, weight: float | Array) -> Objective:
     """`objective` plus `weight` × what the model sowed in `penalty`, such as Mult-VAE's KL.
 
     The model sows a value per row of the batch, `[B]`; rows that do not count are left out of the mean.
+
+    >>> from rezoo.data.batches import queries
+    >>> nobody = queries(rows=2)
+    >>> batch = Batch(nobody, jnp.array([1, 2]), jnp.ones(2), jnp.ones(2, bool))
+    >>> sown = {"penalty": {"kl": (jnp.array([2.0, 4.0]),)}}  # by a model, a value for each row
+    >>> objective = lambda variables, key, batch: (jnp.float32(1), Aux({}, sown))
+    >>> float(penalised(objective, 0.5)({}, jax.random.key(0), batch)[0])  # 1 + ½ × 3
+    2.5
     """
 
     def whole(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:

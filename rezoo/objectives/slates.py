@@ -22,6 +22,15 @@ def pointwise(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -
       model: any `Scorer`.
       loss: of elements or of lists.
       weights: how much each row, or each element of a pointwise loss, counts; see `mean`.
+
+    >>> from rezoo import losses
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import Popularity
+    >>> batch = pairs([0, 0], [1, 2], [5.0, 2.0])
+    >>> variables = {"params": {"count": jnp.array([0.0, 2.0, 1.0])}}  # scores 2 and 1
+    >>> value, aux = pointwise(Popularity(3), losses.squared)(variables, jax.random.key(0), batch)
+    >>> float(value)  # the mean of 3² and 1²
+    5.0
     """
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
@@ -59,6 +68,15 @@ def sampled(
         and 0 for the positive; and a negative that is the positive itself (an accidental hit) does
         not count.
       weights: how much each positive with its negatives counts; see `mean`.
+
+    >>> from rezoo import losses, sampling
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import Popularity
+    >>> batch = pairs([0, 0], [1, 2])
+    >>> variables = {"params": {"count": jnp.zeros(9)}}  # all scores alike
+    >>> objective = sampled(Popularity(9), losses.bpr, sampling.fixed(jnp.array([[5, 6]])), 2)
+    >>> print(objective(variables, jax.random.key(0), batch)[0].round(4))  # ln 2
+    0.6931
     """
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
@@ -100,6 +118,15 @@ def in_batch(
       loss: of lists, such as `losses.softmax_cross_entropy`; takes `log_q` if it is given here.
       log_q: log of each item's share of the rows: `sampling.log_popularity(count, 1.0)`.
       weights: how much each row's list counts; see `mean`.
+
+    >>> from rezoo import losses
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import Popularity
+    >>> batch = pairs([0, 0], [1, 2])
+    >>> variables = {"params": {"count": jnp.zeros(9)}}  # all scores alike, two items in the batch
+    >>> objective = in_batch(Popularity(9), losses.softmax_cross_entropy)
+    >>> print(objective(variables, jax.random.key(0), batch)[0].round(4))  # ln 2
+    0.6931
     """
 
     def scores(module: Any, query: Query, item: Array) -> Array:

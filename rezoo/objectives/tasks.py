@@ -29,6 +29,18 @@ def multi_task(
 
     Raises:
       ValueError: if the model or the batch knows nothing of a task, or a weight is of no task.
+
+    >>> from rezoo import losses
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import SharedBottom
+    >>> model = SharedBottom({"user": 3, "item": 3}, ["click", "buy"], dim=2, widths=[2], tower=[2])
+    >>> query = queries([1])
+    >>> label = Target(jnp.ones(1), jnp.ones(1, bool))
+    >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool), {"click": label, "buy": label})
+    >>> zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item))
+    >>> objective = multi_task(model, {"click": losses.logistic, "buy": losses.squared}, {"click": 0.0})
+    >>> float(objective(zeros, jax.random.key(1), batch)[0])  # all scores are 0: 0 × ln 2 + 1 × (0 - 1)²
+    1.0
     """
     if isinstance(weights, Mapping) and (unknown := set(weights) - set(losses)):
         raise ValueError(f"weights for {sorted(unknown)}, which have no loss; there are {sorted(losses)}")
@@ -49,7 +61,20 @@ def multi_task(
 def task_losses(
     model: nn.Module, losses: Mapping[str, Loss]
 ) -> Callable[[Variables, jax.Array, Batch], tuple[Scalars, dict[str, Any]]]:
-    """`(variables, key, batch) -> (mean loss by task, what the model wrote)`."""
+    """`(variables, key, batch) -> (mean loss by task, what the model wrote)`.
+
+    >>> from rezoo import losses
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import SharedBottom
+    >>> model = SharedBottom({"user": 3, "item": 3}, ["click", "buy"], dim=2, widths=[2], tower=[2])
+    >>> query = queries([1])
+    >>> label = Target(jnp.ones(1), jnp.ones(1, bool))
+    >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool), {"click": label, "buy": label})
+    >>> zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item))
+    >>> each = task_losses(model, {"click": losses.squared, "buy": losses.absolute})
+    >>> {task: float(value) for task, value in each(zeros, jax.random.key(1), batch)[0].items()}
+    {'click': 1.0, 'buy': 1.0}
+    """
 
     def each(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Scalars, dict[str, Any]]:
         inputs = batch.query, batch.item
@@ -68,7 +93,20 @@ def task_losses(
 def task_gradients(
     model: nn.Module, losses: Mapping[str, Loss], variables: Variables, key: jax.Array, batch: Batch
 ) -> dict[str, Any]:
-    """Each task's gradient by all parameters, every one with the same dropout."""
+    """Each task's gradient by all parameters, every one with the same dropout.
+
+    >>> from rezoo import losses
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import SharedBottom
+    >>> model = SharedBottom({"user": 3, "item": 3}, ["click", "buy"], dim=2, widths=[2], tower=[2])
+    >>> query = queries([1])
+    >>> label = Target(jnp.ones(1), jnp.ones(1, bool))
+    >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool), {"click": label, "buy": label})
+    >>> variables = model.init(jax.random.key(0), query, batch.item)
+    >>> of = task_gradients(model, {"click": losses.logistic}, variables, jax.random.key(1), batch)
+    >>> sorted(of["click"]), float(of["click"]["buy_tower"]["output"]["bias"].sum())  # not of the other task
+    (['bottom', 'buy_tower', 'click_tower', 'inputs'], 0.0)
+    """
     each = task_losses(model, losses)
 
     def one(task: str) -> Any:

@@ -20,7 +20,12 @@ from rezoo.types import Batch, Loss, Scalars, TrainState, Variables, Weighting
 def with_log_variances(
     state: TrainState, optimizer: optax.GradientTransformation, tasks: Collection[str]
 ) -> TrainState:
-    """The state before the first step, with what `uncertainty` learns: ln σ² = 0 for each task."""
+    """The state before the first step, with what `uncertainty` learns: ln σ² = 0 for each task.
+
+    >>> state = TrainState({}, {}, (), jax.random.key(0), jnp.int32(0), jnp.bool_(False))
+    >>> with_log_variances(state, optax.sgd(0.1), ["click"]).params["log_variance"]["click"].tolist()
+    0.0
+    """
     params = {**state.params, "log_variance": {task: jnp.zeros((), jnp.float32) for task in tasks}}
     return state._replace(params=params, opt_state=optimizer.init(params))
 
@@ -33,6 +38,15 @@ def uncertainty(values: Scalars, batch: Batch, variables: Variables, gradients: 
 
     Raises:
       ValueError: if the state was not made by `with_log_variances`.
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.types import Target
+    >>> query = queries([1])
+    >>> label = Target(jnp.ones(1), jnp.ones(1, bool))
+    >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool), {"click": label})
+    >>> variables = {"params": {"log_variance": {"click": jnp.log(4.0)}}}
+    >>> print(uncertainty({"click": jnp.float32(8)}, batch, variables, None).round(4))  # 8 / 4 + ln 2
+    2.6931
     """
     learnt = variables["params"].get("log_variance", {})
     if missing := set(values) - set(learnt):
@@ -57,6 +71,13 @@ def gradient_norm(alpha: float | Array = 0.0, initial: Mapping[str, float] | Non
     Args:
       alpha: how much more those tasks get that have learnt less.
       initial: each task's loss before training, 1 by default.
+
+    >>> from rezoo.data.batches import pairs
+    >>> values = {"a": jnp.float32(1), "b": jnp.float32(5)}
+    >>> gradients = lambda: {"a": {"w": jnp.array([3.0])}, "b": {"w": jnp.array([1.0])}}
+    >>> batch = pairs([0], [1])
+    >>> float(gradient_norm()(values, batch, {}, gradients))  # ½ × 1 + 3/2 × 5: both gradients have norm 3/2
+    8.0
     """
 
     def weigh(
@@ -82,6 +103,19 @@ def conflict(
 
     Below 0, a step for one task is a step against the other (Yu 2020,
     https://arxiv.org/abs/2001.06782, definition 1). 0 where a task has no gradient.
+
+    >>> from rezoo import losses
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import SharedBottom
+    >>> from rezoo.types import Target
+    >>> model = SharedBottom({"user": 3, "item": 3}, ["click", "buy"], dim=2, widths=[2], tower=[2])
+    >>> query = queries([1])
+    >>> label = Target(jnp.ones(1), jnp.ones(1, bool))
+    >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool), {"click": label, "buy": label})
+    >>> ones = jax.tree.map(jnp.ones_like, model.init(jax.random.key(0), query, batch.item))
+    >>> same = {"click": losses.squared, "buy": losses.squared}  # two tasks that want the same
+    >>> print(conflict(model, same, ones, jax.random.key(1), batch)["cosine click buy"].round(4))
+    1.0
     """
     gradients = shared(task_gradients(model, losses, variables, key, batch))
     flat = {task: _flat(gradient) for task, gradient in gradients.items()}

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo import evaluation
-from rezoo.data.raw import plain
+from rezoo.data.columns import plain
 from rezoo.devices.meshes import in_blocks
 from rezoo.errors import DataError
 from rezoo.evaluation.scoring import apply
@@ -64,6 +64,13 @@ def predict(
       DataError: if the lengths differ, a column is of another type than in training, or a column
         of the context, a history or its ratings are missing, or if `on_unknown` raises it: by default
         where all users, all items or all items of the histories are unknown.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
+    >>> shop = Saved(Popularity(3), variables, Ids(np.array(["ann"])), Ids(np.array(["hat", "tea"])))
+    >>> predict(shop, ["ann", "ann"], ["tea", "hat"]).tolist()
+    [1.0, 3.0]
     """
     users, items, columns = plain(users), plain(items), dict(columns or {})
     lengths = {"users": len(users), "items": len(items)} | {name: len(c) for name, c in columns.items()}
@@ -115,6 +122,14 @@ def recommend(
 
     Raises:
       DataError: if k is less than 1, or as in `predict`.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
+    >>> shop = Saved(Popularity(3), variables, Ids(np.array(["ann"])), Ids(np.array(["hat", "tea"])))
+    >>> table = recommend(shop, ["ann"], k=2)
+    >>> table["item"].tolist(), table["score"].tolist()
+    (['hat', 'tea'], [3.0, 1.0])
     """
     if not isinstance(k, int | np.integer) or k < 1:
         raise DataError(f"k = {k}: a list has 1 place or more, a whole number")

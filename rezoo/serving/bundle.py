@@ -21,12 +21,22 @@ NONE = FeatureSet({})
 
 
 def identity(score: Float[Array, " *S"]) -> Float[Array, " *S"]:
-    """Scores as they are: stars."""
+    """Scores as they are: stars.
+
+    >>> import jax.numpy as jnp
+    >>> identity(jnp.array([4.5])).tolist()
+    [4.5]
+    """
     return score
 
 
 def probability(score: Float[Array, " *S"]) -> Float[Array, " *S"]:
-    """σ(score), for models whose scores are logits."""
+    """σ(score), for models whose scores are logits.
+
+    >>> import jax.numpy as jnp
+    >>> probability(jnp.array([0.0])).tolist()
+    [0.5]
+    """
     return jax.nn.sigmoid(score)
 
 

@@ -12,11 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo.data import columns as reading
+from rezoo.data.columns import as_array, plain
 from rezoo.data.features import FeatureSet
 from rezoo.data.ids import Ids
 from rezoo.data.missing import is_missing
-from rezoo.data.raw import plain
 from rezoo.errors import DataError
 from rezoo.serving.bundle import PAST, Saved
 
@@ -34,6 +33,15 @@ def with_users(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: boo
 
     Raises:
       DataError: if so, if an id is missing, or a column is of another type than in training.
+
+    >>> from rezoo.data.features import Categorical, fit
+    >>> from rezoo.models import FeatureMF
+    >>> jobs = fit({"job": Categorical()}, {"job": ["cook", "king"]})
+    >>> model = FeatureMF(2, 2, {"job": 3}, {})
+    >>> shop = Saved(model, {}, Ids(np.array(["ann"])), Ids(np.array([7])), {"job": np.array([0, 1])}, jobs)
+    >>> more = with_users(shop, ["bo"], {"job": ["king"]})
+    >>> more.users.raw.tolist(), more.user_columns["job"].tolist()
+    (['ann', 'bo'], [0, 1, 2])
     """
     added = _added("users", saved, saved.users, raw, saved.user_features, columns, whole)
     if added is None:
@@ -45,7 +53,18 @@ def with_users(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: boo
 
 
 def with_items(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: bool = True) -> Saved:
-    """The same with a longer catalogue, whose new items are known by their features; as `with_users`."""
+    """The same with a longer catalogue, whose new items are known by their features; as `with_users`.
+
+    >>> from rezoo.data.features import Categorical, fit
+    >>> from rezoo.models import FeatureMF
+    >>> kinds = fit({"kind": Categorical()}, {"kind": ["hat"]})
+    >>> variables = {"catalogue": {"kind": np.array([0, 1])}}
+    >>> users, items, model = Ids(np.array(["ann"])), Ids(np.array([7])), FeatureMF(2, 2, {}, {"kind": 2})
+    >>> shop = Saved(model, variables, users, items, item_features=kinds)
+    >>> more = with_items(shop, [8], {"kind": ["hat"]})
+    >>> more.items.raw.tolist(), more.variables["catalogue"]["kind"].tolist()
+    ([7, 8], [0, 1, 1])
+    """
     added = _added("items", saved, saved.items, raw, saved.item_features, columns, whole)
     if added is None:
         return saved
@@ -66,7 +85,7 @@ def _added(
         return None
     nameless = is_missing(raw)
     if not whole:  # who has no value of any feature is placed by none
-        nameless |= np.all([is_missing(reading.objects(columns[name])) for name in wanted], axis=0)
+        nameless |= np.all([is_missing(as_array(columns[name])) for name in wanted], axis=0)
     rows = np.flatnonzero((ids.encode(raw) == 0) & ~nameless)
     spelt = _spelt(ids, raw[rows])
     first = np.sort(np.unique(spelt, return_index=True)[1])
@@ -79,7 +98,7 @@ def _added(
             f"new ones, such as {raw[rows[0]]}: train it again with them in the log, or a model that reads "
             f"features of {what}"
         )
-    new = fitted.transform({name: reading.objects(columns[name])[rows] for name in wanted})
+    new = fitted.transform({name: as_array(columns[name])[rows] for name in wanted})
     if whole and spelt.dtype.kind == "U" and ids.raw.dtype.kind in "iu":
         raise DataError(
             f"the {what} of this model are integers, such as {ids.raw[0]}, but not all of the new ones, such "

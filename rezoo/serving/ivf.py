@@ -70,6 +70,14 @@ def index(first: Stage, key: Array, *, probes: int, cells: int | None = None, ro
 
     Raises:
       ValueError: if a number is below 1, or if there are more cells than available items.
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> from rezoo.serving import two_stage
+    >>> first = two_stage.index(Popularity(5), {"params": {"count": jnp.array([0.0, 9, 8, 1, 2])}})
+    >>> cells = index(first, jax.random.key(0), probes=2, cells=2)  # all of the cells: exact
+    >>> two_stage.retrieve(cells, queries([1]), 2)[0].tolist()
+    [[1, 2]]
     """
     table = np.asarray(first.variables["index"]["table"])
     item = np.flatnonzero(np.isfinite(table).all(axis=1))

@@ -44,7 +44,13 @@ class Served(NamedTuple):
 
 
 def serve(model: nn.Module, variables: Variables) -> Served:
-    """Prepare to ask a model; again when the catalogue grew, which open sessions survive."""
+    """Prepare to ask a model; again when the catalogue grew, which open sessions survive.
+
+    >>> from rezoo.models import Popularity
+    >>> served = serve(Popularity(3), {"params": {"count": jnp.array([0.0, 3, 1])}})
+    >>> served.table.tolist()
+    [[0.0, 3.0, 1.0]]
+    """
     if not evaluation.is_retriever(model):
         return Served(variables, None)
     return Served(variables, evaluation.apply(model, variables, method="table").T)
@@ -64,6 +70,12 @@ def start(
 
     Raises:
       ValueError: if there would be no slot or no event, or a user feature has no column in `like`.
+
+    >>> from rezoo.models import Popularity
+    >>> model = Popularity(3)
+    >>> sessions = start(model, serve(model, {"params": {"count": jnp.zeros(3)}}), slots=2, length=4)
+    >>> sessions.ring.shape
+    (2, 4)
     """
     if slots < 1 or length < 1:
         raise ValueError(f"slots = {slots} and length = {length} must be 1 or more")
@@ -90,6 +102,14 @@ def begin(
 
     Raises:
       ValueError: if the query has other columns than the sessions.
+
+    >>> from rezoo.models import Popularity
+    >>> model = Popularity(3)
+    >>> served = serve(model, {"params": {"count": jnp.zeros(3)}})
+    >>> query = Query(jnp.array([7]), jnp.array([[1, 2]]), {})
+    >>> sessions = begin(model, served, start(model, served, slots=2), jnp.array([1]), query)
+    >>> sessions.user.tolist(), sessions.count.tolist()
+    ([0, 7], [0, 2])
     """
     if set(query.features) != set(sessions.features):
         raise ValueError(
@@ -116,6 +136,13 @@ def observe(
 
     An item that the model does not know (0, below, or beyond the catalogue) is left out, as it is in
     the histories of training.
+
+    >>> from rezoo.models import Popularity
+    >>> model = Popularity(3)
+    >>> served = serve(model, {"params": {"count": jnp.zeros(3)}})
+    >>> sessions = observe(model, served, start(model, served, 2, length=3), jnp.array([1]), jnp.array([2]))
+    >>> sessions.ring.tolist()
+    [[0, 0, 0], [2, 0, 0]]
     """
     known = has_row(item, num_items(model, served))
     slot = jnp.where(known, slot, -1)
@@ -147,6 +174,14 @@ def recommend(
 
     Raises:
       ValueError: if k is less than 1.
+
+    >>> from rezoo.models import SessionPopularity
+    >>> model = SessionPopularity(4)  # what was clicked in this session
+    >>> served = serve(model, {"params": {"count": jnp.zeros(4)}})
+    >>> sessions = observe(model, served, start(model, served, 2), jnp.array([1]), jnp.array([3]))
+    >>> ids, scores = recommend(model, served, sessions, jnp.array([1]), k=1)
+    >>> ids.tolist(), scores.tolist()
+    ([[3]], [[1.0]])
     """
     if k < 1:
         raise ValueError(f"k = {k}: a list has 1 place or more")
@@ -160,7 +195,14 @@ def recommend(
 def scores(
     model: nn.Module, served: Served, sessions: Sessions, slot: Int[Array, " B"]
 ) -> Float[Array, " B N"]:
-    """The score of every item for each of these sessions; column 0 belongs to no item."""
+    """The score of every item for each of these sessions; column 0 belongs to no item.
+
+    >>> from rezoo.models import Popularity
+    >>> model = Popularity(3)
+    >>> served = serve(model, {"params": {"count": jnp.array([0.0, 3, 1])}})
+    >>> scores(model, served, start(model, served, 2), jnp.array([0])).tolist()
+    [[0.0, 3.0, 1.0]]
+    """
     if served.table is None:
         return evaluation.score_all(model, served.variables, queries(sessions, slot))
     if sessions.carry is None:
@@ -172,7 +214,12 @@ def scores(
 
 
 def num_items(model: nn.Module, served: Served) -> int:
-    """Rows of the catalogue, id 0 included."""
+    """Rows of the catalogue, id 0 included.
+
+    >>> from rezoo.models import Popularity
+    >>> num_items(Popularity(3), serve(Popularity(3), {"params": {"count": jnp.zeros(3)}}))
+    3
+    """
     if served.table is not None:
         return served.table.shape[1]
     return evaluation.catalogue_size(model, served.variables)

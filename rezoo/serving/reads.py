@@ -17,17 +17,41 @@ NOBODY = np.zeros((1, 1), np.int32)
 
 
 def reads_history(saved: Saved) -> bool:
-    """Whether the history of who asks enters the model's score: told by tracing it, not by its name."""
+    """Whether the history of who asks enters the model's score: told by tracing it, not by its name.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
+    >>> shop = Saved(Popularity(3), variables, Ids(np.array(["ann"])), Ids(np.array(["hat", "tea"])))
+    >>> reads_history(shop)
+    False
+    """
     return _enters(saved, lambda variables, history: score(saved, variables, history), NOBODY)
 
 
 def reads_user(saved: Saved) -> bool:
-    """Whether the id of who asks enters the model's score."""
+    """Whether the id of who asks enters the model's score.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
+    >>> shop = Saved(Popularity(3), variables, Ids(np.array(["ann"])), Ids(np.array(["hat", "tea"])))
+    >>> reads_user(shop)
+    False
+    """
     return _enters(saved, lambda variables, user: score(saved, variables, NOBODY, user), NOBODY[0])
 
 
 def rates_history(saved: Saved) -> bool:
-    """Whether a rating for each event of the history does, `query.features["history_rating"]`."""
+    """Whether a rating for each event of the history does, `query.features["history_rating"]`.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
+    >>> shop = Saved(Popularity(3), variables, Ids(np.array(["ann"])), Ids(np.array(["hat", "tea"])))
+    >>> rates_history(shop)
+    False
+    """
     try:
         return _enters(
             saved,
@@ -44,7 +68,15 @@ def _enters(saved: Saved, function: Callable[[Any, Array], Array], x: np.ndarray
 
 
 def score(saved: Saved, variables: Any, history: Any, user: Any = NOBODY[0], **features: Array) -> Any:
-    """The model's answer to one question."""
+    """The model's answer to one question.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
+    >>> shop = Saved(Popularity(3), variables, Ids(np.array(["ann"])), Ids(np.array(["hat", "tea"])))
+    >>> score(shop, variables, NOBODY).tolist()  # of item 0
+    [0.0]
+    """
     columns = {name: one.transform([None]) for name, one in saved.context_features.fitted.items()}
     columns |= {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()}
     query = Query(jnp.asarray(user), jnp.asarray(history), jax.tree.map(jnp.asarray, columns) | features)

@@ -47,6 +47,16 @@ def save(folder: str | Path, saved: Saved) -> None:
     Raises:
       DataError: if something else stands there, the model cannot be rebuilt from its fields, the parts do
         not fit together, or the folder cannot be written; what was there is then as it was.
+
+    >>> import tempfile
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
+    >>> shop = Saved(Popularity(3), variables, Ids(np.array(["ann"])), Ids(np.array(["hat", "tea"])))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(f"{folder}/shop", shop)
+    ...     loaded = load(f"{folder}/shop")
+    >>> type(loaded.model).__name__, loaded.items.raw.tolist()
+    ('Popularity', ['hat', 'tea'])
     """
     check(saved)
     content = {
@@ -77,6 +87,14 @@ def load(folder: str | Path) -> Saved:
 
     Raises:
       DataError: if the folder is missing, damaged, of a newer format, or does not fit this rezoo.
+
+    >>> import tempfile
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(folder + "/shop", Saved(Popularity(3), variables, Ids(np.array([8])), Ids(np.array([4, 5]))))
+    ...     load(folder + "/shop").users.raw.tolist()
+    [8]
     """
     for _ in range(100):
         where = durable.survivor(folder)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data import columns
+from rezoo.data import feature_columns
 from rezoo.data.ids import Ids
 from rezoo.data.missing import is_missing
 from rezoo.errors import DataError
@@ -43,11 +43,11 @@ def find(column: np.ndarray, items: Ids) -> str:
 def lists(column: np.ndarray, separator: str) -> list[list[Any]]:
     """Each row's values; a column of numbers has one or none in each, and [1, 2] is read as 1, 2."""
     if column.dtype.kind in "iuf":
-        return columns.lists([[value] for value in column.tolist()], separator)
+        return feature_columns.lists([[value] for value in column.tolist()], separator)
     filled = column.astype(object)
     filled[is_missing(column)] = None
     rows = [[value] if isinstance(value, int | float | np.number) else value for value in filled.tolist()]
-    return [_bare(row) for row in columns.lists(rows, separator)]
+    return [_bare(row) for row in feature_columns.lists(rows, separator)]
 
 
 def ratings(column: np.ndarray, separator: str) -> list[list[float]]:

@@ -45,6 +45,14 @@ def predict_table(
 
     Raises:
       DataError: if there is no user or item column, or as in `answers.predict`.
+
+    >>> import jax.numpy as jnp
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
+    >>> shop = Saved(Popularity(3), variables, Ids(np.array(["ann"])), Ids(np.array(["hat", "tea"])))
+    >>> predict_table(shop, {"user": ["ann"], "item": ["tea"]})["prediction"].tolist()
+    [1.0]
     """
     columns, names = _read(saved, table, {"user": user, "item": item})
     who, what = columns[names["user"]], columns[names["item"]]
@@ -61,7 +69,16 @@ def recommend_table(
     separator: str | None = None,
     on_unknown: OnUnknown = warn,
 ) -> Columns:
-    """The k best items for each distinct user of the table, as `answers.recommend` gives them."""
+    """The k best items for each distinct user of the table, as `answers.recommend` gives them.
+
+    >>> import jax.numpy as jnp
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
+    >>> shop = Saved(Popularity(3), variables, Ids(np.array(["ann"])), Ids(np.array(["hat", "tea"])))
+    >>> recommend_table(shop, {"user": ["ann"]}, k=1)["item"].tolist()
+    ['hat']
+    """
     columns, names = _read(saved, table, {"user": user})
     users = columns[names["user"]]
     dense = saved.users.encode(users)
@@ -90,7 +107,14 @@ def _read(saved: Saved, table: Any, given: dict[str, str | None]) -> tuple[Colum
 
 
 def write(columns: Columns, file: str | Path) -> None:
-    """Write .parquet, or else CSV; a file of that name is there until the new one is whole."""
+    """Write .parquet, or else CSV; a file of that name is there until the new one is whole.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write({"user": np.array(["ann"]), "rank": np.array([1])}, folder + "/lists.csv")
+    ...     (Path(folder) / "lists.csv").read_text().splitlines()
+    ['"user","rank"', '"ann",1']
+    """
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
     if Path(file).suffix in (".parquet", ".pq"):
         with durable.file(file) as partial:

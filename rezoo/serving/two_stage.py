@@ -72,6 +72,13 @@ def index(
 
     Raises:
       ValueError: if the model is no retriever, or `available` has not one value per item.
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
+    >>> first = index(Popularity(3), variables, available=jnp.array([False, False, True]))
+    >>> retrieve(first, queries([1]), 1)[0].tolist()
+    [[2]]
     """
     if not evaluation.is_retriever(model):
         raise ValueError(f"{type(model).__name__} has no `encode` and `table`, so it cannot be a first stage")
@@ -110,6 +117,15 @@ def recommend(
 
     Raises:
       ValueError: if k is less than 1 or larger than `candidates`.
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> stage = lambda *score: (Popularity(4), {"params": {"count": jnp.array([0.0, *score])}})
+    >>> query = queries([1])
+    >>> first, second = index(*stage(9, 8, 1)), Stage(*stage(1, 2, 3))
+    >>> ids, scores = recommend(first, second, query, 2, candidates=2)
+    >>> ids.tolist(), scores.tolist()  # item 3, the second stage's best, is no candidate
+    ([[2, 1]], [[2.0, 1.0]])
     """
     if k < 1:
         raise ValueError(f"k = {k}: a list has 1 place or more")
@@ -122,7 +138,14 @@ def recommend(
 def retrieve(
     first: Stage, query: Query, count: int, *, exclude: Int[Array, " B S"] | None = None
 ) -> tuple[Int[Array, " B count"], Float[Array, " B count"]]:
-    """The first stage's candidates and their scores, best first; 0 and -inf where it has fewer."""
+    """The first stage's candidates and their scores, best first; 0 and -inf where it has fewer.
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> first = index(Popularity(4), {"params": {"count": jnp.array([0.0, 9, 8, 1])}})
+    >>> retrieve(first, queries([1]), 2)[0].tolist()
+    [[1, 2]]
+    """
     if not hasattr(first.model, "nearest"):
         return evaluation.recommend(first.model, first.variables, query, count, exclude=exclude)
     exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32) if exclude is None else exclude
@@ -132,7 +155,15 @@ def retrieve(
 def rank(
     stage: Stage, query: Query, item: Int[Array, " B C"], k: int, *, rules: Sequence[Rule] = ()
 ) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
-    """The k best of each query's candidates, best first; candidate 0 is none."""
+    """The k best of each query's candidates, best first; candidate 0 is none.
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> second = Stage(Popularity(4), {"params": {"count": jnp.array([0.0, 1, 2, 3])}})
+    >>> query = queries([1])
+    >>> rank(second, query, jnp.array([[1, 3, 0]]), 3)[0].tolist()
+    [[3, 1, 0]]
+    """
     score = evaluation.apply(stage.model, stage.variables, query, item)
     score = jnp.where(item > 0, score, -jnp.inf)
     for rule in rules:
@@ -141,17 +172,35 @@ def rank(
 
 
 def boost(amount: Float[Array, " N"]) -> Rule:
-    """Add an amount of its own to each item's score: a margin, a campaign."""
+    """Add an amount of its own to each item's score: a margin, a campaign.
+
+    >>> from rezoo.data.batches import queries
+    >>> query = queries([1])
+    >>> boost(jnp.array([0.0, 0.0, 0.5]))(query, jnp.array([[1, 2]]), jnp.array([[3.0, 3.0]])).tolist()
+    [[3.0, 3.5]]
+    """
     return lambda query, item, score: score + amount[item]
 
 
 def only(allowed: Bool[Array, " N"]) -> Rule:
-    """Show allowed items alone."""
+    """Show allowed items alone.
+
+    >>> from rezoo.data.batches import queries
+    >>> query = queries([1])
+    >>> only(jnp.array([False, False, True]))(query, jnp.array([[1, 2]]), jnp.array([[3.0, 3.0]])).tolist()
+    [[-inf, 3.0]]
+    """
     return lambda query, item, score: jnp.where(allowed[item], score, -jnp.inf)
 
 
 def at_most(group: Int[Array, " N"], count: int) -> Rule:
-    """Show at most `count` items of one group, the best ones."""
+    """Show at most `count` items of one group, the best ones.
+
+    >>> from rezoo.data.batches import queries
+    >>> query, category = queries([1]), jnp.array([0, 7, 7, 8])
+    >>> at_most(category, 1)(query, jnp.array([[1, 2, 3]]), jnp.array([[1.0, 3.0, 2.0]])).tolist()
+    [[-inf, 3.0, 2.0]]
+    """
 
     def rule(query: Query, item: Array, score: Array) -> Array:
         of = group[item]

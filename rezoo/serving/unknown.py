@@ -74,6 +74,12 @@ def warn(unknown: Unknown) -> None:
 
     Raises:
       DataError: if so.
+
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     warn(Unknown(users=Strangers(("zoe",), 2)))
+    >>> told[0].category.__name__
+    'UnknownIds'
     """
     refuse(unknown)
     warnings.warn(f"{unknown}. {FATE}", UnknownIds, stacklevel=3)
@@ -84,6 +90,8 @@ def refuse(unknown: Unknown) -> None:
 
     Raises:
       DataError: if so.
+
+    >>> refuse(Unknown(users=Strangers(("zoe",), 2)))  # one of two is known
     """
     if unknown.nothing_known:
         spelt = "Are the ids spelt as in training?"
@@ -96,11 +104,18 @@ def refuse(unknown: Unknown) -> None:
 
 
 def ignore(unknown: Unknown) -> None:
-    """Answer without a word."""
+    """Answer without a word.
+
+    >>> ignore(Unknown(users=Strangers(("zoe",), 1)))
+    """
 
 
 def strangers(raw: Sequence[Any] | np.ndarray, dense: np.ndarray, unknown: np.ndarray) -> Strangers:
-    """The distinct raw ids where `unknown`, of those whose dense ids are given, 0 where there is none."""
+    """The distinct raw ids where `unknown`, of those whose dense ids are given, 0 where there is none.
+
+    >>> strangers(["ann", "zoe", "zoe"], np.array([1, 0, 0]), np.array([False, True, True]))
+    Strangers(raw=('zoe',), asked=2)
+    """
     values = raw if isinstance(raw, np.ndarray) else np.fromiter(raw, object, len(raw))
     nameless = dense == 0
     names = {str(value).strip(): None for value in values[nameless].tolist()}

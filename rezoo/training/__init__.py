@@ -20,12 +20,17 @@ from rezoo.training.step import (
 )
 
 __all__ = [
+    "alternating",
     "blank_row",
+    "bucketed",
     "epoch",
     "fit",
     "init_state",
+    "loop",
     "make_step",
     "num_steps",
+    "progress",
+    "row_sparse",
     "shuffle",
     "shuffle_key",
     "take",

@@ -23,7 +23,13 @@ from rezoo.types import Aux, Batch, Objective, Scalars, Step, TrainState, Variab
 
 
 def parts(optimizers: Mapping[str, optax.GradientTransformation]) -> optax.GradientTransformation:
-    """An optimizer for each submodule, whose states are kept apart; for `init_state` and `only`."""
+    """An optimizer for each submodule, whose states are kept apart; for `init_state` and `only`.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer = parts({"generator": optax.sgd(0.1), "discriminator": optax.adam(0.1)})
+    >>> sorted(optimizer.init({"generator": {"w": jnp.zeros(2)}, "discriminator": {"w": jnp.zeros(2)}}))
+    ['discriminator', 'generator']
+    """
 
     def init(params: Any) -> dict[str, Any]:
         return {name: optimizer.init(params[name]) for name, optimizer in optimizers.items()}
@@ -35,7 +41,19 @@ def parts(optimizers: Mapping[str, optax.GradientTransformation]) -> optax.Gradi
 
 
 def only(name: str, objective: Objective, optimizer: optax.GradientTransformation) -> Step:
-    """One update of the submodule `name`; the others stay as they are, and so do their optimizers."""
+    """One update of the submodule `name`; the others stay as they are, and so do their optimizers.
+
+    >>> import jax.numpy as jnp
+    >>> from rezoo.data.batches import pairs
+    >>> objective = lambda variables, key, batch: (variables["params"]["a"]["w"] ** 2, Aux({}, {}))
+    >>> optimizer, params = optax.sgd(0.25), {"a": {"w": jnp.array(1.0)}, "b": {"w": jnp.array(1.0)}}
+    >>> start = parts({"a": optimizer, "b": optimizer}).init(params)
+    >>> state = TrainState(params, {}, start, jax.random.key(0), jnp.int32(0), jnp.bool_(False))
+    >>> batch = pairs([0], [1])
+    >>> state, metrics = only("a", objective, optimizer)(state, batch)
+    >>> {name: float(part["w"]) for name, part in state.params.items()}
+    {'a': 0.5, 'b': 1.0}
+    """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
         def of_part(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
@@ -51,7 +69,17 @@ def only(name: str, objective: Objective, optimizer: optax.GradientTransformatio
 
 
 def in_turn(*steps: Step) -> Step:
-    """All steps on the same batch, one after the other, as one step."""
+    """All steps on the same batch, one after the other, as one step.
+
+    >>> import jax.numpy as jnp
+    >>> from rezoo.data.batches import pairs
+    >>> count = lambda name: lambda state, batch: (state._replace(step=state.step + 1), {name: state.step})
+    >>> state = TrainState({}, {}, (), jax.random.key(0), jnp.int32(0), jnp.bool_(False))
+    >>> batch = pairs([0], [1])
+    >>> state, metrics = in_turn(count("first"), count("second"))(state, batch)
+    >>> int(state.step), int(metrics["first"]), int(metrics["second"])
+    (2, 0, 1)
+    """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
         metrics: Scalars = {}

@@ -26,6 +26,14 @@ def epoch(
 
     Returns:
       The state and each metric's mean over the ratings seen.
+
+    >>> from rezoo.data.batches import by_user
+    >>> buckets = by_user(([1, 2], [5, 6], [3.0, 4.0]))
+    >>> state = TrainState({}, {}, (), jax.random.key(0), jnp.int32(0), jnp.bool_(False))
+    >>> step = lambda state, batch: (state._replace(step=state.step + 1), {"rows": batch.where.sum() * 1.0})
+    >>> state, metrics = epoch(step, state, buckets, ratings_per_batch=1)
+    >>> int(state.step), float(metrics["rows"])
+    (2, 1.0)
     """
     key = shuffle_key(state)
     orders = [batches(jax.random.fold_in(key, n), b, ratings_per_batch) for n, b in enumerate(buckets)]
@@ -57,7 +65,16 @@ def fit(
     num_epochs: int,
     ratings_per_batch: int,
 ) -> tuple[TrainState, Scalars]:
-    """`num_epochs` epochs, each followed by `evaluate(variables)`: `training.fit` for buckets."""
+    """`num_epochs` epochs, each followed by `evaluate(variables)`: `training.fit` for buckets.
+
+    >>> from rezoo.data.batches import by_user
+    >>> buckets = by_user(([1, 2], [5, 6], [3.0, 4.0]))
+    >>> state = TrainState({}, {}, (), jax.random.key(0), jnp.int32(0), jnp.bool_(False))
+    >>> step = lambda state, batch: (state._replace(step=state.step + 1), {"rows": batch.where.sum() * 1.0})
+    >>> state, history = fit(step, state, buckets, num_epochs=2, ratings_per_batch=1)
+    >>> int(state.step), history["rows"].tolist()
+    (4, [1.0, 1.0])
+    """
 
     def body(state: TrainState, _: None) -> tuple[TrainState, Scalars]:
         state, metrics = epoch(step, state, buckets, ratings_per_batch)
@@ -67,24 +84,46 @@ def fit(
 
 
 def num_steps(buckets: Sequence[Batch], ratings_per_batch: int) -> int:
-    """Steps of one epoch, for schedules."""
+    """Steps of one epoch, for schedules.
+
+    >>> from rezoo.data.batches import by_user
+    >>> buckets = by_user(([1, 1, 2, 2, 3, 3], [5, 6, 5, 6, 5, 6], [1.0] * 6))
+    >>> num_steps(buckets, ratings_per_batch=4)  # three users of two ratings each, two users at a time
+    2
+    """
     return sum(-(-len(b.item) // users_per_batch(b, ratings_per_batch)) for b in buckets)
 
 
 def users_per_batch(bucket: Batch, ratings_per_batch: int) -> int:
-    """As many users as have about `ratings_per_batch` ratings, padding included; at least one."""
+    """As many users as have about `ratings_per_batch` ratings, padding included; at least one.
+
+    >>> from rezoo.data.batches import by_user
+    >>> (bucket,) = by_user(([1, 1, 2, 2, 3, 3], [5, 6, 5, 6, 5, 6], [1.0] * 6))
+    >>> users_per_batch(bucket, ratings_per_batch=4)
+    2
+    """
     users, longest = bucket.item.shape
     return min(max(ratings_per_batch // longest, 1), users)
 
 
 def batches(key: jax.Array, bucket: Batch, ratings_per_batch: int) -> jax.Array:
-    """A bucket's users in random order, `[turns users]`, the last turn filled up with -1."""
+    """A bucket's users in random order, `[turns users]`, the last turn filled up with -1.
+
+    >>> from rezoo.data.batches import by_user
+    >>> (bucket,) = by_user(([1, 1, 2, 2, 3, 3], [5, 6, 5, 6, 5, 6], [1.0] * 6))
+    >>> batches(jax.random.key(0), bucket, 4).shape  # two turns of two users, one of which is padding
+    (2, 2)
+    """
     users, size = len(bucket.item), users_per_batch(bucket, ratings_per_batch)
     return jnp.pad(shuffle(key, users), (0, -users % size), constant_values=-1).reshape(-1, size)
 
 
 def turns(lengths: Sequence[int]) -> tuple[jax.Array, jax.Array]:
-    """(bucket, its n-th batch) for every step of an epoch, each bucket's turns evenly spread."""
+    """(bucket, its n-th batch) for every step of an epoch, each bucket's turns evenly spread.
+
+    >>> [x.tolist() for x in turns([1, 2])]
+    [[1, 0, 1], [0, 0, 1]]
+    """
     which = np.repeat(np.arange(len(lengths)), lengths)
     turn = np.concatenate([np.arange(n) for n in lengths])
     order = np.argsort((turn + 0.5) / np.asarray(lengths)[which], kind="stable")

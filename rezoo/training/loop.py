@@ -85,6 +85,13 @@ def run(
       TypeError: if `folder` is given and the fingerprint needs an `identity`.
       rezoo.storage.durable.BusyError: if another process trains this run in `folder`.
       OSError: if `folder` cannot be written to; what it held is kept.
+
+    >>> import jax.numpy as jnp
+    >>> state = TrainState({"w": jnp.array(8.0)}, {}, (), jax.random.key(0), jnp.int32(0), jnp.bool_(False))
+    >>> half = lambda state: state._replace(params={"w": state.params["w"] / 2})
+    >>> result = run(lambda state: (half(state), {"loss": state.params["w"]}), state, 3)
+    >>> result.history["loss"].tolist()
+    [8.0, 4.0, 2.0]
     """
     best = jax.tree.map(jnp.copy, state.variables) if monitor else {}
     notes: dict[str, Any] = {"history": [], "seconds": 0.0}
@@ -133,7 +140,14 @@ def run(
 
 
 def diagnosis(state: TrainState, epoch: int | None = None) -> str:
-    """Which step ended a halted run, and which parameters are not finite where."""
+    """Which step ended a halted run, and which parameters are not finite where.
+
+    >>> import jax.numpy as jnp
+    >>> params = {"user": {"embedding": jnp.array([[1.0], [jnp.nan]])}}
+    >>> state = TrainState(params, {}, (), jax.random.key(0), jnp.int32(7), jnp.bool_(True))
+    >>> diagnosis(state).split(". ")[0]
+    'training met NaN or infinity in step 7'
+    """
     places = []
     for path, leaf in jax.tree.leaves_with_path(state.params):
         bad = ~np.isfinite(np.asarray(leaf))

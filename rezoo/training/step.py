@@ -39,6 +39,13 @@ def init_state(
       optimizer: gives the shape of the optimizer's state.
       batch: any batch of the data; only its shapes matter, and one row is enough.
       constants: collections that the model reads and that are not trained, such as `{"catalogue": …}`.
+
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import Popularity
+    >>> batch = pairs([0], [1])
+    >>> state = init_state(jax.random.key(0), Popularity(3), optax.sgd(0.5), batch)
+    >>> state.params["count"].tolist(), int(state.step)
+    ([0.0, 0.0, 0.0], 0)
     """
     init_key, run_key = jax.random.split(key)
     row = blank_row(batch)
@@ -53,7 +60,13 @@ def init_state(
 
 
 def blank_row(batch: Batch) -> Batch:
-    """A row of zeros like those of the batch, for what only its shapes matter to."""
+    """A row of zeros like those of the batch, for what only its shapes matter to.
+
+    >>> from rezoo.data.batches import pairs
+    >>> row = blank_row(pairs([7, 8], [1, 2]))
+    >>> row.query.user.tolist(), row.where.tolist()
+    ([0], [False])
+    """
     return jax.tree.map(lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), batch)
 
 
@@ -63,6 +76,16 @@ def make_step(objective: Objective, optimizer: optax.GradientTransformation) -> 
     A step whose loss or whose new parameters are not finite is the last one: it sets `halted`,
     and further steps leave the state as it is, so that `loop.diagnosis` can say what broke and where.
     What does not count (`where` False) may be NaN. Labels of another shape than the items are a ValueError.
+
+    >>> from rezoo import losses, objectives
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import Popularity
+    >>> batch = pairs([0], [1])
+    >>> model, optimizer = Popularity(3), optax.sgd(0.5)
+    >>> step = make_step(objectives.pointwise(model, losses.squared), optimizer)
+    >>> state, metrics = step(init_state(jax.random.key(0), model, optimizer, batch), batch)
+    >>> float(metrics["loss"]), state.params["count"].tolist()  # the gradient was -2
+    (1.0, [0.0, 1.0, 0.0])
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
@@ -96,6 +119,17 @@ def epoch(step: Step, state: TrainState, data: Batch, batch_size: int) -> tuple[
 
     Raises:
       ValueError: if there is no row, or `batch_size` is below 1.
+
+    >>> from rezoo import losses, objectives
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import Popularity
+    >>> data = pairs([0, 0], [1, 2])
+    >>> model, optimizer = Popularity(3), optax.sgd(0.5)
+    >>> step = make_step(objectives.pointwise(model, losses.squared), optimizer)
+    >>> start = init_state(jax.random.key(0), model, optimizer, data)
+    >>> state, metrics = epoch(step, start, data, batch_size=1)
+    >>> float(metrics["loss"]), state.params["count"].tolist(), int(state.step)
+    (1.0, [0.0, 1.0, 1.0], 2)
     """
     rows = data.item.shape[0]
     if not rows or batch_size < 1:
@@ -128,6 +162,17 @@ def fit(
 
     Returns:
       The state and the history: every metric with a leading axis of epochs.
+
+    >>> from rezoo import losses, objectives
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import Popularity
+    >>> data = pairs([0, 0], [1, 2])
+    >>> model, optimizer = Popularity(3), optax.sgd(0.5)
+    >>> step = make_step(objectives.pointwise(model, losses.squared), optimizer)
+    >>> start = init_state(jax.random.key(0), model, optimizer, data)
+    >>> state, history = fit(step, start, data, num_epochs=2, batch_size=1)
+    >>> history["loss"].tolist()
+    [1.0, 0.0]
     """
 
     def body(state: TrainState, _: None) -> tuple[TrainState, Scalars]:
@@ -147,7 +192,13 @@ def num_steps(rows: int, batch_size: int) -> int:
 
 
 def take(data: Batch, index: Int[Array, " B"]) -> Batch:
-    """The rows `index` of a batch; a row asked for as -1 is all zeros and `where` False."""
+    """The rows `index` of a batch; a row asked for as -1 is all zeros and `where` False.
+
+    >>> from rezoo.data.batches import pairs
+    >>> rows = take(pairs([7, 8], [1, 2]), jnp.array([1, -1]))
+    >>> rows.query.user.tolist(), rows.where.tolist()
+    ([8, 0], [True, False])
+    """
 
     def pick(column: Array) -> Array:
         place = along(index, column) if index.shape[0] % parts(column) == 0 else index
@@ -163,6 +214,9 @@ def shuffle(key: jax.Array, n: int) -> Int[Array, " n"]:
     Each round maps b-bit numbers one to one onto themselves: times an odd number, plus a number,
     exclusive-or with its own upper half. Where 2ᵇ > n, a number beyond n is mapped again until it
     is not ("cycle walking", Black and Rogaway 2002, https://doi.org/10.1007/3-540-45760-7_9).
+
+    >>> sorted(shuffle(jax.random.key(0), 5).tolist())
+    [0, 1, 2, 3, 4]
     """
     bits = max((n - 1).bit_length(), 1)
     mask = jnp.uint32(2**bits - 1)
@@ -183,7 +237,12 @@ def shuffle(key: jax.Array, n: int) -> Int[Array, " n"]:
 
 
 def shuffle_key(state: TrainState) -> jax.Array:
-    """The key of the shuffle that precedes the state's next step."""
+    """The key of the shuffle that precedes the state's next step.
+
+    >>> state = TrainState({}, {}, (), jax.random.key(0), jnp.int32(0), jnp.bool_(False))
+    >>> bool(shuffle_key(state) == shuffle_key(state._replace(step=jnp.int32(1))))
+    False
+    """
     return jax.random.fold_in(state.key, jnp.uint32(2**32 - 1) - state.step.astype(jnp.uint32))
 
 

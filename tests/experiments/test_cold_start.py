@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 
 import cold_start
 import cold_text
+from protocols import cold
 
 from rezoo import metrics
 
@@ -71,13 +72,13 @@ def test_margins_are_over_the_users_of_all_divisions():
     mine = cold_start.pooled(each)
     assert mine.seconds == 2.0 and mine.chosen == {"l2": [0, 1]}
     np.testing.assert_array_equal(mine.values["a"], values)
-    means, notes = cold_start.summary([*mine.values["a"]], base, base + 1.0)
+    means, notes = cold.summary([*mine.values["a"]], base, base + 1.0)
     apart = values.mean(0) - base
     error = np.hypot(apart.std(ddof=1) / 40**0.5, values.mean(1).std(ddof=1) / 3**0.5)
     np.testing.assert_allclose(means, values.mean(1))
     assert notes["margin_in_errors"] == round(apart.mean() / error, 1)
     assert notes["margin_over_like_items"] == round((apart.mean() - 1.0) / error, 1)
-    assert "margin_in_errors" not in cold_start.summary([base], base)[1]
+    assert "margin_in_errors" not in cold.summary([base], base)[1]
 
 
 def test_ranks_within_ten_are_those_among_all():
@@ -90,7 +91,7 @@ def test_ranks_within_ten_are_those_among_all():
     where = jnp.ones((50, 80), bool).at[:, 0].set(False)
     asked = jnp.asarray(target)
     whole = np.asarray(metrics.target_ranks(score, asked, where=where, counted=asked > 0))
-    quick = np.asarray(cold_start.target_ranks(score, jnp.asarray(target), where))
+    quick = np.asarray(cold.target_ranks(score, jnp.asarray(target), where))
     real = target > 0
     within = real & (whole <= 10)
     assert within.any()

@@ -13,6 +13,7 @@ import your_log
 
 from rezoo.data import files
 from rezoo.errors import DataError
+from rezoo.serving import answers, saved
 
 
 def read(tmp_path, text, **flags):
@@ -81,13 +82,15 @@ def test_the_future_is_not_learnt_from(tmp_path):
     log, _ = read(tmp_path, HEAD + "\n".join(rows()))
     train, test = your_log.by_time(log)
     assert train.timestamp.max() < test.timestamp.min() and train.num_rows == 32
-    asked = your_log.questions(train, test, hide_seen=True)
+    jobs = your_log.questions(train, test)
+    asked, new = jobs["anything"], jobs["new to the customer"]
     for row, user in enumerate(asked.users):
         mine = train.item[train.user == user]
         history = np.asarray(asked.query.history[row])
         np.testing.assert_array_equal(history[history > 0], mine[-learners.HISTORY :])
         assert set(np.asarray(asked.target[row])) - {0} == set(test.item[test.user == user])
-        assert set(np.asarray(asked.exclude[row])) - {0} == set(mine)
+        assert set(np.asarray(new.target[row])) == set(test.item[test.user == user]) - set(mine) | {0}
+        assert set(np.asarray(new.exclude[row])) - {0} == set(mine) and asked.exclude.shape[1] == 0
 
 
 def test_histories_keep_the_newest(tmp_path):
@@ -120,7 +123,7 @@ def test_what_cannot_be_used_is_said(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         log, _ = read(tmp_path, text)
         core, _ = your_log.kept(log, your_log.LogFlags())
-        your_log.questions(*your_log.by_time(core), hide_seen=False)
+        your_log.questions(*your_log.by_time(core))
 
 
 def test_every_user_of_the_log_gets_a_list_as_of_its_end(tmp_path, capsys):
@@ -140,7 +143,7 @@ def test_every_user_of_the_log_gets_a_list_as_of_its_end(tmp_path, capsys):
 
 def test_the_estimate_decides_how_many_seeds_are_run(tmp_path, capsys):
     log, _ = read(tmp_path, HEAD + "\n".join(rows()))
-    asked = your_log.questions(*your_log.by_time(log), hide_seen=False)
+    asked = your_log.questions(*your_log.by_time(log))["anything"]
 
     def plan(**flags):
         return your_log.plan(
@@ -174,3 +177,13 @@ def test_another_log_in_the_same_folder_is_another_run(tmp_path):
     assert "another data" in said.stdout + said.stderr or "starting over" in said.stdout + said.stderr
     again, said = run(5)
     assert again == second and "going on with 4 rows" in said.stdout
+
+
+def test_the_best_model_is_saved_and_answers(tmp_path):
+    (tmp_path / "log.csv").write_text(HEAD + "\n".join(rows()))
+    command = [sys.executable, your_log.__file__, str(tmp_path / "log.csv"), "--smoke", "--seeds", "1"]
+    command += ["--out", str(tmp_path / "out"), "--save", str(tmp_path / "model")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert "new to the customer" in told and f"predict.py {tmp_path / 'model'}" in told.replace("\n", "")
+    lists = answers.recommend(saved.load(tmp_path / "model"), ["u1"], 3)
+    assert len(lists["item"]) == 3

@@ -18,7 +18,12 @@ class RowOptimizer(NamedTuple):
 
 
 def sgd(learning_rate: float | Array) -> RowOptimizer:
-    """Stochastic gradient descent; the same as `optax.sgd`."""
+    """Stochastic gradient descent; the same as `optax.sgd`.
+
+    >>> optimizer = sgd(0.5)
+    >>> optimizer.update(jnp.array([[2.0, 4.0]]), optimizer.init(jnp.zeros((9, 2))), jnp.int32(1))[0].tolist()
+    [[-1.0, -2.0]]
+    """
     return RowOptimizer(lambda table: (), lambda grad, state, step: (-learning_rate * grad, state))
 
 
@@ -29,6 +34,11 @@ def adagrad(
 
     For the rows of the batch: G ← G + g², θ ← θ - η g / √(G + ε), where PyTorch has √G + ε. With
     `momentum`, an accumulator of 0 and an ε of 1e-6 it is the optimizer of GRU4Rec's authors.
+
+    >>> optimizer = adagrad(0.5, initial_accumulator=0.0, eps=0.0)
+    >>> change, state = optimizer.update(jnp.array([[2.0, -4.0]]), jnp.zeros((1, 2)), jnp.int32(1))
+    >>> change.tolist(), state.tolist()  # the first step is η in each direction
+    ([[-0.5, 0.5]], [[4.0, 16.0]])
     """
 
     def update(grad: Array, total: Array, step: Array) -> tuple[Array, Array]:
@@ -43,6 +53,12 @@ def momentum(optimizer: RowOptimizer, decay: float | Array) -> RowOptimizer:
 
     Absent rows rest and keep their m, as with the optimizer of GRU4Rec's authors; `optax.trace`, which
     is the same where every step sees every row, moves them along it.
+
+    >>> optimizer, grad = momentum(sgd(1.0), 0.5), jnp.array([[2.0]])
+    >>> first, state = optimizer.update(grad, optimizer.init(jnp.zeros((1, 1))), jnp.int32(1))
+    >>> second, state = optimizer.update(grad, state, jnp.int32(2))
+    >>> first.tolist(), second.tolist()  # -2 and -2 - ½ × 2
+    ([[-2.0]], [[-3.0]])
     """
 
     def init(table: Array) -> tuple[Any, Array]:
@@ -60,6 +76,11 @@ def row_wise_adagrad(learning_rate: float | Array, eps: float = 1e-8) -> RowOpti
     """Adagrad with one number a row: G ← G + mean(g²), θ ← θ - η g / (√G + ε).
 
     The state is D times smaller than the table (Naumov 2019, https://arxiv.org/abs/1906.00091).
+
+    >>> optimizer = row_wise_adagrad(0.5, eps=0.0)
+    >>> change, state = optimizer.update(jnp.array([[2.0, -2.0]]), jnp.zeros(1), jnp.int32(1))
+    >>> change.tolist(), state.tolist()  # one number for the row
+    ([[-0.5, 0.5]], [4.0])
     """
 
     def update(grad: Array, total: Array, step: Array) -> tuple[Array, Array]:
@@ -85,6 +106,11 @@ def lazy_adam(
 
     `torch.optim.SparseAdam` has m̂ / (√v̂ + ε / √(1 - β₂ᵗ)): its ε stands beside the uncorrected √v, so in
     the first steps it weighs more, 32 times as much at the first one. `torch.optim.Adam` is as here.
+
+    >>> optimizer = lazy_adam(0.5)
+    >>> change, state = optimizer.update(jnp.array([[2.0, -4.0]]), jnp.zeros((1, 4)), jnp.int32(1))
+    >>> print(change.round(4))  # the first step is η in each direction
+    [[-0.5  0.5]]
     """
 
     def update(grad: Array, moments: Array, step: Array) -> tuple[Array, Array]:

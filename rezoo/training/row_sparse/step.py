@@ -59,6 +59,14 @@ def init_state(
 
     Raises:
       ValueError: if a name in `dense` is no module with a table.
+
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import MF
+    >>> from rezoo.training import row_sparse
+    >>> batch = pairs([1], [2])
+    >>> state = init_state(jax.random.key(0), MF(3, 5, dim=2), optax.sgd(0.1), row_sparse.sgd(0.1), batch)
+    >>> sorted(state.opt_state.rows)  # the tables that are trained by row
+    ['item/embedding', 'item_bias/embedding', 'user/embedding']
     """
     state = dense_step.init_state(key, model, optax.identity(), batch, constants=constants)
     row = dense_step.blank_row(batch)
@@ -92,6 +100,19 @@ def make_step(
 
     Raises:
       ValueError: if the loss depends on a table otherwise than by its looked-up rows.
+
+    >>> from rezoo import losses, objectives
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import MF
+    >>> from rezoo.training import row_sparse
+    >>> batch = pairs([1], [2])
+    >>> model, optimizers = MF(3, 5, dim=2), (optax.sgd(0.1), row_sparse.sgd(0.1))
+    >>> step = make_step(objectives.pointwise(model, losses.squared), *optimizers)
+    >>> old = init_state(jax.random.key(0), model, *optimizers, batch)
+    >>> new, metrics = step(old, batch)
+    >>> moved = new.params["user"]["embedding"] != old.params["user"]["embedding"]
+    >>> moved.any(axis=1).tolist()  # the row of user 1 alone
+    [False, True, False]
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
@@ -140,6 +161,11 @@ def sum_by_id(
     Returns:
       At one place of each id its sum, at the others 0; whether it is that place; the scratch, to
       be written in again by the next call.
+
+    >>> ids, values = jnp.array([3, 1, 3]), jnp.array([[1.0], [2.0], [5.0]])
+    >>> total, here, slot = sum_by_id(ids, values, jnp.zeros(9, jnp.int32))
+    >>> {int(i): float(total[at, 0]) for at, i in enumerate(ids) if here[at]}
+    {1: 2.0, 3: 6.0}
     """
     place = jnp.arange(len(ids), dtype=slot.dtype)
     slot = slot.at[ids].set(place)

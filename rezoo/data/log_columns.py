@@ -1,43 +1,16 @@
-"""What a raw column of a table is taken for: ids, numbers or text, as NumPy arrays."""
-
-from typing import Any
+"""What a log reads of a column as `columns.plain` gives it: ids and ratings, or the row that is neither."""
 
 import numpy as np
 import pyarrow as pa
 
-from rezoo.data import arrow, spelling
-from rezoo.data.missing import counted, is_missing, is_none
+from rezoo.data import spelling
+from rezoo.data.missing import counted, is_missing
 from rezoo.data.place import Place
 from rezoo.errors import DataError
 
 
-def plain(column: Any) -> np.ndarray:
-    """A column as int, float, datetime, bool or text; lists and the like stay objects.
-
-    Objects of mixed types are text, named by `str`. Bytes are decoded. Missing text is empty.
-    """
-    array = column if isinstance(column, np.ndarray) else as_objects(column)
-    if array.dtype.kind == "S":
-        return arrow.decoded(array.ravel().tolist())
-    if array.dtype.kind == "T":
-        return arrow.texts([None if value is None else str(value) for value in array.tolist()])
-    return _from_objects(array) if array.dtype.kind == "O" else array
-
-
-def as_objects(column: Any) -> np.ndarray:
-    """A column as an array; the values of a list or a tuple keep their own types."""
-    if not isinstance(column, list | tuple):
-        array = np.asarray(column)
-        if array.ndim == 0:
-            raise DataError(
-                f"{type(column).__name__} is no column: give a list or an array, a value for each row"
-            )
-        return array
-    return np.fromiter(column, object, len(column))
-
-
 def ids(column: np.ndarray, place: Place) -> np.ndarray:
-    """Ids as integers or text, of a column as `plain` gives it.
+    """Ids as integers or text.
 
     Raises:
       DataError: if an id is missing, as the row belongs to nobody; or if ids were rounded by a
@@ -73,10 +46,11 @@ def ids(column: np.ndarray, place: Place) -> np.ndarray:
     return column
 
 
-def numbers(column: np.ndarray, place: Place) -> np.ndarray:
-    """float32; text that is no number is an error.
+def ratings(column: np.ndarray, place: Place) -> np.ndarray:
+    """float32; NaN where missing, and infinite beyond float32: `clean.drop_bad_ratings` reports both.
 
-    A missing value becomes NaN, a number beyond float32 infinity; `clean.drop_bad_ratings` reports them.
+    Raises:
+      DataError: if a text is no number; it names the row.
     """
     if column.dtype.kind in "iufb":
         with np.errstate(over="ignore"):
@@ -107,35 +81,6 @@ def _whole(column: np.ndarray, place: Place) -> np.ndarray:
             "text or as integers."
         )
     return column.astype(np.int64)
-
-
-def _from_objects(array: np.ndarray) -> np.ndarray:
-    if array.ndim != 1:
-        array = np.fromiter(array, object, len(array))
-    values = array.tolist()
-    known = [value for value in values if not is_none(value)]
-    if any(isinstance(value, list | tuple | dict | set | frozenset | np.ndarray) for value in known):
-        return array
-    if values and all(isinstance(value, bool | np.bool_) for value in values):
-        return np.array(values, bool)
-    if all(isinstance(value, int | np.integer) for value in known) and known:
-        large = max(map(abs, map(int, known)))
-        if len(known) == len(values) and min(known) >= -(2**63) and max(known) < 2**63:
-            return np.array(values, np.int64)
-        if large > spelling.EXACT:
-            return arrow.texts([None if is_none(value) else str(int(value)) for value in values])
-    some = known or any(isinstance(value, float) for value in values)
-    if some and all(isinstance(value, int | float | np.number | np.bool_) for value in known):
-        exact = all(abs(value) <= spelling.EXACT for value in known if isinstance(value, int | np.integer))
-        if exact and not any(isinstance(value, complex | np.complexfloating) for value in known):
-            return np.array([np.nan if is_none(value) else float(value) for value in values])
-    if known and all(isinstance(value, bytes) for value in known):
-        return arrow.decoded([None if is_none(value) else value for value in values])
-    return arrow.texts([None if is_none(value) else _text(value) for value in values])
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def _is_text(values: np.ndarray) -> bool:

@@ -1,0 +1,179 @@
+"""Models of feature interactions on clicks: tuned, trained and tested with one budget."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import common
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rezoo import evaluation, losses, objectives, training
+from rezoo.data import batches
+from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
+from rezoo.storage import durable
+from rezoo.training.loop import Run, run
+from rezoo.types import Batch, TrainState
+
+TABLES = ("factors", "deep", "linear", "wide", "items", "profile")
+"""Names of what the models look up by column: embeddings and weights."""
+
+
+class Data(NamedTuple):
+    """Three parts, and what models must know of them."""
+
+    train: Batch
+    valid: Batch
+    test: Batch
+    sizes: dict[str, int]
+    constants: dict[str, Any]
+    dataset: str
+    protocol: str
+
+
+class Entry(NamedTuple):
+    """A model of the table."""
+
+    name: str
+    model: nn.Module
+    published: Mapping[str, float] = {}
+
+
+class Setting(NamedTuple):
+    """What is chosen for each model."""
+
+    rate: float
+    l2: float
+
+
+class Budget(NamedTuple):
+    """What every model is given alike."""
+
+    settings: tuple[Setting, ...]
+    batch_size: int
+    num_epochs: int
+
+
+def trainer(model: nn.Module, data: Data, budget: Budget) -> Callable[[int, Setting], Run]:
+    """`(seed, setting) -> run`, compiled once for all of them."""
+    rows = len(data.train.item)
+    steps = budget.num_epochs * training.num_steps(rows, budget.batch_size)
+    objective = objectives.pointwise(model, losses.logistic)
+
+    def optimizer(at: Setting) -> optax.GradientTransformation:
+        decay = optax.cosine_decay_schedule(1.0, steps)
+        adam = optax.adam(lambda step: at.rate * decay(step))
+        return optax.chain(optax.add_decayed_weights(at.l2, tables), adam)  # pyright: ignore[reportArgumentType]
+
+    @jax.jit
+    def epoch(state: TrainState, train: Batch, at: Setting):
+        return training.epoch(training.make_step(objective, optimizer(at)), state, train, budget.batch_size)
+
+    evaluate = jax.jit(lambda variables, part: evaluation.evaluate_clicks(model, variables, part))
+    first = optimizer(budget.settings[0])
+    init = jax.jit(lambda key: training.init_state(key, model, first, data.train, constants=data.constants))
+
+    def fit(seed: int, at: Setting) -> Run:
+        at = jax.tree.map(jnp.float32, at)
+        return run(
+            lambda state: epoch(state, data.train, at),
+            init(jax.random.key(seed)),
+            budget.num_epochs,
+            evaluate=lambda variables: evaluate(variables, data.valid),
+            monitor=lambda m: m["auc"],
+        )
+
+    return fit
+
+
+def tables(params: Any) -> Any:
+    """Which parameters are looked up by column."""
+    return jax.tree.map_with_path(lambda path, _: any(part.key in TABLES for part in path), params)
+
+
+def compare(entries: list[Entry], data: Data, budget: Budget, seeds: int, results: common.Results) -> None:
+    """Tune, train and test every model; rows that are there are left as they are."""
+    row = {"dataset": data.dataset, "protocol": data.protocol}
+    for name, model, published in entries:
+        done = len(results.values(name, metric="logloss", **row))
+        if done >= seeds:
+            continue
+        start = time.monotonic()
+        fit = trainer(model, data, budget)
+        at, first = choose(name, fit, budget, results)
+        test = jax.jit(lambda variables, model=model: evaluation.evaluate_clicks(model, variables, data.test))
+        for seed in range(done, seeds):
+            fitted = first if first and seed == 0 else fit(seed, at)
+            found = test(fitted.best)
+            seconds = time.monotonic() - start
+            with results.together():
+                for metric in ("auc", "logloss"):
+                    results.add(
+                        name, metric=metric, **row, values=float(found[metric]), seconds=seconds,
+                        published=published.get(metric), **at._asdict(),
+                    )  # fmt: skip
+            text = "  ".join(f"{metric} {float(found[metric]):.4f}" for metric in ("auc", "logloss"))
+            print(f"{name} seed {seed}: {text}, {at}, epoch {fitted.best_epoch}, {seconds:.0f} s", flush=True)
+            start = time.monotonic()
+
+
+def choose(
+    name: str, fit: Callable[[int, Setting], Run], budget: Budget, results: common.Results
+) -> tuple[Setting, Run | None]:
+    """The setting that is best on the validation part with seed 0, and that run.
+
+    The setting is remembered in the working folder, the run is not.
+    """
+    file = results.out / f"{name}.setting.json"
+    if file.exists():
+        return Setting(*json.loads(file.read_text())), None
+    runs = {at: fit(0, at) for at in budget.settings}
+    best = {at: float(np.max(done.history["auc"])) for at, done in runs.items()}
+    for at, auc in best.items():
+        print(f"{name}, {at}: valid auc {auc:.4f}, epoch {runs[at].best_epoch}", flush=True)
+    at = max(best, key=lambda at: best[at])
+    with durable.file(file) as partial:
+        partial.write_text(json.dumps(at))
+    return at, runs[at]
+
+
+def pairs(columns: Mapping[str, np.ndarray], label: np.ndarray) -> Batch:
+    """One row per pair; what is neither user nor item is a feature of the query."""
+    features = {name: column for name, column in columns.items() if name not in ("user", "item")}
+    return batches.pairs(columns["user"], columns["item"], label, features=features)
+
+
+def synthetic(rows: int = 3000) -> Data:
+    """Clicks that two columns decide together, for a run without data."""
+    rng = np.random.default_rng(0)
+    sizes = {"user": 30, "item": 20, "daytime": 5, "weather": 4}
+    columns = {name: rng.integers(1, size, rows).astype(np.int32) for name, size in sizes.items()}
+    taste = rng.normal(size=(20, 5))
+    label = (taste[columns["item"], columns["daytime"]] + 0.3 * rng.normal(size=rows) > 0).astype(np.float32)
+
+    def part(start: int, stop: int) -> Batch:
+        return pairs({name: column[start:stop] for name, column in columns.items()}, label[start:stop])
+
+    third = rows // 3
+    train, valid, test = part(0, third), part(third, 2 * third), part(2 * third, rows)
+    return Data(train, valid, test, sizes, {}, "synthetic", "thirds")
+
+
+def zoo(sizes: dict[str, int], dim: int, widths: tuple[int, ...], dropout: float) -> list[Entry]:
+    """Every model at one width of embeddings and one network."""
+    net: dict[str, Any] = {"widths": widths, "dropout": dropout, "batch_norm": True}
+    return [
+        Entry("LR", FM(sizes, 0)),
+        Entry("FM", FM(sizes, dim)),
+        Entry("NFM", NFM(sizes, dim, **net)),
+        Entry("DeepFM", DeepFM(sizes, dim, **net)),
+        Entry("WideDeep", WideDeep(sizes, dim=dim, **net)),
+        Entry("DCNv2", DCNv2(sizes, dim, 3, **net)),
+        Entry("AFM", AFM(sizes, dim, 16)),
+        Entry("AutoInt", AutoInt(sizes, dim, 2, 2, 16, **net)),
+        Entry("DNN", DNN(sizes, dim, **net)),
+    ]
