@@ -3,23 +3,20 @@
 import contextlib
 import copy
 import errno
-import importlib.metadata
 import json
 import os
-import platform
 import re
 import shlex
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import jax
+import provenance
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -28,12 +25,10 @@ from rezoo.errors import DataError
 from rezoo.storage import durable, fingerprint
 
 HERE = Path(__file__).parent
-PLACES = ("--data-dir", "--json", "--out", "--recommendations")
-CHOICES = ("--dataset", "--data", "--models", "--record")
-"""What chooses which rows are measured or where they go, but does not change what a row says."""
+CHOICES = ("--dataset", "--data", "--models")
+"""Flags that choose which rows are measured, but do not change what a row says."""
 DISK = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 """Errors of a disk that is full or cannot be written to; those of checkpoints have no number."""
-PACKAGES = ("rezoo", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ def identity(flags: Any, data: Sequence[str] = ()) -> dict[str, str]:
     arguments = {}
     for name, value in vars(flags).items():
         flag = f"--{name.replace('_', '-')}"
-        if flag in (*PLACES, *CHOICES) or flag.endswith("-python"):
+        if flag in (*provenance.PLACES, *CHOICES, "--record") or flag.endswith("-python"):
             continue
         file = Path(str(value).partition("!")[0])  # of a member of an archive: the archive
         if (name == "file" or isinstance(value, Path)) and file.exists():
@@ -136,7 +131,10 @@ class Results:
         self._lock.enter_context(durable.lock(out))
         self._file = out / "rows.json"
         self._together = False
-        self.rows: list[dict[str, Any]] = _read(self._file) if self._file.exists() else []
+        self._now: dict[str, Any] | None = None
+        before = _read(self._file) if self._file.exists() else {"runs": [], "rows": []}
+        self.runs: list[dict[str, Any]] = before["runs"]
+        self.rows: list[dict[str, Any]] = before["rows"]
         if self.rows:
             print(f"{name}: going on with {len(self.rows)} rows in {out}; delete that folder to start anew")
 
@@ -146,7 +144,7 @@ class Results:
         before, self._together = copy.deepcopy(self.rows), True
         try:
             yield
-            _write(self._file, self.rows)
+            self._keep()
         except BaseException:
             self.rows = before
             raise
@@ -185,10 +183,10 @@ class Results:
         row: dict[str, Any] | None = self._find(model, dataset, protocol, metric)
         if row is None:
             row = dict(model=model, dataset=dataset, protocol=protocol, metric=metric)
-            row |= dict(values=[], published=published, seconds=0.0, device=device())
+            row |= dict(values=[], published=published, seconds=0.0, runs=[])
             self.rows.append(row)
-        if device() not in row.setdefault("device", device()):
-            row["device"] += f", {device()}"
+        if (run := self._run()) not in row["runs"]:
+            row["runs"].append(run)
         new = [values] if isinstance(values, int | float) else values
         row["values"] += [float(value) for value in new]
         row["mean"] = statistics.fmean(row["values"])
@@ -196,7 +194,7 @@ class Results:
         row["seconds"] = round(row["seconds"] + seconds, 3)
         row |= notes
         if not self._together:
-            _write(self._file, self.rows)
+            self._keep()
 
     def put(
         self,
@@ -212,22 +210,18 @@ class Results:
     ) -> None:
         """As `add`, in place of the values that are there: for what is measured, or computed, as a whole."""
         if row := self._find(model, dataset, protocol, metric):
-            row |= {"values": [], "seconds": 0.0}
+            row |= {"values": [], "seconds": 0.0, "runs": []}
         self.add(model, dataset, protocol, metric, values, seconds=seconds, published=published, **notes)
 
     def finish(self) -> None:
-        """Write the result file and print its table."""
-        versions = {"python": platform.python_version()}
-        versions |= {package: importlib.metadata.version(package) for package in PACKAGES}
-        whole = {
-            "experiment": self.name,
-            "command": command(self.name),
-            "device": device(),
-            "versions": versions,
-            "date": datetime.now(UTC).date().isoformat(),
-            "rows": self.rows,
-        }
-        _write(self.json, whole)
+        """Write the result file and print its table.
+
+        Of a command that chooses some of the rows (`CHOICES`), the file keeps its other rows.
+        """
+        parts = [{"runs": self.runs, "rows": self.rows}]
+        if self.json.exists() and any(word.split("=")[0] in CHOICES for word in sys.argv):
+            parts.insert(0, _read(self.json))
+        _write(self.json, {"experiment": self.name, **provenance.joined(*parts)})
         Console(width=None if sys.stdout.isatty() else 150).print(self.table())
         print(f"results: {self.json}")
 
@@ -251,33 +245,23 @@ class Results:
         return table
 
     def _find(self, *key: str) -> dict[str, Any] | None:
-        named = ("model", "dataset", "protocol", "metric")
-        return next((row for row in self.rows if tuple(row[name] for name in named) == key), None)
+        return next((row for row in self.rows if provenance.key(row) == key), None)
+
+    def _run(self) -> int:
+        """The index of the run that this process is."""
+        if self._now is None:
+            self._now = provenance.run(self.name)
+        if self._now not in self.runs:
+            self.runs.append(self._now)
+        return self.runs.index(self._now)
+
+    def _keep(self) -> None:
+        _write(self._file, {"runs": self.runs, "rows": self.rows})
 
 
 def standard_error(values: Sequence[float]) -> float | None:
     """Standard error of the mean; None for a single value."""
     return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
-
-
-def device() -> str:
-    """What the run computes on, in words."""
-    kind = jax.devices()[0].device_kind
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cpu = f"{cores} CPU core{'' if cores == 1 else 's'}"
-    return cpu if jax.default_backend() == "cpu" else f"{len(jax.devices())} × {kind}"
-
-
-def command(name: str) -> str:
-    """The command that makes these results again; places, which differ by machine, are left out."""
-    words, skip = [], False
-    for word in sys.argv[1:]:
-        flag = word.split("=")[0]
-        is_place = flag in PLACES or flag.endswith("-python")
-        if not (skip or is_place):
-            words.append(Path(word).name)
-        skip = is_place and "=" not in word
-    return " ".join(["python", f"experiments/{name}.py", *words])
 
 
 def keep(figure: Any, file: Path, dpi: int = 110) -> None:

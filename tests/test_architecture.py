@@ -93,7 +93,7 @@ def test_the_top_floor_can_be_seen_at_a_glance():
 
 def test_experiments_import_none_of_each_other():
     folder = ROOT / "experiments"
-    shared = {"common", "turns", "protocols"}
+    shared = {"common", "provenance", "turns", "protocols"}
     scripts = {file.stem for file in folder.glob("*.py")} - shared
     for file in [*folder.glob("*.py"), *folder.glob("protocols/*.py")]:
         allowed = {"learners"} if file.stem == "your_log" else set()

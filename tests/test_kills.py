@@ -115,7 +115,7 @@ def test_what_is_killed_at_random_moments_ends_as_if_it_never_was(work, tmp_path
 def rows(out: Path) -> list[dict[str, Any]]:
     """What an experiment has measured, but for the time it took."""
     (file,) = out.glob("*/rows.json")
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in json.loads(file.read_text())]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in json.loads(file.read_text())["rows"]]
 
 
 def test_an_experiment_that_is_killed_at_random_moments_ends_with_the_same_rows(tmp_path):

@@ -85,7 +85,10 @@ def test_a_measurement_is_written_whole_or_not_at_all(tmp_path):
         raise KeyboardInterrupt
     assert results.values(*ROW) == [1.0] and (tmp_path / "rows.json").read_text() == before
     results.add(*ROW, 3.0, seconds=1.0)
-    assert [row["values"] for row in json.loads((tmp_path / "rows.json").read_text())] == [[1.0, 3.0], [2.0]]
+    assert [row["values"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]] == [
+        [1.0, 3.0],
+        [2.0],
+    ]
 
 
 def test_what_is_measured_as_a_whole_takes_the_place_of_what_was(tmp_path):
@@ -94,6 +97,47 @@ def test_what_is_measured_as_a_whole_takes_the_place_of_what_was(tmp_path):
         results.put(*ROW, values, seconds=1.5)
     (row,) = results.rows
     assert row["values"] == [3.0] and row["mean"] == 3.0 and row["sem"] is None and row["seconds"] == 1.5
+
+
+def finished(folder, file, row, value, *words, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["made_up.py", "--json", str(file), *words])
+    results = common.Results("made_up", folder, file)
+    results.add(*row, value, seconds=1.0)
+    results.finish()
+    return json.loads(file.read_text())
+
+
+def test_each_row_says_which_runs_made_its_values(tmp_path, monkeypatch, capsys):
+    file, other = tmp_path / "made_up.json", ("FM", *ROW[1:])
+    first = finished(tmp_path / "a", file, ROW, 1.0, "--seeds", "1", monkeypatch=monkeypatch)
+    (run,) = first["runs"]
+    assert run["command"] == "python experiments/made_up.py --seeds 1" and first["rows"][0]["runs"] == [0]
+    assert (
+        re.fullmatch(r"[0-9a-f]{7,}\+?", run["commit"]) and "CPU" in run["device"] and run["versions"]["jax"]
+    )
+    second = finished(tmp_path / "a", file, ROW, 2.0, "--seeds", "2", monkeypatch=monkeypatch)
+    assert [row["values"] for row in second["rows"]] == [[1.0, 2.0]] and second["rows"][0]["runs"] == [0, 1]
+    part = finished(tmp_path / "b", file, other, 3.0, "--models", "FM", monkeypatch=monkeypatch)
+    assert [row["model"] for row in part["rows"]] == ["MF", "FM"], "a part leaves the other rows"
+    assert [row["runs"] for row in part["rows"]] == [[0, 1], [2]]
+    again = finished(tmp_path / "c", file, ROW, 4.0, "--models=MF", monkeypatch=monkeypatch)
+    assert [row["values"] for row in again["rows"]] == [[4.0], [3.0]]
+    assert [again["runs"][row["runs"][0]]["command"].split()[-1] for row in again["rows"]] == [
+        "--models=MF",
+        "FM",
+    ]
+    whole = finished(tmp_path / "d", file, other, 5.0, monkeypatch=monkeypatch)
+    assert [row["model"] for row in whole["rows"]] == ["FM"] and len(whole["runs"]) == 1
+
+
+def test_every_row_of_a_result_file_names_runs_of_it():
+    for file in (EXPERIMENTS / "results").rglob("*.json"):
+        result = json.loads(file.read_text())
+        assert {index for row in result["rows"] for index in row["runs"]} == {*range(len(result["runs"]))}, (
+            file
+        )
+        for run in result["runs"]:
+            assert run["device"] and run["date"] and (run["commit"] or run["recorded"]), file
 
 
 def test_damaged_rows_and_a_second_process_are_said_in_a_line(tmp_path, capsys):
@@ -118,7 +162,8 @@ def test_an_experiment_on_published_data_says_which_and_its_results_say_how_they
         assert re.search(r"start\(\s*__file__, __doc__.*data=\(", text), f"{file.name}: start(…, data=(…,))"
     made = file.parent / "results" / f"{file.stem}.json"
     if made.exists():
-        assert "--record" in json.loads(made.read_text())["command"]
+        for run in json.loads(made.read_text())["runs"]:
+            assert run["command"] is None or f"{file.name} --record" in run["command"], run
 
 
 def test_arguments_in_errors_are_spelt_as_the_flags_that_they_are(capsys):
