@@ -93,11 +93,11 @@ def test_the_top_floor_can_be_seen_at_a_glance():
 
 def test_experiments_import_none_of_each_other():
     folder = ROOT / "experiments"
-    shared = {"common", "turns", "protocols"}
+    shared = {"common", "provenance", "turns", "protocols"}
     scripts = {file.stem for file in folder.glob("*.py")} - shared
     for file in [*folder.glob("*.py"), *folder.glob("protocols/*.py")]:
-        allowed = {"your_log": "learners", "common": "provenance"}.get(file.stem)
-        others = modules_named(file) & (scripts - {allowed})
+        allowed = {"learners"} if file.stem == "your_log" else set()
+        others = modules_named(file) & (scripts - allowed)
         assert not others, f"{file}: what it shares with {others} belongs to experiments/protocols"
 
 

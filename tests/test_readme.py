@@ -100,7 +100,7 @@ def flags(script):
             found |= {arg.arg for arg in [*node.args.args, *node.args.kwonlyargs]}
         if isinstance(node, ast.ImportFrom | ast.Import):
             module = getattr(node, "module", None) or node.names[0].name
-            neighbour = ROOT / "experiments" / f"{module.replace('.', '/')}.py"
+            neighbour = (ROOT / "experiments").joinpath(*module.split(".")).with_suffix(".py")
             found |= flags(neighbour) if neighbour.exists() else set()
     return {name.replace("_", "-") for name in found}
 
