@@ -20,7 +20,7 @@ Five seeds, 10 minutes (ml-100k) and 40 (ml-1m) on one busy CPU core:
     CFGAN ZP      .204 ± .010    .211 ± .010    .104 ± .006     .055 ± .010    .056 ± .010    .015 ± .004
     Popularity    .213           .215           .117            .213           .204           .067
     CFGAN ZR      .308 ± .005    .323 ± .003    .187 ± .002     .243 ± .006    .230 ± .005    .086 ± .003
-    MultVAE       .396 ± .001    .404 ± .002    .233 ± .001     .388           .383           .164
+    MultVAE       .396 ± .001    .403 ± .002    .233 ± .001     .388           .383           .164
     EASE          .440           .444           .240            .450           .439           .180
 
 As in the replication, and more so: the best α is the largest of its three (not for ZP on ml-1m), and a

@@ -37,7 +37,7 @@ take two hours:
     Popularity             .462          .000          .000       .472          .000          .000
     Popularity of like     .462          .070 (32)     .078 (32)  .472          .154 (59)     .153 (59)
     FeatureKNN             .577 (28)     .189 (53)     .160 (48)  .488 (11)     .226 (79)     .150 (60)
-    FeatureMF              .578 (28)     .207 (58)     .155 (46)  .481 (5.1)    .177 (77)     .094 (50)
+    FeatureMF              .577 (28)     .207 (58)     .155 (46)  .481 (5.1)    .176 (77)     .094 (50)
     Oracle                 .772 (67)     .578 (136)    .581 (139)
 
 In one division alone, which is another draw of new users and items (rows "one division"):

@@ -28,10 +28,10 @@ What came out, five seeds; 6 minutes for the shop and 19 for ML-1M on one core b
     logistic                .298    .555   .529      .843   .126    .274   .298      .912
     in-batch softmax        .171    .363   .363      .735   .077    .197   .200      .693
     in-batch softmax, log Q .284    .593   .532      .843   .134    .315   .336      .899
-    top1                    .307    .595   .532      .834   .155    .329   .340      .881
-    bpr                     .309    .575   .543      .856   .148    .318   .328      .917
-    sampled softmax, log Q  .309    .606   .541      .850   .179    .389   .385      .917
-    Oracle                  .425    .779   .634      .897
+    top1                    .306    .595   .532      .834   .155    .329   .339      .881
+    bpr                     .309    .575   .543      .856   .148    .317   .328      .917
+    sampled softmax, log Q  .309    .606   .541      .850   .179    .388   .385      .917
+    Oracle                  .425    .779   .634      .896
 
 The sampled softmax with log Q is best or as good as the best everywhere but in the shop's auc; it is also
 the only one whose unrated items are drawn by popularity, and so harder to tell from rated ones. Among those

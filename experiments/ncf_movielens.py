@@ -25,7 +25,7 @@ hr@10 / ndcg@10, seeds of what starts at random 5, a fit half a minute to two mi
     Popularity  .453 / .254                     .041 / .020
     ItemKNN     .675 / .404     .669 / .397     .083 / .042
     EASE        .718 / .451     .719 / .449     .109 / .054
-    IALS        .729 / .454     .730 / .452     .104 / .053
+    IALS        .729 / .453     .730 / .452     .104 / .052
     MF          .724 / .450     .729 / .452     .105 / .053
     GMF         .720 / .445     .708 / .429     .101 / .051
     MLP         .691 / .417     .692 / .425     .087 / .043    three seeds, 5 minutes

@@ -19,7 +19,7 @@ Beauty and Toys and three on ML-1M, with standard errors of .001 at most (GRU4Re
     CoOccurrence .207/.123        .067/.044        .070/.048        .037/.023        .042/.029
     NextItNet    .287/.165   9    .050/.029   4    .029/.018   5    .027/.015   9    .025/.015  20
     Caser        .275/.161   9    .056/.035   3    .035/.023   3    .023/.013   6    .030/.019  20
-    GRU4Rec      .303/.176   7    .080/.046   3    .075/.045   3    .046/.026   5    .047/.027   8
+    GRU4Rec      .303/.176   7    .079/.046   3    .075/.045   3    .046/.026   5    .047/.027   8
     SASRec       .312/.182  23    .087/.053   4    .087/.054   4    .051/.029  11    .054/.033   9
 
 The convolutions, whose settings were not tuned, stay behind what merely counts on the small sets; there

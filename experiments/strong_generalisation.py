@@ -17,7 +17,7 @@ Test users; seconds are those of all three configurations and seeds, on one busy
                  ml-1m, standard errors of three seeds ≤ .003     citeulike-a, one seed
                  recall@20   recall@50   ndcg@100   seconds       recall@20   recall@50   ndcg@100   seconds
     Popularity        .178        .250       .224         2            .013        .027       .021         4
-    FISM              .312        .450       .386      1045            .203        .326       .225       787
+    FISM              .312        .450       .386      1045            .203        .326       .224       787
     ItemKNN           .318        .438       .392        13            .330        .438       .328       697
     MultVAE           .346        .483       .415       238            .344        .450       .337      1935
     MultDAE           .354        .489       .430       205            .337        .447       .335      1142
