@@ -36,7 +36,9 @@ def imported(path: list[str], prefix: str) -> int:
 
 print(imported(list(rezoo.__path__), "rezoo."), "modules imported")
 
-(example,) = re.findall(r"^```python\n(.*?)^```$", Path(sys.argv[1]).read_text(), re.S | re.M)
+(example,) = re.findall(
+    r"<!-- example: [^\n]*-->\n```python\n(.*?)```", Path(sys.argv[1]).read_text("utf-8"), re.S
+)
 exec(compile(example, "README.md", "exec"), {})
 
 from rezoo.data.ids import Ids  # noqa: E402
