@@ -380,7 +380,7 @@ def test_scoring_is_repeatable_and_training_draws_dropout(name):
         assert not np.allclose(dropped, apply(model, variables, query, item))
 
 
-@every_model
+@mostly_long(TRAINED)
 def test_training_lowers_the_loss(name):
     case = CASES[name]
     optimizer = optax.adam(0.05)
@@ -594,7 +594,7 @@ def test_variables_may_be_numpys(name):
         assert jax.eval_shape(lambda: model.apply(variables, method="table")).shape[0] == ITEMS
 
 
-@every_scorer
+@mostly_long(CASES)
 def test_a_list_longer_than_the_catalogue_ends_with_nothing(name):
     case, query = CASES[name], queries(6)
     recommend = jax.jit(functools.partial(evaluation.recommend, case.model, k=ITEMS + 5))
