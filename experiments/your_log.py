@@ -327,7 +327,7 @@ def plan(popular: Learner, cost: list[float], asked: Asked, everything: Interact
     def total(seeds: int) -> float:
         """Each model's fits and evaluations, and for the lists one fit to the whole log."""
         fits = sum(seconds * (seeds + 1.25) for seconds in cost)
-        asking = len(asked.users) * sum(seeds if seconds else 1 for seconds in cost)
+        asking = len(METRICS) * len(asked.users) * sum(seeds if seconds else 1 for seconds in cost)
         return fits + a_user * (asking + everything.num_users * len(cost))
 
     most = min(flags.seeds, 2) if flags.smoke else flags.seeds
