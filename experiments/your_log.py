@@ -157,9 +157,10 @@ def main(flags: LogFlags, results: Results) -> None:
 
 def keep(folder: Path, log: Interactions, model: nn.Module, variables: Variables) -> None:
     """Save the model with the newest products of each user, for those models that read them."""
-    history = sessions.histories(log, HISTORY)
-    one = Saved(model, variables, log.users, log.items, history=history)
-    saved.save(folder, one if reads_history(one) else one._replace(history=None))
+    one = Saved(model, variables, log.users, log.items)
+    if reads_history(one):
+        one = one._replace(history=sessions.histories(log, HISTORY))
+    saved.save(folder, one)
 
 
 def compare(

@@ -44,7 +44,6 @@ import optax
 from flax import linen as nn
 
 from rezoo import evaluation, metrics, objectives, training
-from rezoo.arrays import offsets_of
 from rezoo.data import sessions
 from rezoo.datasets import shop, shop_rows
 from rezoo.models import NARM, STAMP, VSKNN, CoOccurrence, GRU4Rec, Popularity
@@ -163,12 +162,12 @@ for name, (_, loss) in fitted.items():
 
 # %%
 lengths = (asked > 0).sum(axis=1)
-test = sessions.Sessions(asked[asked > 0], offsets_of(lengths), shopper[8000:])
+test = sessions.of_padded(asked, shopper[8000:])
 history, target = sessions.prefixes(test, config.session_length - 1)
 whose, seen = np.repeat(test.user, lengths - 1), (history > 0).sum(axis=1)
 query = Query(jnp.zeros(len(history), jnp.int32), jnp.asarray(history), {})
 
-past = sessions.Sessions(known[known > 0], offsets_of((known > 0).sum(axis=1)))
+past = sessions.of_padded(known)
 following = cooccurrence.fit(known, items)
 every = {
     "Popularity": (Popularity(items), popularity.fit(known, items)),

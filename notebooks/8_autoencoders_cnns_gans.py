@@ -44,7 +44,6 @@ import numpy as np
 import optax
 
 from rezoo import evaluation, losses, metrics, objectives, training
-from rezoo.arrays import offsets_of
 from rezoo.data import batches, sessions
 from rezoo.datasets import shop, shop_rows
 from rezoo.models import (
@@ -422,7 +421,7 @@ opening = test_clicks[:, :-1].copy()
 opening[row[length < 10], length[length < 10] - 1] = 0
 opening = jnp.asarray(opening)
 
-past = sessions.Sessions(train_clicks[train_clicks > 0], offsets_of((train_clicks > 0).sum(axis=1)))
+past = sessions.of_padded(train_clicks)
 follow = cooccurrence.fit(train_clicks, items)
 near = neighbours.fit(past, items, recent=200, longest=10)
 every = {

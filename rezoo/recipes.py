@@ -10,7 +10,6 @@ events alone; `biased_mf` and `svdpp` predict ratings. What a recipe returns can
 `rezoo.serving.saved.save`. `key` is that of all randomness; recipes without randomness ignore it.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -119,8 +118,8 @@ def bpr(
     l2: float = 2e-3,
 ) -> Saved:
     """Matrix factorization that ranks what a customer bought above what they did not (BPR)."""
-    model, sampler = MF(_checked(log).num_users, log.num_items, dim), _unbought(log)
-    objective = objectives.l2(objectives.sampled(model, losses.bpr, sampler, 2), l2)
+    model = MF(_checked(log).num_users, log.num_items, dim)
+    objective = objectives.l2(objectives.sampled(model, losses.bpr, _unbought(log), 2), l2)
     data = batches.pairs(log.user, log.item)
     variables = _train(key, model, objective, data, rate, num_epochs, 4096, by_row=_large(log))
     return Saved(model, variables, log.users, log.items)
@@ -136,11 +135,8 @@ def neumf(
     l2: float = 1e-4,
 ) -> Saved:
     """A network beside a product of embeddings (NCF), with four sampled negatives for each event."""
-    model, sampler = (
-        NeuMF(_checked(log).num_users, log.num_items, dim, (2 * dim, dim, dim // 2)),
-        _unbought(log),
-    )
-    objective = objectives.l2(objectives.sampled(model, losses.logistic, sampler, 4), l2)
+    model = NeuMF(_checked(log).num_users, log.num_items, dim, (2 * dim, dim, dim // 2))
+    objective = objectives.l2(objectives.sampled(model, losses.logistic, _unbought(log), 4), l2)
     data = batches.pairs(log.user, log.item)
     variables = _train(key, model, objective, data, rate, num_epochs, 4096, by_row=_large(log))
     return Saved(model, variables, log.users, log.items)
@@ -191,9 +187,8 @@ def svdpp(
     step = training.make_step(objectives.l2(objectives.pointwise(model, losses.squared), weight), optimizer)
     fit = jax.jit(partial(bucketed.fit, step, num_epochs=num_epochs, ratings_per_batch=size))
     state, _ = fit(training.init_state(key, model, optimizer, data[0]), data)
-    past = _past(log, int(np.bincount(log.user).max()))
     clip = float(rating.min()), float(rating.max())
-    return Saved(model, state.variables, log.users, log.items, clip=clip, history=past)
+    return Saved(model, state.variables, log.users, log.items, clip=clip, history=_past(log))
 
 
 def gru4rec(
@@ -255,12 +250,11 @@ def _train(
     """`num_epochs` of Adam; of large tables only the rows of a batch are trained."""
     dense, lazy = optax.adam(rate), row_sparse.lazy_adam(rate)
     if by_row:
-        state, step = (
-            row_sparse.init_state(key, model, dense, lazy, data),
-            row_sparse.make_step(objective, dense, lazy),
-        )
+        state = row_sparse.init_state(key, model, dense, lazy, data)
+        step = row_sparse.make_step(objective, dense, lazy)
     else:
-        state, step = training.init_state(key, model, dense, data), training.make_step(objective, dense)
+        state = training.init_state(key, model, dense, data)
+        step = training.make_step(objective, dense)
     size = _batch_size(len(data.item), batch_size)
     epoch = jax.jit(lambda state, data: training.epoch(step, state, data, size), donate_argnums=0)
     for _ in range(num_epochs):
@@ -293,10 +287,10 @@ def _ratings(log: Interactions) -> np.ndarray:
     return rating
 
 
-def _past(log: Interactions, length: int) -> np.ndarray:
-    """The newest items of each user, `[num_users L]`, L no longer than needed."""
+def _past(log: Interactions, length: int | None = None) -> np.ndarray:
+    """The newest items of each user, all if no length is given: `[num_users L]`, L no longer than needed."""
     longest = int(np.bincount(_checked(log).user).max())
-    return sessions.histories(log, min(length, longest))
+    return sessions.histories(log, longest if length is None else min(length, longest))
 
 
 def _large(log: Interactions) -> bool:
@@ -307,7 +301,3 @@ def _unbought(log: Interactions) -> Any:
     """Negatives of a user: any items that they did not take."""
     positives = sampling.positives_by_user(log.user, log.item, log.num_users)
     return sampling.reject_positives(sampling.uniform(log.num_items), positives, log.num_items)
-
-
-EVENTS: Sequence[Any] = (popularity, buy_again, item_knn, ease, ials, bpr, neumf, gru4rec, sasrec)
-"""Recipes that need nothing but events."""

@@ -29,17 +29,7 @@ def part(file: Path) -> str:
 
 def imported(file: Path) -> set[str]:
     """The parts of rezoo that a file imports."""
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "rezoo":
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rezoo."):
-            names.add(node.module.split(".")[1])
-        elif isinstance(node, ast.Import):
-            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("rezoo.")}
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            pytest.fail(f"{file}: relative import")
-    return names
+    return {name.split(".")[1] for name in modules_named(file) if name.startswith("rezoo.")}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
@@ -65,6 +55,8 @@ def modules_named(file: Path) -> set[str]:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            pytest.fail(f"{file}: relative import")
         elif isinstance(node, ast.ImportFrom):
             named |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
     return named

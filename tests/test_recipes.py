@@ -15,7 +15,8 @@ FEW = {"bpr": dict(dim=8, num_epochs=30, rate=0.02), "neumf": dict(dim=8, num_ep
 FEW |= {"gru4rec": dict(dim=8, num_epochs=5, rate=0.02), "sasrec": dict(dim=8, num_epochs=5, rate=0.02)}
 FEW |= {"biased_mf": dict(dim=8, num_epochs=60, rate=0.02, l2=0.01), "svdpp": dict(dim=8, num_epochs=20)}
 FEW |= {"ials": dict(dim=8), "ease": dict(l2=5.0), "item_knn": dict(neighbours=10)}
-ALL = [recipe.__name__ for recipe in recipes.EVENTS] + ["biased_mf", "svdpp"]
+ALL = ["popularity", "buy_again", "item_knn", "ease", "ials", "bpr", "neumf", "gru4rec", "sasrec"]
+ALL += ["biased_mf", "svdpp"]
 
 
 def key():

@@ -21,7 +21,7 @@ Scores = Callable[[np.ndarray], jax.Array]
 
 
 class Division(NamedTuple):
-    """A log whose ids are numbered anew: warm ones first, cold ones after them."""
+    """A log with new ids: warm ones first, cold ones after them."""
 
     user: np.ndarray
     item: np.ndarray

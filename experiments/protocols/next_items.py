@@ -1,4 +1,4 @@
-"""Next items: measures by what is known of a session."""
+"""Next items: recall by the number of known events of a session."""
 
 import jax
 import numpy as np
