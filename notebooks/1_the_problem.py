@@ -30,11 +30,6 @@
 # %%
 import os
 
-# A small notebook spends its time in the compiler: let it compile quickly rather than well.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -52,7 +47,7 @@ from rezoo.models.factorization import biases
 from rezoo.studies import sweep
 
 tfds.disable_progress_bar()
-plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+plt.style.use("rezoo.studies.pictures")
 
 # %% [markdown]
 # ## 1 A shop and its log

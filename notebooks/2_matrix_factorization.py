@@ -29,12 +29,6 @@
 
 # %%
 import os
-
-# A small notebook spends its time in the compiler: let it compile quickly rather than well.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
 from functools import partial
 
 import jax
@@ -54,7 +48,7 @@ from rezoo.studies import sweep
 from rezoo.training import bucketed
 
 tfds.disable_progress_bar()
-plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+plt.style.use("rezoo.studies.pictures")
 
 config = shop.ShopConfig(
     shoppers=600, products=300, ratings_per_shopper=60, impressions=1_000, sessions=100, cold_shoppers=0.0

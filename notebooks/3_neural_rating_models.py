@@ -26,13 +26,6 @@
 # You need notebook 2 and a first idea of neural networks (神经网络). Everything runs on the simulated shop.
 
 # %%
-import os
-
-# A small notebook spends its time in the compiler: let it compile quickly rather than well.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
 import time
 
 import jax
@@ -51,7 +44,7 @@ from rezoo.models.baselines import popularity
 from rezoo.nn.interaction import bi_interaction
 from rezoo.studies import sweep
 
-plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+plt.style.use("rezoo.studies.pictures")
 
 config = shop.ShopConfig(
     shoppers=400,

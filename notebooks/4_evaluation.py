@@ -31,11 +31,6 @@
 # %%
 import os
 
-# A small notebook spends its time in the compiler: let it compile quickly rather than well.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -58,7 +53,7 @@ from rezoo.studies import significance, sweep
 from rezoo.types import Query
 
 tfds.disable_progress_bar()
-plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+plt.style.use("rezoo.studies.pictures")
 
 config = shop.ShopConfig(
     shoppers=500,

@@ -27,13 +27,6 @@
 # You need notebooks 3 and 4. Everything runs on the simulated shop.
 
 # %%
-import os
-
-# A small notebook spends its time in the compiler: let it compile quickly rather than well.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
 from functools import partial
 
 import jax
@@ -52,7 +45,7 @@ from rezoo.models.baselines import popularity
 from rezoo.models.ranking import afm
 from rezoo.studies import sweep
 
-plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+plt.style.use("rezoo.studies.pictures")
 
 config = shop.ShopConfig(
     shoppers=400,

@@ -29,13 +29,6 @@
 # You need notebook 3 and notebook 5. The simulated shop knows the truth, which no real log can tell.
 
 # %%
-import os
-
-# A small notebook spends its time in the compiler: let it compile quickly rather than well.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -51,7 +44,7 @@ from rezoo.objectives import weighting
 from rezoo.studies import sweep
 from rezoo.types import Batch, Target
 
-plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+plt.style.use("rezoo.studies.pictures")
 
 config = shop.ShopConfig(shoppers=300, products=150, impressions=40_000)
 world_key, shown_key, buy_key, batch_key = jax.random.split(jax.random.key(0), 4)

@@ -29,13 +29,6 @@
 # You need notebook 4 (ranks and metrics). The shop is simulated, so the best possible figure is known.
 
 # %%
-import os
-
-# A small notebook spends its time in the compiler: let it compile quickly rather than well.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -52,7 +45,7 @@ from rezoo.models.session import neighbours
 from rezoo.nn import sequence
 from rezoo.types import Batch, Query
 
-plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+plt.style.use("rezoo.studies.pictures")
 
 config = shop.ShopConfig(shoppers=500, products=200, sessions=8_600, session_length=10)
 world_key, session_key, train_key = jax.random.split(jax.random.key(0), 3)

@@ -29,12 +29,6 @@
 
 # %%
 import os
-
-# A small notebook spends its time in the compiler: let it compile quickly rather than well.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
 from typing import NamedTuple
 
 import jax
@@ -68,7 +62,7 @@ from rezoo.studies import sweep
 from rezoo.training import alternating
 from rezoo.types import Batch, Query
 
-plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+plt.style.use("rezoo.studies.pictures")
 
 config = shop.ShopConfig(shoppers=800, products=200, ratings_per_shopper=30, sessions=3_500)
 world_key, buy_key, session_key = jax.random.split(jax.random.key(0), 3)

@@ -28,15 +28,6 @@
 # You need notebooks 2 and 5, and a little JAX.
 
 # %%
-import os
-
-# Both are read when JAX starts: eight devices on one processor, and a compiler that is quick, not thorough.
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=8"
-    " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
 import time
 
 import flax.linen as nn
@@ -57,7 +48,9 @@ from rezoo.nn.inner import with_columns
 from rezoo.studies import sweep
 from rezoo.training import row_sparse
 
-plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)  # eight devices on one processor, for section 6
+plt.style.use("rezoo.studies.pictures")
 
 config = shop.ShopConfig(shoppers=399, products=199, ratings_per_shopper=20)
 world_key, buy_key = jax.random.split(jax.random.key(0))
