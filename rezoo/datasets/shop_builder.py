@@ -10,7 +10,7 @@ of a chunk to make, and the same seed makes the same shop.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +73,7 @@ class Shop(NamedTuple):
         """`products`, as constants of a model that reads item features."""
         return {name: jnp.asarray(column) for name, column in self.products.items()}
 
-    def impression_batch(self, columns: Columns) -> Batch:
+    def impression_batch(self, columns: Mapping[str, np.ndarray]) -> Batch:
         """Rows of `impressions` with the shoppers' features and the hour; the label is the click."""
         features = {name: column[columns["user"]] for name, column in self.shoppers.items()}
         features["hour"] = columns["hour"]
