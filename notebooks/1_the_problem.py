@@ -159,7 +159,7 @@ number = jnp.arange(len(train["user"])) - jnp.searchsorted(train_pairs.query.use
 penalty = {"user": 0.1, "item": 0.1, "user_bias": 0.05, "item_bias": 0.05}  # regularisation: notebook 2
 
 
-def two_rmses(key, shown):
+def baseline_and_mf(key, shown):
     """RMSE of the biases and of BiasedMF after the first `shown` ratings of each shopper."""
     seen = train_pairs._replace(where=number < shown)
     mean = jnp.where(seen.where, seen.label, 0).sum() / seen.where.sum()
@@ -175,7 +175,7 @@ def two_rmses(key, shown):
 
 
 counts = jnp.array([1, 3, 6, 12, 24, 48])
-baseline_rmse, mf_rmse = sweep.study(two_rmses, sweep.keys(3), {"shown": counts})
+baseline_rmse, mf_rmse = sweep.study(baseline_and_mf, sweep.keys(3), {"shown": counts})
 
 figure, axis = plt.subplots()
 for name, values in {"Biases": baseline_rmse, "BiasedMF": mf_rmse}.items():

@@ -244,14 +244,14 @@ def rmse(variables, part):
     return evaluation.evaluate_ratings(mf, variables, part)["rmse"]
 
 
-def two_rmses(key, l2):
+def fit_and_validate(key, l2):
     """RMSE on the ratings it was trained on, and on the validation part."""
     variables = fit(key, l2, fit_part)
     return rmse(variables, fit_part), rmse(variables, valid_part)
 
 
 grid = {"l2": jnp.array([0.01, 0.03, 0.1, 0.2, 0.3, 0.6, 1.0])}
-fit_rmse, valid_rmse = sweep.study(two_rmses, sweep.keys(3), grid)
+fit_rmse, valid_rmse = sweep.study(fit_and_validate, sweep.keys(3), grid)
 best = float(sweep.best(grid, -valid_rmse)["l2"][0])
 
 figure, axis = plt.subplots()

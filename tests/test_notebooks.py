@@ -157,6 +157,12 @@ def test_a_lesson_is_whole(source):
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_a_lesson_has_the_look_of_the_course_and_no_compiler_flags(source):
+    code = source.read_text("utf-8")
+    assert 'plt.style.use("rezoo.studies.pictures")' in code and "XLA_FLAGS" not in code
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_answers_are_folded_and_checked(source):
     answers = folded(source)
     assert answers
