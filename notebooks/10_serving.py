@@ -38,7 +38,7 @@ import numpy as np
 import optax
 
 from rezoo import losses, objectives, recipes, sampling, training
-from rezoo.data import features
+from rezoo.data import features, sessions
 from rezoo.data.batches import pairs, queries
 from rezoo.data.interactions import from_columns
 from rezoo.datasets import shop_builder
@@ -93,8 +93,8 @@ print(type(mf.model).__name__, "in", *sorted(path.name for path in folder.iterdi
 # with the map of ids. So the recipe returns a `Saved`: the model, its variables, both maps, and features and
 # histories where the model reads them. `save` writes all of it, and the process that answers needs neither
 # the log nor the training code. The folder holds arrays and JSON but no pickle (Python's format for objects,
-# which can run code when it is read), and it gets its name only when it is complete: a server that loads at
-# that moment finds either the old model or the new one.
+# which can run code when it is read). It gets its name only when it is complete, so a server that loads it at
+# any moment finds either the old model or the new one.
 
 # %%
 mf = saved.load(folder)
@@ -137,7 +137,7 @@ show(answers.recommend(mf, [someone], 5, exclude=[bought[someone]]))
 #
 # A question with an unknown id has two possible reasons: a new customer, or an error, for example ids that
 # have lost their leading zeros on the way through a spreadsheet. An error should not be answered with
-# plausible lists. So `recommend` refuses a question of which it knows nobody:
+# plausible lists. So `recommend` refuses a question if it knows none of the customers:
 
 # %%
 try:
@@ -152,7 +152,7 @@ except DataError as error:
 # everybody.
 
 # %%
-newcomers = customers[np.unique(test["user"][~np.isin(customers[test["user"]], log.users.raw)])]
+newcomers = np.setdiff1d(customers[test["user"]], log.users.raw)
 show(answers.recommend(mf, [someone, *newcomers[:2]], 3, on_unknown=print))
 
 # %% [markdown]
@@ -244,10 +244,9 @@ plt.show()
 # model that reads a session (notebook 7). For the recipe, each visit in the log is a user of its own.
 
 # %%
-clicks, visit_lengths = shop.sessions.train["items"], (shop.sessions.train["items"] > 0).sum(axis=1)
-visit_log = from_columns(
-    {"visitor": np.repeat(np.arange(len(clicks)), visit_lengths), "product": products[clicks[clicks > 0]]}
-)
+train_visits = sessions.of_padded(shop.sessions.train["items"])
+visitor = np.repeat(np.arange(train_visits.num_sessions), train_visits.lengths)
+visit_log = from_columns({"visitor": visitor, "product": products[train_visits.items]})
 gru = recipes.gru4rec(visit_log, jax.random.key(0), dim=32, length=9, rate=5e-3)
 saved.save(folder.parent / "visits", gru)
 gru = saved.load(folder.parent / "visits")
@@ -264,8 +263,8 @@ show(answers.recommend(gru, ["visitor"], 4, histories=[visit[:3]], exclude=[visi
 # %% [markdown]
 # ## 5 Live sessions
 #
-# On a web site that would mean to send the whole history with every click, and the network would read it from
-# the start each time. `rezoo.serving.live` keeps the state of every open session on the device instead:
+# For a web site this would mean sending the whole history with every click, and the network would read it
+# from the start each time. `rezoo.serving.live` keeps the state of every open session on the device instead:
 #
 # - `serve` prepares what all questions share, the variables and the table of product vectors;
 # - `start` makes room for a fixed number of sessions, one *slot* (槽位) each. Arrays of a fixed shape are
@@ -285,21 +284,21 @@ begin = jax.jit(partial(live.begin, gru.model), donate_argnums=1)
 
 
 @partial(jax.jit, donate_argnums=1)
-def observe_and_recommend(served, sessions, slot, item):
+def observe_and_recommend(served, open_sessions, slot, item):
     """The sessions after one more click, and a list of 4 products without those clicked already."""
-    sessions = live.observe(gru.model, served, sessions, slot, item)
-    clicked = live.queries(sessions, slot).history
-    return sessions, live.recommend(gru.model, served, sessions, slot, 4, clicked)[0]
+    open_sessions = live.observe(gru.model, served, open_sessions, slot, item)
+    clicked = live.queries(open_sessions, slot).history
+    return open_sessions, live.recommend(gru.model, served, open_sessions, slot, 4, clicked)[0]
 
 
 def click(visitor, product):
     """The list after this click."""
 
-    def visit(sessions, slot, new):
+    def visit(open_sessions, slot, new):
         slot, item = jnp.array([slot]), jnp.asarray(gru.items.encode([product]))
         if new:
-            sessions = begin(served, sessions, slot, queries(rows=1))
-        return observe_and_recommend(served, sessions, slot, item)
+            open_sessions = begin(served, open_sessions, slot, queries(rows=1))
+        return observe_and_recommend(served, open_sessions, slot, item)
 
     return gru.items.decode(np.asarray(owner.visit(visitor, visit)[0]))
 

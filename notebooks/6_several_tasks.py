@@ -233,7 +233,8 @@ axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# Conversion relies on expert 1, clicks on expert 3, and both use the last one equally. Nobody assigned them.
+# Conversion relies most on expert 1, clicks on expert 3, and both use the last one equally. Nobody assigned
+# them.
 #
 # ## 4 ESMM: learn from everything that was shown
 #

@@ -202,6 +202,7 @@ plt.show()
 # A server does not have to read the whole session again at every click. GRU4Rec's state after a click depends
 # only on the state before it and on the click, so 32 numbers are all that has to be kept of a visitor. The
 # model's method `step` computes one step of the recurrence, and `begin` the state before the first click.
+# (Notebook 10 serves many visitors at once in this way.)
 
 # %%
 gru, variables = models["GRU4Rec"], trained["GRU4Rec"][0]
