@@ -4,7 +4,9 @@ Li, Jullien, Ariannezhad, de Rijke: A Next Basket Recommendation Reality Check, 
 https://arxiv.org/abs/2109.14233, section 4.3: a user's items by how often they took them (P-TopFreq), then
 all others by how often anybody did (G-TopFreq). On logs of repeat purchases few models beat it.
 
-Differs from the paper: an item's count may decay with time (`fit(…, age=…, half_life=…)`).
+Differs from the paper: of items that a user took equally often the more popular comes first (on Ta-Feng, where
+most counts are 1, that raises recall@10 from .121, by chance, to .135), and an item's count may decay with
+time (`fit(…, age=…, half_life=…)`).
 """
 
 from typing import Any
@@ -21,7 +23,7 @@ from rezoo.types import Query
 
 
 class TopFreq(nn.Module):
-    """Score = 1 + how often the user took the item; for all others the item's share of all events, below 1.
+    """Score = the item's share of all events, below 1; and 1 + how often, if the user took it.
 
     Variables: the sparse matrix of users and items, row u at `item[offset[u]:offset[u + 1]]`, with the
     `count` of each pair; and `share` `[num_items]`. An unknown user gets what is popular.
@@ -44,7 +46,8 @@ class TopFreq(nn.Module):
         count = Pairs(*map(jnp.asarray, (self.offset, self.item, self.count))).counts(
             user, item, self.num_items
         )
-        return jnp.where(count > 0, 1.0 + count, rows_or_zero(jnp.asarray(self.share), item))
+        share = rows_or_zero(jnp.asarray(self.share), item)
+        return jnp.where(count > 0, 1.0 + count, 0.0) + share
 
 
 def fit(
