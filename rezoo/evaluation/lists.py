@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import best_of, best_places
+from rezoo.arrays import at_least_1, best_of, best_places, same_rows
 from rezoo.devices.meshes import along, in_blocks
 from rezoo.evaluation import checks
 from rezoo.evaluation.scoring import apply, catalogue_size, is_retriever
@@ -55,9 +55,10 @@ def recommend(
     >>> ids.tolist(), scores.tolist()
     ([[2, 1]], [[2.0, 1.0]])
     """
-    checks.at_least_1(k=k)
+    at_least_1(k=k)
     if exclude is None:
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
+    same_rows(query=query)
     checks.rows(2, query=query.user, exclude=exclude)
     retriever = is_retriever(model)
     table = apply(model, variables, method="table") if retriever else None

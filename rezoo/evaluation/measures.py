@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import metrics
+from rezoo.arrays import at_least_1, one_axis, same_rows
 from rezoo.devices.meshes import along, everywhere, in_blocks, lookup
 from rezoo.evaluation import checks
 from rezoo.evaluation.scoring import apply, rows_of_catalogue, score_all
@@ -90,9 +91,10 @@ def evaluate(
     >>> float(result["hr@1"]), float(result["hr@2"])  # ranks 1 and, without item 1, 2
     (0.5, 1.0)
     """
-    checks.at_least_1(k=min(k, default=1))
+    at_least_1(k=min(k, default=1))
     size = rows_of_catalogue(model, variables)
     if propensity is not None:
+        one_axis(propensity=propensity)
         weigh = {"debiased_recall": metrics.debiased_recall, "debiased_ndcg": metrics.debiased_ndcg}
         each = lookup(propensity, everywhere(jnp.where((target > 0) & (target < size), target, 0)))
         measures = {**measures, **{name: partial(m, propensity=each) for name, m in weigh.items()}}
@@ -154,7 +156,8 @@ def evaluate_sampled(
     >>> float(result["hr@2"]), float(result["mrr@2"])
     (1.0, 0.5)
     """
-    checks.at_least_1(k=min(k, default=1))
+    at_least_1(k=min(k, default=1))
+    same_rows(query=query)
     checks.rows(1, query=query.user, target=target)
     checks.rows(2, query=query.user, negatives=negatives)
     try:
@@ -184,6 +187,7 @@ def _ranked(
 ) -> Ranked:
     if exclude is None:
         exclude = jnp.zeros((len(query.user), 0), jnp.int32)
+    same_rows(query=query)
     checks.rows(2, query=query.user, target=target, exclude=exclude)
 
     def of_block(rows: tuple[Query, Array, Array]) -> Ranked:

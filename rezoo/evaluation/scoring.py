@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from rezoo.arrays import same_rows
 from rezoo.devices.meshes import along, in_blocks
 from rezoo.types import Batch, Query, Variables
 
@@ -28,6 +29,7 @@ def score_all(
     >>> score_all(Popularity(3), variables, queries([1])).tolist()
     [[0.0, 3.0, 2.0]]
     """
+    same_rows(query=query)
     if is_retriever(model):
         states = apply(model, variables, query, method="encode")
         return jnp.einsum("bd,nd->bn", states, apply(model, variables, method="table"))
@@ -78,6 +80,7 @@ def predict(
     >>> predict(Popularity(3), variables, batch).tolist()
     [2.0, 3.0]
     """
+    same_rows(query=batch.query, item=batch.item)
     rows = (batch.query, batch.item)
     return in_blocks(lambda rows: (apply(model, variables, *rows),), rows, block)[0]
 
@@ -95,6 +98,7 @@ def predict_tasks(
     >>> {task: score.tolist() for task, score in predict_tasks(model, zeros, batch).items()}
     {'buy': [0.0, 0.0], 'click': [0.0, 0.0]}
     """
+    same_rows(query=batch.query, item=batch.item)
     rows = (batch.query, batch.item)
     return in_blocks(lambda rows: apply(model, variables, *rows, method="tasks"), rows, block)
 
