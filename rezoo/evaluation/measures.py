@@ -13,7 +13,7 @@ from rezoo import metrics
 from rezoo.arrays import at_least_1, one_axis, same_rows
 from rezoo.devices.meshes import along, everywhere, in_blocks, lookup
 from rezoo.evaluation import checks
-from rezoo.evaluation.scoring import apply, rows_of_catalogue, score_all
+from rezoo.evaluation.scoring import apply, compiled, rows_of_catalogue, score_all
 from rezoo.types import Query, Scalars, Variables
 
 Measure = Callable[..., jax.Array]
@@ -167,6 +167,21 @@ def evaluate_sampled(
     checks.warn_of_unknown("target", target, size, MISS, negative=True)
     checks.warn_of_unknown("negatives", negatives, size, "each is scored as an unknown item", negative=False)
 
+    ranked = _ranked_among(model, variables, query, target, negatives, size=size, block=block)
+    return _summary(ranked, target[:, None], size, k, measures)
+
+
+@compiled("size", "block")
+def _ranked_among(
+    model: nn.Module,
+    variables: Variables,
+    query: Query,
+    target: Array,
+    negatives: Array,
+    *,
+    size: int,
+    block: int,
+) -> Ranked:
     def of_block(rows: tuple[Query, Array, Array]) -> Ranked:
         query, target, negatives = rows
         slate = jnp.concatenate([target[:, None], negatives], axis=1)
@@ -178,8 +193,7 @@ def evaluate_sampled(
         nan = (jnp.isnan(score) & competes).sum(axis=1)
         return Ranked(rank, (same.any(axis=1) & (target > 0))[:, None], nan)
 
-    ranked = in_blocks(of_block, (query, target, negatives), block)
-    return _summary(ranked, target[:, None], size, k, measures)
+    return in_blocks(of_block, (query, target, negatives), block)
 
 
 def _ranked(
@@ -189,7 +203,13 @@ def _ranked(
         exclude = jnp.zeros((len(query.user), 0), jnp.int32)
     same_rows(query=query)
     checks.rows(2, query=query.user, target=target, exclude=exclude)
+    return _ranked_in_all(model, variables, query, target, exclude, block=block)
 
+
+@compiled("block")
+def _ranked_in_all(
+    model: nn.Module, variables: Variables, query: Query, target: Array, exclude: Array, *, block: int
+) -> Ranked:
     def of_block(rows: tuple[Query, Array, Array]) -> Ranked:
         query, target, exclude = rows
         score = score_all(model, variables, query)
