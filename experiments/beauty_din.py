@@ -206,7 +206,7 @@ def main() -> None:
         done = len(results.values(model_name, name, SAMPLED, "ndcg@10"))
         if done >= seeds:
             continue
-        model = DIN({"item": data.num_items}, at.dim, (64, 32), weights, dropout=0.2)
+        model = DIN({"item": data.num_items}, at.dim, widths=(64, 32), weights=weights, dropout=0.2)
         train, start = fit(model, data, at), time.monotonic()
         tried = {rate: train(keys(1)[0], jnp.float32(rate)) for rate in at.rates}
         rate = max(tried, key=lambda r: float(tried[r][1]))

@@ -63,7 +63,7 @@ class Flags(common.Flags):
 def ours(log: Interactions) -> tuple[Callable[[], list[float]], float]:
     """(a turn: seconds of each of its epochs; seconds of the first epoch, with compilation)."""
     buckets = batches.by_user(columns(log), growth=1.5)
-    model = SVDpp(log.num_users, log.num_items, FACTORS, float(np.mean(columns(log)[2])))
+    model = SVDpp(log.num_users, log.num_items, FACTORS, mean=float(np.mean(columns(log)[2])))
     optimizer = optax.adam(0.01)
     objective = objectives.l2(objectives.pointwise(model, losses.squared), 0.05)
     step = training.make_step(objective, optimizer)

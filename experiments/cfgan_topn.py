@@ -81,7 +81,7 @@ class Weights(NamedTuple):
 
 def cfgan(data: Data, at: Sizes, seed: int, rate: float, weights: Weights) -> Fitted:
     """Discriminator and generator take a step each on every batch, inside one scan."""
-    model = CFGAN(data.num_items, (at.hidden,), (at.latent,))
+    model = CFGAN(data.num_items, generator_widths=(at.hidden,), discriminator_widths=(at.latent,))
     optimizers = {"discriminator": optax.adam(rate), "generator": optax.adam(rate)}
     partial, zeros = adversarial.zero_mask(weights.partial), adversarial.zero_mask(weights.zeros)
     against = adversarial.discriminator(model, partial)

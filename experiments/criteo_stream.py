@@ -57,7 +57,7 @@ def sample(folder: Path | None, seeds: int, results: common.Results) -> None:
     zoo = {
         "FM": FM(sizes, 8),
         "WideDeep": WideDeep(sizes, dim=8, **net),
-        "DCNv2": DCNv2(sizes, 8, 2, **net),
+        "DCNv2": DCNv2(sizes, 8, num_crosses=2, **net),
     }
     optimizer = optax.chain(optax.add_decayed_weights(1e-3), optax.adam(2e-3))
     for name, model in zoo.items():
@@ -106,7 +106,9 @@ def learn(sizes: tuple[int, ...], config: shop.ShopConfig, chunk: int, results: 
     world = shop.world(jax.random.key(0), config)
     rows = {"user": config.shoppers + 1, "item": config.products + 1, "hour": len(shop.DAYPARTS)}
     rows |= {"age": len(shop.AGES), "gender": len(shop.GENDERS), "category": len(shop.NOUNS) + 1}
-    model = WideDeep(rows, (("age", "category"), ("hour", "category")), 1024, 16, (64, 32))
+    model = WideDeep(
+        rows, crosses=(("age", "category"), ("hour", "category")), buckets=1024, dim=16, widths=(64, 32)
+    )
     adam = optax.adam(1e-3)
     step = training.make_step(objectives.pointwise(model, losses.logistic), adam)
     epoch = jax.jit(lambda state, data: training.epoch(step, state, data, 4096), donate_argnums=0)

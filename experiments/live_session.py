@@ -192,9 +192,9 @@ def contestants(items: int, smoke: bool) -> dict[str, Callable[[], nn.Module]]:
     made: dict[str, Callable[[], nn.Module]] = {
         "GRU4Rec": lambda: GRU4Rec(items, 100),
         "STAMP": lambda: STAMP(items, 100),
-        "NARM": lambda: NARM(items, 100, 100),
-        "SASRec": lambda: SASRec(items, 100, 1, 2, 30),
-        "NextItNet": lambda: NextItNet(items, 100, (1, 4)),
+        "NARM": lambda: NARM(items, 100, hidden=100),
+        "SASRec": lambda: SASRec(items, 100, num_blocks=1, num_heads=2, max_length=30),
+        "NextItNet": lambda: NextItNet(items, 100, dilations=(1, 4)),
         "Caser": lambda: Caser(items, 100),
     }
     return {name: made[name] for name in ("GRU4Rec", "STAMP")} if smoke else made

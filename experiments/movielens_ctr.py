@@ -83,7 +83,10 @@ def items_before(rows: Interactions, log: Interactions, length: int) -> np.ndarr
 def with_history(sizes: dict[str, int], dim: int, widths: tuple[int, ...], dropout: float) -> list[Entry]:
     """Those that read what a user liked before."""
     makes = {"DIN, mean of the history": din.Mean, "DIN": din.LocalActivation}
-    return [Entry(name, DIN(sizes, dim, widths, make, dropout)) for name, make in makes.items()]
+    return [
+        Entry(name, DIN(sizes, dim, widths=widths, weights=make, dropout=dropout))
+        for name, make in makes.items()
+    ]
 
 
 def main() -> None:

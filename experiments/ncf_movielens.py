@@ -175,7 +175,7 @@ def fitter(
         mlp = MLP(users, items, at.widths)
         objective = sampled(mlp, task.train)
         return descent(mlp, objective, data, at.mlp_rate, at.mlp_epochs, at.mlp_batch, at.mlp_decay)
-    neu = NeuMF(users, items, at.gmf_dim, at.widths)
+    neu = NeuMF(users, items, at.gmf_dim, widths=at.widths)
 
     def joined(seed: int) -> Fitted:
         (_, left), (_, right) = fitted("GMF", seed), fitted("MLP", seed)

@@ -183,7 +183,14 @@ def clicks(made: shop_builder.Shop, train: Trainer) -> Outcome:
     catalogue = {name: jnp.asarray(column) for name, column in made.products.items()}
     table_rows = {"user": users, "item": items, "hour": len(shop.DAYPARTS), "age": len(shop.AGES)}
     table_rows |= {"gender": len(shop.GENDERS), "category": len(shop.NOUNS) + 1}
-    model = WideDeep(table_rows, (("age", "category"), ("hour", "category")), 1000, 12, (64, 32), dropout=0.1)
+    model = WideDeep(
+        table_rows,
+        crosses=(("age", "category"), ("hour", "category")),
+        buckets=1000,
+        dim=12,
+        widths=(64, 32),
+        dropout=0.1,
+    )
     forgotten = np.random.default_rng(0).random(len(known["user"])) < 0.1
     data = impressions(made, known, np.where(forgotten, 0, known["user"]))
     test = impressions(made, asked, seen_in(known["user"], asked["user"]))

@@ -128,18 +128,27 @@ def fits(dataset: str) -> dict[str, Fit]:
     if dataset == "ml-1m":
         steps = {"events": 1600, "negatives": None}
         return {
-            "SASRec": Fit(lambda n, length: SASRec(n, 128, 2, 2, length, 0.2), 2e-3, 16, **steps),
+            "SASRec": Fit(
+                lambda n, length: SASRec(n, 128, num_blocks=2, num_heads=2, max_length=length, dropout=0.2),
+                2e-3,
+                16,
+                **steps,
+            ),
             "GRU4Rec": Fit(lambda n, length: GRU4Rec(n, 64, tied=True, dropout=0.2), 5e-3, 20, **steps),
             "NextItNet": Fit(
-                lambda n, length: NextItNet(n, 64, (1, 2, 4, 8), dropout=0.2), 2e-3, 20, **steps
+                lambda n, length: NextItNet(n, 64, dilations=(1, 2, 4, 8), dropout=0.2), 2e-3, 20, **steps
             ),
             "Caser": Fit(lambda n, length: Caser(n, 64, dropout=0.2), 2e-3, 20, **steps),
         }
     dim, epochs = (8, 2) if dataset == "smoke" else (128, 20)
     return {
-        "SASRec": Fit(lambda n, length: SASRec(n, dim, 2, 2, length, 0.5), 1e-3, epochs),
+        "SASRec": Fit(
+            lambda n, length: SASRec(n, dim, num_blocks=2, num_heads=2, max_length=length, dropout=0.5),
+            1e-3,
+            epochs,
+        ),
         "GRU4Rec": Fit(lambda n, length: GRU4Rec(n, dim, tied=True, dropout=0.5), 3e-3, epochs),
-        "NextItNet": Fit(lambda n, length: NextItNet(n, dim, (1, 4), dropout=0.5), 1e-3, epochs),
+        "NextItNet": Fit(lambda n, length: NextItNet(n, dim, dilations=(1, 4), dropout=0.5), 1e-3, epochs),
         "Caser": Fit(lambda n, length: Caser(n, dim, dropout=0.5), 1e-3, epochs),
     }
 

@@ -105,9 +105,9 @@ def of_shop(flags: Any, results: common.Results) -> Data:
     dim = 8 if flags.smoke else 48
     models = {
         "GRU4Rec": GRU4Rec(n, dim, dropout=0.2),
-        "NARM": NARM(n, dim, dim, 0.2, 0.2),
-        "STAMP": STAMP(n, dim, 0.2),
-        "SASRec": SASRec(n, dim, 1, 1, 10, 0.2),
+        "NARM": NARM(n, dim, hidden=dim, dropout=0.2, state_dropout=0.2),
+        "STAMP": STAMP(n, dim, dropout=0.2),
+        "SASRec": SASRec(n, dim, num_blocks=1, num_heads=1, max_length=10, dropout=0.2),
     }
     if flags.smoke:
         models = {"GRU4Rec": models["GRU4Rec"]}

@@ -54,7 +54,7 @@ def pieces(
 ) -> tuple[Callable[..., TrainState], Callable[..., Any], BiasedMF]:
     """(`(key, **point) -> state`, one epoch `(state, **point) -> state`, the model)."""
     data = pairs(train)
-    model = BiasedMF(train.num_users, train.num_items, at.dim, float(data.label.mean()))
+    model = BiasedMF(train.num_users, train.num_items, at.dim, mean=float(data.label.mean()))
     steps = at.num_epochs * training.num_steps(train.num_rows, at.batch_size)
 
     def optimizer(rate: jax.Array) -> optax.GradientTransformation:

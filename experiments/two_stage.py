@@ -113,7 +113,7 @@ def retriever(data: Data, size: Size) -> tuple[TwoTower, Any]:
     user = np.repeat(np.arange(1, len(data.taken)), data.taken.shape[1])
     item = data.taken[1:].ravel()
     rows = Batch(of(data.world, user), jnp.asarray(item), jnp.ones(len(item)), jnp.ones(len(item), bool))
-    model = TwoTower({name: size for name, size in data.sizes.items() if name != "hour"}, 16, (32, 16))
+    model = TwoTower({name: size for name, size in data.sizes.items() if name != "hour"}, 16, widths=(32, 16))
     share = np.bincount(item, minlength=data.sizes["item"]) / len(item)
     log_q = jnp.log(jnp.asarray(share + 1e-9, jnp.float32))
     objective = objectives.in_batch(model, losses.sampled_softmax, log_q=log_q)
@@ -122,7 +122,9 @@ def retriever(data: Data, size: Size) -> tuple[TwoTower, Any]:
 
 def ranker(data: Data, size: Size) -> tuple[WideDeep, Any]:
     """Wide & Deep on clicks, with the age × category and hour × category crosses."""
-    model = WideDeep(data.sizes, (("age", "category"), ("hour", "category")), 4096, 8, (64, 32))
+    model = WideDeep(
+        data.sizes, crosses=(("age", "category"), ("hour", "category")), buckets=4096, dim=8, widths=(64, 32)
+    )
     objective = objectives.l2(objectives.pointwise(model, losses.logistic), 1e-3)
     return model, fitted(model, objective, data.shown, data, size, rate=2e-3)
 

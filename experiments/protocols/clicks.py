@@ -172,8 +172,8 @@ def zoo(sizes: dict[str, int], dim: int, widths: tuple[int, ...], dropout: float
         Entry("NFM", NFM(sizes, dim, **net)),
         Entry("DeepFM", DeepFM(sizes, dim, **net)),
         Entry("WideDeep", WideDeep(sizes, dim=dim, **net)),
-        Entry("DCNv2", DCNv2(sizes, dim, 3, **net)),
-        Entry("AFM", AFM(sizes, dim, 16)),
-        Entry("AutoInt", AutoInt(sizes, dim, 2, 2, 16, **net)),
+        Entry("DCNv2", DCNv2(sizes, dim, num_crosses=3, **net)),
+        Entry("AFM", AFM(sizes, dim, attention_width=16)),
+        Entry("AutoInt", AutoInt(sizes, dim, num_layers=2, heads=2, head_width=16, **net)),
         Entry("DNN", DNN(sizes, dim, **net)),
     ]

@@ -40,7 +40,7 @@ class Trainer(NamedTuple):
         shared = parts.num_users, parts.num_items, self.world.user_features, self.world.item_features
         if self.name == "FeatureMF":
             return FeatureMF(*shared, dim, id_dropout=drop)
-        return FeatureNeuMF(*shared, dim, (2 * dim, dim, dim // 2), id_dropout=drop)
+        return FeatureNeuMF(*shared, dim, widths=(2 * dim, dim, dim // 2), id_dropout=drop)
 
     def fitter(self) -> Callable[..., Scores]:
         """`(key, l2, drop) -> scores`, compiled once.

@@ -16,20 +16,20 @@ from rezoo.types import Batch, Query
 
 MODELS = {
     "GRU4Rec": GRU4Rec(9, 4),
-    "NARM": NARM(9, 4, 5),
+    "NARM": NARM(9, 4, hidden=5),
     "STAMP": STAMP(9, 4),
     "SASRec": SASRec(9, 4, num_heads=2, max_length=6),
     "Caser": Caser(9, 4, window=3),
-    "NextItNet": NextItNet(9, 4, (1, 2)),
+    "NextItNet": NextItNet(9, 4, dilations=(1, 2)),
 }
 AGE = {"age": 4}
 FEATURED = {
-    "GRU4Rec": GRU4Rec(9, 4, 2, LSTM, user_features=AGE),
-    "NARM": NARM(9, 4, 5, user_features=AGE),
+    "GRU4Rec": GRU4Rec(9, 4, num_layers=2, cell=LSTM, user_features=AGE),
+    "NARM": NARM(9, 4, hidden=5, user_features=AGE),
     "STAMP": STAMP(9, 4, user_features=AGE),
     "SASRec": SASRec(9, 4, num_heads=2, max_length=6, user_features=AGE),
     "Caser": Caser(9, 4, window=3, user_features=AGE),
-    "NextItNet": NextItNet(9, 4, (1, 2), user_features=AGE),
+    "NextItNet": NextItNet(9, 4, dilations=(1, 2), user_features=AGE),
 }
 every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 

@@ -16,7 +16,7 @@ from rezoo.types import Batch, Query, Target
 
 TASKS = ("buys", "stars")
 LOSSES = {"buys": losses.logistic, "stars": losses.squared}
-MODEL = SharedBottom({"color": 4}, TASKS, 3, (6,), (4,))
+MODEL = SharedBottom({"color": 4}, TASKS, 3, widths=(6,), tower=(4,))
 
 
 def batch_of(stars=None, known=None, rows=8):
@@ -82,7 +82,7 @@ def test_a_ranking_head_beside_a_regression_head_on_slates():
     relevant = jnp.zeros((3, 4)).at[:, 1].set(1.0)
     every = jnp.ones((3, 4), bool)
     tasks = {"buys": Target(relevant, every), "stars": Target(3 * relevant, every)}
-    model = SharedBottom({"item": 4}, TASKS, 3, (6,), (4,))
+    model = SharedBottom({"item": 4}, TASKS, 3, widths=(6,), tower=(4,))
     batch, optimizer = Batch(query, slate, relevant, every, tasks), optax.adam(0.03)
     objective = objectives.multi_task(model, {"buys": losses.softmax_cross_entropy, "stars": losses.squared})
     step = training.make_step(objective, optimizer)
@@ -171,14 +171,23 @@ def own_modules(model, tasks):
     ("model", "tasks", "own"),
     [
         (MODEL, TASKS, ["{}_tower"]),
-        (MMoE({"color": 4}, TASKS, 3, 2, (6,), (4,)), TASKS, ["{}_tower", "{}_gate"]),
+        (MMoE({"color": 4}, TASKS, 3, experts=2, widths=(6,), tower=(4,)), TASKS, ["{}_tower", "{}_gate"]),
         # From the second level on a task hears of the other's experts of the first.
         (
-            PLE({"color": 4}, TASKS, 3, 2, 1, 1, (6,), (4,)),
+            PLE(
+                {"color": 4},
+                TASKS,
+                3,
+                levels=2,
+                num_task_experts=1,
+                num_shared_experts=1,
+                widths=(6,),
+                tower=(4,),
+            ),
             TASKS,
             ["{}_tower", "{}_gate_0", "{}_gate_1", "{}_experts_1"],
         ),
-        (ESMM({"color": 4}, 3, (6,)), ("purchase", "click"), ["conversion_tower"]),
+        (ESMM({"color": 4}, 3, widths=(6,)), ("purchase", "click"), ["conversion_tower"]),
     ],
     ids=["SharedBottom", "MMoE", "PLE", "ESMM"],
 )
@@ -215,7 +224,7 @@ def test_what_is_misspelt_is_named():
 
 
 def test_every_experts_dropout_is_its_own():
-    model = MMoE({"color": 4}, TASKS, 3, 2, (50,), (4,), dropout=0.5)
+    model = MMoE({"color": 4}, TASKS, 3, experts=2, widths=(50,), tower=(4,), dropout=0.5)
     batch = batch_of()
     params = model.init(jax.random.key(0), batch.query, batch.item)["params"]
     kernel = params["experts"]["experts"]["Dense_0"]["kernel"]

@@ -95,7 +95,7 @@ HISTORY = Batch(
 
 
 def test_with_counts_each_id_of_a_batch_is_held_once_and_the_less_the_more_often_it_occurs():
-    model, count = DIN({"item": 6, "user": 3}, 3, (4,)), np.array([0, 7, 1, 40, 2, 0])
+    model, count = DIN({"item": 6, "user": 3}, 3, widths=(4,)), np.array([0, 7, 1, 40, 2, 0])
     batch = HISTORY._replace(query=HISTORY.query._replace(user=jnp.array([1, 1, 2, 2], jnp.int32)))
     variables = model.init(jax.random.key(0), batch.query, batch.item)
     plain = objectives.pointwise(model, losses.logistic)

@@ -38,13 +38,13 @@ PEOPLE = {"age": 4, "income": None}
 PAST = Sessions(np.array([1, 2, 3, 4, 5, 2, 3, 6, 7, 8], np.int32), np.array([0, 3, 5, 8, 10]))
 MODELS = {
     "GRU4Rec": GRU4Rec(ITEMS, 4),
-    "GRU4Rec-LSTM-features": GRU4Rec(ITEMS, 4, 2, LSTM, user_features=PEOPLE),
-    "NARM-features": NARM(ITEMS, 4, 5, user_features=PEOPLE),
+    "GRU4Rec-LSTM-features": GRU4Rec(ITEMS, 4, num_layers=2, cell=LSTM, user_features=PEOPLE),
+    "NARM-features": NARM(ITEMS, 4, hidden=5, user_features=PEOPLE),
     "STAMP-features": STAMP(ITEMS, 4, user_features=PEOPLE),
     "SASRec-features": SASRec(ITEMS, 4, max_length=L, user_features=PEOPLE),
-    "Caser-users": Caser(ITEMS, 4, 7, 3, 2, 2),
-    "NextItNet": NextItNet(ITEMS, 4, (1, 2), 2),
-    "VSKNN": VSKNN(ITEMS, 5, 3, 4),
+    "Caser-users": Caser(ITEMS, 4, num_users=7, window=3, horizontal=2, vertical=2),
+    "NextItNet": NextItNet(ITEMS, 4, dilations=(1, 2), kernel=2),
+    "VSKNN": VSKNN(ITEMS, 5, recent=3, longest=4),
     "SessionPopularity": SessionPopularity(ITEMS),
 }
 FITTED = {

@@ -91,7 +91,7 @@ STARS = np.array([[0.0, 0, 0], [5, 1, 0], [2, 4, 3], [0, 0, 0]])
 
 
 def with_past(model=None, **fields) -> Saved:
-    model = model or MultVAE(5, 3, 2)
+    model = model or MultVAE(5, hidden=3, latent=2)
     return Saved(model, ask(model), USERS, ITEMS, **{"history": PAST, **fields})
 
 
@@ -214,7 +214,9 @@ def test_known_users_are_asked_with_the_history_that_was_saved(tmp_path):
     assert lists["item"].tolist() == told["item"].tolist()
 
 
-@pytest.mark.parametrize("model", [EASE(5), MultVAE(5, 3, 2), GRU4Rec(5, 3)], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "model", [EASE(5), MultVAE(5, hidden=3, latent=2), GRU4Rec(5, 3)], ids=lambda m: type(m).__name__
+)
 def test_a_model_that_reads_a_history_is_not_asked_without(model):
     variables = ease.fit(PAST[1:3], 5) if isinstance(model, EASE) else ask(model)
     one = Saved(model, variables, USERS, ITEMS)
@@ -537,7 +539,7 @@ class Foreign(nn.Module):
     [
         MF(4, 5),
         BiasedMF(4, 5, 3, mean=jnp.float32(2.5)),
-        NeuMF(4, 5, 3, [4, 2]),
+        NeuMF(4, 5, 3, widths=[4, 2]),
         Popularity(5),
         with_features().model,
         DIN({"item": 5}, weights=din.CodeActivation, meet=din.beside),

@@ -106,7 +106,7 @@ def mf_search(folder):
     user, item = jnp.asarray(rng.integers(1, 30, (2, 400)))
     label = jnp.asarray(rng.integers(1, 6, 400), jnp.float32)
     data = Batch(Query(user, jnp.zeros((400, 0), jnp.int32), {}), item, label, jnp.ones(400, bool))
-    model = BiasedMF(30, 30, 4, 3.0)
+    model = BiasedMF(30, 30, 4, mean=3.0)
     objective = objectives.pointwise(model, losses.squared)
 
     def begin(key, rate):

@@ -14,7 +14,7 @@ from rezoo.types import Batch, Query
 
 ITEMS = 9
 HISTORY = jnp.array([[1, 2, 3], [2, 3, 0], [6, 7, 8], [7, 8, 0], [0, 0, 0]], jnp.int32)
-MODEL = CFGAN(ITEMS, (8,), (6,))
+MODEL = CFGAN(ITEMS, generator_widths=(8,), discriminator_widths=(6,))
 OPTIMIZERS = {"generator": optax.adam(0.02), "discriminator": optax.adam(0.01)}
 
 

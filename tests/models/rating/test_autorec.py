@@ -65,7 +65,7 @@ def test_a_new_item_is_scored_from_its_ratings_without_training():
     longer = {"rater": jnp.concatenate([rater, rater[1:2]]), "rating": jnp.concatenate([rating, rating[1:2]])}
     query = Query(jnp.arange(1, USERS, dtype=jnp.int32), jnp.zeros((USERS - 1, 0), jnp.int32), {})
     slate = jnp.tile(jnp.array([1, ITEMS], jnp.int32), (USERS - 1, 1))
-    score = IAutoRec(USERS, 4, 3.0).apply({**state.variables, "catalogue": longer}, query, slate)
+    score = IAutoRec(USERS, 4, mean=3.0).apply({**state.variables, "catalogue": longer}, query, slate)
     np.testing.assert_allclose(score[:, 0], score[:, 1], rtol=1e-6)
 
 

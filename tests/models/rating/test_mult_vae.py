@@ -33,7 +33,7 @@ def trained(model, beta_max=0.2, epochs=120):
 
 every_kind = pytest.mark.parametrize(
     "model",
-    [MultVAE(ITEMS, 8, 4), MultVAE(ITEMS, None, 4), MultDAE(ITEMS, 8)],
+    [MultVAE(ITEMS, hidden=8, latent=4), MultVAE(ITEMS, hidden=None, latent=4), MultDAE(ITEMS, 8)],
     ids=["vae", "affine vae", "dae"],
 )
 
@@ -57,7 +57,7 @@ def test_a_list_longer_than_the_catalogue_ends_with_zeros(model):
 
 
 def test_without_hidden_layers_a_score_is_affine_in_the_history():
-    model = MultVAE(ITEMS, None, 4)
+    model = MultVAE(ITEMS, hidden=None, latent=4)
     variables = trained(model, epochs=3)[0].variables
     params = jax.tree.map(np.asarray, variables["params"])
     mean = params["input"]["Bag_0"]["rows"]["embedding"][[1, 2, 3], :4].sum(0) / np.sqrt(3)
@@ -67,7 +67,7 @@ def test_without_hidden_layers_a_score_is_affine_in_the_history():
 
 
 def test_beta_adds_to_the_likelihood_and_holds_the_posterior():
-    model = MultVAE(ITEMS, 8, 4)
+    model = MultVAE(ITEMS, hidden=8, latent=4)
     likelihood = objectives.every_item(model, losses.softmax_cross_entropy)
     variables = {"params": trained(model, epochs=1)[0].params}
     key = jax.random.key(0)

@@ -50,7 +50,7 @@ def session_parallel(made: Sessions):
 
 @pytest.mark.parametrize("cell", [GRU, LSTM])
 def test_session_parallel_steps_give_the_loss_of_one_pass(cell):
-    made, model = some_sessions(), GRU4Rec(ITEMS, 4, 2, cell)
+    made, model = some_sessions(), GRU4Rec(ITEMS, 4, num_layers=2, cell=cell)
     rows = batch(made)
     variables = jax.tree.map(lambda x: 3 * x, init(model, rows.query, rows.item[:, 0]))
     one_pass, _ = objectives.next_item_softmax(model)(variables, jax.random.key(0), rows)
