@@ -103,10 +103,11 @@ def begin(
     Raises:
       ValueError: if the query has other columns than the sessions.
 
+    >>> from rezoo.data import batches
     >>> from rezoo.models import Popularity
     >>> model = Popularity(3)
     >>> served = serve(model, {"params": {"count": jnp.zeros(3)}})
-    >>> query = Query(jnp.array([7]), jnp.array([[1, 2]]), {})
+    >>> query = batches.queries([7], [[1, 2]])
     >>> sessions = begin(model, served, start(model, served, slots=2), jnp.array([1]), query)
     >>> sessions.user.tolist(), sessions.count.tolist()
     ([0, 7], [0, 2])

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from rezoo import arrays, losses, sampling
+from rezoo.data.batches import queries
 from rezoo.devices import backend
 from rezoo.devices.backend import pick
 from rezoo.losses import catalogue
 from rezoo.models.factorization import ials
 from rezoo.nn import recurrent
-from rezoo.types import Query
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_negatives_are_no_positives_and_uniform_over_the_others(accelerated):
     accelerated()
     sampler = sampling.reject_positives(sampling.uniform(21), positives, 21)
     user = jnp.repeat(jnp.array([1, 2, 3]), 2000)
-    query = Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
+    query = queries(user)
     drawn = np.asarray(jax.jit(sampler, static_argnums=3)(jax.random.key(0), query, user, 2))
     first, second, third = drawn.reshape(3, -1)
     share = np.bincount(first, minlength=21)[11:] / len(first)

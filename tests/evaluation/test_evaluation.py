@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rezoo import evaluation, metrics
+from rezoo.data.batches import queries
 from rezoo.models import MF
 from rezoo.models.baselines import Popularity, popularity
 from rezoo.types import Batch, Query
@@ -28,7 +29,7 @@ class Table(nn.Module):
 
 def ask(user):
     user = jnp.asarray(user, jnp.int32)
-    return Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
+    return queries(user)
 
 
 def problem(seed=0, ties=False):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from helpers import apply, init, noisy
 
+from rezoo.data.batches import queries
 from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
 from rezoo.models.ranking import afm
 from rezoo.models.ranking.dcn import stacked
-from rezoo.types import Query
 
 SIZES = {"user": 4, "item": 6, "genres": 5, "hour": 3}
 CATALOGUE = {
@@ -21,9 +21,7 @@ CATALOGUE = {
 }
 FIELDS = ["genres", "hour", "item", "price", "user"]
 ITEM = jnp.array([1, 2, 4], jnp.int32)
-ASKED = Query(
-    jnp.array([1, 3, 0], jnp.int32), jnp.zeros((3, 0), jnp.int32), {"hour": jnp.array([1, 2, 0], jnp.int32)}
-)
+ASKED = queries([1, 3, 0], features={"hour": jnp.array([1, 2, 0], jnp.int32)})
 
 
 def start(model):

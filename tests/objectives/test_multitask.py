@@ -10,9 +10,10 @@ import pytest
 from helpers import init_state
 
 from rezoo import evaluation, losses, objectives, training
+from rezoo.data.batches import queries
 from rezoo.models import ESMM, PLE, MMoE, SharedBottom
 from rezoo.objectives import weighting
-from rezoo.types import Batch, Query, Target
+from rezoo.types import Batch, Target
 
 TASKS = ("buys", "stars")
 LOSSES = {"buys": losses.logistic, "stars": losses.squared}
@@ -22,7 +23,7 @@ MODEL = SharedBottom({"color": 4}, TASKS, 3, widths=(6,), tower=(4,))
 def batch_of(stars=None, known=None, rows=8):
     rng = np.random.default_rng(0)
     color = jnp.asarray(rng.integers(0, 4, rows), jnp.int32)
-    query = Query(jnp.zeros(rows, jnp.int32), jnp.zeros((rows, 0), jnp.int32), {"color": color})
+    query = queries(features={"color": color})
     every = jnp.ones(rows, bool)
     buys = jnp.asarray(rng.integers(0, 2, rows), jnp.float32)
     stars = jnp.asarray(rng.integers(1, 6, rows), jnp.float32) if stars is None else stars
@@ -78,7 +79,7 @@ def test_no_label_at_all_moves_nothing(weights):
 
 def test_a_ranking_head_beside_a_regression_head_on_slates():
     slate = jnp.tile(jnp.arange(4, dtype=jnp.int32), (3, 1))
-    query = Query(jnp.zeros(3, jnp.int32), jnp.zeros((3, 0), jnp.int32), {})
+    query = queries(rows=3)
     relevant = jnp.zeros((3, 4)).at[:, 1].set(1.0)
     every = jnp.ones((3, 4), bool)
     tasks = {"buys": Target(relevant, every), "stars": Target(3 * relevant, every)}

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rezoo.data import clean, features, files
+from rezoo.data.batches import queries
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import from_columns
 from rezoo.data.scale import Scale
@@ -59,7 +60,7 @@ PRODUCTS = {"kind": np.array(["", "tea", "tea|cup", "cup", "pot"]), "price": np.
 
 def ask(model, **constants):
     """The model with parameters that have no zeros in them but row 0's."""
-    query = Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 2), jnp.int32), {"age": jnp.zeros(1, jnp.int32)})
+    query = queries(history=jnp.zeros((1, 2), jnp.int32), features={"age": jnp.zeros(1, jnp.int32)})
     rngs = {"params": jax.random.key(0)}
     make = jax.jit(partial(model.apply, rngs=rngs, mutable=["params"]))
     _, made = make(constants, query, jnp.ones(1, jnp.int32))
@@ -98,7 +99,7 @@ def with_past(model=None, **fields) -> Saved:
 def with_hour(kind=FM, **sizes) -> Saved:
     hours = features.fit({"hour": features.Categorical()}, {"hour": ["noon", "night"]})
     model = kind({"user": 4, "item": 5, **hours.sizes, **sizes})
-    query = Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 1), jnp.int32), {"hour": jnp.zeros(1, jnp.int32)})
+    query = queries(history=jnp.zeros((1, 1), jnp.int32), features={"hour": jnp.zeros(1, jnp.int32)})
     variables = model.init(jax.random.key(0), query, jnp.ones(1, jnp.int32))
     params = jax.tree.map(lambda x: jax.random.normal(jax.random.key(x.size), x.shape), variables["params"])
     return Saved(model, {**variables, "params": params}, USERS, ITEMS, context_features=hours)
@@ -126,9 +127,7 @@ def test_another_process_answers_the_same_without_the_training_data(tmp_path):
 
 def test_predictions_are_on_the_original_scale_and_clipped_where_stated(tmp_path):
     one = with_features()
-    query = Query(
-        jnp.array([1]), jnp.zeros((1, 0), jnp.int32), {"age": jnp.asarray(one.user_columns["age"][1:2])}
-    )
+    query = queries([1], features={"age": jnp.asarray(one.user_columns["age"][1:2])})
     score = one.model.apply(one.variables, query, jnp.array([2]))
     np.testing.assert_allclose(answers.predict(one, ["ann"], [20]), 2.0 * score + 3.0, rtol=1e-5)
     far = one._replace(scale=Scale(3.0, 1e4))
@@ -189,7 +188,7 @@ def test_a_session_model_is_asked_with_raw_histories(tmp_path):
     two = answers.predict(
         back, ["?", "?"], [10, 10], histories=[[20, 999, 30], []], on_unknown=answers.ignore
     )
-    query = Query(jnp.zeros(1, jnp.int32), jnp.array([[2, 3]]), {})
+    query = queries(history=[[2, 3]])
     np.testing.assert_allclose(two[0], model.apply(back.variables, query, jnp.array([1]))[0], rtol=1e-5)
     assert two[0] != two[1]
     with pytest.raises(DataError, match="2 users and 1 lists"):
@@ -310,7 +309,7 @@ def test_the_context_is_asked_for_by_name(tmp_path):
     asked = {"user": ["ann"] * 2, "item": [20] * 2, "hour": ["night", "noon"]}
     stars = tables.predict_table(back, asked)["prediction"]
     hour = jnp.asarray(back.context_features.transform(asked)["hour"])
-    query = Query(jnp.array([1, 1]), jnp.zeros((2, 0), jnp.int32), {"hour": hour})
+    query = queries([1, 1], features={"hour": hour})
     np.testing.assert_allclose(stars, back.model.apply(back.variables, query, jnp.array([2, 2])), rtol=1e-5)
     assert stars[0] != stars[1]
     with pytest.raises(DataError, match="there is no column 'hour'; there are user, item"):
@@ -476,7 +475,7 @@ def test_names_that_have_strokes_and_blanks_in_them_are_kept(tmp_path):
     name = "age / %2F of .."
     people = features.fit({name: features.Categorical()}, {name: PEOPLE["age"]})
     model = FeatureMF(4, 5, people.sizes, {"sort": 3}, 3)
-    query = Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 0), jnp.int32), {name: jnp.zeros(1, jnp.int32)})
+    query = queries(features={name: jnp.zeros(1, jnp.int32)})
     catalogue = {"sort": jnp.zeros(5, jnp.int32)}
     rngs = {"params": jax.random.key(0)}
     _, made = model.apply(

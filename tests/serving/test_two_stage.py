@@ -7,12 +7,12 @@ import pytest
 from helpers import init, noisy
 
 from rezoo import evaluation
+from rezoo.data.batches import queries
 from rezoo.models import MF, WideDeep
 from rezoo.serving import two_stage
-from rezoo.types import Query
 
 ITEMS = 30
-ASKED = Query(jnp.array([1, 2, 3], jnp.int32), jnp.zeros((3, 0), jnp.int32), {})
+ASKED = queries([1, 2, 3])
 GROUP = jnp.arange(ITEMS, dtype=jnp.int32) % 4
 
 

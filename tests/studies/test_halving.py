@@ -14,9 +14,9 @@ import pytest
 from helpers import same
 
 from rezoo import losses, objectives, training
+from rezoo.data.batches import pairs
 from rezoo.models import BiasedMF
 from rezoo.studies import halving, sweep
-from rezoo.types import Batch, Query
 
 GRID = {"slope": jnp.array([1.0, 2.0, 3.0, 4.0, 5.0]), "start": jnp.array([0.0, 0.0, 9.0, 9.0, 9.0])}
 
@@ -103,9 +103,8 @@ def test_another_search_starts_anew_beside_the_first_and_says_so(tmp_path, caplo
 def mf_search(folder):
     """A real search: biased MF by Adam, 4 rates × 2 seeds."""
     rng = np.random.default_rng(0)
-    user, item = jnp.asarray(rng.integers(1, 30, (2, 400)))
-    label = jnp.asarray(rng.integers(1, 6, 400), jnp.float32)
-    data = Batch(Query(user, jnp.zeros((400, 0), jnp.int32), {}), item, label, jnp.ones(400, bool))
+    user, item = rng.integers(1, 30, (2, 400))
+    data = pairs(user, item, rng.integers(1, 6, 400))
     model = BiasedMF(30, 30, 4, mean=3.0)
     objective = objectives.pointwise(model, losses.squared)
 

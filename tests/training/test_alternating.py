@@ -6,11 +6,12 @@ import pytest
 from helpers import init_state
 
 from rezoo import evaluation, training
+from rezoo.data.batches import queries
 from rezoo.models import CFGAN
 from rezoo.nn.bag import multi_hot
 from rezoo.objectives import adversarial
 from rezoo.training import alternating
-from rezoo.types import Batch, Query
+from rezoo.types import Batch
 
 ITEMS = 9
 HISTORY = jnp.array([[1, 2, 3], [2, 3, 0], [6, 7, 8], [7, 8, 0], [0, 0, 0]], jnp.int32)
@@ -20,7 +21,7 @@ OPTIMIZERS = {"generator": optax.adam(0.02), "discriminator": optax.adam(0.01)}
 
 def data() -> Batch:
     real = HISTORY > 0
-    return Batch(Query(jnp.zeros(5, jnp.int32), HISTORY, {}), HISTORY, real.astype(jnp.float32), real)
+    return Batch(queries(history=HISTORY), HISTORY, real.astype(jnp.float32), real)
 
 
 def steps(partial=0.5, zeros=0.5, alpha=0.5):

@@ -9,9 +9,10 @@ import optax
 import pytest
 
 from rezoo import training
+from rezoo.data.batches import pairs
 from rezoo.storage import checkpoint, durable
 from rezoo.training import loop
-from rezoo.types import Aux, Batch, Query, TrainState
+from rezoo.types import Aux, TrainState
 
 
 def objective(variables, key, batch):
@@ -22,9 +23,7 @@ def objective(variables, key, batch):
 
 def problem(seed=0, rate=0.1, data_seed=0):
     rng = np.random.default_rng(data_seed)
-    item = jnp.array(rng.integers(1, 5, 40), jnp.int32)
-    query = Query(jnp.zeros(40, jnp.int32), jnp.zeros((40, 0), jnp.int32), {})
-    data = Batch(query, item, jnp.array(rng.normal(size=40), jnp.float32), jnp.ones(40, bool))
+    data = pairs(np.zeros(40, int), rng.integers(1, 5, 40), rng.normal(size=40))
     optimizer = optax.adam(rate)
     params = {"w": jnp.zeros(5)}
     state = TrainState(

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rezoo import losses, objectives, training
+from rezoo.data.batches import pairs
 from rezoo.models import MF
 from rezoo.training import row_sparse
-from rezoo.types import Aux, Batch, Query, Target
+from rezoo.types import Aux, Target
 
 
 class Dot(nn.Module):
@@ -31,10 +32,7 @@ def objective(variables, key, batch):
 
 def data(rows=23, seed=0):
     rng = np.random.default_rng(seed)
-    user = jnp.array(rng.integers(1, 5, rows), jnp.int32)
-    query = Query(user, jnp.zeros((rows, 0), jnp.int32), {})
-    item = jnp.array(rng.integers(1, 7, rows), jnp.int32)
-    return Batch(query, item, jnp.array(rng.normal(size=rows), jnp.float32), jnp.ones(rows, bool))
+    return pairs(rng.integers(1, 5, rows), rng.integers(1, 7, rows), rng.normal(size=rows))
 
 
 def start(optimizer, key=0, rows=23):

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from helpers import apply
 
+from rezoo.data.batches import queries
 from rezoo.models.factorization import MF, BiasedMF
-from rezoo.types import Query
 
 USERS, ITEMS = 5, 7
 
 
 def query(*users):
-    return Query(jnp.array(users, jnp.int32), jnp.zeros((len(users), 0), jnp.int32), {})
+    return queries(users)
 
 
 def start(model, seed=0):

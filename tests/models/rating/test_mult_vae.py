@@ -6,9 +6,10 @@ import pytest
 from helpers import init_state
 
 from rezoo import evaluation, losses, objectives, training
+from rezoo.data.batches import queries
 from rezoo.models import MultDAE, MultVAE
 from rezoo.models.rating.mult_vae import kl_from_standard_normal
-from rezoo.types import Batch, Query
+from rezoo.types import Batch
 
 ITEMS = 9
 HISTORY = jnp.array([[1, 2, 3], [2, 3, 0], [6, 7, 8], [7, 8, 0], [0, 0, 0]], jnp.int32)
@@ -16,7 +17,7 @@ HISTORY = jnp.array([[1, 2, 3], [2, 3, 0], [6, 7, 8], [7, 8, 0], [0, 0, 0]], jnp
 
 def data() -> Batch:
     real = HISTORY > 0
-    return Batch(Query(jnp.zeros(5, jnp.int32), HISTORY, {}), HISTORY, real.astype(jnp.float32), real)
+    return Batch(queries(history=HISTORY), HISTORY, real.astype(jnp.float32), real)
 
 
 def trained(model, beta_max=0.2, epochs=120):
@@ -42,7 +43,7 @@ every_kind = pytest.mark.parametrize(
 def test_it_learns_what_goes_together_and_serves_users_it_never_saw(model):
     state, history = trained(model)
     assert not bool(state.halted) and float(history["loss"][-1]) < float(history["loss"][0])
-    new = Query(jnp.zeros(3, jnp.int32), jnp.array([[1], [6], [0]], jnp.int32), {})
+    new = queries(history=[[1], [6], [0]])
     ids, score = evaluation.recommend(model, state.variables, new, 2, exclude=new.history)
     assert set(np.asarray(ids[0]).tolist()) == {2, 3} and set(np.asarray(ids[1]).tolist()) == {7, 8}
     assert np.isfinite(score).all()  # also of the user without history
