@@ -185,7 +185,7 @@ def measure(model: DIN, variables: Any, data: Data, at: Budget) -> dict[tuple[st
 
 
 def made_up(users: int = 120, items: int = 40) -> sessions.Sessions:
-    """Shoppers who stay within their tens of the items."""
+    """Synthetic shoppers, each of whom takes items of one group of ten."""
     rng = np.random.default_rng(0)
     rows = [
         rng.integers(0, 10, rng.integers(4, 9)) + 10 * rng.integers(0, items // 10) + 1 for _ in range(users)

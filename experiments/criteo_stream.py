@@ -1,10 +1,10 @@
-"""Click logs: Criteo's format, and one that is read from disk while it is learnt.
+"""Click logs: Criteo's format, and training on a log that is read from disk as it goes.
 
     python experiments/criteo_stream.py --record --data-dir FOLDER  # holds criteo-sample-10k
 
 The sample: 10,000 lines of Criteo's log, the first eight tenths for training, then validation and
 test, a tenth each (it is too small to tell models apart). The large log: up to 10⁷ impressions of the
-simulated shop, written as Parquet a million at a time, then learnt by Wide & Deep in one pass over the
+simulated shop, written as Parquet a million at a time, on which Wide & Deep is trained in one pass over the
 file, 262,144 rows in memory at a time. A value is the seconds of a pass per million rows, compiled before:
 the same for all sizes if the cost is linear; and the peak of the process's memory, at most 2 GB.
 

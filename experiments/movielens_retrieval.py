@@ -222,7 +222,7 @@ def load(data_dir: Any) -> Data:
 
 
 def made_up() -> Data:
-    """People who like what their neighbours like, later more than before."""
+    """Synthetic users who like what their neighbours like, later more than before."""
     rng = np.random.default_rng(0)
     user = np.repeat(np.arange(60), 12)
     item = (user + rng.integers(0, 8, len(user))) % 50

@@ -31,8 +31,8 @@ The epoch is chosen by ndcg@10 on the validation items of 6,100 users at most, a
 item is then part of the history that the test is asked from. Baselines only count.
 
 What made ML-1M's figures were small steps (8 rows of 200 events) at a high rate: of 32 rows, at half the
-rate and 64 wide, SASRec had .284/.162 after 40 epochs, of 8 rows .298/.172 after 20; 128 wide it is what
-it is. Training anew on all but the test items changed nothing.
+rate and 64 wide, SASRec had .284/.162 after 40 epochs, of 8 rows .298/.172 after 20; 128 wide it reaches
+the table's. Training again on all but the test items changed nothing.
 
 SASRec on ML-1M, Beauty and Toys, GRU4Rec on Beauty and Toys and Caser on BERT4Rec's Beauty were trained on an
 NVIDIA H200, all at once, where a fit takes 20 to 40 seconds; on a CPU SASRec's first seed has .307/.180 on
@@ -223,12 +223,12 @@ def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loo
 
 
 def everything(whole: Sessions) -> jax.Array:
-    """All that a user has, however long ago, `[U S]`."""
+    """All items of a user, however old, `[U S]`."""
     return jnp.asarray(sessions.pad(whole, int(whole.lengths.max())))
 
 
 def baselines(data: Data) -> Iterator[tuple[str, nn.Module, Any]]:
-    """Those that only count."""
+    """The baselines, which only count."""
     history = sessions.pad(data.train, data.length)
     counts = popularity.fit(history, data.num_items)
     yield "Popularity", Popularity(data.num_items), counts

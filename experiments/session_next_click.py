@@ -193,7 +193,7 @@ def load(dataset: str, folder: Any) -> Data:
 
 
 def simulated() -> session_sets.SessionSet:
-    """Sessions that walk along a ring of 60 items, with noise."""
+    """Synthetic sessions that walk along a ring of 60 items, with noise."""
     rng = np.random.default_rng(0)
     length = rng.integers(2, 9, 600)
     step = rng.integers(1, 4, length.sum())
@@ -272,7 +272,7 @@ def measure(model: Any, variables: Any, data: Data) -> dict[str, float]:
 
 
 def baselines(data: Data) -> Iterator[tuple[str, Any, Any]]:
-    """Those that only count."""
+    """The baselines, which only count."""
     rows = sessions.pad(data.train, LENGTH)
     counts = popularity.fit(rows, data.num_items)
     yield "Popularity", Popularity(data.num_items), counts

@@ -90,7 +90,7 @@ def search(fold: Fold, at: Settings, grid: dict[str, jax.Array], out: Path) -> h
         state = epoch(state, **point)
         return state, -rmse(predicted(model, state, asked), asked)
 
-    # A rate that decays over all epochs shows late what it is worth: the first look is after an eighth.
+    # A rate that decays over all epochs pays off late, so the first look is after an eighth of them.
     rungs = [math.ceil(at.num_epochs * share) for share in (1 / 8, 1 / 4, 1 / 2, 1)]
     # One member after the other: their tables fit into a CPU's cache, all of them do not.
     at_once = pick(cpu=1, accelerator=None)

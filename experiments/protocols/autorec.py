@@ -20,7 +20,7 @@ Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Settings(NamedTuple):
-    """What a model asks for."""
+    """The settings of a model."""
 
     dim: int
     rate: float
@@ -30,7 +30,7 @@ class Settings(NamedTuple):
     published: float | None
     dropout: float = 0.0
     centred: bool = False
-    """Whether the ratings that enter are less their mean."""
+    """Whether the mean is subtracted from the input ratings."""
 
 
 SMOKE = Settings(16, 1e-2, 1e-4, 32, 20, None)

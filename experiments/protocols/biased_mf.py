@@ -16,7 +16,7 @@ from rezoo.studies.sweep import keys, study
 
 
 class Settings(NamedTuple):
-    """What a data set asks for; λ is chosen among `l2` in each fold."""
+    """The settings for a data set; λ is chosen among `l2` in each fold."""
 
     dim: int
     rate: float

@@ -24,7 +24,7 @@ TABLES = ("factors", "deep", "linear", "wide", "items", "profile")
 
 
 class Data(NamedTuple):
-    """Three parts, and what models must know of them."""
+    """Three parts, and the sizes of their columns."""
 
     train: Batch
     valid: Batch
@@ -44,14 +44,14 @@ class Entry(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What is chosen for each model."""
+    """The settings that are chosen for each model."""
 
     rate: float
     l2: float
 
 
 class Budget(NamedTuple):
-    """What every model is given alike."""
+    """The settings that all models share."""
 
     settings: tuple[Setting, ...]
     batch_size: int

@@ -16,7 +16,7 @@ from rezoo.types import Batch
 
 
 class Plan(NamedTuple):
-    """What a model asks for on a data set; what is tuned has several values."""
+    """The settings of a model on a data set; those that are tuned have several values."""
 
     dim: int
     epochs: int

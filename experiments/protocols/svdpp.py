@@ -22,7 +22,7 @@ STRENGTHS = (0.85, 1.0, 1.2)
 
 
 class Settings(NamedTuple):
-    """What a data set asks for."""
+    """The settings for a data set."""
 
     dim: int
     rate: float

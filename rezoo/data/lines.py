@@ -128,7 +128,7 @@ def _unbalanced(content: Content, delimiter: bytes, start: np.ndarray, end: np.n
 
 
 def loose(content: Content, delimiter: str, lines: Lines) -> bool:
-    """Whether marks stand elsewhere than around whole values, as no program writes that encloses text."""
+    """Whether marks stand elsewhere than around whole values, which no program that quotes text writes."""
     within = {line for spread in lines.spreads for line in range(spread.first, spread.last + 1)}
     return any(
         int(line) not in within for line in _unbalanced(content, delimiter.encode(), lines.start, lines.end)

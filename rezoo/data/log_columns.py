@@ -1,4 +1,4 @@
-"""What a log reads of a column as `columns.plain` gives it: ids and ratings, or the row that is neither."""
+"""Ids and ratings of a log, from columns as `columns.plain` gives them; errors name the row."""
 
 import numpy as np
 import pyarrow as pa

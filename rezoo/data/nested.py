@@ -13,8 +13,8 @@ from rezoo.errors import DataError
 def explode(table: Table, name: str) -> Table:
     """A row for each value of the lists in the column `name`; the other columns are repeated.
 
-    Objects in the lists become columns, in place of the column `name`. A text is the values between
-    its blanks. Rows with an empty list or none are left out, as they have nothing to say.
+    Objects in the lists become columns, in place of the column `name`. A text is split at its
+    blanks. Rows with an empty list, or without one, are dropped.
 
     >>> clicks = [[{"aid": 5, "ts": 1}, {"aid": 6, "ts": 2}], [{"aid": 5, "ts": 3}]]
     >>> table = Table({"session": np.array([1, 2]), "events": plain(clicks)})

@@ -41,14 +41,14 @@ def read(table: Any) -> Table:
 
 
 def _from_polars(column: Any) -> np.ndarray:
-    """Objects are named by `str`: as Arrow they would be the places where they lie in memory."""
+    """Objects are converted by `str`: Arrow would write their addresses in memory."""
     if str(column.dtype) == "Object":
         return plain(column.to_list())
     return arrow.to_numpy(column.to_arrow())
 
 
 def _from_pandas(table: Any) -> dict[str, np.ndarray]:
-    """Objects, periods and intervals are named by `str`: Arrow refuses or recodes them."""
+    """Objects, periods and intervals are converted by `str`: Arrow refuses or recodes them."""
     names = [str(name) for name in table.columns]
     arrow.once(names, "pandas table")
     columns = {}

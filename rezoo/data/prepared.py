@@ -1,4 +1,4 @@
-"""TFDS data sets on disk: read without running what they bring along, prepared by one process at a time."""
+"""TFDS data sets on disk: read without running their own code, prepared by one process at a time."""
 
 import contextlib
 import json
@@ -91,7 +91,7 @@ def damaged(folder: str | Path, error: Exception) -> DataError:
 
 @contextlib.contextmanager
 def _turn(folder: Path) -> Iterator[None]:
-    """Hold a folder, after any other process that does."""
+    """Lock a folder, as soon as no other process holds it."""
     with contextlib.ExitStack() as held:
         waiting = False
         while True:

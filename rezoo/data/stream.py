@@ -3,8 +3,8 @@
     for chunk in stream.chunks("clicks.parquet", rows=1 << 18):
         state, metrics = epoch(state, batch(chunk))      # jitted; one shape, so compiled once
 
-`epoch` shuffles within a chunk; a log that is in the order of something else than time should be
-shuffled when it is written.
+`epoch` shuffles within a chunk; a log that is sorted by anything but time should be shuffled when
+it is written.
 """
 
 from collections.abc import Iterator, Sequence

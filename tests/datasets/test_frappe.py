@@ -58,7 +58,7 @@ def test_a_missing_or_a_damaged_zip_is_named(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"frappe\.zip is not in"):
         frappe.load(tmp_path)
     (tmp_path / "frappe.zip").write_bytes(b"no zip")
-    with pytest.raises(DataError, match="not a whole zip"):
+    with pytest.raises(DataError, match="not a complete zip"):
         frappe.load(tmp_path)
 
 

@@ -89,7 +89,7 @@ def test_bad_input_is_refused(change, message):
         halving.search(init, more, sweep.keys(1), **({"grid": GRID, "rungs": [1, 2]} | change))
 
 
-def test_another_search_starts_anew_beside_the_first_and_says_so(tmp_path, caplog):
+def test_another_search_starts_over_beside_the_first_and_says_so(tmp_path, caplog):
     first = halving.search(init, more, sweep.keys(1), GRID, rungs=[1, 2], folder=tmp_path)
     other = {name: column + 1 for name, column in GRID.items()}
     second = halving.search(init, more, sweep.keys(1), other, rungs=[1, 2], folder=tmp_path)

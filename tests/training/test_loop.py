@@ -69,7 +69,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path):
     assert resumed.seconds > 0
 
 
-def test_another_data_set_starts_anew_beside_the_first_and_says_so(tmp_path, caplog):
+def test_another_data_set_starts_over_beside_the_first_and_says_so(tmp_path, caplog):
     def run(folder, data_seed):
         state, epoch = problem(data_seed=data_seed)
         return loop.run(epoch, state, 2, folder=folder)
