@@ -88,8 +88,7 @@ def test_experiments_import_none_of_each_other():
     shared = {"common", "provenance", "turns", "protocols"}
     scripts = {file.stem for file in folder.glob("*.py")} - shared
     for file in [*folder.glob("*.py"), *folder.glob("protocols/*.py")]:
-        allowed = {"learners"} if file.stem == "your_log" else set()
-        others = modules_named(file) & (scripts - allowed)
+        others = modules_named(file) & scripts
         assert not others, f"{file}: what it shares with {others} belongs to experiments/protocols"
 
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
 from rezoo.data.columns import as_array, plain
+from rezoo.data.missing import is_missing
 from rezoo.errors import DataError
 
 _WHOLE = re.compile(r"\s*(-?(?:0|[1-9][0-9]*))(?:\.0+)?\s*")
@@ -26,9 +27,10 @@ class Ids:
     ['a', 'b']
     """
 
-    def __init__(self, raw: np.ndarray):
-        """`raw[0]` is the raw id of dense id 1."""
+    def __init__(self, raw: np.ndarray, names: np.ndarray | None = None):
+        """`raw[0]` is the raw id of dense id 1, and `names[0]` its name for people, if there are names."""
         self.raw = raw
+        self.names = names
 
     @classmethod
     def fit(cls, raw: ArrayLike) -> "Ids":
@@ -103,6 +105,28 @@ class Ids:
             raise DataError(f"id {bad.flat[0]} has no raw id: dense ids here are 1 … {len(self.raw)}")
         return self.raw[dense - 1]
 
+    def name(self, dense: ArrayLike) -> np.ndarray:
+        """The names of dense ids, of any shape; raw ids as text where there are no names.
+
+        Raises:
+          DataError: if an id is 0 (unknown) or beyond the map.
+        """
+        raw = self.decode(dense)
+        return raw.astype(str) if self.names is None else self.names[np.asarray(dense) - 1]
+
+    def named(self, dense: np.ndarray, names: ArrayLike) -> "Ids":
+        """The same ids with names: of an id the name of its last row, "" where no row has one.
+
+        >>> ids = Ids(np.array([7, 5])).named(np.array([1, 2, 1]), ["te", "cup", "tea"])
+        >>> ids.names.tolist(), ids.name([2]).tolist()
+        (['tea', 'cup'], ['cup'])
+        """
+        values = as_array(names)
+        given = (dense > 0) & ~is_missing(values)
+        own = np.full(self.size, "", object)
+        own[dense[given]] = values[given]
+        return Ids(self.raw, own[1:].astype(str))
+
     def only(self, dense: np.ndarray) -> tuple["Ids", np.ndarray]:
         """The map of those ids alone that occur in `dense`, and for each dense id here its new one.
 
@@ -113,7 +137,7 @@ class Ids:
         old = np.unique(dense[dense > 0])
         new = np.zeros(self.size, np.int32)
         new[old] = np.arange(1, len(old) + 1)
-        return Ids(self.raw[old - 1]), new
+        return Ids(self.raw[old - 1], None if self.names is None else self.names[old - 1]), new
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ids) and np.array_equal(self.raw, other.raw)

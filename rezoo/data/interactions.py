@@ -86,6 +86,7 @@ def from_columns(
     rating: str | None = None,
     timestamp: str | None = None,
     session: str | None = None,
+    title: str | None = None,
     unit: str | None = None,
     time_format: str | None = None,
     users: Ids | None = None,
@@ -97,8 +98,9 @@ def from_columns(
     Args:
       columns: by name, of one length.
       user: name of the user column, if it is not one that `roles.ALIASES` knows; likewise `item`,
-        `rating`, `timestamp`, `session`. A log with sessions (visits, not orders) and no users
-        takes each session as one and says so in the log.
+        `rating`, `timestamp`, `session`, `title`. A log with sessions (visits, not orders) and no users
+        takes each session as one and says so in the log. Titles name the items (`log.items.names`) and
+        are in `extra` too.
       unit: of times that are numbers: "s", "ms", "us" or "ns", by their size if not given; "order", if
         they are no times (1, 2, 3 …) but say what comes first. See `times.microseconds`.
       time_format: of times that are text, such as "%d.%m.%Y %H:%M" or "ISO8601"; needed where day and
@@ -113,7 +115,7 @@ def from_columns(
     >>> log.user.tolist(), log.item.tolist(), log.rating.tolist()
     ([1, 2, 1], [1, 2, 2], [4.0, 3.5, 5.0])
     """
-    given = dict(user=user, item=item, rating=rating, timestamp=timestamp, session=session)
+    given = dict(user=user, item=item, rating=rating, timestamp=timestamp, session=session, title=title)
     _check(columns, source)
     chosen = roles.choose(columns, given, required=("user", "item"), source=source)
     names = {role: one.column for role, one in chosen.items()}
@@ -143,6 +145,8 @@ def from_columns(
         maps[role] = fitted or Ids.fit(values)
         dense[role] = maps[role].encode(values)
         del values
+    if "title" in names and table[names["title"]].ndim == 1:
+        maps["item"] = maps["item"].named(dense["item"], table[names["title"]])
     numbers = log_columns.ratings(column("rating"), place("rating")) if "rating" in names else None
     when = None
     if "timestamp" in names:

@@ -75,7 +75,10 @@ def by_time(log: Interactions, *, valid: float = 0.0, test: float = 0.2) -> Spli
     time = np.append(time, time[-1] + 1)  # from which on nothing is tested
     split = _cut(log, [int(time[n - tests - valids]), int(time[n - tests])])
     if not len(split.train):
-        raise DataError("no row is older than the test rows: the times are too much alike to split by them")
+        raise DataError(
+            "no row is older than the test rows: the times are too much alike to split by them. "
+            "Is it the right column (timestamp=…)?"
+        )
     return split
 
 

@@ -112,7 +112,8 @@ def choose(
 ) -> dict[str, Role]:
     """The columns that play the roles of `given`; a role that none plays is not in the result.
 
-    A session that could be one of two columns, or has empty cells, is taken only if it is given. Where a
+    A session that could be one of two columns, or has empty cells, is taken only if it is given, and so is a
+    title that could be one of two columns. Where a
     session is looked for, too, a visit (not an order) stands for the user that a table does not have.
 
     Args:
@@ -140,6 +141,8 @@ def choose(
         places = {name: place for name in free if (place := recognised(name, role)) is not None}
         found = [name for name in places if places[name] == min(places.values())]
         if role == "session" and (len(found) > 1 or any(guesses.has_empty(table[name]) for name in found)):
+            continue
+        if role == "title" and len(found) > 1:
             continue
         if len(found) > 1:
             raise DataError(

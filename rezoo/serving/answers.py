@@ -36,6 +36,8 @@ __all__ = ["Unknown", "UnknownIds", "ignore", "predict", "recommend", "refuse", 
 
 BLOCK = 4096
 """Rows that are asked at once."""
+Lists = Sequence[Sequence[Any] | np.ndarray]
+"""For each row a list, or an array, of raw ids or of ratings."""
 
 
 def predict(
@@ -44,8 +46,8 @@ def predict(
     items: Sequence[Any] | np.ndarray,
     columns: Mapping[str, Any] | None = None,
     *,
-    histories: Sequence[Sequence[Any]] | None = None,
-    ratings: Sequence[Sequence[Any]] | None = None,
+    histories: Lists | None = None,
+    ratings: Lists | None = None,
     on_unknown: OnUnknown = warn,
 ) -> np.ndarray:
     """The prediction for each pair (users[n], items[n]), on the original scale: float32 `[n]`.
@@ -107,14 +109,15 @@ def recommend(
     k: int = 10,
     columns: Mapping[str, Any] | None = None,
     *,
-    histories: Sequence[Sequence[Any]] | None = None,
-    ratings: Sequence[Sequence[Any]] | None = None,
-    exclude: Sequence[Sequence[Any]] | None = None,
+    histories: Lists | None = None,
+    ratings: Lists | None = None,
+    exclude: Lists | None = None,
     on_unknown: OnUnknown = warn,
 ) -> dict[str, np.ndarray]:
     """The k best items of the catalogue for each user, as columns `user`, `rank`, `item`, `score`.
 
-    A user has fewer than k rows where fewer items can be recommended. The score is the model's own.
+    A user has fewer than k rows where fewer items can be recommended. The score is the model's own. Where
+    the items have names (`saved.items.names`), they are a column `name`.
 
     Args:
       saved: the model.
@@ -158,9 +161,10 @@ def recommend(
     )
     ids, scores = np.asarray(ids), np.asarray(scores)
     real = ids > 0
-    return {
+    lists = {
         "user": np.broadcast_to(users[:, None], ids.shape)[real],
         "rank": np.broadcast_to(np.arange(1, k + 1), ids.shape)[real],
         "item": saved.items.decode(ids[real]),
         "score": scores[real],
     }
+    return lists if saved.items.names is None else lists | {"name": saved.items.name(ids[real])}

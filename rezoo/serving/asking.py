@@ -111,7 +111,9 @@ def _past(
     return saved.history, rated, dense, ALL_KNOWN
 
 
-def of_lists(ids: Ids, lists: Sequence[Sequence[Any]] | None, count: int, ratings: Any = None) -> Past:
+def of_lists(
+    ids: Ids, lists: Sequence[Sequence[Any] | np.ndarray] | None, count: int, ratings: Any = None
+) -> Past:
     """Raw ids as dense ones; those that are unknown are left out, with their ratings.
 
     Raises:

@@ -37,15 +37,18 @@ def check(saved: Saved) -> None:
 
 def _check_ids(saved: Saved) -> None:
     """Raw ids are integers or text, which come back from a file as they were."""
-    for name in ("users", "items"):
-        raw = getattr(saved, name).raw
+    names = saved.items.names
+    if names is not None and (names.shape != saved.items.raw.shape or names.dtype.kind != "U"):
+        raise DataError(f"item names are {names.dtype} {list(names.shape)}: give a text for each item")
+    told = {"users": saved.users.raw, "items": saved.items.raw}
+    for name, raw in (told if names is None else told | {"item names": names}).items():
         if raw.ndim != 1 or (len(raw) and raw.dtype.kind not in "biuU"):
             raise DataError(f"{name} are {raw.dtype} {list(raw.shape)}: give ids [n], integers or text")
         codes = (
             np.ascontiguousarray(raw).view(np.uint32) if raw.dtype.kind == "U" and len(raw) else np.zeros(1)
         )
         if codes.max() > 0x10FFFF or ((codes >= 0xD800) & (codes < 0xE000)).any():
-            raise DataError(f"{name} have ids that are no text")
+            raise DataError(f"some {name} are no text that can be written (a lone surrogate is in them)")
     rows = getattr(saved.model, "num_items", None) or _sizes(saved).get("item") or 0
     if rows > saved.items.size:
         raise DataError(f"the model has {rows} items, but there are ids for {saved.items.size}, 0 included")

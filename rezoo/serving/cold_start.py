@@ -105,7 +105,8 @@ def _added(
             f"as {', '.join(map(str, raw[rows][:3]))}"
         )
     old = ids.raw.astype(str) if spelt.dtype.kind == "U" else ids.raw
-    return Ids(np.concatenate([old, spelt])), new
+    names = None if ids.names is None else np.append(ids.names, np.full(len(spelt), ""))
+    return Ids(np.concatenate([old, spelt]), names), new
 
 
 def _check(what: str, raw: np.ndarray, wanted: Mapping[str, Any], columns: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@
 
 `rezoo.serving.answers` asks it.
 
-The folder holds `saved.json` (format, version, model, scale), `arrays.npz` (variables, raw ids, the
+The folder holds `saved.json` (format, version, model, scale), `arrays.npz` (variables, raw ids and names, the
 features and histories of known users) and a JSON file for each feature set. It takes its name when it is
 complete, and one that it replaces can be loaded until then.
 
@@ -34,8 +34,9 @@ from rezoo.serving.folder import place, version
 from rezoo.serving.model_json import describe, longest, rebuild, write
 from rezoo.storage import durable
 
-FORMAT = 3
-"""Written; read are this, 2 (names of arrays as they are, where 3 quotes them), and 1 (no histories)."""
+FORMAT = 4
+"""The version that is written. 3 (items have no names), 2 (names of arrays are not quoted) and 1 (no
+histories) can be read too."""
 FILES = {"saved.json", "arrays.npz", *(f"{name}.json" for name in SETS)}
 MOST = 2**22
 """Bytes of `saved.json`."""
@@ -69,6 +70,8 @@ def save(folder: str | Path, saved: Saved) -> None:
     }
     named = npz.flat(saved.variables, "variables") | npz.flat(saved.user_columns, "user_columns")
     named |= {"users": saved.users.raw, "items": saved.items.raw}
+    if saved.items.names is not None:
+        named["item_names"] = saved.items.names
     for name, dtype in PAST.items():
         if (past := getattr(saved, name)) is not None:
             named[name] = np.asarray(past, dtype)
@@ -134,7 +137,7 @@ def _read(folder: Path) -> Saved:
     types = typed.read({"mapping": content.get("types", {})}, Mapping[str, str], "types")
     stored = npz.read(folder / "arrays.npz", types)
     plain = {name for name in stored if not name.startswith(("variables/", "user_columns/"))}
-    if not {"users", "items"} <= plain <= {"users", "items", *PAST}:
+    if not {"users", "items"} <= plain <= {"users", "items", "item_names", *PAST}:
         raise DataError(f"arrays.npz is damaged: it holds {sorted(plain)[:9]}; save the model again")
     variables = npz.nested(stored, "variables", quoted=written > 2)
     sets = {name: features.load(folder / f"{name}.json") for name in SETS}
@@ -142,7 +145,7 @@ def _read(folder: Path) -> Saved:
         rebuild(content["model"], longest(variables)),
         variables,
         Ids(stored["users"]),
-        Ids(stored["items"]),
+        Ids(stored["items"], stored.get("item_names")),
         npz.nested(stored, "user_columns", quoted=written > 2),
         **sets,
         link=typed.read(content["link"], Link, "link"),

@@ -14,9 +14,10 @@ from rezoo.serving import answers, saved
 FEW = {"bpr": dict(dim=8, num_epochs=30, rate=0.02), "neumf": dict(dim=8, num_epochs=30, rate=0.02)}
 FEW |= {"gru4rec": dict(dim=8, num_epochs=5, rate=0.02), "sasrec": dict(dim=8, num_epochs=5, rate=0.02)}
 FEW |= {"biased_mf": dict(dim=8, num_epochs=60, rate=0.02, l2=0.01), "svdpp": dict(dim=8, num_epochs=20)}
+FEW |= {"wide_deep": dict(dim=8, num_epochs=5)}
 FEW |= {"ials": dict(dim=8), "ease": dict(l2=5.0), "item_knn": dict(neighbours=10)}
 ALL = ["popularity", "buy_again", "item_knn", "ease", "ials", "bpr", "neumf", "gru4rec", "sasrec"]
-ALL += ["biased_mf", "svdpp"]
+ALL += ["biased_mf", "svdpp", "co_occurrence", "wide_deep"]
 
 
 def key():
@@ -85,3 +86,36 @@ def test_what_was_bought_lately_comes_first_where_counts_decay():
 def test_what_cannot_be_learnt_from_is_said(call, message):
     with pytest.raises(DataError, match=message):
         call()
+
+
+AGES = {"user_id": [f"u{n}" for n in range(50)], "kind": [f"kind {n % 3}" for n in range(50)]}
+SHELVES = {"item_id": [f"p{n}" for n in range(18)], "shelf": [n // 6 for n in range(18)], "price": [1.5] * 18}
+FEATURES = dict(dim=4, num_epochs=30, rate=0.02)
+
+
+def test_wide_and_deep_knows_a_new_customer_by_features(tmp_path):
+    shop = recipes.wide_deep(LOG, key(), users=AGES, items=SHELVES | {"price": np.arange(18.0)}, **FEATURES)
+    saved.save(tmp_path / "shop", shop)
+    back = saved.load(tmp_path / "shop")
+    for kind in range(3):
+        lists = answers.recommend(back, ["new"], 6, {"kind": [f"kind {kind}"]}, on_unknown=answers.ignore)
+        assert np.mean([int(item[1:]) // 6 == kind for item in lists["item"]]) > 0.8
+    known = answers.recommend(back, ["u1"], 6)
+    assert np.mean([int(item[1:]) // 6 == 1 for item in known["item"]]) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        (dict(users={"user_id": ["x"], "kind": ["a"]}), "none of the log's users"),
+        (dict(items={"item_id": ["p1", "p1"], "shelf": [1, 2]}), "2 rows of item p1"),
+        (dict(users={"kind": ["a"]}), "no user column"),
+        (
+            dict(users=AGES, items=SHELVES | {"kind": [1] * 18}),
+            "'kind' is in the tables of users and of items",
+        ),
+    ],
+)
+def test_tables_of_features_that_do_not_fit_are_refused(tables, message):
+    with pytest.raises(DataError, match=message):
+        recipes.wide_deep(LOG, key(), **tables)

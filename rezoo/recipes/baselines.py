@@ -1,0 +1,80 @@
+"""Recipes without training: what is popular, what was bought before, what was bought next."""
+
+import jax
+
+from rezoo.data.interactions import Interactions
+from rezoo.data.times import SECOND
+from rezoo.errors import DataError
+from rezoo.models import CoOccurrence, Popularity, TopFreq
+from rezoo.models.baselines import cooccurrence, top_freq
+from rezoo.models.baselines import popularity as counts
+from rezoo.recipes.fitting import checked, past
+from rezoo.serving.bundle import Saved
+
+DAY = 86_400 * SECOND
+"""In the unit of a log's timestamps."""
+
+
+def popularity(log: Interactions, key: jax.Array) -> Saved:
+    """What is bought most, the same for everybody.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> from rezoo.serving import answers
+    >>> log = from_columns({"user": ["ann", "ann", "bob"], "item": ["tea", "cup", "tea"]})
+    >>> answers.recommend(popularity(log, jax.random.key(0)), ["bob"], 1)["item"].tolist()
+    ['tea']
+    """
+    variables = counts.fit(checked(log).item, log.num_items)
+    return Saved(Popularity(log.num_items), variables, log.users, log.items)
+
+
+def buy_again(log: Interactions, key: jax.Array, *, half_life: int | float | None = None) -> Saved:
+    """What this customer bought most, then what is popular: hard to beat where people buy again.
+
+    Args:
+      log: events, of all time.
+      key: not used.
+      half_life: in days; an event of this age counts half. All events count the same if not given.
+
+    Raises:
+      DataError: if the log is empty, or there is a half-life and the log has no times.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> from rezoo.serving import answers
+    >>> log = from_columns({"user": ["ann", "ann", "bob"], "item": ["tea", "cup", "tea"]})
+    >>> answers.recommend(buy_again(log, jax.random.key(0)), ["bob"], 2)["item"].tolist()
+    ['tea', 'cup']
+    """
+    age = None
+    if half_life is not None:
+        if log.timestamp is None:
+            raise DataError("half_life is in days, but the log has no times: name its time column")
+        age = (log.timestamp.max(initial=0) - log.timestamp) / DAY
+    sizes = log.num_users, log.num_items
+    variables = top_freq.fit(checked(log).user, log.item, *sizes, age=age, half_life=half_life)
+    model = TopFreq(*sizes, len(variables["params"]["item"]))
+    return Saved(model, variables, log.users, log.items)
+
+
+def co_occurrence(log: Interactions, key: jax.Array, *, length: int = 50, window: int = 5) -> Saved:
+    """What others bought after what this customer bought last.
+
+    Args:
+      log: events.
+      key: not used.
+      length: events of each customer that are counted, the newest.
+      window: an item is counted after each of so many items before it, and asked by as many.
+
+    Raises:
+      DataError: if the log is empty.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> from rezoo.serving import answers
+    >>> log = from_columns({"user": ["ann", "ann", "bob"], "item": ["tea", "cup", "tea"]})
+    >>> answers.recommend(co_occurrence(log, jax.random.key(0)), ["bob"], 1)["item"].tolist()
+    ['cup']
+    """
+    history = past(log, length)
+    variables = cooccurrence.fit(history[1:], log.num_items, window=window)
+    model = CoOccurrence(log.num_items, len(variables["params"]["follower"]), memory=window)
+    return Saved(model, variables, log.users, log.items, history=history)
