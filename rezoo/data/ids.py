@@ -34,7 +34,7 @@ class Ids:
 
     @classmethod
     def fit(cls, raw: ArrayLike) -> "Ids":
-        """Number the distinct ids in the order in which they first come."""
+        """Number the distinct ids in the order of their first appearance."""
         values = plain(raw)
         kind = str if values.dtype.kind == "O" else values.dtype
         return cls(pa.array(values).unique().to_numpy(zero_copy_only=False).astype(kind))
@@ -128,7 +128,7 @@ class Ids:
         return Ids(self.raw, own[1:].astype(str))
 
     def only(self, dense: np.ndarray) -> tuple["Ids", np.ndarray]:
-        """The map of those ids alone that occur in `dense`, and for each dense id here its new one.
+        """The map of the ids that occur in `dense`, and for each dense id here its new one.
 
         >>> ids, new = Ids(np.array(["a", "b", "c"])).only(np.array([3, 0, 1]))
         >>> ids.raw.tolist(), new.tolist()
