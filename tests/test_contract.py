@@ -7,6 +7,7 @@ import functools
 import json
 from typing import Any, NamedTuple
 
+import chex
 import flax.linen as nn
 import jax
 import jax.export
@@ -454,7 +455,7 @@ def test_rows_that_do_not_count_change_nothing(name):
     )._replace(where=masked.where)
     one, _ = stepper(name)(initial(name), masked)
     two, _ = stepper(name)(initial(name), swapped)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), one.params, two.params)
+    chex.assert_trees_all_close(one.params, two.params, rtol=1e-5, atol=1e-7)
 
 
 @every_model
@@ -464,7 +465,7 @@ def test_a_batch_of_padding_alone_moves_nothing(name):
     state = initial(name)
     new, metrics = stepper(name)(state, batch)
     assert float(metrics["loss"]) == 0.0 and not bool(new.halted)
-    jax.tree.map(np.testing.assert_array_equal, new.params, state.params)
+    chex.assert_trees_all_equal(new.params, state.params)
 
 
 @mostly_long(TRAINED)
@@ -566,9 +567,7 @@ def test_a_mesh_of_devices_gives_the_single_devices_step(name, axes):
     sharded = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
     state = jax.device_put(initial(name), NamedSharding(mesh, PartitionSpec()))
     together, _ = stepper(name)(state, sharded)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), together.params, alone.params
-    )
+    chex.assert_trees_all_close(together.params, alone.params, rtol=1e-4, atol=1e-6)
     if axes == AxisType.Explicit:
         with jax.set_mesh(mesh):
             jax.eval_shape(training.make_step(objective_for(CASES[name]), SGD), state, sharded)

@@ -3,6 +3,7 @@
 import functools
 import itertools
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -536,7 +537,7 @@ def test_attention_on_all_prefixes_at_once_equals_the_expanded_prefixes(model):
         return (weight * apply(model, params, expanded, method="encode")).sum()
 
     ours, theirs = (jax.jit(jax.value_and_grad(way))(params) for way in (one_pass, each))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), ours, theirs)
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", [MODELS["NARM"], AUTHORS_NARM], ids=["paper", "authors"])

@@ -1,5 +1,6 @@
 import time
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -245,11 +246,7 @@ def test_variables_and_queries_may_be_numpys():
             evaluation.score_all(model, variables, query),
         )
 
-    jax.tree.map(
-        np.testing.assert_array_equal,
-        everything(variables, query),
-        everything(*jax.device_get((variables, query))),
-    )
+    chex.assert_trees_all_equal(everything(variables, query), everything(*jax.device_get((variables, query))))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

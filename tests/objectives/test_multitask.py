@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,7 +65,7 @@ def test_a_task_without_a_label_adds_nothing_and_no_nan(weights):
         objectives.multi_task(MODEL, {"buys": losses.logistic}, weights), state, batch_of()
     )
     np.testing.assert_allclose(value, alone, rtol=1e-6)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7), grad, alone_grad)
+    chex.assert_trees_all_close(grad, alone_grad, rtol=1e-4, atol=1e-7)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grad))
     assert not np.any(grad["stars_tower"]["output"]["kernel"])
 
@@ -117,7 +118,7 @@ def test_gradient_norm_gives_every_task_the_same_pull():
     weight = np.array([1 / norms[0], 1 / norms[1]])
     weight *= 2 / weight.sum()
     expected = jax.tree.map(lambda a, b: weight[0] * a + weight[1] * b, *gradients.values())
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), grad, expected)
+    chex.assert_trees_all_close(grad, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_gradient_norm_gives_more_to_the_task_that_has_learnt_less():
@@ -152,7 +153,7 @@ def test_shared_is_what_two_tasks_have_a_gradient_at():
     }
     assert jax.tree.map(lambda leaf: leaf.tolist(), found) == expected
     without = {**gradients, "click": jax.tree.map(jnp.zeros_like, gradients["click"])}
-    jax.tree.map(np.testing.assert_array_equal, weighting.shared(without), without)
+    chex.assert_trees_all_equal(weighting.shared(without), without)
     diverged = {**gradients, "click": jax.tree.map(lambda leaf: leaf * jnp.nan, gradients["click"])}
     assert all(np.isnan(leaf).any() for leaf in jax.tree.leaves(weighting.shared(diverged)["click"]))
 

@@ -8,6 +8,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -463,7 +464,7 @@ def test_variables_on_the_host_are_saved_and_asked(tmp_path, dtype):
     host = one._replace(variables=FrozenDict(jax.device_get({**one.variables, "params": params})))
     saved.save(tmp_path / "run", host)
     back = saved.load(tmp_path / "run")
-    jax.tree.map(np.testing.assert_array_equal, dict(back.variables), host.variables.unfreeze())
+    chex.assert_trees_all_equal(dict(back.variables), host.variables.unfreeze())
     assert {leaf.dtype for leaf in jax.tree.leaves(back.variables["params"])} == {jnp.dtype(dtype)}
     asked = ["ann", "new"], [30, 20], {"age": ["old", "young"]}
     np.testing.assert_array_equal(answers.predict(back, *asked), answers.predict(host, *asked))
@@ -486,7 +487,7 @@ def test_names_that_have_strokes_and_blanks_in_them_are_kept(tmp_path):
     )
     saved.save(tmp_path / "run", one)
     back = saved.load(tmp_path / "run")
-    jax.tree.map(np.testing.assert_array_equal, back.variables, one.variables)
+    chex.assert_trees_all_equal(back.variables, one.variables)
     assert list(back.user_columns) == [name] == list(back.user_features.fitted)
 
 

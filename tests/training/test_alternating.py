@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,8 +47,8 @@ def start():
 def test_a_step_of_one_network_leaves_the_other_and_its_optimizer_alone(name, other):
     before = start()
     after, _ = jax.jit(steps()[name])(before, data())
-    jax.tree.map(np.testing.assert_array_equal, after.params[other], before.params[other])
-    jax.tree.map(np.testing.assert_array_equal, after.opt_state[other], before.opt_state[other])
+    chex.assert_trees_all_equal(after.params[other], before.params[other])
+    chex.assert_trees_all_equal(after.opt_state[other], before.opt_state[other])
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), after.params[name], before.params[name])
     assert any(jax.tree.leaves(moved)) and int(after.step) == 1
 
@@ -64,9 +65,7 @@ def test_one_scan_alternates_as_a_python_loop_does():
         batch = training.take(data(), order)
         for step in steps().values():
             state, _ = jax.jit(step)(state, batch)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), scanned.params, state.params
-    )
+    chex.assert_trees_all_close(scanned.params, state.params, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_rows_that_do_not_count_move_nothing():
     padded = data()._replace(where=jnp.zeros((5, 3), bool))
     for step in steps().values():
         state, metrics = step(start(), padded)
-        jax.tree.map(np.testing.assert_array_equal, state.params, start().params)
+        chex.assert_trees_all_equal(state.params, start().params)
         assert all(float(value) == 0.0 for value in metrics.values())
 
 

@@ -2,6 +2,7 @@ import gc
 import os
 import shutil
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +36,7 @@ def problem(seed=0, rate=0.1, data_seed=0):
 
 def same(a, b):
     a, b = a._replace(key=jax.random.key_data(a.key)), b._replace(key=jax.random.key_data(b.key))
-    jax.tree.map(np.testing.assert_array_equal, a, b)
+    chex.assert_trees_all_equal(a, b)
 
 
 def test_history_has_every_epoch_and_the_best_is_kept():

@@ -1,3 +1,4 @@
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -55,7 +56,7 @@ def test_a_step_is_the_optimizers_step_on_the_objectives_gradient():
     grads = jax.grad(lambda p: objective({"params": p}, None, data())[0])(state.params)
     new, metrics = training.make_step(objective, optax.sgd(0.1))(state, data())
     expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, grads)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), new.params, expected)
+    chex.assert_trees_all_close(new.params, expected, rtol=1e-6)
     assert int(new.step) == 1 and not bool(new.halted) and float(metrics["loss"]) > 0
 
 
@@ -137,7 +138,7 @@ def test_a_run_halts_at_the_first_number_that_is_not_finite(bad):
     order = list(np.asarray(training.shuffle(training.shuffle_key(start(optax.sgd(0.1))), 23)))
     assert int(state.step) == order.index(7) + 1
     again, _ = step(state, data())
-    jax.tree.map(np.testing.assert_array_equal, again.params, state.params)
+    chex.assert_trees_all_equal(again.params, state.params)
     assert int(again.step) == int(state.step)
 
 
@@ -176,5 +177,5 @@ def test_what_does_not_count_may_be_nan_and_does_not_halt_a_run(make):
     clean = clean._replace(query=clean.query._replace(features={"age": jnp.ones(23)}))
     (new, told), (same, _) = step(state, gaps), step(state, clean)
     assert not bool(new.halted) and np.isfinite(told["loss"])
-    jax.tree.map(np.testing.assert_array_equal, new.params, same.params)
+    chex.assert_trees_all_equal(new.params, same.params)
     assert bool(step(state, gaps._replace(where=jnp.ones(23, bool)))[0].halted)
