@@ -54,7 +54,7 @@ class Moments(NamedTuple):
 
 
 def read(texts: pa.Array, place: Place, time_format: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Microseconds since 1970, UTC, 0 where there is none, and which texts are no time.
+    """Microseconds since 1970, UTC, 0 where there is none, and which texts are not times.
 
     Raises:
       DataError: if days and months cannot be told apart, some texts state an offset and others do not, or

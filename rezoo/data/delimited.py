@@ -15,7 +15,7 @@ from rezoo.data.table import Rows, Table, row_at
 from rezoo.errors import DataError
 
 HEAD = 2**20
-"""Bytes at the start of a text file from which its layout is guessed."""
+"""How many bytes at the start of a text file are looked at for its layout."""
 
 
 class Wanted(NamedTuple):

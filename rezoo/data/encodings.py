@@ -31,7 +31,7 @@ def utf8(content: bytes, encoding: str | None, name: str) -> bytes:
     """The text as UTF-8, without a byte order mark.
 
     Raises:
-      DataError: if it is no text, not in the `encoding` that is given, or if its encoding is ambiguous.
+      DataError: if it is not a text, not in the `encoding` that is given, or if its encoding is ambiguous.
     """
     for mark, ending in PACKED:
         if content.startswith(mark):
@@ -57,7 +57,7 @@ def utf8(content: bytes, encoding: str | None, name: str) -> bytes:
 def _refuse_zero(content: bytes, name: str) -> None:
     if (zero := content.find(b"\0")) >= 0:
         raise DataError(
-            f"{name} is no text file (row {_row(content, zero)} has zero bytes): name its kind by its "
+            f"{name} is not a text file (row {_row(content, zero)} has zero bytes): name its kind by its "
             "ending, such as .parquet, or give its encoding"
         )
 

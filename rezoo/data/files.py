@@ -15,7 +15,7 @@ A name that ends in .gz, .bz2 or .xz is decompressed, into no more than half of 
 
 Ids of a text file are text, as they stand in it, unless every one is written as that integer would be:
 "0101" and "101" are two products, and so are "1.10" and "1.1". Other columns are numbers where every
-value is one, and text otherwise ("007" is no number). Words that stand for a missing value
+value is one, and text otherwise ("007" is not a number). Words that stand for a missing value
 (`missing.WORDS`: NULL, nan, NA, an empty cell …) become missing numbers; missing ids raise an error that
 counts them, and `clean.drop_missing` drops and reports their rows.
 """
@@ -182,7 +182,7 @@ def _read_parquet(file: Any, name: str) -> dict[str, np.ndarray]:
     except DataError:
         raise
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise DataError(f"{name} is no complete Parquet file ({error}): write or fetch it again") from error
+        raise DataError(f"{name} is not a complete Parquet file ({error}): make it again") from error
 
 
 def text_lines(path: str | Path, *, encoding: str | None = None) -> list[str]:

@@ -160,7 +160,7 @@ def rebuilt(fields: Any, name: str) -> Fitted:
     if isinstance(one, Vocabularies) and not one.separator:
         raise DataError(f"{name} has no separator")
     if isinstance(one, Buckets) and one.edges.dtype.kind not in "if":
-        raise DataError(f"{name}: its edges are no numbers")
+        raise DataError(f"{name}: its edges are not numbers")
     if isinstance(one, Standardised) and not (one.deviation > 0 and np.isfinite(one.mean / one.deviation)):
         raise DataError(f"{name}: its mean is {one.mean} and its deviation {one.deviation}")
     return one

@@ -149,7 +149,7 @@ def dense(values: ArrayLike, place: str, low: int = 1) -> np.ndarray:
     """int32 of ids that are dense already, checked before they are cast: 2³² + 1 must not become 1.
 
     Raises:
-      DataError: if they are no integers, or one is below `low` or beyond int32; `place` is what it calls
+      DataError: if they are not integers, or one is below `low` or beyond int32; `place` is what it calls
         them.
 
     >>> dense([1, 2], "my ids").dtype

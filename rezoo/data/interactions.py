@@ -163,7 +163,7 @@ def _check(columns: Mapping[str, ArrayLike], source: str) -> None:
     """Check that the columns have one length, and at least one row."""
     for name, column in columns.items():
         if not hasattr(column, "__getitem__") or isinstance(column, str | bytes) or np.ndim(column) == 0:
-            raise DataError(f"{source}, column {name!r} is no list or array with a value for each row")
+            raise DataError(f"{source}, column {name!r} is not a list or array with a value for each row")
     lengths = {name: len(column) for name, column in columns.items()}  # pyright: ignore[reportArgumentType]
     if len(set(lengths.values())) > 1:
         raise DataError(f"{source}: the columns differ in length: {lengths}")

@@ -50,7 +50,7 @@ def ratings(column: np.ndarray, place: Place) -> np.ndarray:
     """float32; NaN where missing, and infinite beyond float32: `clean.drop_bad_ratings` reports both.
 
     Raises:
-      DataError: if a text is no number; it names the row.
+      DataError: if a text is not a number; it names the row.
     """
     if column.dtype.kind in "iufb":
         with np.errstate(over="ignore"):

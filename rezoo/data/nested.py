@@ -22,7 +22,7 @@ def explode(table: Table, name: str) -> Table:
     {'session': [1, 1, 2], 'aid': [5, 6, 5], 'ts': [1, 2, 3]}
 
     Raises:
-      DataError: if there is no such column, a value is no list, or a key is the name of another column.
+      DataError: if there is no such column, a value is not a list, or a key is the name of another column.
     """
     if name not in table:
         raise DataError(f"there is no column {name!r} to explode; there are {list(table)}")
@@ -52,4 +52,4 @@ def _values(value: Any, where: str) -> list[Any]:
         return value.split()
     if isinstance(value, list | tuple | np.ndarray):
         return list(value)
-    raise DataError(f"{where}: {str(value)[:60]!r} is no list")
+    raise DataError(f"{where}: {str(value)[:60]!r} is not a list")

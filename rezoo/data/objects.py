@@ -36,7 +36,7 @@ def read(table: Any) -> Table:
         raise DataError(f"{type(table).__name__} cannot be read as columns: {error}") from error
     hint = "; call collect() first" if hasattr(table, "collect") else ""
     raise DataError(
-        f"{type(table).__name__} is no table: give a path, a dict of columns, pandas, polars or Arrow{hint}"
+        f"{type(table).__name__} is not a table: give a path, a dict of columns, pandas, polars, Arrow{hint}"
     )
 
 

@@ -84,7 +84,7 @@ def read(folder: Path) -> dict[str, np.ndarray]:
 def damaged(folder: str | Path, error: Exception) -> DataError:
     """The error for a prepared folder that cannot be read."""
     return DataError(
-        f"{folder} is no whole data set of column chunks ({type(error).__name__}: {str(error)[:200]}): "
+        f"{folder} is not a complete data set of column chunks ({type(error).__name__}: {str(error)[:200]}): "
         "delete the folder and prepare it again"
     )
 

@@ -52,7 +52,7 @@ def read(column: np.ndarray) -> Quantities:
 def drop_cancelled(columns: Mapping[str, np.ndarray], name: str) -> tuple[dict[str, np.ndarray], Report]:
     """A table without the rows whose quantity is 0 or less.
 
-    Rows without a quantity, and those whose quantity is no number, stay, and the report counts them.
+    Rows without a quantity, and those whose quantity is not a number, stay, and the report counts them.
 
     Raises:
       DataError: if there is no such column.

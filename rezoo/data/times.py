@@ -76,7 +76,7 @@ def microseconds(
                 "(`clean.drop_bad_times`) or fill them in."
             )
         raise DataError(
-            f"{place.at(index)}: {values[index].item()!r} is no time; the column is taken for {found.kind}. "
+            f"{place.at(index)}: {values[index].item()!r} is not a time; the column is read as {found.kind}. "
             "Correct it, drop such rows (`clean.drop_bad_times`), or give the unit or the time_format. "
             "Supported are ISO 8601, such as 2020-09-13T12:26:40Z, dates such as 31.12.2020 8:30 PM, and "
             "numbers of seconds, ms, us or ns."
@@ -107,7 +107,7 @@ def read(
         raise DataError(f"{place}: unit {unit!r} is not one of {[*PER_SECOND, ORDER]}")
     kind = values.dtype.kind
     if kind not in "MUiuf":
-        raise DataError(f"{place}: {values.dtype} is no kind of time")
+        raise DataError(f"{place}: {values.dtype} is not a kind of time")
     if kind == "M":
         year = values.astype("datetime64[Y]").astype(np.int64) + 1970
         unread = np.isnat(values) | (year < 1) | (year > 9999)
@@ -150,7 +150,7 @@ def _order(values: np.ndarray, place: Place) -> Times:
     broken = known != np.floor(known)
     if broken.any():
         index = int(broken.argmax())
-        raise DataError(f"{place.at(index)}: {known[index]} is no whole number, as unit='order' takes them")
+        raise DataError(f"{place.at(index)}: {known[index]} is not a whole number, as unit='order' needs")
     return Times(known.astype(np.int64), ~inside, "numbers of an order")
 
 

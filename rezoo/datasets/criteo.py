@@ -32,7 +32,7 @@ def read(path: str | Path) -> Clicks:
     """Read a file of Criteo's format, plain, gzipped or zipped.
 
     Raises:
-      DataError: if a line has not 40 columns, a label is not 0 or 1, or a count is no whole number.
+      DataError: if a line has not 40 columns, a label is not 0 or 1, or a count is not a whole number.
     """
     rows = [line.split("\t") for line in text_lines(path)]
     for number, row in enumerate(rows, start=1):

@@ -88,7 +88,7 @@ def _read(file: Path, member: str) -> Clicks:
         row, column = np.argwhere(wrong)[0]
         name = list(FIRST)[column]
         raise DataError(
-            f"{member}, row {row + 1}: {feature[row, column]} is no {name}, whose features are "
+            f"{member}, row {row + 1}: {feature[row, column]} is not a feature of {name!r}; these are "
             f"{FIRST[name]} … {FIRST[name] + SIZES[name] - 1}"
         )
     columns = {name: np.ascontiguousarray(dense[:, n]) for n, name in enumerate(FIRST)}

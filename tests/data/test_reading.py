@@ -480,7 +480,7 @@ def test_columns_that_are_exploded():
     assert log.items.decode(log.item).tolist() == ["1", "2", "3"] and log.row.tolist() == [1, 1, 3]
     nested = {"user": ["a"], "events": [[{"item": 5, "user": 1}]]}
     for bad, match in [
-        ({"user": [1], "events": [7]}, "is no list"),
+        ({"user": [1], "events": [7]}, "is not a list"),
         (nested, "'user' is a column and a key"),
         ({"user": [1], "events": [[]]}, "no values"),
         ({"user": [1]}, "no column 'events'"),

@@ -43,8 +43,11 @@ def test_a_rebuilt_training_part_is_read_and_said_to_be_one(tmp_path):
     ("members", "message"),
     [
         ({"test": ""}, "no frappe.test.libfm"),
-        ({"test": row(1, FIRST.replace("5149", "5382"))}, "row 1: 5382 is no city"),
-        ({"validation": row(1, FIRST) + row(1, FIRST.replace("957", "956"))}, "row 2: 956 is no item"),
+        ({"test": row(1, FIRST.replace("5149", "5382"))}, "row 1: 5382 is not a feature of 'city'"),
+        (
+            {"validation": row(1, FIRST) + row(1, FIRST.replace("957", "956"))},
+            "row 2: 956 is not a feature of 'item'",
+        ),
         ({"validation": row(1, "0 957")}, "2 features"),
     ],
 )
