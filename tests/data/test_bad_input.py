@@ -55,7 +55,7 @@ FILES = {  # file name, content, what the error must say
     "not a zip": ("a.zip", b"hello", "a.zip is damaged"),
     "truncated gz": ("a.csv.gz", gzip.compress(GOOD.encode() * 99)[:-12], "damaged or cut short"),
     "not a gz": ("a.csv.gz", GOOD.encode(), "damaged or cut short"),
-    "binary junk": ("a.csv", bytes(range(256)) * 9, "no text file"),
+    "binary junk": ("a.csv", bytes(range(256)) * 9, "not a text file"),
     "rating that is a word": (
         "a.csv",
         (HEAD + "1,2,good,10\n").encode(),

@@ -97,7 +97,7 @@ ODD = {
     "too late for its unit": ([1_600_000_000, 2**62], dict(unit="s"), "row 2, .*is not a time"),
     "seconds and milliseconds": ([1_600_000_000, 1_600_000_000_000], {}, "row 2, .*0000000000 is not a time"),
     "another format": (["13.09.2020", "2020-09-13"], dict(time_format="%d.%m.%Y"), "row 2, .*is not a time"),
-    "truth values": ([True], {}, "no kind of time"),
+    "truth values": ([True], {}, "not a kind of time"),
     "an unknown unit": ([5], dict(unit="weeks"), "unit 'weeks' is not one of"),
     "an unknown directive": (["x"], dict(time_format="%Y %Q"), "'%Q' is not known"),
     "a format without a year": (["x"], dict(time_format="%d.%m."), "must name the year"),
