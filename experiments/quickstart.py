@@ -179,12 +179,8 @@ def purchases(made: shop_builder.Shop, train: Trainer) -> Outcome:
 def clicks(made: shop_builder.Shop, train: Trainer) -> Outcome:
     """Wide & Deep says who clicks on what, from ids, age, gender, time of day, category and price."""
     known, asked = made.impressions
-    users, items = sizes(made)
-    catalogue = {name: jnp.asarray(column) for name, column in made.products.items()}
-    table_rows = {"user": users, "item": items, "hour": len(shop.DAYPARTS), "age": len(shop.AGES)}
-    table_rows |= {"gender": len(shop.GENDERS), "category": len(shop.NOUNS) + 1}
     model = WideDeep(
-        table_rows,
+        made.table_rows,
         crosses=(("age", "category"), ("hour", "category")),
         buckets=1000,
         dim=12,
@@ -195,10 +191,10 @@ def clicks(made: shop_builder.Shop, train: Trainer) -> Outcome:
     data = impressions(made, known, np.where(forgotten, 0, known["user"]))
     test = impressions(made, asked, seen_in(known["user"], asked["user"]))
     objective = objectives.l2(objectives.pointwise(model, losses.logistic), {"user": 3e-3, "item": 1e-3})
-    constants = {"catalogue": catalogue}
+    constants = {"catalogue": made.catalogue}
     run = train(model, objective, data, epochs=8, batch_size=2048, rate=0.003, constants=constants)
     auc = jax.jit(jax.vmap(lambda variables: evaluation.evaluate_clicks(model, variables, test)["auc"]))
-    fitted = biases.fit(data, users, items)
+    fitted = biases.fit(data, *sizes(made))
     easy = metrics.auc(biases.score(fitted, test.query, test.item), test.label)
     best = metrics.auc(jnp.asarray(asked["logit"]), test.label)
     return Outcome("clicks", "WideDeep", "Biases", "auc", float(easy), auc(run.best), float(best), run, model)
@@ -263,11 +259,9 @@ def by_user(users: np.ndarray, user: np.ndarray, item: np.ndarray) -> jax.Array:
 
 
 def impressions(made: shop_builder.Shop, columns: Mapping[str, np.ndarray], user: np.ndarray) -> Batch:
-    """Shown products with the shopper's features and the time of day; the label is the click."""
-    batch = pairs(user, columns["item"], columns["click"])
-    features = {name: jnp.asarray(column[columns["user"]]) for name, column in made.shoppers.items()}
-    features["hour"] = jnp.asarray(columns["hour"])
-    return batch._replace(query=batch.query._replace(features=features))
+    """Impressions of these users, 0 for those who are known by their features alone."""
+    batch = made.impression_batch(columns)
+    return batch._replace(query=batch.query._replace(user=jnp.asarray(user, jnp.int32)))
 
 
 def next_item_batch(items: np.ndarray) -> Batch:

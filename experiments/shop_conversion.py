@@ -32,7 +32,6 @@ import optax
 import tensorflow_datasets as tfds
 
 from rezoo import losses, metrics, objectives, training
-from rezoo.data import batches
 from rezoo.datasets import shop, shop_builder
 from rezoo.models import ESMM, SharedBottom
 from rezoo.studies import sweep
@@ -70,9 +69,7 @@ def prepare(config: shop.ShopConfig, folder: Path) -> Data:
 
     def batch(columns: dict[str, np.ndarray]) -> Batch:
         user = np.where(np.isin(columns["user"], known["user"]), columns["user"], 0)
-        features = {name: jnp.asarray(column[columns["user"]]) for name, column in made.shoppers.items()}
-        features["hour"] = jnp.asarray(columns["hour"])
-        query = batches.queries(user, features=features)
+        query = made.impression_batch(columns).query._replace(user=jnp.asarray(user, jnp.int32))
         click, purchase = (jnp.asarray(columns[name], jnp.float32) for name in ("click", "purchase"))
         every = jnp.ones(len(user), bool)
         tasks = {"click": Target(click, every), "purchase": Target(purchase, every)}
@@ -84,13 +81,8 @@ def prepare(config: shop.ShopConfig, folder: Path) -> Data:
     pairs = jnp.asarray(asked["user"]), jnp.asarray(asked["item"])
     truth = shop.purchase_logit(made.world, *pairs)
     would_buy = jax.random.uniform(jax.random.key(2024), truth.shape) < jax.nn.sigmoid(truth)
-    sizes = {"user": len(made.shoppers["age"]), "item": len(made.products["category"])}
-    sizes |= {"hour": len(shop.DAYPARTS), "age": len(shop.AGES), "gender": len(shop.GENDERS)}
-    sizes["category"] = len(shop.NOUNS) + 1
-    catalogue = {name: jnp.asarray(column) for name, column in made.products.items()}
-    return Data(
-        batch(train), batch(valid), batch(asked), would_buy.astype(jnp.float32), truth, sizes, catalogue
-    )
+    truths = would_buy.astype(jnp.float32), truth
+    return Data(batch(train), batch(valid), batch(asked), *truths, made.table_rows, made.catalogue)
 
 
 def fit(

@@ -30,11 +30,6 @@
 # %%
 import os
 
-# A small notebook spends its time in the compiler: let it compile quickly rather than well.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -45,14 +40,15 @@ import tensorflow_datasets as tfds
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
 from rezoo.data.batches import pairs, queries
 from rezoo.data.packing import padded
-from rezoo.datasets import movielens, shop, shop_builder
+from rezoo.datasets import movielens, shop_builder
+from rezoo.datasets.shop import ShopConfig, mean_stars
 from rezoo.models import MF, BiasedMF, FeatureMF, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.models.factorization import biases
 from rezoo.studies import sweep
 
 tfds.disable_progress_bar()
-plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+plt.style.use("rezoo.studies.pictures")
 
 # %% [markdown]
 # ## 1 A shop and its log
@@ -69,7 +65,7 @@ plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False
 # They are in the test part (测试集) alone.
 
 # %%
-config = shop.ShopConfig(
+config = ShopConfig(
     shoppers=600,
     products=300,
     ratings_per_shopper=60,
@@ -78,13 +74,13 @@ config = shop.ShopConfig(
     cold_shoppers=0.1,
     cold_products=0.1,
 )
-made = shop_builder.draw(config)
-known, asked = made.ratings
+shop = shop_builder.draw(config)
+train, test = shop.ratings
 
 for row in range(5):
-    shopper, product, stars = (known[name][row] for name in ("user", "item", "stars"))
-    print(f"shopper {shopper} gave {'★' * int(stars):5} to {made.names[product]}")
-print(f"… {len(known['user']):,} rows to learn from, {len(asked['user']):,} to be tested on")
+    shopper, product, stars = (train[name][row] for name in ("user", "item", "stars"))
+    print(f"shopper {shopper} gave {'★' * int(stars):5} to {shop.names[product]}")
+print(f"… {len(train['user']):,} rows to learn from, {len(test['user']):,} to be tested on")
 
 # %% [markdown]
 # Lay the log out as a matrix with a row for each shopper and a column for each product. Most of it is
@@ -102,14 +98,13 @@ def matrix(user, item, value, users, items):
     return filled[1:, 1:]  # id 0 is the unknown and has no row of its own
 
 
-users, items = len(made.shoppers["age"]), len(made.products["category"])
-stars = matrix(known["user"], known["item"], known["stars"], users, items)
+stars = matrix(train["user"], train["item"], train["stars"], config.shoppers + 1, config.products + 1)
 corner = stars[:60, :120]
 
 figure, axis = plt.subplots(figsize=(9, 4.5))
-shown = axis.imshow(np.where(corner > 0, corner, np.nan), cmap="Greys", vmin=0, vmax=5, interpolation="none")
+image = axis.imshow(np.where(corner > 0, corner, np.nan), vmin=0, vmax=5, interpolation="none")
 axis.set(xlabel="product id", ylabel="shopper id", title="A corner of the matrix: white is unknown")
-figure.colorbar(shown, label="stars", ticks=range(1, 6))
+figure.colorbar(image, label="stars", ticks=range(1, 6))
 plt.show()
 
 # %% [markdown]
@@ -150,62 +145,62 @@ for name, share in density.items():
 
 
 # %%
-# Ids beyond these tables are strangers to a model: it reads row 0, the unknown.
-old_users, old_items = int(known["user"].max()) + 1, int(known["item"].max()) + 1
-data = pairs(known["user"], known["item"], known["stars"])
-warm = (asked["user"] < old_users) & (asked["item"] < old_items)
-test = pairs(asked["user"][warm], asked["item"][warm], asked["stars"][warm])
+# A model's tables have a row for every id of the training part. All later ids read row 0, the unknown.
+num_users, num_items = int(train["user"].max()) + 1, int(train["item"].max()) + 1
+train_pairs = pairs(train["user"], train["item"], train["stars"])
+warm = (test["user"] < num_users) & (test["item"] < num_items)
+test_pairs = pairs(test["user"][warm], test["item"][warm], test["stars"][warm])
 
-place = jnp.arange(len(known["user"])) - jnp.searchsorted(data.query.user, data.query.user)
-truth = shop.mean_stars(made.world, config.noise, test.query.user, test.item)
-oracle = float(metrics.rmse(truth, test.label))
-penalty = {"user": 0.1, "item": 0.1, "user_bias": 0.05, "item_bias": 0.05}  # holds the model back
+truth = mean_stars(shop.world, config.noise, test_pairs.query.user, test_pairs.item)
+oracle = float(metrics.rmse(truth, test_pairs.label))
+
+# The rows of a shopper stand together: 0, 1, 2 … for each shopper's first, second, third rating.
+number = jnp.arange(len(train["user"])) - jnp.searchsorted(train_pairs.query.user, train_pairs.query.user)
+penalty = {"user": 0.1, "item": 0.1, "user_bias": 0.05, "item_bias": 0.05}  # regularisation: notebook 2
 
 
-def train(key, shown):
-    """RMSE of the biases and of BiasedMF that saw the first `shown` ratings of each shopper."""
-    seen = data._replace(where=place < shown)
+def baseline_and_mf(key, shown):
+    """RMSE of the biases and of BiasedMF after the first `shown` ratings of each shopper."""
+    seen = train_pairs._replace(where=number < shown)
     mean = jnp.where(seen.where, seen.label, 0).sum() / seen.where.sum()
-    fitted = biases.fit(seen, old_users, old_items)
-    model = BiasedMF(old_users, old_items, 8, mean)
+    fitted = biases.fit(seen, num_users, num_items)
+    baseline = metrics.rmse(biases.score(fitted, test_pairs.query, test_pairs.item), test_pairs.label)
+    model = BiasedMF(num_users, num_items, 8, mean)
     objective = objectives.l2(objectives.pointwise(model, losses.squared), penalty)
     optimizer = optax.adam(0.02)
     state = training.init_state(key, model, optimizer, seen)
     step = training.make_step(objective, optimizer)
     state, _ = training.fit(step, state, seen, num_epochs=10, batch_size=1024)
-    easy = metrics.rmse(biases.score(fitted, test.query, test.item), test.label)
-    return easy, evaluation.evaluate_ratings(model, state.variables, test)["rmse"]
+    return baseline, evaluation.evaluate_ratings(model, state.variables, test_pairs)["rmse"]
 
 
 counts = jnp.array([1, 3, 6, 12, 24, 48])
-easy, learnt = sweep.study(train, sweep.keys(3), {"shown": counts})
+baseline_rmse, mf_rmse = sweep.study(baseline_and_mf, sweep.keys(3), {"shown": counts})
 
-figure, axis = plt.subplots(figsize=(6.5, 4))
-for name, values, style in (("Biases", easy, "s--"), ("BiasedMF, 3 seeds ± s.e.", learnt, "o-")):
+figure, axis = plt.subplots()
+for name, values in {"Biases": baseline_rmse, "BiasedMF": mf_rmse}.items():
     summary = sweep.summarise(values)
-    axis.errorbar(
-        counts, summary.mean, summary.standard_error, fmt=style, color="black", capsize=3, label=name
-    )
+    axis.errorbar(counts, summary.mean, summary.standard_error, marker="o", label=name)
 axis.axhline(oracle, color="0.5", linestyle=":", label="Oracle")
 axis.set_xscale("log")
 axis.set_xticks(counts, [str(n) for n in counts])
 axis.minorticks_off()
-axis.set(xlabel="ratings known of each shopper", ylabel="RMSE (stars), lower is better")
-axis.legend(frameon=False)
+axis.set(xlabel="known ratings of each shopper", ylabel="RMSE (3 seeds ± s.e.), lower is better")
+axis.legend()
 plt.show()
 
 # %% [markdown]
 # Read it from left to right. With a few ratings a shopper, taste cannot be told from chance, and
 # factorization is even worse than averages: it takes chance for taste. Then every doubling of the
-# evidence buys something, while the biases soon have nothing left to learn. The oracle's line is the floor.
+# evidence lowers its error, while the biases soon have nothing left to learn. The oracle's line is the floor.
 #
 # ## 3 Popularity bias
 #
 # A few products sell very often and most sell seldom: the *long tail* (长尾). Sort products by sales and
-# ask which share of all sales the best x % make. If all sold alike, the curve would be the diagonal.
+# ask which share of all sales the best x % make. If all sold equally often, it would be the diagonal.
 
 # %%
-num_sold = np.bincount(known["item"], minlength=old_items)[1:]
+num_sold = np.bincount(train["item"], minlength=num_items)[1:]
 
 
 def share_of_top(count):
@@ -219,17 +214,17 @@ if "REZOO_DATA" in os.environ:
     logs["MovieLens 100k"] = np.bincount(ml.ratings.item)[1:]
 
 figure, axis = plt.subplots(figsize=(5.5, 4.2))
-for (name, count), style in zip(logs.items(), ("-", "--"), strict=False):
-    axis.plot(*share_of_top(count), style, color="black", label=name)
-axis.plot([0, 1], [0, 1], ":", color="0.5", label="all alike")
+for name, count in logs.items():
+    axis.plot(*share_of_top(count), label=name)
+axis.plot([0, 1], [0, 1], ":", color="0.5", label="equal sales")
 axis.set(xlabel="share of the catalogue, best sellers first", ylabel="share of all interactions")
-axis.legend(frameon=False)
+axis.legend()
 plt.show()
 
 # %% [markdown]
 # Popularity is real information: a good seller is a good guess. But a model that mostly repeats it shows
 # the same few products to everybody, so that these sell even more, and the next model learns *that*: a
-# feedback loop (反馈循环). So let us measure what is shown. We train `MF` for ranking (how: notebook 5),
+# feedback loop (反馈循环). So let us measure what is shown. We train `MF` for ranking (notebook 5 says how),
 # let it and the popularity list recommend ten new products to every shopper, and compare with the oracle.
 #
 # - *coverage* (覆盖率): the share of the catalogue that is shown to anybody;
@@ -238,65 +233,60 @@ plt.show()
 
 
 # %%
-shoppers = np.unique(known["user"])
+shoppers = np.unique(train["user"])
 query = queries(shoppers)
-bought = jnp.asarray(padded(shoppers, known["user"], known["item"])[0], jnp.int32)
-target = jnp.asarray(padded(shoppers, test.query.user, test.item)[0], jnp.int32)
+bought = jnp.asarray(padded(shoppers, train["user"], train["item"])[0], jnp.int32)
+target = jnp.asarray(padded(shoppers, test["user"][warm], test["item"][warm])[0], jnp.int32)
+mf = MF(num_users, num_items, 8)
 
 
 @jax.jit
 def train_ranker(key):
     """The variables of an MF trained to rank what was bought above what was not."""
-    model = MF(old_users, old_items, 8)
     draw = sampling.reject_positives(
-        sampling.uniform(old_items),
-        sampling.positives_by_user(known["user"], known["item"], old_users),
-        old_items,
+        sampling.uniform(num_items),
+        sampling.positives_by_user(train["user"], train["item"], num_users),
+        num_items,
     )
-    objective = objectives.l2(objectives.sampled(model, losses.bpr, draw, 4), 0.01)
+    objective = objectives.l2(objectives.sampled(mf, losses.bpr, draw, 4), 0.01)
     optimizer = optax.adam(0.02)
-    state = training.init_state(key, model, optimizer, data)
+    state = training.init_state(key, mf, optimizer, train_pairs)
     step = training.make_step(objective, optimizer)
-    return training.fit(step, state, data, num_epochs=12, batch_size=1024)[0].variables
+    return training.fit(step, state, train_pairs, num_epochs=12, batch_size=1024)[0].variables
 
 
-ranker, variables = MF(old_users, old_items, 8), train_ranker(jax.random.key(0))
-by_sales = popularity.fit(known["item"], old_items)
+mf_variables = train_ranker(jax.random.key(0))
+# Shoppers buy by ⟨taste, product vector⟩ and popularity. That is MF's formula, so the truth is an MF too.
+secrets = {
+    "user": config.affinity * shop.world.taste[:num_users],
+    "item": shop.world.vector[:num_items],
+    "item_bias": shop.world.log_popularity[:num_items, None],
+}
 rankers = {
-    "Popularity": evaluation.score_all(Popularity(old_items), by_sales, query),
-    "MF": evaluation.score_all(ranker, variables, query),
-    "Oracle": shop.preference(made.world, config.affinity, query.user)[:, :old_items],
+    "Popularity": (Popularity(num_items), popularity.fit(train["item"], num_items)),
+    "MF": (mf, mf_variables),
+    "Oracle": (
+        MF(num_users, num_items, config.dim),
+        {"params": {name: {"embedding": table} for name, table in secrets.items()}},
+    ),
 }
 
-
-def lists(score):
-    """The ten best products of each row that the shopper has not bought."""
-    row = jnp.arange(len(score))[:, None]
-    return jax.lax.top_k(score.at[row, bought].set(-jnp.inf).at[:, 0].set(-jnp.inf), 10)[1]
-
-
-def ndcg(score):
-    """NDCG@10 over the shoppers, whatever was bought before left out."""
-    row = jnp.arange(len(score))[:, None]
-    fresh = jnp.ones(score.shape, bool).at[row, bought].set(False).at[:, 0].set(False)
-    rank = metrics.target_ranks(score, target, where=fresh, counted=target > 0)
-    return metrics.mean_over_users(metrics.ndcg(rank, where=target > 0, k=10), (target > 0).any(1))[0]
-
-
-shown = {name: lists(score) for name, score in rankers.items()}
+shown = {}
 print("              coverage   Gini   NDCG@10")
-for name, ids in shown.items():
-    figures = metrics.coverage(ids, old_items), metrics.gini(ids, old_items), ndcg(rankers[name])
+for name, (model, variables) in rankers.items():
+    shown[name], _ = evaluation.recommend(model, variables, query, 10, exclude=bought)
+    ndcg = evaluation.evaluate(model, variables, query, target, exclude=bought)["ndcg@10"]
+    figures = metrics.coverage(shown[name], num_items), metrics.gini(shown[name], num_items), ndcg
     print(f"{name:12}" + "".join(f"{float(value):9.2f}" for value in figures))
 
 # %%
 figure, axis = plt.subplots(figsize=(5.5, 4.2))
-axis.plot(*share_of_top(num_sold), color="0.6", linewidth=3, label="what was bought")
-for (name, ids), style in zip(shown.items(), (":", "-", "--"), strict=True):
-    exposure = np.bincount(np.asarray(ids).ravel(), minlength=old_items)[1:]
-    axis.plot(*share_of_top(exposure), style, color="black", label=f"shown by {name}")
+for name, ids in shown.items():
+    exposure = np.bincount(np.asarray(ids).ravel(), minlength=num_items)[1:]
+    axis.plot(*share_of_top(exposure), label=f"shown by {name}")
+axis.plot(*share_of_top(num_sold), color="0.6", linestyle="-", linewidth=3, label="what was bought")
 axis.set(xlabel="share of the catalogue, most shown first", ylabel="share of all places in the lists")
-axis.legend(frameon=False)
+axis.legend()
 plt.show()
 
 # %% [markdown]
@@ -310,61 +300,51 @@ plt.show()
 # What of the shoppers and products that training never saw? A model of ids alone knows nothing about them
 # and falls back to what it believes of the unknown. A model that also reads features (特征), here age,
 # gender, category and price, can place a stranger among those who are alike. `FeatureMF` does so, and it
-# practises: in training it is now and then not told the id.
+# practises: in training the id is now and then hidden from it.
 
 # %%
-catalogue = {
-    "category": jnp.asarray(made.products["category"]),
-    "log_price": jnp.asarray(made.products["log_price"]),
-}
-mean = float(known["stars"].mean())
+mean = float(train["stars"].mean())
 
 
-def with_features(user, item, label):
-    """Pairs with the shopper's features; ids that training did not know stay as they are."""
-    columns = {name: jnp.asarray(column[user]) for name, column in made.shoppers.items()}
-    return pairs(user, item, label, features=columns)
+def with_features(rows):
+    """Pairs with the shopper's age and gender; the label says how far the stars are from the mean."""
+    features = {name: column[rows["user"]] for name, column in shop.shoppers.items()}
+    return pairs(rows["user"], rows["item"], rows["stars"] - mean, features=features)
 
 
-strangers_too = with_features(asked["user"], asked["item"], asked["stars"])
-featured = with_features(known["user"], known["item"], known["stars"] - mean)
+train_features, test_features = with_features(train), with_features(test)
 
 
 @jax.jit
 @jax.vmap
-def train_both(key):
-    """Predictions for every test row: BiasedMF's and FeatureMF's."""
+def predicted_stars(key):
+    """Of every test row, by BiasedMF and by FeatureMF."""
     optimizer = optax.adam(0.02)
 
-    def predictions(model, batch, constants, penalty):
+    def predict(model, penalty, constants):
         objective = objectives.l2(objectives.pointwise(model, losses.squared), penalty)
-        state = training.init_state(key, model, optimizer, batch, constants=constants)
+        state = training.init_state(key, model, optimizer, train_features, constants=constants)
         step = training.make_step(objective, optimizer)
-        state, _ = training.fit(step, state, batch, num_epochs=10, batch_size=1024)
-        return evaluation.predict(model, state.variables, strangers_too)
+        state, _ = training.fit(step, state, train_features, num_epochs=10, batch_size=1024)
+        return mean + evaluation.predict(model, state.variables, test_features)
 
-    ids_only = BiasedMF(old_users, old_items, 8, mean)
+    by_id = BiasedMF(num_users, num_items, 8)
     by_features = FeatureMF(
-        old_users,
-        old_items,
-        {"age": len(shop.AGES), "gender": len(shop.GENDERS)},
-        {"category": len(shop.NOUNS) + 1, "log_price": None},
+        num_users,
+        num_items,
+        {name: shop.table_rows[name] for name in ("age", "gender")},
+        {"category": shop.table_rows["category"], "log_price": None},
         dim=8,
         id_dropout=0.2,
     )
-    return predictions(ids_only, data, {}, penalty), mean + predictions(
-        by_features, featured, {"catalogue": catalogue}, 0.1
-    )
+    return predict(by_id, penalty, {}), predict(by_features, 0.1, {"catalogue": shop.catalogue})
 
 
-guesses = dict(
-    zip(("BiasedMF (ids)", "FeatureMF (ids and features)"), train_both(sweep.keys(3)), strict=True)
-)
-guesses["Oracle"] = shop.mean_stars(made.world, config.noise, strangers_too.query.user, strangers_too.item)[
-    None
-]
+by_id, by_features = predicted_stars(sweep.keys(3))
+truth = mean_stars(shop.world, config.noise, test_features.query.user, test_features.item)
+predictions = {"BiasedMF (ids)": by_id, "FeatureMF (ids and features)": by_features, "Oracle": truth[None]}
 
-new_user, new_item = asked["user"] >= old_users, asked["item"] >= old_items
+new_user, new_item = test["user"] >= num_users, test["item"] >= num_items
 groups = {
     "both known": ~new_user & ~new_item,
     "new product": ~new_user & new_item,
@@ -373,25 +353,21 @@ groups = {
 }
 
 figure, axis = plt.subplots(figsize=(7, 4))
-for (name, guess), mark in zip(guesses.items(), ("s", "o", "*"), strict=True):
-    rmse = [
-        [metrics.rmse(one, strangers_too.label, where=jnp.asarray(rows)) for one in guess]
-        for rows in groups.values()
-    ]
+for (name, of_seeds), mark in zip(predictions.items(), ("s", "o", "*"), strict=True):
+    rmse = [[metrics.rmse(one[rows], test["stars"][rows]) for one in of_seeds] for rows in groups.values()]
     summary = sweep.summarise(rmse)
     error = np.nan_to_num(summary.standard_error)
-    style = dict(markersize=9, markerfacecolor="white" if mark == "o" else "black", color="black", capsize=3)
-    axis.errorbar(range(4), summary.mean, error, fmt=mark, label=name, **style)
+    axis.errorbar(range(4), summary.mean, error, fmt=mark, markersize=9, label=name)
 axis.set_xticks(range(4), [f"{name}\n{rows.sum():,} rows" for name, rows in groups.items()])
-axis.set(ylabel="RMSE (stars), lower is better", xlim=(-0.5, 3.5))
-axis.legend(frameon=False)
+axis.set(ylabel="RMSE (3 seeds ± s.e.), lower is better", xlim=(-0.5, 3.5))
+axis.legend()
 plt.show()
 
 # %% [markdown]
-# Where shopper and product are known, ids carry a model far. Where one of them is new, features are all
-# there is, and they tell but a part: the distance to the oracle grows to the right, and with both new
-# little is left but the mean. The rest has to be earned by showing something and watching, which is another
-# field, exploration (探索).
+# Where shopper and product are known, ids carry a model far. Where one of them is new, only features are
+# left, and they explain a part of the taste: the distance to the oracle grows to the right, and with both
+# new little is left but the mean. To learn the rest one has to show something and watch, which is a field of
+# its own, exploration (探索).
 #
 # ## Exercises
 #
@@ -399,7 +375,7 @@ plt.show()
 #    products. What happens to the density?
 # 2. Which share of all purchases goes to the best-selling tenth of the products?
 # 3. A stranger comes: user id 0, no features. What does `MF` recommend, and why? Predict the order of the
-#    whole catalogue from `variables`, then check it.
+#    whole catalogue from `mf_variables`, then check it.
 #
 # Try them in a cell of your own before you unfold the answers.
 
@@ -408,7 +384,7 @@ plt.show()
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 # 1. Interactions double, cells are four times as many: the density halves.
-rows, cells = len(known["user"]), (old_users - 1) * (old_items - 1)
+rows, cells = len(train["user"]), (num_users - 1) * (num_items - 1)
 assert np.isclose((2 * rows) / (4 * cells), 0.5 * rows / cells)
 
 # 2. Point (0.1, y) of the curve above.
@@ -420,8 +396,8 @@ print(f"2. the best-selling tenth makes {top_tenth:.0%} of the purchases")
 
 # 3. Row 0 of the user table is zero, so ⟨p_0, q_i⟩ = 0 and only the item bias is left: what MF has learnt of
 #    popularity. Every stranger gets the same list.
-stranger = evaluation.score_all(ranker, variables, queries(rows=1))[0]
-item_bias = variables["params"]["item_bias"]["embedding"][:, 0]
+stranger = evaluation.score_all(mf, mf_variables, queries(rows=1))[0]
+item_bias = mf_variables["params"]["item_bias"]["embedding"][:, 0]
 assert np.array_equal(np.argsort(-stranger[1:]), np.argsort(-item_bias[1:]))
 rank_agreement = np.corrcoef(np.argsort(np.argsort(item_bias[1:])), np.argsort(np.argsort(num_sold)))[0, 1]
 assert rank_agreement > 0.8

@@ -21,7 +21,7 @@
 # - the formula of matrix factorization (矩阵分解), and how it is fitted by gradient descent (梯度下降);
 # - how to take its gradient by hand, and how to check that against `jax.grad`;
 # - what regularisation (正则化) is for, and how a whole study of it is one call;
-# - what SVD++ adds: *what* somebody rated tells something, whatever the rating was;
+# - what SVD++ adds: *which* items somebody rated is information too, whatever the ratings were;
 # - how to look at the learnt embeddings (嵌入).
 #
 # You need notebook 1 and derivatives. The data is the simulated shop; with MovieLens 100k in the folder
@@ -29,12 +29,6 @@
 
 # %%
 import os
-
-# A small notebook spends its time in the compiler: let it compile quickly rather than well.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
 from functools import partial
 
 import jax
@@ -47,25 +41,24 @@ import tensorflow_datasets as tfds
 from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.data import batches
 from rezoo.data.batches import pairs
-from rezoo.datasets import movielens, shop, shop_builder
+from rezoo.datasets import movielens, shop_builder
+from rezoo.datasets.shop import NOUNS, ShopConfig, mean_stars
 from rezoo.models import BiasedMF, SVDpp
 from rezoo.models.factorization import biases
 from rezoo.studies import sweep
 from rezoo.training import bucketed
 
 tfds.disable_progress_bar()
-plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+plt.style.use("rezoo.studies.pictures")
 
-config = shop.ShopConfig(
+config = ShopConfig(
     shoppers=600, products=300, ratings_per_shopper=60, impressions=1_000, sessions=100, cold_shoppers=0.0
 )
-made = shop_builder.draw(config)
-known, asked = made.ratings
-users, items = config.shoppers + 1, config.products + 1
-mean = float(known["stars"].mean())
-print(
-    f"{len(known['user']):,} ratings to learn from, {len(asked['user']):,} to be tested on, mean {mean:.2f}"
-)
+shop = shop_builder.draw(config)
+train, test = shop.ratings
+users, items = config.shoppers + 1, config.products + 1  # id 0 is the unknown
+mean = float(train["stars"].mean())
+print(f"{len(train['user']):,} ratings to learn from, {len(test['user']):,} to be tested on, mean {mean:.2f}")
 
 # %% [markdown]
 # ## 1 The formula
@@ -83,7 +76,7 @@ print(
 # $$L = \tfrac12 \sum_{(u,i)\ \text{known}} \Big( e_{ui}^2
 #   + \lambda \big( b_u^2 + b_i^2 + |p_u|^2 + |q_i|^2 \big) \Big), \qquad e_{ui} = r_{ui} - \hat r_{ui}.$$
 #
-# The term with $\lambda$ is regularisation: it pulls what the data does not ask for to zero.
+# The term with $\lambda$ is regularisation: it pulls to zero whatever the data does not hold in place.
 #
 # ## 2 The gradient, by hand
 #
@@ -97,7 +90,7 @@ print(
 # Here are loss and gradient as code. `.at[user].add` is the sum over the ratings of each user.
 
 # %%
-user, item, rating = (jnp.asarray(known[name]) for name in ("user", "item", "stars"))
+user, item, rating = (jnp.asarray(train[name]) for name in ("user", "item", "stars"))
 l2 = 0.1
 
 
@@ -176,105 +169,106 @@ def visit(params, row, rate):
     }
 
 
-test_user, test_item, test_rating = (jnp.asarray(asked[name]) for name in ("user", "item", "stars"))
+test_user, test_item, test_rating = (jnp.asarray(test[name]) for name in ("user", "item", "stars"))
 
 
 def epoch(params, key):
-    """All ratings in a new order; then RMSE on what was learnt and on what was not."""
+    """All ratings in a new order; then RMSE on them and on the test ratings."""
     order = jax.random.permutation(key, len(user))
     rows = user[order], item[order], rating[order]
     params, _ = jax.lax.scan(lambda params, row: (visit(params, row, 0.02), None), params, rows)
-    learnt = metrics.rmse(predict(params, user, item), rating)
-    tested = metrics.rmse(predict(params, test_user, test_item), test_rating)
-    return params, (learnt, tested)
+    train_rmse = metrics.rmse(predict(params, user, item), rating)
+    test_rmse = metrics.rmse(predict(params, test_user, test_item), test_rating)
+    return params, (train_rmse, test_rmse)
 
 
-by_sgd, (learnt, tested) = jax.jit(partial(jax.lax.scan, epoch))(
+by_sgd, (train_rmse, test_rmse) = jax.jit(partial(jax.lax.scan, epoch))(
     params, jax.random.split(jax.random.key(1), 25)
 )
 
 
 # %% [markdown]
-# How good is that? Two lines to compare with: what the biases alone reach, which costs nothing, and the
-# oracle (理论最优), who knows how the shop makes its ratings. Between them lies all that can be won.
+# How good is that? Two lines to compare with: what the biases reach without any factors, and the oracle
+# (理论最优), which knows how the shop makes its ratings. Between them lies all that can be won.
 
 
 # %%
-data, test = pairs(user, item, rating), pairs(test_user, test_item, test_rating)
-fitted = biases.fit(data, users, items)
-easy = float(metrics.rmse(biases.score(fitted, test.query, test.item), test.label))
-truth = shop.mean_stars(made.world, config.noise, test_user, test_item)
-oracle = float(metrics.rmse(truth, test.label))
+train_pairs, test_pairs = pairs(user, item, rating), pairs(test_user, test_item, test_rating)
+fitted = biases.fit(train_pairs, users, items)
+baseline = float(metrics.rmse(biases.score(fitted, test_pairs.query, test_pairs.item), test_rating))
+truth = mean_stars(shop.world, config.noise, test_user, test_item)
+oracle = float(metrics.rmse(truth, test_rating))
 
-figure, axis = plt.subplots(figsize=(6.5, 4))
-epochs = np.arange(1, len(learnt) + 1)
-axis.plot(epochs, learnt, "s-", color="0.6", markersize=4, label="on the ratings it learns from")
-axis.plot(epochs, tested, "o-", color="black", markersize=4, label="on the test ratings")
-axis.axhline(easy, color="black", linestyle="--", label="biases alone, test")
+figure, axis = plt.subplots()
+epochs = np.arange(1, len(train_rmse) + 1)
+axis.plot(epochs, train_rmse, marker="o", label="ratings it learns from")
+axis.plot(epochs, test_rmse, marker="o", label="test ratings")
+axis.axhline(baseline, color="0.5", linestyle="--", label="biases alone, test")
 axis.axhline(oracle, color="0.5", linestyle=":", label="oracle, test")
 axis.set(xlabel="epoch", ylabel="RMSE (stars), lower is better", title="Matrix factorization by our own SGD")
-axis.legend(frameon=False)
+axis.legend()
 plt.show()
 
 # %% [markdown]
 # At first the model learns the biases. Then the factors grow. The gap between the curves grows too: the
-# model begins to learn the noise in its ratings by heart. Only the black curve shows what is of use.
+# model begins to learn the noise in its ratings by heart. Only the curve of the test ratings shows what is
+# of use.
 #
 # ## 4 The same with the library, and how much regularisation
 #
-# `rezoo` has the pieces: the model `BiasedMF`, the loss `losses.squared`, the penalty `objectives.l2`. One
-# `train` is a pure function of a key and of λ, so that `sweep.study` can run it for many of both as *one*
+# `rezoo` has the pieces: the model `BiasedMF`, the loss `losses.squared`, the penalty `objectives.l2`. A
+# training run is a pure function of a key and of λ, so that `sweep.study` can run many of both as *one*
 # program. We hold out a part of the training ratings for choosing λ, the validation part (验证集). Notebook
 # 4 says why it must not be the test part.
 
 # %%
-held = np.random.default_rng(0).random(len(user)) < 0.15
-rest, valid = data._replace(where=jnp.asarray(~held)), data._replace(where=jnp.asarray(held))
+held_out = np.random.default_rng(0).random(len(user)) < 0.15
+fit_part = train_pairs._replace(where=jnp.asarray(~held_out))
+valid_part = train_pairs._replace(where=jnp.asarray(held_out))
+mf = BiasedMF(users, items, 8, mean)
 
 
-def fit(key, l2, seen, evaluate=None):
-    """A trained BiasedMF's variables and history."""
-    model = BiasedMF(users, items, 8, mean)
+def fit(key, l2, seen):
+    """The variables of a BiasedMF trained on `seen`."""
     weight = {"user": l2, "item": l2, "user_bias": 0.05, "item_bias": 0.05}
-    objective = objectives.l2(objectives.pointwise(model, losses.squared), weight)
+    objective = objectives.l2(objectives.pointwise(mf, losses.squared), weight)
     optimizer = optax.adam(0.01)
-    state = training.init_state(key, model, optimizer, seen)
+    state = training.init_state(key, mf, optimizer, seen)
     step = training.make_step(objective, optimizer)
-    state, history = training.fit(step, state, seen, evaluate, num_epochs=20, batch_size=1024)
-    return state.variables, history
+    state, _ = training.fit(step, state, seen, num_epochs=20, batch_size=1024)
+    return state.variables
 
 
-model = BiasedMF(users, items, 8, mean)
+def rmse(variables, part):
+    """RMSE of BiasedMF on a part of the ratings."""
+    return evaluation.evaluate_ratings(mf, variables, part)["rmse"]
 
 
-def train(key, l2):
-    """RMSE on the ratings learnt, on the validation part."""
-    variables, _ = fit(key, l2, rest)
-    return [evaluation.evaluate_ratings(model, variables, part)["rmse"] for part in (rest, valid)]
+def fit_and_validate(key, l2):
+    """RMSE on the ratings it was trained on, and on the validation part."""
+    variables = fit(key, l2, fit_part)
+    return rmse(variables, fit_part), rmse(variables, valid_part)
 
 
 grid = {"l2": jnp.array([0.01, 0.03, 0.1, 0.2, 0.3, 0.6, 1.0])}
-on_learnt, on_valid = sweep.study(train, sweep.keys(3), grid)
-best = float(sweep.best(grid, -on_valid)["l2"][0])
+fit_rmse, valid_rmse = sweep.study(fit_and_validate, sweep.keys(3), grid)
+best = float(sweep.best(grid, -valid_rmse)["l2"][0])
 
-figure, axis = plt.subplots(figsize=(6.5, 4))
-for values, style, name in ((on_learnt, "s-", "learnt"), (on_valid, "o-", "validation")):
+figure, axis = plt.subplots()
+for name, values in {"ratings it learns from": fit_rmse, "validation ratings": valid_rmse}.items():
     summary = sweep.summarise(values)
-    colour = "0.6" if name == "learnt" else "black"
-    axis.errorbar(
-        grid["l2"], summary.mean, summary.standard_error, fmt=style, color=colour, capsize=3, label=name
-    )
+    axis.errorbar(grid["l2"], summary.mean, summary.standard_error, marker="o", label=name)
 axis.axvline(best, color="0.5", linestyle=":", label=f"chosen: λ = {best:g}")
 axis.set_xscale("log")
 axis.set(xlabel="λ", ylabel="RMSE (stars), 3 seeds ± s.e.", title="Too little, enough, too much")
-axis.legend(frameon=False)
+axis.legend()
 plt.show()
 
 # %% [markdown]
 # On the left the model learns by heart (*overfitting*, 过拟合); on the right it is not allowed to learn
-# (*underfitting*, 欠拟合). The validation part tells the place in between.
+# (*underfitting*, 欠拟合). The validation part finds the place in between.
 #
-# ## 5 SVD++: what was rated, not only how
+# ## 5 SVD++: which items were rated, not only how
 #
 # Nobody rates products at random: one buys what one expects to like. So the mere fact of a rating is
 # information. Koren (2008) lets each rated item $j$ add a vector $y_j$ of its own to the user's taste:
@@ -287,10 +281,9 @@ plt.show()
 # into one row, and the sum is taken once.
 
 # %%
-rows = batches.by_user((known["user"], known["item"], known["stars"]))
-rows_asked = batches.by_user(
-    (asked["user"], asked["item"], asked["stars"]), (known["user"], known["item"], known["stars"])
-)
+columns = [tuple(part[name] for name in ("user", "item", "stars")) for part in (train, test)]
+train_rows = batches.by_user(columns[0])
+test_rows = batches.by_user(columns[1], history=columns[0])
 svdpp = SVDpp(users, items, dim=8, mean=mean)
 
 
@@ -301,48 +294,52 @@ def rmse_over(variables, buckets):
     return jnp.sqrt(sum(jnp.square(e).sum() for e in error) / sum(b.where.sum() for b in buckets))
 
 
-def train_svdpp(key):
+def svdpp_run(key):
     """SVD++'s test RMSE; the same λ, rate and number of epochs as BiasedMF's."""
     weight = {"user": best, "item": best, "implicit": 0.01, "user_bias": 0.05, "item_bias": 0.05}
     objective = objectives.l2(objectives.pointwise(svdpp, losses.squared), weight)
     optimizer = optax.adam(0.01)
-    state = training.init_state(key, svdpp, optimizer, rows[0])
+    state = training.init_state(key, svdpp, optimizer, train_rows[0])
     step = training.make_step(objective, optimizer)
-    state, _ = bucketed.fit(step, state, rows, num_epochs=20, ratings_per_batch=1024)
-    return rmse_over(state.variables, rows_asked)
+    state, _ = bucketed.fit(step, state, train_rows, num_epochs=20, ratings_per_batch=1024)
+    return rmse_over(state.variables, test_rows)
 
 
-def train_mf(key):
+def mf_run(key):
     """BiasedMF's variables and test RMSE, fitted to all training ratings with the λ chosen."""
-    variables, _ = fit(key, best, data)
-    return variables, evaluation.evaluate_ratings(model, variables, test)["rmse"]
+    variables = fit(key, best, train_pairs)
+    return variables, rmse(variables, test_pairs)
 
 
-variables, of_mf = sweep.study(train_mf, sweep.keys(3))
-of_svdpp = sweep.study(train_svdpp, sweep.keys(3))
+mf_variables, mf_rmse = sweep.study(mf_run, sweep.keys(3))
+svdpp_rmse = sweep.study(svdpp_run, sweep.keys(3))
 
 table = {
-    "the mean μ": [float(metrics.rmse(jnp.full(len(test.label), mean), test.label))],
-    "biases": [easy],
-    "our own SGD": [float(tested[-1])],
-    f"BiasedMF, λ = {best:g}": of_mf,
-    "SVD++": of_svdpp,
+    "the mean μ": [float(metrics.rmse(jnp.full(len(test_rating), mean), test_rating))],
+    "biases": [baseline],
+    "our own SGD": [float(test_rmse[-1])],
+    f"BiasedMF, λ = {best:g}": mf_rmse,
+    "SVD++": svdpp_rmse,
     "oracle": [oracle],
 }
 figure, axis = plt.subplots(figsize=(6.5, 3.2))
 for place, values in enumerate(table.values()):
     summary = sweep.summarise(values)
     error = np.nan_to_num(summary.standard_error)
-    axis.errorbar(summary.mean, place, xerr=error, fmt="o", color="black", capsize=3)
+    axis.errorbar(summary.mean, place, xerr=error, fmt="o", color="C0")
     axis.annotate(
         f"{summary.mean:.3f}", (summary.mean, place), (0, 7), textcoords="offset points", ha="center"
     )
 axis.set_yticks(range(len(table)), table)
-axis.set(xlabel="RMSE on the test ratings (stars)", ylim=(len(table) - 0.5, -0.8))
+axis.set(xlabel="RMSE on the test ratings (3 seeds ± s.e.)", ylim=(len(table) - 0.5, -0.8))
 axis.grid(axis="y", color="0.9")
 plt.show()
 
 # %% [markdown]
+# The biases know who is strict and what is good. Factors add taste, and a well chosen λ keeps chance out of
+# them. SVD++ comes nearest to the oracle: shoppers here buy what they like, so *which* products they rated
+# says a good deal about their taste before a single star is read.
+#
 # ## 6 Looking at embeddings
 #
 # The rows of $Q$ are the products' *embeddings*. To see 8 dimensions on paper we turn the cloud so that we
@@ -367,20 +364,19 @@ def name_some(axis, at, names, count, size):
             axis.annotate(names[row], at[row], (5, 4), textcoords="offset points", fontsize=size)
 
 
-first = jax.tree.map(lambda leaf: leaf[0], variables)
-vectors = np.asarray(first["params"]["item"]["embedding"])[1:]
-sold = np.bincount(known["item"], minlength=items)[1:]
-popular = np.argsort(-sold)[:150]
+vectors = np.asarray(mf_variables["params"]["item"]["embedding"])[0, 1:]  # of the first seed
+num_sold = np.bincount(train["item"], minlength=items)[1:]
+popular = np.argsort(-num_sold)[:150]
 at = flat(vectors[popular])
-category = made.products["category"][1:][popular]
+category = shop.products["category"][1:]
 
 letters = "SLKNBHOPRTGF"  # one for each noun
 figure, axis = plt.subplots(figsize=(8, 6))
 axis.scatter(*at.T, s=0)
-for (x, y), kind in zip(at, category, strict=True):
-    axis.annotate(letters[kind - 1], (x, y), ha="center", va="center", fontsize=8, color="0.2")
-name_some(axis, at, [made.names[1 + n] for n in popular], 14, 9)
-key = ", ".join(f"{letter} {noun}" for letter, noun in zip(letters, shop.NOUNS, strict=True))
+for (x, y), kind in zip(at, category[popular], strict=True):
+    axis.annotate(letters[kind - 1], (x, y), ha="center", va="center", fontsize=9, color=f"C{kind}")
+name_some(axis, at, [shop.names[1 + n] for n in popular], 14, 9)
+key = ", ".join(f"{letter} {noun}" for letter, noun in zip(letters, NOUNS, strict=True))
 axis.set(xlabel="first component", ylabel="second component")
 axis.set_title(f"150 best sellers of the shop\n{key}", fontsize=8)
 plt.show()
@@ -388,17 +384,15 @@ plt.show()
 # %% [markdown]
 # Letters of one kind keep together: products of a category were liked by the same people, and this is all
 # that the model could know. In all eight dimensions we need no picture: the nearest neighbours by the
-# cosine of the angle tell the same.
+# cosine of the angle show the same.
 
 # %%
 unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 for row in popular[:4]:
     near = np.argsort(-(unit @ unit[row]))[1:5]
-    print(f"{made.names[1 + row]:22} is near {', '.join(made.names[1 + n] for n in near)}")
-same = made.products["category"][1:]
-hits = np.mean([np.mean(same[np.argsort(-(unit @ unit[row]))[1:5]] == same[row]) for row in popular])
-chance = 1 / len(shop.NOUNS)
-print(f"\nof four neighbours {hits:.0%} are of the same category; by chance it would be {chance:.0%}")
+    print(f"{shop.names[1 + row]:22} is near {', '.join(shop.names[1 + n] for n in near)}")
+hits = [np.mean(category[np.argsort(-(unit @ unit[row]))[1:5]] == category[row]) for row in popular]
+print(f"\nof four neighbours {np.mean(hits):.0%} are of the same category (by chance: {1 / len(NOUNS):.0%})")
 
 # %%
 if "REZOO_DATA" in os.environ:
@@ -422,16 +416,18 @@ if "REZOO_DATA" in os.environ:
     genres = ml.items["genres"][top]
 
     figure, axis = plt.subplots(figsize=(9, 7))
-    for genre, mark in (("Drama", "o"), ("Action", "^"), ("Comedy", "s"), ("Children", "*")):
-        rows_of = np.array([genre in g for g in genres])
-        axis.scatter(*where[rows_of].T, marker=mark, facecolors="none", edgecolors="0.5", s=28, label=genre)
+    genre_marks = {"Drama": "o", "Action": "^", "Comedy": "s", "Children": "*"}
+    for number, (genre, mark) in enumerate(genre_marks.items()):
+        members = np.array([genre in g for g in genres])
+        style = dict(marker=mark, facecolors="none", edgecolors=f"C{number}", s=28)
+        axis.scatter(*where[members].T, **style, label=genre)
     name_some(axis, where, ml.items["title"][top], 26, 7)
     axis.set(
         xlabel="first component",
         ylabel="second component",
         title="The 300 most rated films of MovieLens 100k",
     )
-    axis.legend(frameon=False, title="genre (a film may have several)")
+    axis.legend(title="genre (a film may have several)", loc="lower left")
     plt.show()
 
 # %% [markdown]
@@ -462,10 +458,10 @@ turned = {**by_sgd, "p": by_sgd["p"] @ rotation, "q": by_sgd["q"] @ rotation}
 assert jnp.allclose(predict(turned, test_user, test_item), predict(by_sgd, test_user, test_item), atol=1e-4)
 
 # 3. The sum over N(u) is empty: it is BiasedMF with the same tables.
-ask = pairs(np.array([3, 4]), np.array([5, 6]), np.zeros(2))
-tables = svdpp.init(jax.random.key(0), ask.query, ask.item)
+two = pairs([3, 4], [5, 6])
+tables = svdpp.init(jax.random.key(0), two.query, two.item)
 without = {"params": {name: table for name, table in tables["params"].items() if name != "implicit"}}
-assert jnp.allclose(svdpp.apply(tables, ask.query, ask.item), model.apply(without, ask.query, ask.item))
+assert jnp.allclose(svdpp.apply(tables, two.query, two.item), mf.apply(without, two.query, two.item))
 print("all three hold")
 
 # %% [markdown]

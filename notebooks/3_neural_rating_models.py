@@ -26,15 +26,6 @@
 # You need notebook 2 and a first idea of neural networks (神经网络). Everything runs on the simulated shop.
 
 # %%
-import os
-
-# A small notebook spends its time in the compiler: let it compile quickly rather than well.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
-import time
-
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -44,16 +35,17 @@ import optax
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
 from rezoo.data.batches import pairs, queries
 from rezoo.data.packing import padded
-from rezoo.datasets import shop, shop_builder
+from rezoo.datasets import shop_builder
+from rezoo.datasets.shop import ShopConfig
 from rezoo.evaluation import explain
 from rezoo.models import FM, GMF, MF, MLP, NFM, NeuMF, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.nn.interaction import bi_interaction
 from rezoo.studies import sweep
 
-plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+plt.style.use("rezoo.studies.pictures")
 
-config = shop.ShopConfig(
+config = ShopConfig(
     shoppers=400,
     products=200,
     ratings_per_shopper=40,
@@ -62,8 +54,8 @@ config = shop.ShopConfig(
     cold_shoppers=0.0,
     affinity=2.0,
 )
-made = shop_builder.draw(config)
-users, items = config.shoppers + 1, config.products + 1
+shop = shop_builder.draw(config)
+users, items = config.shoppers + 1, config.products + 1  # id 0 is the unknown
 
 # %% [markdown]
 # ## 1 A network in the place of the inner product
@@ -80,43 +72,41 @@ users, items = config.shoppers + 1, config.products + 1
 # The task is implicit feedback (隐式反馈): rank what a shopper will buy. For each purchase we draw four
 # products that the shopper did not buy, *negative samples* (负采样), and learn a yes and four noes by the
 # logistic loss (对数损失). After every epoch we rank the whole catalogue, purchases of the past left out,
-# and measure NDCG@10 (notebook 4 explains it; 1 would be perfect). Each model has the learning rate, of
-# 0.01 and 0.03, that suited it on a shop of another seed.
+# and measure NDCG@10 (notebook 4 explains it; 1 would be perfect). Each model has the better of two learning
+# rates, 0.01 and 0.03, as measured on a shop of another seed.
 
 # %%
-known, asked = made.ratings
-
-
-data = pairs(known["user"], known["item"])
+train, test = shop.ratings
+purchases = pairs(train["user"], train["item"])
 shoppers = np.arange(1, users)
 query = queries(shoppers)
-bought = jnp.asarray(padded(shoppers, known["user"], known["item"])[0], jnp.int32)
-target = jnp.asarray(padded(shoppers, asked["user"], asked["item"])[0], jnp.int32)
+bought = jnp.asarray(padded(shoppers, train["user"], train["item"])[0], jnp.int32)
+target = jnp.asarray(padded(shoppers, test["user"], test["item"])[0], jnp.int32)
 draw = sampling.reject_positives(
-    sampling.uniform(items), sampling.positives_by_user(known["user"], known["item"], users), items
+    sampling.uniform(items), sampling.positives_by_user(train["user"], train["item"], users), items
 )
 
 
 def ndcg(model, variables):
     """NDCG@10 over all shoppers and the whole catalogue."""
-    ranked = evaluation.evaluate(model, variables, query, target, exclude=bought, block=400)
-    return {"ndcg": ranked["ndcg@10"]}
+    measured = evaluation.evaluate(model, variables, query, target, exclude=bought, block=400)
+    return {"ndcg": measured["ndcg@10"]}
 
 
 def trainer(model, rate):
     """`key -> (variables, NDCG@10 after each epoch)`."""
 
-    def train(key):
+    def run(key):
         objective = objectives.l2(objectives.sampled(model, losses.logistic, draw, 4), 0.003)
         optimizer = optax.adam(rate)
-        state = training.init_state(key, model, optimizer, data)
+        state = training.init_state(key, model, optimizer, purchases)
         step = training.make_step(objective, optimizer)
         state, history = training.fit(
-            step, state, data, lambda variables: ndcg(model, variables), num_epochs=8, batch_size=512
+            step, state, purchases, lambda variables: ndcg(model, variables), num_epochs=8, batch_size=512
         )
         return state.variables, history["ndcg"]
 
-    return train
+    return run
 
 
 models = {
@@ -126,56 +116,60 @@ models = {
 }
 trained = {name: sweep.study(trainer(*settings), sweep.keys(2)) for name, settings in models.items()}
 
-# %%
-by_sales = jax.jit(lambda variables: ndcg(Popularity(items), variables)["ndcg"])
-best_sellers = by_sales(popularity.fit(known["item"], items))
-row = jnp.arange(len(shoppers))[:, None]
-fresh = jnp.ones((len(shoppers), items), bool).at[row, bought].set(False).at[:, 0].set(False)
-truth = shop.preference(made.world, config.affinity, query.user)
-rank = metrics.target_ranks(truth, target, where=fresh, counted=target > 0)
-oracle = float(metrics.ndcg(rank, where=target > 0, k=10).mean())
+# %% [markdown]
+# What is the best that anybody could reach? In this shop the truth *is* an inner product,
+#
+# $$\ln P(i \mid u) = \ln w_i + a \langle t_u, v_i\rangle + \text{const},$$
+#
+# of the taste $t_u$ of a shopper and the vector $v_i$ of a product with popularity $w_i$. So the oracle
+# (理论最优) is an MF whose tables hold the shop's secrets.
 
-figure, axis = plt.subplots(figsize=(6.5, 4.2))
-for (name, (_, history)), style in zip(trained.items(), ("o-", "s--", "^:"), strict=True):
+# %%
+secrets = {
+    "user": config.affinity * shop.world.taste,
+    "item": shop.world.vector,
+    "item_bias": shop.world.log_popularity[:, None],
+}
+truth = {"params": {name: {"embedding": table} for name, table in secrets.items()}}
+oracle = float(ndcg(MF(users, items, config.dim), truth)["ndcg"])
+best_sellers = float(ndcg(Popularity(items), popularity.fit(train["item"], items))["ndcg"])
+
+figure, axis = plt.subplots(figsize=(7.5, 4))
+for name, (_, history) in trained.items():
     summary = sweep.summarise(history.T)
     epochs = np.arange(1, len(summary.mean) + 1)
-    axis.errorbar(
-        epochs, summary.mean, summary.standard_error, fmt=style, color="black", capsize=2, label=name
-    )
-axis.axhline(oracle, color="0.5", linestyle="-", label="oracle")
-axis.axhline(float(best_sellers), color="0.5", linestyle=":", label="popularity")
-axis.set(xlabel="epoch", ylabel="NDCG@10, higher is better (2 seeds ± s.e.)")
-axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.05))
+    axis.errorbar(epochs, summary.mean, summary.standard_error, marker="o", label=name)
+axis.axhline(oracle, color="0.5", linestyle="--", label="oracle")
+axis.axhline(best_sellers, color="0.5", linestyle=":", label="popularity")
+axis.set(xlabel="epoch", ylabel="NDCG@10 (2 seeds ± s.e.), higher is better")
+axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
 # ## 2 When a dot product is enough
 #
-# In this shop the truth *is* an inner product: $\ln P(i \mid u) = \ln w_i + a \langle t_u, v_i\rangle$. MF
-# has just this form. The MLP must spend data on learning to multiply, which is a hard function for layers
-# that add, and stays behind. NeuMF holds an inner product too, and its second half buys nothing over MF's.
-# More freedom is worth something only where the truth lies outside the smaller model; elsewhere it is more
-# to learn from the same evidence.
+# MF has just the form of the truth. The MLP must spend data on learning to multiply, which is a hard
+# function for layers that add, and stays behind. NeuMF holds an inner product too, and its second half adds
+# nothing to MF's. More freedom is worth something only where the truth lies outside the smaller model;
+# elsewhere it is more to learn from the same evidence.
 #
 # Is the shop a fair example? Rendle and others (2020) looked at NCF's own data: a well-tuned inner product
 # beat MLP and NeuMF there too. The lesson is not "no networks", it is: *tune the simple one first*.
 #
-# And a dot product has a gift that a network has not. The best of $N$ items for a user are the nearest
+# And a dot product has an advantage that no network has. The best of $N$ items for a user are the nearest
 # vectors to one vector: one matrix product, or an index for nearest neighbours (最近邻检索), instead of $N$
-# runs of a network. Models with `encode` and `table` are such *retrievers* (召回模型) here.
+# runs of a network. Models with `encode` and `table` are such *retrievers* (召回模型) here. JAX tells how
+# many multiplications and additions a program takes:
 
 # %%
-print("         numbers learnt   scores of the whole catalogue for all shoppers")
+print("         parameters   operations to score the whole catalogue for all shoppers")
 for name, (model, _) in models.items():
     variables = jax.tree.map(lambda leaf: leaf[0], trained[name][0])
     size = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
-    score = jax.jit(lambda variables, model=model: evaluation.score_all(model, variables, query))
-    score(variables).block_until_ready()  # compiled before the clock starts
-    start = time.perf_counter()
-    for _ in range(5):
-        score(variables).block_until_ready()
-    kind = "one product" if hasattr(model, "encode") else "a network"
-    print(f"{name:8} {size:14,}   {(time.perf_counter() - start) / 5 * 1e3:8.1f} ms, {kind}")
+    program = jax.jit(lambda variables, model=model: evaluation.score_all(model, variables, query))
+    operations = program.lower(variables).cost_analysis()["flops"]
+    kind = "one product" if evaluation.is_retriever(model) else "a network"
+    print(f"{name:8} {size:10,}   {operations / 1e6:8.1f} million, {kind}")
 
 # %% [markdown]
 # ## 3 Side features
@@ -194,119 +188,112 @@ for name, (model, _) in models.items():
 # is guessing. And we look at two worlds with the same rows:
 #
 # - **pairs**: the shop as it is. Its clicks depend on taste × product, age × category and hour × category;
-# - **triples**: we draw the clicks anew from a rule of three,
+# - **triples**: other clicks on the same rows, drawn by a rule of three,
 #   $\text{logit} = 2\, s_\text{age}\, s_\text{hour}\, s_\text{category}$ with random signs $s = \pm 1$. If
 #   you know only two of the three, you know nothing.
 
 # %%
-shown, shown_later = made.impressions
+train_rows, test_rows = shop.impressions
 rng = np.random.default_rng(0)
-sign_age, sign_hour, sign_category = (  # as many + as -, and 0 for the unknown
-    np.append(0.0, rng.permutation(np.resize([-1.0, 1.0], n - 1)))
-    for n in (len(shop.AGES), len(shop.DAYPARTS), len(shop.NOUNS) + 1)
-)
-
-
-def triple(columns):
-    """The logit of the world of triples."""
-    age = made.shoppers["age"][columns["user"]]
-    category = made.products["category"][columns["item"]]
-    return 2 * sign_age[age] * sign_hour[columns["hour"]] * sign_category[category]
-
-
-def impressions(columns):
-    """Shown products with all columns, and the labels of both worlds, `[2 rows]`."""
-    features = {name: jnp.asarray(column[columns["user"]]) for name, column in made.shoppers.items()}
-    features["hour"] = jnp.asarray(columns["hour"])
-    drawn = rng.random(len(columns["user"])) < 1 / (1 + np.exp(-triple(columns)))
-    labels = jnp.asarray(np.stack([columns["click"], drawn]), jnp.float32)
-    return pairs(columns["user"], columns["item"], features=features), labels
-
-
-clicks, click_labels = impressions(shown)
-later, later_labels = impressions(shown_later)
-catalogue = {name: jnp.asarray(column) for name, column in made.products.items()}
-sizes = {
-    "user": users,
-    "item": items,
-    "age": len(shop.AGES),
-    "gender": len(shop.GENDERS),
-    "hour": len(shop.DAYPARTS),
-    "category": len(shop.NOUNS) + 1,
+sign = {  # as many + as -, and 0 for the unknown
+    name: np.append(0.0, rng.permutation(np.resize([-1.0, 1.0], shop.table_rows[name] - 1)))
+    for name in ("age", "hour", "category")
 }
 
 
-def click_trainer(model, with_features=True):
-    """`(key, world) -> (variables, AUC on later impressions)`."""
+def triple(rows):
+    """The logit of the world of triples."""
+    age, category = shop.shoppers["age"][rows["user"]], shop.products["category"][rows["item"]]
+    return 2 * sign["age"][age] * sign["hour"][rows["hour"]] * sign["category"][category]
 
-    def chosen(batch, labels):
+
+def labels(rows):
+    """The clicks of both worlds, `[2 rows]`."""
+    drawn = rng.random(len(rows["user"])) < 1 / (1 + np.exp(-triple(rows)))
+    return jnp.asarray(np.stack([rows["click"], drawn]), jnp.float32)
+
+
+# A row holds user, item and hour, and the age and gender of the user; category and price are constants.
+train_shown, test_shown = shop.impression_batch(train_rows), shop.impression_batch(test_rows)
+train_labels, test_labels = labels(train_rows), labels(test_rows)
+sizes = shop.table_rows
+
+
+def click_trainer(model, with_features=True):
+    """`(key, world) -> (variables, AUC on the test impressions)`."""
+
+    def of_world(batch, labels):
         batch = batch._replace(label=labels)
         return batch if with_features else batch._replace(query=batch.query._replace(features={}))
 
-    def train(key, world):
+    def run(key, world):
+        train = of_world(train_shown, train_labels[world])
+        test = of_world(test_shown, test_labels[world])
         objective = objectives.l2(objectives.pointwise(model, losses.logistic), {"user": 3e-3, "item": 3e-3})
         optimizer = optax.adam(0.01)
-        learnt, tested = chosen(clicks, click_labels[world]), chosen(later, later_labels[world])
-        constants = {"catalogue": catalogue} if with_features else {}
-        state = training.init_state(key, model, optimizer, learnt, constants=constants)
+        constants = {"catalogue": shop.catalogue} if with_features else {}
+        state = training.init_state(key, model, optimizer, train, constants=constants)
         step = training.make_step(objective, optimizer)
-        state, _ = training.fit(step, state, learnt, num_epochs=6, batch_size=512)
-        return state.variables, evaluation.evaluate_clicks(model, state.variables, tested)["auc"]
+        state, _ = training.fit(step, state, train, num_epochs=6, batch_size=512)
+        return state.variables, evaluation.evaluate_clicks(model, state.variables, test)["auc"]
 
-    return train
+    return run
 
 
 nfm = NFM(sizes, dim=12, widths=(32, 16))
 worlds = {"world": jnp.arange(2)}
-of_clicks = {
+click_models = {
     "FM, ids alone": sweep.study(click_trainer(FM(sizes, 12), with_features=False), sweep.keys(2), worlds),
     "linear, all columns": sweep.study(click_trainer(FM(sizes, 0)), sweep.keys(2), worlds),
     "FM, all columns": sweep.study(click_trainer(FM(sizes, 12)), sweep.keys(2), worlds),
     "NFM, all columns": sweep.study(click_trainer(nfm), sweep.keys(2), worlds),
 }
-truths = [jnp.asarray(shown_later["logit"]), jnp.asarray(triple(shown_later), jnp.float32)]
-limit = [float(metrics.auc(logit, label)) for logit, label in zip(truths, later_labels, strict=True)]
+truths = jnp.asarray(test_rows["logit"]), jnp.asarray(triple(test_rows), jnp.float32)
+limit = [float(metrics.auc(logit, label)) for logit, label in zip(truths, test_labels, strict=True)]
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.4), sharey=True)
 for world, (axis, title) in enumerate(
     zip(axes, ("world of pairs (the shop)", "world of triples"), strict=True)
 ):
-    for place, (_, auc) in enumerate(of_clicks.values()):
+    for place, (_, auc) in enumerate(click_models.values()):
         summary = sweep.summarise(auc[world])
-        axis.errorbar(summary.mean, place, xerr=summary.standard_error, fmt="o", color="black", capsize=3)
+        axis.errorbar(summary.mean, place, xerr=summary.standard_error, fmt="o", color="C0")
         axis.annotate(
             f"{summary.mean:.3f}", (summary.mean, place), (0, 7), textcoords="offset points", ha="center"
         )
     axis.axvline(limit[world], color="0.5", linestyle="--", label=f"oracle {limit[world]:.3f}")
     axis.axvline(0.5, color="0.5", linestyle=":", label="guessing")
-    axis.set(xlabel="AUC, higher is better (2 seeds ± s.e.)", title=title, ylim=(len(of_clicks) - 0.5, -0.9))
+    axis.set(
+        xlabel="AUC (2 seeds ± s.e.), higher is better", title=title, ylim=(len(click_models) - 0.5, -0.9)
+    )
     axis.grid(axis="y", color="0.9")
-    axis.legend(frameon=False, loc="lower center", ncols=2, fontsize=8, bbox_to_anchor=(0.5, 1.1))
-axes[0].set_yticks(range(len(of_clicks)), of_clicks)
+    axis.legend(loc="lower center", ncols=2, fontsize=8, bbox_to_anchor=(0.5, 1.1))
+axes[0].set_yticks(range(len(click_models)), click_models)
 plt.show()
 
 # %% [markdown]
-# On the left the features pay: hour and age hold what ids cannot know. The network does not pay: FM *is*
-# the form of this world. On the right all that is built of pairs is blind, and the network sees. A network
-# earns its place where three or more things must come together, and where there are enough rows to show it.
+# On the left the features help: hour and age hold what ids cannot know. The network does not help: FM *is*
+# the form of this world. On the right all models of pairs are near guessing, and the network is near the
+# oracle. A network earns its place where three or more things must come together, and where there are enough
+# rows to show it.
 #
 # ## 4 Which columns count?
 #
-# *Permutation importance* (置换重要性): deal a column's values out anew among the rows and see how much AUC
+# *Permutation importance* (置换重要性): permute the values of one column among the rows and see how much AUC
 # is lost. It needs nothing but a trained model.
 
 # %%
-variables = jax.tree.map(lambda leaf: leaf[0, 0], of_clicks["NFM, all columns"][0])
+variables = jax.tree.map(lambda leaf: leaf[0, 0], click_models["NFM, all columns"][0])
 importance = explain.permutation_importance(
-    nfm, variables, later._replace(label=later_labels[0]), metrics.auc, jax.random.key(0), repeats=3
+    nfm, variables, test_shown._replace(label=test_labels[0]), metrics.auc, jax.random.key(0), repeats=3
 )
 explain.draw_importance(importance, metric="AUC")
 
 # %% [markdown]
 # The product leads, by its id and by its category, and then what meets the category in the shop's formula:
 # age, hour and the shopper. Price plays no part in clicks, and nothing is lost without it. A caution: of
-# two columns that tell the same, such as an id and what follows from it, each can stand in for the other,
+# two columns with the same information, such as an id and what follows from it, each can replace the other,
 # and each alone seems to matter less than it does.
 #
 # ## Exercises
@@ -324,10 +311,11 @@ explain.draw_importance(importance, metric="AUC")
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 # 1. h = 1 and b = 0.
 gmf = GMF(users, items, 8)
-params = gmf.init(jax.random.key(0), data.query, data.item)["params"]
+params = gmf.init(jax.random.key(0), purchases.query, purchases.item)["params"]
 plain = {**params, "output": {"kernel": jnp.ones((8, 1)), "bias": jnp.zeros(1)}}
-p, q = params["gmf_user"]["embedding"][data.query.user], params["gmf_item"]["embedding"][data.item]
-assert jnp.allclose(gmf.apply({"params": plain}, data.query, data.item), (p * q).sum(-1), atol=1e-4)
+p = params["gmf_user"]["embedding"][purchases.query.user]
+q = params["gmf_item"]["embedding"][purchases.item]
+assert jnp.allclose(gmf.apply({"params": plain}, purchases.query, purchases.item), (p * q).sum(-1), atol=1e-4)
 
 # 2. (Σ v)² holds every pair twice, and the squares once. O(F D) instead of O(F² D).
 v = jax.random.normal(jax.random.key(0), (7, 5))

@@ -18,25 +18,16 @@
 #
 # **What you will learn**
 #
-# - to write a model of your own in 30 lines, and a loss (损失函数) of your own in eight, and to put them
-#   together with what is there: *composition of functions* (函数组合) instead of inheritance;
+# - to write a model and a loss (损失函数) of your own and to combine them with the parts of the library:
+#   *composition of functions* (函数组合) instead of inheritance;
 # - to run a whole study, learning rates (学习率) × seeds (随机种子), as one program by `vmap` (向量化);
 # - to differentiate training itself;
-# - to train embedding tables (嵌入表) so large that a step may touch only the rows of its batch;
-# - to spread a step, a table or a study over a mesh of devices (设备网格), tried here on 8 pretended ones.
+# - to train embedding tables (嵌入表) so large that a step should touch only the rows of its batch;
+# - to spread a step, a table or a study over a mesh of devices (设备网格), here 8 simulated ones.
 #
 # You need notebooks 2 and 5, and a little JAX.
 
 # %%
-import os
-
-# Both are read when JAX starts: eight devices on one processor, and a compiler that is quick, not thorough.
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=8"
-    " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
 import time
 
 import flax.linen as nn
@@ -49,7 +40,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, sampling, training
 from rezoo.data.batches import pairs, queries
-from rezoo.datasets import shop, shop_rows
+from rezoo.data.packing import padded
+from rezoo.datasets import shop_builder
+from rezoo.datasets.shop import ShopConfig
 from rezoo.models import MF
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import repeat_for_items
@@ -57,24 +50,27 @@ from rezoo.nn.inner import with_columns
 from rezoo.studies import sweep
 from rezoo.training import row_sparse
 
-plt.rcParams |= {"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)  # eight devices on one processor, for section 6
+plt.style.use("rezoo.studies.pictures")
 
-config = shop.ShopConfig(shoppers=399, products=199, ratings_per_shopper=20)
-world_key, buy_key = jax.random.split(jax.random.key(0))
-world = shop.world(world_key, config)
-users, items = config.shoppers + 1, config.products + 1  # row 0 is the unknown
-bought, _ = shop_rows.draw_ratings(buy_key, world, config, jnp.arange(1, users))
-known, valid = bought[:, :16], bought[:, 16:]
-
-
-data = pairs(jnp.repeat(jnp.arange(1, users), 16), known.ravel())
+config = ShopConfig(
+    shoppers=399, products=199, ratings_per_shopper=20, impressions=1_000, sessions=100, cold_shoppers=0.0
+)
+shop = shop_builder.draw(config)
+users, items = config.shoppers + 1, config.products + 1  # id 0 is the unknown
+shoppers = np.arange(1, users)
+purchases = pairs(shop.ratings.train["user"], shop.ratings.train["item"])
+bought, valid = (  # 16 and 4 products of each shopper
+    jnp.asarray(padded(shoppers, part["user"], part["item"])[0], jnp.int32) for part in shop.ratings
+)
 
 # %% [markdown]
 # ## 1 A model of your own
 #
-# A model is a Linen module with `__call__(query, item) -> score`. There is no class to inherit from and no
-# registry to enter. Here is one that is not in the zoo: **collaborative metric learning** (度量学习; Hsieh
-# 2017) scores by a distance in place of an inner product,
+# A model is a Linen module with `__call__(query, item) -> score`. There is no base class and no registry.
+# Here is a model that the library does not have: **collaborative metric learning** (度量学习; Hsieh 2017)
+# scores by a distance instead of an inner product,
 #
 # $$s(u, i) = -\,|p_u - q_i|^2 .$$
 #
@@ -108,12 +104,13 @@ class CML(nn.Module):
 
 
 # %% [markdown]
-# That is all: training, evaluation, recommendation, studies and meshes take it as it is.
+# That is all: training, evaluation, recommendation, studies and meshes work with it as it is.
 #
 # ## 2 A loss of your own
 #
-# A loss is a function `(score, label, *, where) -> value`. The last axis is a list of candidates, labels say
-# which should come first, `where` masks. Ours is the squared hinge (平方合页损失) over the pairs of a list:
+# A loss is a function `(score, label, *, where) -> value`. The last axis is a list of candidates, the labels
+# tell which should come first, and `where` is a mask. Ours is the squared hinge (平方合页损失) over the pairs
+# of a list:
 #
 # $$L = \operatorname{mean}_{\,y_i > y_j} \max(0,\; 1 - (s_i - s_j))^2 .$$
 
@@ -124,8 +121,8 @@ def squared_hinge(score, label, *, where=None):
     above = label[..., :, None] > label[..., None, :]
     if where is not None:
         above &= where[..., :, None] & where[..., None, :]
-    short = jnp.maximum(1 - (score[..., :, None] - score[..., None, :]), 0)
-    return jnp.where(above, jnp.square(short), 0).sum((-2, -1)) / jnp.maximum(above.sum((-2, -1)), 1)
+    shortfall = jnp.maximum(1 - (score[..., :, None] - score[..., None, :]), 0)
+    return jnp.where(above, jnp.square(shortfall), 0).sum((-2, -1)) / jnp.maximum(above.sum((-2, -1)), 1)
 
 
 print(squared_hinge(jnp.array([0.5, 0.0, -2.0]), jnp.array([1.0, 0.0, 0.0])), "= (0.5² + 0²) / 2")
@@ -133,14 +130,15 @@ print(squared_hinge(jnp.array([0.5, 0.0, -2.0]), jnp.array([1.0, 0.0, 0.0])), "=
 # %% [markdown]
 # ## 3 Put together, and studied
 #
-# *Objective* = model × loss × sampler. *Step* = objective × optimizer. `fit` scans the step. All of it is one
-# pure function (纯函数) of a key and a learning rate, so `vmap` stands in your code:
+# *Objective* = model × loss × sampler. *Step* = objective × optimizer. `fit` scans the step. The whole is a
+# pure function (纯函数) of a key and a learning rate, so JAX can transform it:
 #
-# - `jax.vmap(train)` runs members side by side, each a rate with a seed,
+# - `jax.vmap(train)` trains several members side by side, each with a rate and a seed,
 # - `jax.jit` compiles them into one program.
 #
-# `sweep.study` writes these lines for you, and splits what does not fit into memory. Members are one axis
-# there as here: a `vmap` of seeds in a `vmap` of rates gives the same, but takes a CPU several times as long.
+# `sweep.study` does this for you, and splits what does not fit into memory. All members are on one axis,
+# there as here: a `vmap` over seeds in a `vmap` over rates gives the same, but takes a CPU several times as
+# long.
 
 
 # %%
@@ -150,79 +148,76 @@ def trainer(model, loss):
     def train(key, rate):
         objective = objectives.sampled(model, loss, sampling.uniform(items), 4)
         optimizer = optax.adam(rate)
-        state = training.init_state(key, model, optimizer, data)
+        state = training.init_state(key, model, optimizer, purchases)
         step = training.make_step(objective, optimizer)
-        state, _ = training.fit(step, state, data, num_epochs=8, batch_size=512)
-        everyone = queries(jnp.arange(1, users))
-        return evaluation.evaluate(model, state.variables, everyone, valid, exclude=known)["ndcg@10"]
+        state, _ = training.fit(step, state, purchases, num_epochs=8, batch_size=512)
+        query = queries(shoppers)
+        return evaluation.evaluate(model, state.variables, query, valid, exclude=bought)["ndcg@10"]
 
     return train
 
 
 rates = jnp.array([3e-3, 1e-2, 3e-2, 1e-1])
 models = {"MF": MF(users, items, 16), "CML": CML(users, items, 16)}
-kinds = {"BPR": losses.bpr, "squared hinge": squared_hinge}
+two_losses = {"BPR": losses.bpr, "squared hinge": squared_hinge}
 seed, rate = jnp.tile(sweep.keys(3), len(rates)), jnp.repeat(rates, 3)
-studied = {
-    (model, loss): jax.jit(jax.vmap(trainer(models[model], kinds[loss])))(seed, rate).reshape(-1, 3)
+ndcg = {
+    f"{model} × {loss}": jax.jit(jax.vmap(trainer(models[model], two_losses[loss])))(seed, rate)
     for model in models
-    for loss in kinds
+    for loss in two_losses
 }
-runs = sum(values.size for values in studied.values())
-print(f"{runs} runs in {len(studied)} programs")
+print(f"{sum(values.size for values in ndcg.values())} runs in {len(ndcg)} programs")
 
-figure, panel = plt.subplots(figsize=(6.4, 3.6))
-for (name, values), style in zip(studied.items(), ("k-o", "k--s", "k-.^", "k:D"), strict=True):
-    told = sweep.summarise(values)
-    panel.errorbar(
-        rates, told.mean, 2 * told.standard_error, fmt=style, capsize=3, label=f"{name[0]} × {name[1]}"
-    )
-panel.set(xscale="log", xlabel="learning rate", ylabel="NDCG@10, validation (± 2 s.e., 3 seeds)")
-panel.legend()
+figure, axis = plt.subplots(figsize=(6.5, 3.6))
+for name, values in ndcg.items():
+    summary = sweep.summarise(values.reshape(-1, 3))
+    axis.errorbar(rates, summary.mean, 2 * summary.standard_error, marker="o", label=name)
+axis.set(xscale="log", xlabel="learning rate", ylabel="NDCG@10, validation (3 seeds ± 2 s.e.)")
+axis.legend()
 plt.show()
 
 # %% [markdown]
 # The matrix factorization is ahead of the distance here, and BPR of our squared hinge. But look at the rates:
-# each of the four has its own best one, and at 0.03, the same for all, three of them would have seemed equal.
-# That is why a comparison tunes every contender with the same budget (notebook 4).
+# the best one is 0.01 for MF and 0.03 for CML, and with 0.03 for both the two models would have seemed nearly
+# equal. That is why a comparison tunes every contender with the same budget (notebook 4).
 #
 # ## 4 Training has a derivative
 #
 # `train` is a function like any other, so it can be differentiated (可微) too. How does the validation loss
-# move with the penalty $\lambda$ (正则化) under which the model was trained? `jax.jvp` carries the answer
-# through every step of Adam.
+# change with the penalty $\lambda$ (正则化) that the model was trained with? `jax.jvp` computes this
+# derivative through every step of Adam.
 
 
 # %%
-def validation_loss(penalty):
-    """Logistic loss of validation purchases against fixed other products, after six epochs under λ."""
-    # Adam divides by √v, whose slope at v = 0 is infinite; eps_root stands under the root.
+def validation_loss(log_penalty):
+    """Logistic loss of validation purchases against fixed other products, after six epochs with this λ."""
+    # Adam divides by √v, whose slope at v = 0 is infinite; eps_root is added under the root.
     model, optimizer = MF(users, items, 8), optax.adam(0.03, eps_root=1e-8)
     objective = objectives.l2(
-        objectives.sampled(model, losses.bpr, sampling.uniform(items), 2), jnp.exp(penalty)
+        objectives.sampled(model, losses.bpr, sampling.uniform(items), 2), jnp.exp(log_penalty)
     )
-    state = training.init_state(jax.random.key(5), model, optimizer, data)
+    state = training.init_state(jax.random.key(5), model, optimizer, purchases)
     step = training.make_step(objective, optimizer)
-    state, _ = training.fit(step, state, data, num_epochs=6, batch_size=1600)
+    state, _ = training.fit(step, state, purchases, num_epochs=6, batch_size=1600)
     slate = jnp.concatenate([valid, (valid + 50) % (items - 1) + 1], axis=1)
     label = jnp.broadcast_to(jnp.arange(8)[None] < 4, slate.shape).astype(jnp.float32)
-    score = model.apply(state.variables, queries(jnp.arange(1, users)), slate)
+    score = model.apply(state.variables, queries(shoppers), slate)
     return losses.logistic(score, label).mean()
 
 
-slope = jax.jit(lambda penalty: jax.jvp(validation_loss, (penalty,), (1.0,)))
-value, derivative = slope(jnp.log(0.1))
+value_and_slope = jax.jit(lambda log_penalty: jax.jvp(validation_loss, (log_penalty,), (1.0,)))
+value, derivative = value_and_slope(jnp.log(0.1))
 print(f"loss {value:.5f}, its derivative by ln λ {derivative:.5f}")
 
 # %% [markdown]
 # ## 5 Tables with many rows
 #
 # A batch of 1,024 pairs touches at most 1,024 rows of the users' table. A *dense* optimizer (稠密优化器)
-# moves all rows at every step; `row_sparse` (行稀疏) reads and writes those of the batch alone. The buffers
-# must be *donated* (缓冲区捐赠), `donate_argnums=0`, or the table would be copied.
+# updates all rows at every step; `row_sparse` (行稀疏) reads and writes only those of the batch. The buffers
+# must be *donated* (缓冲区捐赠) to the step with `donate_argnums=0`, or the table would be copied.
 
 
-# %%
+# %% tags=["timing"]
 def milliseconds(step, state, batch):
     """Median time of a step after the first."""
     run = jax.jit(step, donate_argnums=0)
@@ -238,7 +233,7 @@ def milliseconds(step, state, batch):
 sizes, times = (1_000, 20_000, 200_000), {"dense Adam": [], "row-sparse lazy Adam": []}
 for rows in sizes:
     user = jax.random.randint(jax.random.key(1), (1024,), 1, rows)
-    batch = pairs(user, data.item[:1024])
+    batch = pairs(user, purchases.item[:1024])
     model = MF(rows, items, 32)
     objective = objectives.sampled(model, losses.bpr, sampling.uniform(items), 1)
     adam, lazy = optax.adam(0.01), row_sparse.lazy_adam(0.01)
@@ -248,80 +243,77 @@ for rows in sizes:
     step = row_sparse.make_step(objective, adam, lazy)
     times["row-sparse lazy Adam"].append(milliseconds(step, sparse, batch))
 
-figure, panel = plt.subplots(figsize=(5.5, 3.4))
-for (name, values), style in zip(times.items(), ("k--s", "k-o"), strict=True):
-    panel.plot(sizes, values, style, label=name)
-panel.set(xscale="log", yscale="log", xlabel="rows of the users' table", ylabel="milliseconds a step")
-panel.legend()
+figure, axis = plt.subplots(figsize=(6, 3.4))
+for name, values in times.items():
+    axis.plot(sizes, values, marker="o", label=name)
+axis.set(xscale="log", yscale="log", xlabel="rows of the users' table", ylabel="milliseconds per step")
+axis.legend()
 plt.show()
 
 # %% [markdown]
-# The dense step grows with the table, the row-sparse one hardly. Where they cross depends on the machine;
-# below some ten thousand rows dense is as good. *Lazy* Adam is not Adam, though: see exercise 3.
+# The time of a dense step grows with the table, that of a row-sparse one hardly does. Where the curves cross
+# depends on the machine; for small tables dense is as fast. *Lazy* Adam is not Adam, though: see exercise 3.
 #
 # ## 6 A mesh of devices
 #
-# Nothing in the functions above says where arrays live. *Where* is a property of the data: put them on a
-# mesh and call the same step. The compiler splits the work and adds the communication (通信).
+# Nothing in the functions above says on which device an array is. That is a property of the data: put the
+# arrays on a mesh and call the same step. The compiler splits the work and adds the communication (通信).
 
 # %%
 mesh = jax.make_mesh((8,), ("devices",), axis_types=(AxisType.Auto,))
-split, whole = (NamedSharding(mesh, PartitionSpec(*axis)) for axis in (("devices",), ()))
+split, copied = (NamedSharding(mesh, PartitionSpec(*axis)) for axis in (("devices",), ()))
 
 model, optimizer = MF(users, items, 16), optax.adam(0.01)
 objective = objectives.sampled(model, losses.bpr, sampling.uniform(items), 4)
 step = jax.jit(training.make_step(objective, optimizer))
-batch = training.take(data, jnp.arange(1024))
-state = training.init_state(jax.random.key(3), model, optimizer, data)
-alone, _ = step(state, batch)
+batch = training.take(purchases, jnp.arange(1024))
+state = training.init_state(jax.random.key(3), model, optimizer, purchases)
+on_one, _ = step(state, batch)
 
 
-def apart(one, other):
-    """The largest difference of two trees of parameters."""
-    return max(float(jnp.abs(a - jnp.asarray(b)).max()) for a, b in zip(*map(jax.tree.leaves, (one, other))))  # noqa: B905
+def difference(state, other):
+    """The largest difference between the parameters of two states."""
+    of_leaves = jax.tree.map(lambda a, b: np.abs(a - b).max(), *jax.device_get((state.params, other.params)))
+    return max(map(float, jax.tree.leaves(of_leaves)))
 
 
 # Data parallel (数据并行): an eighth of the batch on each device, the parameters on all.
-together, _ = step(jax.device_put(state, whole), jax.device_put(batch, split))
-print(
-    f"data parallel : differs from one device by {apart(alone.params, jax.device_get(together.params)):.0e}"
-)
+data_parallel, _ = step(jax.device_put(state, copied), jax.device_put(batch, split))
+print(f"data parallel: differs from one device by {difference(on_one, data_parallel):.0e}")
 
-# Tables in parts (模型并行, model parallel): an eighth of each table's rows on each device.
+# Model parallel (模型并行): an eighth of each table's rows on each device.
 placed = jax.tree.map(
-    lambda leaf: jax.device_put(leaf, split if leaf.ndim == 2 and len(leaf) % 8 == 0 else whole), state
+    lambda leaf: jax.device_put(leaf, split if leaf.ndim == 2 and len(leaf) % 8 == 0 else copied), state
 )
-in_parts, _ = step(placed, jax.device_put(batch, whole))
+model_parallel, _ = step(placed, jax.device_put(batch, copied))
+print(f"model parallel: differs from one device by {difference(on_one, model_parallel):.0e}")
 table = placed.params["user"]["embedding"]
-print(
-    f"tables in parts: differs from one device by {apart(alone.params, jax.device_get(in_parts.params)):.0e}"
-)
-print(f"{table.shape[0]} rows, {table.sharding.shard_shape(table.shape)[0]} on each of {len(jax.devices())}")
+print(f"{len(table)} rows, {table.sharding.shard_shape(table.shape)[0]} on each of {len(jax.devices())}")
 
-program = step.lower(jax.device_put(state, whole), jax.device_put(batch, split)).compile().as_text()
+program = step.lower(jax.device_put(state, copied), jax.device_put(batch, split)).compile().as_text()
 print(f"the data-parallel program has {program.count(' all-reduce(')} all-reduce operations")
 
 # %% [markdown]
-# A study spreads as easily. Its members have nothing to tell each other: eight seeds on eight devices.
+# A study spreads as easily, because its members do not communicate: eight seeds on eight devices.
 
 # %%
 train = trainer(MF(users, items, 16), losses.bpr)
 seeds = jax.device_put(sweep.keys(8), split)
 values = jax.jit(jax.vmap(lambda key: train(key, 0.01)), in_shardings=split, out_shardings=split)(seeds)
-print(np.round(np.asarray(values), 3))
-print("member → device:", [shard.device.id for shard in values.addressable_shards])
+print("NDCG@10 of each seed:", ", ".join(f"{value:.3f}" for value in np.asarray(values)))
+print("its device:", [shard.device.id for shard in values.addressable_shards])
 
 # %% [markdown]
-# On eight pretended devices of one processor none of this is faster. On eight real ones the same lines are
-# the whole port.
+# On eight simulated devices of one processor none of this is faster. On eight real ones nothing else has to
+# be changed.
 #
 # ## Exercises
 #
 # 1. Check that CML's `encode` and `table` give the scores of its `__call__`.
 # 2. Write a *sampler* `(key, query, item, n) -> [B n]` of hard negatives (困难负样本): other products of the
 #    positive's own category.
-# 3. With plain SGD the row-sparse step is the dense step. With Adam it is another algorithm. Show both, and
-#    say why.
+# 3. With plain SGD a row-sparse step gives the same parameters as a dense step; with Adam it does not. Show
+#    both, and explain why.
 # 4. Check the derivative of section 4 by finite differences (有限差分).
 
 # %% [markdown]
@@ -329,46 +321,48 @@ print("member → device:", [shard.device.id for shard in values.addressable_sha
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 # 1.
-cml, some = CML(users, items, 16), queries(jnp.arange(1, 6))
+cml, query = CML(users, items, 16), queries(np.arange(1, 6))
 slate = jnp.broadcast_to(jnp.arange(items)[None], (5, items))
-variables = cml.init(jax.random.key(0), some, slate)
-assert jnp.allclose(cml.apply(variables, some, slate), evaluation.score_all(cml, variables, some), atol=1e-5)
+variables = cml.init(jax.random.key(0), query, slate)
+by_table = evaluation.score_all(cml, variables, query)
+assert jnp.allclose(cml.apply(variables, query, slate), by_table, atol=1e-5)
+
+# 2. Every product of the category has the same probability, the positive and all others have none.
+category = shop.catalogue["category"]
 
 
-# 2. A Gumbel-max draw among the allowed products (two shoppers' positives may be alone in their category).
 def same_category(key, query, item, n):
-    allowed = world.category[item][:, None] == world.category[None]
+    allowed = category[item][:, None] == category[None]
     allowed &= jnp.arange(items)[None] != item[:, None]
     return jax.random.categorical(key, jnp.where(allowed, 0.0, -1e9)[:, None], shape=(len(item), n))
 
 
-drawn = same_category(jax.random.key(0), data.query, data.item, 3)
-assert drawn.shape == (len(data.item), 3) and (drawn > 0).all() and (drawn != data.item[:, None]).all()
-assert (world.category[drawn] == world.category[data.item][:, None]).all()
+item = purchases.item
+drawn = same_category(jax.random.key(0), purchases.query, item, 3)
+assert drawn.shape == (len(item), 3) and (drawn > 0).all() and (drawn != item[:, None]).all()
+assert (category[drawn] == category[item][:, None]).all()
 
 
-# 3. SGD moves a row by its gradient alone: 0 for a row that is absent. Adam goes on along its momentum.
-def ways(adam_or_sgd, by_row):
-    batches = [training.take(data, jnp.arange(start, start + 64)) for start in (0, 64)]
+# 3. SGD moves a row by its gradient only, which is 0 if the row is not in the batch. Adam also moves such a
+#    row, by its momentum.
+def dense_and_sparse(dense, by_row):
     states = [
-        training.init_state(jax.random.key(0), model, adam_or_sgd, data),
-        row_sparse.init_state(jax.random.key(0), model, adam_or_sgd, by_row, data),
+        training.init_state(jax.random.key(0), model, dense, purchases),
+        row_sparse.init_state(jax.random.key(0), model, dense, by_row, purchases),
     ]
-    steps = [
-        training.make_step(objective, adam_or_sgd),
-        row_sparse.make_step(objective, adam_or_sgd, by_row),
-    ]
-    for batch in batches:
+    steps = [training.make_step(objective, dense), row_sparse.make_step(objective, dense, by_row)]
+    for start in (0, 64):
+        batch = training.take(purchases, jnp.arange(start, start + 64))
         states = [jax.jit(step)(state, batch)[0] for step, state in zip(steps, states, strict=True)]
-    return apart(states[0].params, states[1].params)
+    return difference(*states)
 
 
-assert ways(optax.sgd(0.1), row_sparse.sgd(0.1)) < 1e-6
-assert ways(optax.adam(0.1), row_sparse.lazy_adam(0.1)) > 1e-2
+assert dense_and_sparse(optax.sgd(0.1), row_sparse.sgd(0.1)) < 1e-6
+assert dense_and_sparse(optax.adam(0.1), row_sparse.lazy_adam(0.1)) > 1e-2
 
 # 4.
 h = 0.1
-high, low = (slope(jnp.log(0.1) + d)[0] for d in (h, -h))
+high, low = (value_and_slope(jnp.log(0.1) + d)[0] for d in (h, -h))
 print(f"4. derivative {derivative:.5f}, differences {(high - low) / (2 * h):.5f}")
 assert abs((high - low) / (2 * h) - derivative) < 0.05 * abs(derivative)
 
@@ -382,9 +376,10 @@ assert abs((high - low) / (2 * h) - derivative) < 0.05 * abs(derivative)
 # - Bradbury et al., *JAX: composable transformations*, [docs.jax.dev](https://docs.jax.dev)
 # - Franceschi, Donini, Frasconi, Pontil 2017, *Forward and reverse gradient-based hyperparameter
 #   optimization*, [arXiv:1703.01785](https://arxiv.org/abs/1703.01785)
-# - Naumov et al. 2019, *Deep learning recommendation model*, [arXiv:1906.00091](https://arxiv.org/abs/1906.00091)
+# - Naumov et al. 2019, *Deep learning recommendation model*,
+# [arXiv:1906.00091](https://arxiv.org/abs/1906.00091)
 #
 # In the library: [training](../rezoo/training/__init__.py), [objectives](../rezoo/objectives/__init__.py),
 # [row_sparse](../rezoo/training/row_sparse), [sweep.py](../rezoo/studies/sweep.py); measured at full size in
-# [bench_embeddings.py](../experiments/bench_embeddings.py). How to add a model to the zoo: the
-# [README](../README.md#adding-a-model).
+# [bench_embeddings.py](../experiments/bench_embeddings.py). How to add a model to the library: the
+# [README](../README.md#adding-a-model). Next: [10 · Serving](10_serving.ipynb)

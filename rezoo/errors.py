@@ -8,7 +8,7 @@ class DataError(ValueError):
     """Input that cannot be used. The message names file, row and column, and says what to do."""
 
 
-EXTRAS = {"matplotlib": "notebooks", "optuna": "tune"}
+EXTRAS = {"matplotlib": "notebooks", "optuna": "tune", "starlette": "serve", "prometheus_client": "serve"}
 
 
 def needed(module: str) -> Any:

@@ -4,6 +4,8 @@
 # (the functions of pyarrow.compute are made when it is imported)
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -92,6 +94,30 @@ class Ids:
             some = (some if isinstance(some, pa.Array) else pa.array(some)).cast(known.type)
             dense[at : at + block] = pc.index_in(some, value_set=known).fill_null(-1).to_numpy() + 1
         return dense
+
+    def finder(self) -> Callable[[Any], int]:
+        """A function that does for one id what `encode` does for many, thousands of times faster.
+
+        >>> find = Ids(np.array([7, 5])).finder()
+        >>> find(5), find("7"), find("07"), find(7.0), find(None)
+        (2, 1, 0, 1, 0)
+        """
+        place = {raw: n for n, raw in enumerate(self.raw.tolist(), 1)}
+        numbers = self.raw.dtype.kind in "iub"
+
+        def find(raw: Any) -> int:
+            if isinstance(raw, float | np.floating):
+                raw = int(raw) if np.isfinite(raw) and raw == np.floor(raw) and abs(raw) < 2.0**53 else None
+            if isinstance(raw, bool | np.bool_ | int | np.integer):
+                return place.get(int(raw) if numbers else str(raw), 0)
+            if not isinstance(raw, str):
+                return 0
+            if numbers:
+                found = _WHOLE.fullmatch(raw)
+                return place.get(int(found[1]), 0) if found and len(found[1]) < 20 else 0
+            return place.get(raw, 0) or place.get(raw.strip(), 0)
+
+        return find
 
     def decode(self, dense: ArrayLike) -> np.ndarray:
         """Raw ids, of any shape.

@@ -1,6 +1,7 @@
 """TFDS data sets on disk: read without running their own code, prepared by one process at a time."""
 
 import contextlib
+import io
 import json
 import logging
 import time
@@ -39,7 +40,9 @@ def builder(kind: Any, config: Any, data_dir: str | Path, **how: Any) -> Any:
     if not folder.exists():
         with _turn(folder.parent):
             made = make()
-            made.download_and_prepare(**how)
+            _log.info("preparing %s", folder)
+            with contextlib.redirect_stdout(io.StringIO()):  # where TFDS prints that sizes are unknown
+                made.download_and_prepare(**how)
             return made
     _refuse_code(folder)
     try:

@@ -10,19 +10,21 @@ of a chunk to make, and the same seed makes the same shop.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rezoo.data import prepared
+from rezoo.data import batches, prepared
 from rezoo.datasets import shop
 from rezoo.datasets.shop import ShopConfig, World
 from rezoo.datasets.shop_rows import TASKS, Columns, chunks
+from rezoo.types import Batch
 
 KINDS = dict.fromkeys(("user", "item", "hour", "click", "purchase", "items"), np.int32)
 KINDS |= dict.fromkeys(("stars", "logit"), np.float32)
@@ -53,6 +55,29 @@ class Shop(NamedTuple):
     """`user`, `item`, `hour`, `click`, `purchase`, and `logit`, the truth."""
     sessions: Parts
     """`user` `[S]` and `items` `[S session_length]`, padded with 0 at the end."""
+
+    @property
+    def table_rows(self) -> dict[str, int]:
+        """The rows of a table for each categorical column of impressions, the unknown's included."""
+        return {
+            "user": len(self.shoppers["age"]),
+            "item": len(self.products["category"]),
+            "hour": len(shop.DAYPARTS),
+            "age": len(shop.AGES),
+            "gender": len(shop.GENDERS),
+            "category": len(shop.NOUNS) + 1,
+        }
+
+    @property
+    def catalogue(self) -> dict[str, jax.Array]:
+        """`products`, as constants of a model that reads item features."""
+        return {name: jnp.asarray(column) for name, column in self.products.items()}
+
+    def impression_batch(self, columns: Mapping[str, np.ndarray]) -> Batch:
+        """Rows of `impressions` with the shoppers' features and the hour; the label is the click."""
+        features = {name: column[columns["user"]] for name, column in self.shoppers.items()}
+        features["hour"] = columns["hour"]
+        return batches.pairs(columns["user"], columns["item"], columns["click"], features=features)
 
 
 def load(config: ShopConfig | None = None, seed: int = 0, *, data_dir: str | Path) -> Shop:

@@ -31,7 +31,7 @@ from rezoo.types import Query, Variables
 
 BLOCK = 64
 """Customers whose scores of the whole catalogue are in memory at once."""
-TIMED = 64
+TIMED = 512
 """Customers for whom lists are made to see what that takes."""
 
 
@@ -61,8 +61,8 @@ def compare(
       k: places of a list, for NDCG@k.
       seeds: fits of each recipe with randomness.
       max_users: so many customers at most are asked about, drawn at random.
-      minutes: estimate the time first, from fits to a part of the log, fit the quickest recipe first, and
-        run fewer seeds where it would take longer.
+      minutes: estimate the time first, from two epochs of each recipe, take the quickest first, and run fewer
+        seeds where it would take longer.
       folder: of checkpoints; a comparison that is stopped goes on where it was.
       progress: a rich `Progress`, such as `training.loop.progress_bar()`.
       report: is told what is done, in lines of text; `print` for example.

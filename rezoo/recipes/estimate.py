@@ -1,4 +1,4 @@
-"""How long a comparison will take, from fits to a part of the log."""
+"""How long a comparison will take, from two epochs of each recipe."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -6,14 +6,11 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from rich.progress import Progress, TaskID
 
 from rezoo.data.interactions import Interactions
 from rezoo.serving.bundle import Saved
 
-ROWS = 100_000
-"""Rows of the part."""
 Recipe = Callable[..., Saved]
 
 
@@ -46,40 +43,34 @@ def shows_progress(recipe: Recipe) -> bool:
     return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(recipe).parameters.values())
 
 
-def part(log: Interactions, rows: int = ROWS) -> Interactions:
-    """All rows of so many customers, drawn at random, that they have about `rows` rows."""
-    if log.num_rows <= rows:
-        return log
-    order = np.random.default_rng(0).permutation(log.num_users)
-    reached = np.cumsum(np.bincount(log.user, minlength=log.num_users)[order])
-    return log.take(np.isin(log.user, order[: np.searchsorted(reached, rows) + 1]))
-
-
 def cost(
     recipe: Recipe, log: Interactions, key: jax.Array, ask: Callable[[Saved], Callable[[], int]]
 ) -> Cost:
     """What one recipe will take for a log.
 
-    Of a recipe that is trained two epochs are run, of which the second has nothing to compile.
+    Of a recipe that is trained two epochs are run, of which the second has nothing to compile; another is
+    fitted once.
 
     Args:
       recipe: which.
-      log: all that it is to learn from.
+      log: what it is to learn from.
       key: of the fit.
-      ask: makes of a model what asks for the lists of some customers, and returns how many.
+      ask: makes of a model what makes the lists of some customers, and returns how many these are.
     """
-    some, begin = part(log), monotonic()
-    longer = log.num_rows / some.num_rows
+    begin, watch = monotonic(), _Watch(disable=True)
     epochs = inspect.signature(recipe).parameters.get("num_epochs")
-    if shows_progress(recipe) and epochs is not None:
-        watch = _Watch(disable=True)
-        model = recipe(some, key, num_epochs=2, progress=watch)
-        _, first, second = watch.times[:3]
-        once = monotonic() - begin - 2 * (second - first)
-        fit = once + (second - first) * longer * epochs.default
+    if epochs is None:
+        model = recipe(log, key)
+        jax.block_until_ready(model.variables)
+        fit = monotonic() - begin
     else:
-        model = recipe(some, key)
-        fit = (monotonic() - begin) * longer
+        model = recipe(log, key, num_epochs=2, **({"progress": watch} if shows_progress(recipe) else {}))
+        jax.block_until_ready(model.variables)
+        fit, times = monotonic() - begin, watch.times
+        if len(times) == 3:
+            fit += (epochs.default - 2) * (times[2] - times[1])
+        else:
+            fit *= epochs.default / 2
     asked = ask(model)
     asked()  # compiles
     begin = monotonic()

@@ -72,6 +72,8 @@ class Comparison(NamedTuple):
             return f"{best} is best: NDCG@{self.k} {value:.4f}, but of one customer, which says little"
         lead = significance.paired_t(by_user[best], by_user[others[0]])
         _, error = _mean(by_user[best] - by_user[others[0]])
+        if not np.any(by_user[best] - by_user[others[0]]):
+            return f"{best} and {others[0]} are the best, and alike: NDCG@{self.k} {value:.4f}, {users}"
         chance = "which may be chance" if lead.p > CHANCE else "which is not chance"
         return (
             f"{best} is best: NDCG@{self.k} {value:.4f}, {lead.difference:.4f} ± {error:.4f} more than "

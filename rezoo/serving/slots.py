@@ -64,6 +64,12 @@ class Slots:
             self._open[key] = slot, now
             return slot, new
 
+    def find(self, key: Hashable) -> int | None:
+        """The slot of a session, None if it is not open; it does not stay open longer by that."""
+        with self._lock:
+            self._evict(self._clock())
+            return self._open[key][0] if key in self._open else None
+
     def close(self, key: Hashable) -> None:
         """End a session.
 

@@ -85,6 +85,11 @@ def load(folder, results):
 
 
 @pytest.mark.slow
+def test_preparing_prints_nothing(tmp_path, capsys):
+    shop_builder.load(CONFIG, data_dir=tmp_path)
+    assert capsys.readouterr().out == ""
+
+
 def test_two_processes_prepare_one_set_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     results = context.Queue()

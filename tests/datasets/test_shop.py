@@ -143,3 +143,15 @@ def test_a_shop_is_made_in_chunks(monkeypatch):
     assert len(chunks) > 2 and max(len(chunk["user"]) for chunk in chunks) <= 20 * 8
     users = np.concatenate([chunk["user"] for chunk in chunks])
     assert np.unique(users).tolist() == list(range(1, 77))
+
+
+def test_an_impression_becomes_a_row_with_the_columns_of_its_shopper():
+    drawn = shop_builder.draw(SMALL)
+    rows = drawn.impressions.train
+    batch = drawn.impression_batch(rows)
+    assert set(batch.query.features) | set(drawn.catalogue) | {"user", "item"} >= set(drawn.table_rows)
+    np.testing.assert_array_equal(batch.query.features["age"], drawn.shoppers["age"][rows["user"]])
+    np.testing.assert_array_equal(batch.query.features["hour"], rows["hour"])
+    np.testing.assert_array_equal(batch.label, rows["click"])
+    columns = batch.query.features | {"category": drawn.catalogue["category"][batch.item]}
+    assert all(columns[name].max() < drawn.table_rows[name] for name in ("age", "gender", "hour", "category"))

@@ -196,10 +196,11 @@ def test_slots_are_recycled_and_idle_sessions_end():
     slots = Slots(2, idle=10.0, clock=lambda: now[0])
     assert slots.open("a") == (0, True) and slots.open("b") == (1, True)
     now[0] = 6.0
-    assert slots.open("a") == (0, False)
+    assert slots.open("a") == (0, False) and slots.find("b") == 1 and slots.find("c") is None
     with pytest.raises(FullError, match="all 2 slots have an open session, the most idle one for 6 of 10 s"):
         slots.open("c")
     now[0] = 11.0
+    assert slots.find("b") is None
     assert slots.open("c") == (1, True) and len(slots) == 2  # b was idle for 11 s, a for 5
     slots.close("a")
     assert slots.open("b") == (0, True)

@@ -1,0 +1,140 @@
+"""The service's interface in words: the fields of its requests, /openapi.json, and a page of it."""
+
+import html
+import json
+from typing import Any
+
+import rezoo
+from rezoo.serving.service.engine import Settings
+from rezoo.serving.service.fields import Field, schema
+
+ANSWER: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "version": {"type": "string", "description": "Of the model that answered."},
+        "items": {
+            "type": "array",
+            "description": "The list, best first.",
+            "items": {
+                "type": "object",
+                "properties": {"item": {}, "score": {"type": "number"}, "name": {"type": "string"}},
+            },
+        },
+        "unknown": {"type": "object", "description": "Ids of the question that the model does not know."},
+    },
+}
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>rezoo: the interface</title>
+<style>
+  body {{ font: 16px/1.5 system-ui; max-width: 50rem; margin: 2rem auto; padding: 0 1rem }}
+  td {{ padding: .2rem 1rem .2rem 0; vertical-align: top }}
+</style>
+<h1>The interface</h1>
+<p>For machines: <a href="openapi.json">openapi.json</a>. An event is <code>{example}</code> to
+<code>POST /events</code>.</p>
+{parts}
+</html>
+"""
+ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+
+
+def event(settings: Settings) -> dict[str, Field]:
+    """Fields of `POST /events`."""
+    return {
+        "visitor": Field("text", "Whose session this belongs to, such as a cookie.", required=True),
+        "item": Field("id", "What the visitor saw, clicked or bought.", required=True),
+        "type": Field("text", "What the visitor did; click if not given."),
+        "time": Field("number", "When, in seconds since 1970; now if not given."),
+        "user": Field("id", "The customer, if the visitor has signed in; the visitor if not given."),
+        "features": Field("features", "Of a visitor whom the model does not know.", by_query=False),
+        "key": Field("text", "Of this event: one that is sent twice is counted once."),
+        "k": Field("count", "Places of the list after the event; 0, none, if not given.", most=settings.k),
+    } | _lists(settings)
+
+
+def recommend(settings: Settings) -> dict[str, Field]:
+    """Fields of `GET` and `POST /recommend`."""
+    return {
+        "visitor": Field("text", "Whose session is asked about."),
+        "user": Field("id", "The customer that is asked about, where there is no visitor."),
+        "history": Field("ids", "What that customer did last, oldest first.", most=1000),
+        "features": Field("features", "Of a customer whom the model does not know.", by_query=False),
+        "k": Field("count", "Places of the list; 10 if not given.", most=settings.k),
+    } | _lists(settings)
+
+
+def _lists(settings: Settings) -> dict[str, Field]:
+    return {
+        "exclude": Field("ids", "Items that must not be in the list.", most=settings.exclude),
+        "seen": Field("flag", "Whether the list may have what was seen; true if not given."),
+    }
+
+
+def openapi(settings: Settings) -> dict[str, Any]:
+    """The description of the interface, as OpenAPI 3.1 has it."""
+
+    def operation(summary: str, *, fields: Any = None, query: Any = (), path: Any = ()) -> dict[str, Any]:
+        answers = {
+            code: {"description": text, "content": {"application/json": {"schema": ERROR}}}
+            for code, text in (
+                ("400", "The request is wrong; the error says what to do."),
+                ("503", "Not ready, or too many requests wait: try again after Retry-After seconds."),
+            )
+        }
+        told: dict[str, Any] = {"summary": summary, "responses": answers}
+        answers["200"] = {"description": "The answer.", "content": {"application/json": {"schema": ANSWER}}}
+        if fields:
+            told["requestBody"] = {
+                "required": True,
+                "content": {"application/json": {"schema": schema(fields)}},
+            }
+        names = {name: field for name, field in dict(query).items() if field.by_query}
+        told["parameters"] = [
+            {"name": name, "in": "query", "schema": one, "explode": False}
+            for name, one in schema(names)["properties"].items()
+        ] + [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in path]
+        return told
+
+    ask = recommend(settings)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "rezoo", "version": rezoo.__version__},
+        "paths": {
+            "/events": {
+                "post": operation("Keep an event, and recommend what comes after it.", fields=event(settings))
+            },
+            "/recommend": {
+                "get": operation("The best items for a visitor or a customer.", query=ask),
+                "post": operation("The best items for a visitor or a customer.", fields=ask),
+            },
+            "/items/{item}/similar": {
+                "get": operation("The items like an item.", query={"k": ask["k"]}, path=["item"])
+            },
+            "/health": {"get": operation("Whether the process is alive.")},
+            "/ready": {"get": operation("Whether questions are answered, and by which version.")},
+            "/metrics": {"get": operation("Counters and times, for Prometheus.")},
+            "/admin/reload": {"post": operation("Serve the folder's newest content; needs the token.")},
+        },
+    }
+
+
+def page(settings: Settings) -> str:
+    """The description as a page."""
+    parts = []
+    for path, methods in openapi(settings)["paths"].items():
+        for method, one in methods.items():
+            shape = one.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+            fields = list((shape or {"properties": {}})["properties"].items())
+            fields += [(each["name"], each["schema"]) for each in one["parameters"]]
+            told = [(name, html.escape(field.get("description", ""))) for name, field in fields]
+            rows = "".join(f"<tr><td><code>{name}</code></td><td>{text}</td></tr>" for name, text in told)
+            table = f"<table>{rows}</table>" if rows else ""
+            parts.append(
+                f"<section><h2><code>{method.upper()} {html.escape(path)}</code></h2>"
+                f"<p>{html.escape(one['summary'])}</p>{table}</section>"
+            )
+    example = html.escape(json.dumps({"visitor": "v1", "item": "…", "k": 10}))
+    return PAGE.format(example=example, parts="".join(parts))

@@ -1,0 +1,140 @@
+"""The append-only log of events, from which open sessions are made again after a crash and models refreshed.
+
+    log = SqliteLog("events/events.sqlite")
+    log.append([Event("e1", "visitor 7", "tea", "click", 1.0, 1.0)])     # [1]: its number
+
+`EventLog` is an interface of three methods; put your own behind it, over PostgreSQL or Kafka.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from rezoo.errors import DataError
+
+
+class Event(NamedTuple):
+    """What a visitor did."""
+
+    key: str
+    """Of one event, chosen by who sends it: an event that is sent twice is there once."""
+    visitor: str
+    item: str | int
+    """Raw id, as the model's ids are."""
+    type: str = "click"
+    time: float = 0.0
+    """When it happened, in seconds since 1970, by the clock of who sent it."""
+    received: float = 0.0
+    """When it arrived, by the clock of the service; orders sessions and ends idle ones."""
+    user: str | int | None = None
+    """Raw id of the customer, if the visitor has signed in."""
+    features: dict[str, Any] | None = None
+    """Of the visitor, raw."""
+
+
+class LogFullError(OSError):
+    """The log cannot be written to: the event is not accepted."""
+
+
+@runtime_checkable
+class EventLog(Protocol):
+    """Where events are kept. Called by one thread at a time."""
+
+    def append(self, events: Sequence[Event]) -> list[int | None]:
+        """Keep all of them, or none; numbers rise, and are None for events whose key was there.
+
+        Raises:
+          LogFullError: if they cannot be kept.
+        """
+        ...
+
+    def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
+        """Numbers and events above a number, in order."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class SqliteLog:
+    """Events in an SQLite file in WAL mode, whose transactions survive SIGKILL.
+
+    Args:
+      file: made if it is not there; `:memory:` for a log that ends with the process.
+      fsync: wait for the disk, so that accepted events survive a power cut, too.
+      patience: seconds to wait for another process to let the file go.
+
+    Raises:
+      DataError: if the file is no such log, or another process writes to it.
+
+    >>> log = SqliteLog(":memory:")
+    >>> log.append([Event("a", "ann", "tea"), Event("b", "bob", 7), Event("a", "ann", "tea")])
+    [1, 2, None]
+    >>> [(number, event.item) for number, event in log.read(after=1)]
+    [(2, 7)]
+    """
+
+    def __init__(self, file: str | Path, *, fsync: bool = True, patience: float = 5.0):
+        try:
+            self._sql = sqlite3.connect(file, patience, isolation_level=None, check_same_thread=False)
+            self._sql.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._sql.execute("PRAGMA journal_mode = WAL")
+            self._sql.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
+            self._sql.execute(
+                "CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, "
+                "visitor TEXT NOT NULL, item TEXT NOT NULL, type TEXT NOT NULL, time REAL NOT NULL, "
+                "received REAL NOT NULL, user TEXT, features TEXT) STRICT"
+            )
+            self._sql.execute(
+                "SELECT number, key, visitor, item, type, time, received, user, features FROM events"
+            )
+        except sqlite3.Error as error:
+            raise DataError(
+                f"{file} cannot be opened as a log of events ({error}): give another file, or end the "
+                "process that writes to it"
+            ) from error
+
+    def append(self, events: Sequence[Event]) -> list[int | None]:
+        numbers: list[int | None] = []
+        try:
+            self._sql.execute("BEGIN IMMEDIATE")
+            for event in events:
+                row = self._sql.execute(
+                    "INSERT INTO events (key, visitor, item, type, time, received, user, features) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING RETURNING number",
+                    _row(event),
+                ).fetchone()
+                numbers.append(row and row[0])
+            self._sql.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._sql.in_transaction:
+                self._sql.execute("ROLLBACK")
+            raise LogFullError(f"the log of events cannot be written to: {error}") from error
+        return numbers
+
+    def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
+        rows = self._sql.execute(
+            "SELECT number, key, visitor, item, type, time, received, user, features FROM events "
+            "WHERE number > ? ORDER BY number",
+            (after,),
+        )
+        for number, key, visitor, item, kind, time, received, user, features in rows:
+            yield (
+                number,
+                Event(key, visitor, json.loads(item), kind, time, received, _loads(user), _loads(features)),
+            )
+
+    def close(self) -> None:
+        """Nothing can be read or appended afterwards."""
+        self._sql.close()
+
+
+def _row(event: Event) -> tuple[Any, ...]:
+    user, features = (None if one is None else json.dumps(one) for one in (event.user, event.features))
+    item = json.dumps(event.item)
+    return event.key, event.visitor, item, event.type, event.time, event.received, user, features
+
+
+def _loads(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

@@ -1,0 +1,147 @@
+"""What a request may hold: checked by the same table that describes it in /openapi.json."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from rezoo.errors import DataError
+
+MOST_TEXT, MOST_FEATURES = 200, 100
+ID = {"oneOf": [{"type": "string", "minLength": 1, "maxLength": MOST_TEXT}, {"type": "integer"}]}
+
+
+class Field(NamedTuple):
+    """One value of a request."""
+
+    kind: str
+    """`text`, `id`, `ids`, `number`, `count`, `flag` or `features`."""
+    doc: str
+    required: bool = False
+    most: int = 0
+    """Of a count, or of the number of ids."""
+    by_query: bool = True
+    """Whether GET can give it, in the address."""
+
+
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "text": {"type": "string", "minLength": 1, "maxLength": MOST_TEXT},
+    "id": ID,
+    "ids": {"type": "array", "items": ID},
+    "number": {"type": "number"},
+    "count": {"type": "integer", "minimum": 0},
+    "flag": {"type": "boolean"},
+    "features": {"type": "object", "maxProperties": MOST_FEATURES},
+}
+FLAGS = {"1": True, "true": True, "0": False, "false": False}
+
+
+def schema(fields: Mapping[str, Field]) -> dict[str, Any]:
+    """The JSON schema of an object with these fields.
+
+    >>> schema({"k": Field("count", "Places of the list.", most=100)})["properties"]["k"]["maximum"]
+    100
+    """
+    properties = {}
+    for name, field in fields.items():
+        properties[name] = SCHEMAS[field.kind] | {"description": field.doc}
+        if field.kind in ("count", "ids") and field.most:
+            properties[name]["maximum" if field.kind == "count" else "maxItems"] = field.most
+    required = [name for name, field in fields.items() if field.required]
+    shape = {"type": "object", "properties": properties, "additionalProperties": False}
+    return shape | ({"required": required} if required else {})
+
+
+def from_json(values: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
+    """The values of a JSON object, as they should be.
+
+    Raises:
+      DataError: if a value is missing, unknown, of another kind, or out of range; names it.
+
+    >>> from_json({"k": 3}, {"k": Field("count", "Places of the list.", most=100)})
+    {'k': 3}
+    """
+    if not isinstance(values, dict):
+        raise DataError(f"the body is {_kind(values)}: send a JSON object")
+    for name in values:
+        if name not in fields:
+            raise DataError(f"there is no field {name[:50]!r}; there are {', '.join(fields)}")
+    for name, field in fields.items():
+        if field.required and name not in values:
+            raise DataError(f"the field {name!r} is missing: {field.doc}")
+    return {name: _checked(name, value, fields[name]) for name, value in values.items() if value is not None}
+
+
+def from_query(values: Mapping[str, str], fields: Mapping[str, Field]) -> dict[str, Any]:
+    """The values of an address, whose ids of one list stand between commas.
+
+    Raises:
+      DataError: as `from_json`.
+
+    >>> from_query({"history": "tea,cup"}, {"history": Field("ids", "Items.", most=9)})
+    {'history': ['tea', 'cup']}
+    """
+    known = {name: field for name, field in fields.items() if field.by_query}
+    read: dict[str, Any] = {}
+    for name, text in values.items():
+        kind = known[name].kind if name in known else "text"
+        if kind == "count" and text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) < 10:
+            read[name] = int(text)
+        elif kind == "flag" and text.lower() in FLAGS:
+            read[name] = FLAGS[text.lower()]
+        else:
+            read[name] = text.split(",") if kind == "ids" else text
+    return from_json(read, known)
+
+
+def _checked(name: str, value: Any, field: Field) -> Any:
+    """The value, if it is of the field's kind."""
+    if field.kind == "ids":
+        if not isinstance(value, list) or len(value) > field.most:
+            many = len(value) if isinstance(value, list) else _kind(value)
+            raise DataError(f"{name} is {many}: give a list of {field.most} ids at most")
+        return [_checked(name, one, Field("id", field.doc)) for one in value]
+    if field.kind == "count":
+        if type(value) is not int or not 0 <= value <= field.most:
+            raise DataError(f"{name} is {_shown(value)}: give a whole number from 0 to {field.most}")
+    elif field.kind == "flag":
+        if not isinstance(value, bool):
+            raise DataError(f"{name} is {_shown(value)}: give true or false")
+    elif field.kind == "number":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(_float(value)):
+            raise DataError(f"{name} is {_shown(value)}: give a number")
+        return float(value)
+    elif field.kind == "features":
+        if not isinstance(value, dict) or len(value) > MOST_FEATURES:
+            raise DataError(f"{name} is {_kind(value)}: give an object of {MOST_FEATURES} features at most")
+    elif field.kind == "id" and type(value) is int:
+        if abs(value) >= 2**63:
+            raise DataError(f"{name} is {_shown(value)}: an id has 64 bits at most")
+    elif not isinstance(value, str) or not 0 < len(value) <= MOST_TEXT or not _writable(value):
+        or_number = " or a whole number" if field.kind == "id" else ""
+        raise DataError(f"{name} is {_shown(value)}: give a text of 1 to {MOST_TEXT} characters{or_number}")
+    return value
+
+
+def _float(value: int | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _writable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _shown(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 50 else text[:47] + "…"
