@@ -185,7 +185,7 @@ def measure(model: DIN, variables: Any, data: Data, at: Budget) -> dict[tuple[st
 
 
 def made_up(users: int = 120, items: int = 40) -> sessions.Sessions:
-    """Shoppers who stay within their tens of the items."""
+    """Synthetic shoppers, each of whom takes items of one group of ten."""
     rng = np.random.default_rng(0)
     rows = [
         rng.integers(0, 10, rng.integers(4, 9)) + 10 * rng.integers(0, items // 10) + 1 for _ in range(users)
@@ -206,7 +206,7 @@ def main() -> None:
         done = len(results.values(model_name, name, SAMPLED, "ndcg@10"))
         if done >= seeds:
             continue
-        model = DIN({"item": data.num_items}, at.dim, (64, 32), weights, dropout=0.2)
+        model = DIN({"item": data.num_items}, at.dim, widths=(64, 32), weights=weights, dropout=0.2)
         train, start = fit(model, data, at), time.monotonic()
         tried = {rate: train(keys(1)[0], jnp.float32(rate)) for rate in at.rates}
         rate = max(tried, key=lambda r: float(tried[r][1]))

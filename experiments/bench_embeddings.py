@@ -84,7 +84,7 @@ def protocol(rows: int) -> str:
 
 
 def contest(flags: Flags, results: common.Results, rows: int) -> None:
-    """Let everyone who can take `rows` rows take turns, and write a row of results each."""
+    """Time every contender that can hold `rows` rows, in turns, and write a row of results for each."""
     file = results.out / f"{rows}.npz"
     user, item, label = random_batches(rows)
     np.savez(file, user=user, item=item, label=label)

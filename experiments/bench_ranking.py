@@ -70,7 +70,7 @@ def ours_din(rows: dict[str, np.ndarray]) -> Turn:
     last_item = max(rows["item"].max(), rows["history"].max())
     sizes = {"user": int(rows["user"].max()) + 1, "item": int(last_item) + 1}
     data = batches.pairs(rows["user"], rows["item"], rows["label"], history=rows["history"])
-    model = DIN(sizes, DIM, WIDTHS)
+    model = DIN(sizes, DIM, widths=WIDTHS)
     return epochs(model, objectives.pointwise(model, losses.logistic), data, BATCH)
 
 
@@ -89,7 +89,7 @@ def main(flags: Flags, results: Results) -> None:
     contests: dict[str, tuple[str, Callable[[], Turn]]] = {
         "DIN": ("din.npz", lambda: ours_din(rows)),
         "WideDeep": ("clicks.npz", lambda: clicks(log, BATCH, lambda s: WideDeep(s, dim=DIM, widths=WIDTHS))),
-        "AFM": ("clicks.npz", lambda: clicks(log, BATCH, lambda s: AFM(s, DIM, 16))),
+        "AFM": ("clicks.npz", lambda: clicks(log, BATCH, lambda s: AFM(s, DIM, attention_width=16))),
     }
     for model, (file, ours) in contests.items():
         last = (BATCH, DIM, 2 if flags.smoke else 10 if model == "DIN" else 30, THREADS)

@@ -77,12 +77,12 @@ CONTESTS = (
 
 def nfm(sizes: dict[str, int]) -> NFM:
     """RecBole's layers."""
-    return NFM(sizes, DIM, (64, 64, 64))
+    return NFM(sizes, DIM, widths=(64, 64, 64))
 
 
 def deep_fm(sizes: dict[str, int]) -> DeepFM:
     """RecBole's layers and dropout."""
-    return DeepFM(sizes, DIM, (128, 128, 128), dropout=0.2)
+    return DeepFM(sizes, DIM, widths=(128, 128, 128), dropout=0.2)
 
 
 def ours_mult_vae(log: Log, batch: int) -> Turn:
@@ -91,7 +91,7 @@ def ours_mult_vae(log: Log, batch: int) -> Turn:
     history, where = (jnp.asarray(column) for column in padded(users, log.user, log.item))
     query = batches.queries(history=history)
     data = Batch(query, query.history, where * 1.0, where)
-    model = MultVAE(int(log.item.max()) + 1, 600, 128)
+    model = MultVAE(int(log.item.max()) + 1, hidden=600, latent=128)
     likelihood = objectives.every_item(model, losses.softmax_cross_entropy)
     turn = epochs(model, objectives.penalised(likelihood, 0.2), data, batch)
     return lambda: turn() * len(log.user) / len(users)

@@ -1,11 +1,11 @@
-"""Reading logs: seconds, and peak memory beside that of the arrays that come of it.
+"""Reading logs: seconds, and peak memory relative to that of the resulting arrays.
 
     python experiments/bench_reading.py --record --data-dir FOLDER  # holds ml-1m.zip
 
-The million ratings of ML-1M out of their zip, and 20 million simulated rows from CSV and from
-Parquet. Each read is a process of its own, so that the peak is its own; what importing takes is
-taken off. On 2 CPU cores: ML-1M in 0.5 s; 20 million rows in 6 s from CSV and 2 s from Parquet, at
-2.4 and 3.0 times the arrays' memory.
+The million ratings of ML-1M out of their zip, and 20 million simulated rows from CSV and from Parquet. Each
+read is a process of its own, so that the peak is its own; the memory of imports is subtracted. On 2 CPU
+cores: ML-1M in 0.5 s; 20 million rows in 6 s from CSV and 2 s from Parquet, at 2.4 and 3.0 times the
+arrays' memory.
 """
 
 import json

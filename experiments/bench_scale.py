@@ -10,7 +10,7 @@ sessions by a softmax over 1,024 sampled products; it comes first, as the peak m
 that of all before it too. All are 64 wide. A value is a second of one epoch, compiled before, per million
 rows: the same for all sizes if the cost is linear.
 
-EASE holds N × N matrices; where a memory ends is in the error it raises beyond.
+EASE holds N × N matrices; the error that it raises names the largest catalogue for a given memory.
 
 Seconds per epoch and million rows at 10⁵, 10⁶ and 10⁷, two epochs each; the peak memory is 1.2 GiB after
 GRU4Rec and 1.7 GiB after all:
@@ -43,7 +43,7 @@ from rezoo.types import Batch, Objective
 DIM, BATCH, PER_SHOPPER, PRODUCTS = 64, 4096, 50, 5000
 SIZES = (100_000, 1_000_000, 10_000_000)
 MEMORY = 24.0
-"""GiB that EASE is asked about."""
+"""GiB of memory for which EASE's largest catalogue is found."""
 
 
 def clicks(config: shop.ShopConfig, rows: int, chunk: int = 1_000_000) -> tuple[Batch, dict[str, int]]:
@@ -123,7 +123,7 @@ def ials_epochs(user: np.ndarray, item: np.ndarray) -> Callable[[], float]:
 
 
 def contests(smoke: bool) -> Iterator[tuple[str, int, Callable[[], Callable[[], float]]]]:
-    """(model, rows, what makes its epochs), the data made only when it is asked for."""
+    """(model, rows, what makes its epochs); the data is made when the epochs are."""
     config = shop.ShopConfig(shoppers=200 if smoke else 20_000, products=PRODUCTS)
     sizes = (2_000, 20_000) if smoke else SIZES
     for rows in sizes:
@@ -176,7 +176,7 @@ def main(flags: common.Flags, results: common.Results) -> None:
 
 
 def limit(results: common.Results) -> None:
-    """The largest catalogue that EASE takes, in its own words."""
+    """The largest catalogue that EASE takes, from its error message."""
     key = ("EASE", "any", f"largest catalogue in {MEMORY:g} GiB", "items")
     try:
         ease.fit(np.ones((1, 1), np.int32), 1_000_000, memory=MEMORY)

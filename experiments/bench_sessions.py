@@ -79,9 +79,9 @@ class Log(NamedTuple):
 
 MAKE: dict[str, Callable[[int, int], Any]] = {
     "GRU4Rec": lambda n, length: GRU4Rec(n, DIM, tied=True),
-    "NARM": lambda n, length: NARM(n, DIM, DIM),
+    "NARM": lambda n, length: NARM(n, DIM, hidden=DIM),
     "STAMP": lambda n, length: STAMP(n, DIM),
-    "SASRec": lambda n, length: SASRec(n, DIM, 2, 1, length),
+    "SASRec": lambda n, length: SASRec(n, DIM, num_blocks=2, num_heads=1, max_length=length),
     "Caser": lambda n, length: Caser(n, DIM),
 }
 ONE_PASS = ("GRU4Rec", "SASRec")

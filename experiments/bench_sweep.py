@@ -19,8 +19,8 @@ rows need `pip install -e '.[tune]'` and are left out without it.
 
 On two CPU cores, 11 minutes in all: the study takes 101 s side by side and 97 s one by one, with one program
 (2.9 s of compilation); 32 single runs 165 s, of which 60 s in the compiler, Optuna 141 s, or 93 s compiled
-once; halving 41 s for the same best point, with 80 of the 256 epochs. On cores nothing is won side by side
-(that is for accelerators), and seeds as a `vmap` of their own inside took 545 s.
+once; halving 41 s for the same best point, with 80 of the 256 epochs. On CPU cores running side by side
+gains nothing (it is meant for accelerators), and seeds as a `vmap` of their own inside took 545 s.
 """
 
 import time

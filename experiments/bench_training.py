@@ -58,7 +58,11 @@ def main(flags: BenchFlags, results: Results) -> None:
 
 def ours_wide_deep(log: Log, batch: int) -> Turn:
     """Wide & Deep, layers 32, 16 and 8, as RecBole's."""
-    return clicks(log, batch, lambda sizes: WideDeep(sizes, (), 1, DIM, (32, 16, 8), dropout=0.1))
+    return clicks(
+        log,
+        batch,
+        lambda sizes: WideDeep(sizes, crosses=(), buckets=1, dim=DIM, widths=(32, 16, 8), dropout=0.1),
+    )
 
 
 def study(results: Results, log: Log, data: str, dim: int, smoke: bool) -> None:

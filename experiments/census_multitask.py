@@ -21,8 +21,8 @@ AUC of the tasks, 5 seeds, nine minutes on 2 busy CPU cores:
     PLE             .9478, .9946                .8889, .9945
 
 A network for each task alone is better at income and college by .001 to .002, which is 2.7 to 15 standard
-errors; never married is the same for all. The tasks' gradients are at right angles (cosines of -.03 to
-.05): they have little to tell each other, and share their parameters.
+errors; never married is the same for all. The tasks' gradients are almost orthogonal (cosines of -.03 to
+.05): the tasks help each other little, and share their parameters.
 """
 
 import time
@@ -158,7 +158,7 @@ def best(history: Mapping[str, jax.Array], tasks: Sequence[str]) -> tuple[float,
 
 
 def made_up(rows: int = 1500) -> census.Census:
-    """A census of nobody: two opinions behind every column."""
+    """A synthetic census: two latent factors determine every column."""
 
     def part(seed: int) -> census.Columns:
         rng = np.random.default_rng(seed)

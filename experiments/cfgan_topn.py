@@ -2,14 +2,14 @@
 
     python experiments/cfgan_topn.py --record --data-dir FOLDER  # holds ml-100k.zip and ml-1m.zip
 
-Chae et al. 2018, https://doi.org/10.1145/3269206.3271743, reported CFGAN as the best of its time.
-Pérez Maurera, Ferrari Dacrema, Cremonesi 2022, https://arxiv.org/abs/2201.01815, replicated it and
-found it not consistently competitive with simple baselines that are tuned. So it stands here beside
-such: every rating counts as taken, of each user a random fifth is the test. Every model has the same
-small budget: three configurations, the best by ndcg@10 on a tenth of the training items is fitted
-anew to all of them, for every seed, and measured once.
+Chae et al. 2018, https://doi.org/10.1145/3269206.3271743, reported CFGAN as the best of its time. Pérez
+Maurera, Ferrari Dacrema, Cremonesi 2022, https://arxiv.org/abs/2201.01815, replicated it and found it not
+consistently competitive with simple baselines that are tuned. Here it is compared with such baselines:
+every rating is a positive, and a random fifth of each user's is the test. Every model has the same small
+budget: three configurations, the best by ndcg@10 on a tenth of the training items is fitted again to all of
+them, for every seed, and measured once.
 
-The generator sees what it has to write down, so that without noise it is an autoencoder; ZR, PM
+The generator's input is also its target, so that without noise it is an autoencoder; ZR, PM
 and ZP keep it from answering 1 for every item. User-based; the paper has an item-based one too.
 
 Five seeds, 10 minutes (ml-100k) and 40 (ml-1m) on one busy CPU core:
@@ -81,7 +81,7 @@ class Weights(NamedTuple):
 
 def cfgan(data: Data, at: Sizes, seed: int, rate: float, weights: Weights) -> Fitted:
     """Discriminator and generator take a step each on every batch, inside one scan."""
-    model = CFGAN(data.num_items, (at.hidden,), (at.latent,))
+    model = CFGAN(data.num_items, generator_widths=(at.hidden,), discriminator_widths=(at.latent,))
     optimizers = {"discriminator": optax.adam(rate), "generator": optax.adam(rate)}
     partial, zeros = adversarial.zero_mask(weights.partial), adversarial.zero_mask(weights.zeros)
     against = adversarial.discriminator(model, partial)

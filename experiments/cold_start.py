@@ -47,8 +47,8 @@ In one division alone, which is another draw of new users and items (rows "one d
     FeatureMF              .567 (12)     .219 (44)     .171 (20)  .483 (3.2)    .205 (35)     .113 (23)
     FeatureNeuMF           .558 (13)     .209 (42)     .169 (20)  .473 (0.6)    .234 (32)     .145 (13)
 
-Age, gender and occupation say little about taste in films: it takes all six thousand users of ml-1m to tell
-that FeatureMF serves new ones better than what is popular. For new items and new users there, the popularity
+Age, gender and occupation say little about taste in films: it takes all six thousand users of ml-1m to show
+that FeatureMF is better for new users than popularity. For new items and new users there, the popularity
 of like items is ahead of it. In the whole catalogue new items are still far behind (.007 and .021 for
 FeatureMF).
 """
@@ -101,7 +101,7 @@ class ColdFlags(Flags):
 
 
 class Log(NamedTuple):
-    """Distinct pairs, and what is known of users and items; row 0 of the tables is the unknown."""
+    """Distinct pairs, and features of users and items; row 0 of the tables is the unknown."""
 
     user: np.ndarray
     item: np.ndarray
@@ -323,7 +323,7 @@ def recipes(log: Log, plans: Mapping[str, Plan], seeds: int) -> dict[str, Recipe
 
 
 def measured(file: Path, recipe: Recipe, at: Callable[[], Worlds]) -> Measured:
-    """What a recipe reaches in a division, kept in a file."""
+    """The scores of a recipe in a division, kept in a file."""
     if not file.exists():
         asked, begun = at().asked, time.monotonic()
         models, chosen = recipe(at())

@@ -25,8 +25,8 @@ before. The test part is looked at once. A value is a seed's mean over the custo
     TF-IDF item-kNN             .285
     Hindsight                   .352
 
-What one customer bought says less about these products than what they are like: the neighbours, which
-need no training, are ahead of the factors learnt from the same words.
+The neighbours by description, which need no training, are ahead of the factors that FeatureMF learns from
+the same words.
 """
 
 import time
@@ -59,7 +59,7 @@ NEIGHBOURS = (20, 1000)
 
 
 class Part(NamedTuple):
-    """New products, and all that is known before them."""
+    """New products, and the log before they were sold."""
 
     world: Known
     asked: Setting
@@ -78,7 +78,7 @@ def purchases(data_dir: Path | None) -> Interactions:
 
 
 def synthetic() -> Interactions:
-    """Customers who stay with a word, and products that come one after the other."""
+    """Synthetic customers, each of whom prefers one word, and products first sold one after the other."""
     rng = np.random.default_rng(0)
     time = np.sort(rng.integers(0, 40 * WEEK // times.SECOND, 6000)) * times.SECOND
     words = np.array(["tea", "lamp", "scarf", "plant"])

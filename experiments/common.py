@@ -65,7 +65,9 @@ def start(
     name = Path(script).stem
     given = tyro.cli(flags, prog=f"python experiments/{name}.py", description=doc)
     if given.record and given.smoke:
-        raise DataError("--record keeps results, and those of --smoke are none: leave one of the two out")
+        raise DataError(
+            "--record keeps results, and --smoke makes none worth keeping: leave one of the two out"
+        )
     out = given.out or Path("runs") / (f"{name}-smoke" if given.smoke else name)
     own = fingerprint.place(out, identity(given, () if given.smoke else data))
     recorded = HERE / "results" / f"{name}.json" if given.record else own / f"{name}.json"
@@ -101,7 +103,7 @@ def say(
     trace: TracebackType | None,
     flags: Sequence[str] = (),
 ) -> None:
-    """An exception hook: what its user can mend in one line, which says what to do; else the traceback.
+    """An exception hook: one line for an error that the user can correct; for others the traceback.
 
     Arguments that are flags of the command, such as user='client', are spelt as such: --user 'client'.
     """
@@ -136,7 +138,7 @@ class Results:
         self.runs: list[dict[str, Any]] = before["runs"]
         self.rows: list[dict[str, Any]] = before["rows"]
         if self.rows:
-            print(f"{name}: going on with {len(self.rows)} rows in {out}; delete that folder to start anew")
+            print(f"{name}: going on with {len(self.rows)} rows in {out}; delete that folder to start again")
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

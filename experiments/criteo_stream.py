@@ -1,10 +1,10 @@
-"""Click logs: Criteo's format, and one that is read from disk while it is learnt.
+"""Click logs: Criteo's format, and training on a log that is read from disk as it goes.
 
     python experiments/criteo_stream.py --record --data-dir FOLDER  # holds criteo-sample-10k
 
 The sample: 10,000 lines of Criteo's log, the first eight tenths for training, then validation and
 test, a tenth each (it is too small to tell models apart). The large log: up to 10⁷ impressions of the
-simulated shop, written as Parquet a million at a time, then learnt by Wide & Deep in one pass over the
+simulated shop, written as Parquet a million at a time, on which Wide & Deep is trained in one pass over the
 file, 262,144 rows in memory at a time. A value is the seconds of a pass per million rows, compiled before:
 the same for all sizes if the cost is linear; and the peak of the process's memory, at most 2 GB.
 
@@ -57,7 +57,7 @@ def sample(folder: Path | None, seeds: int, results: common.Results) -> None:
     zoo = {
         "FM": FM(sizes, 8),
         "WideDeep": WideDeep(sizes, dim=8, **net),
-        "DCNv2": DCNv2(sizes, 8, 2, **net),
+        "DCNv2": DCNv2(sizes, 8, num_crosses=2, **net),
     }
     optimizer = optax.chain(optax.add_decayed_weights(1e-3), optax.adam(2e-3))
     for name, model in zoo.items():
@@ -106,7 +106,9 @@ def learn(sizes: tuple[int, ...], config: shop.ShopConfig, chunk: int, results: 
     world = shop.world(jax.random.key(0), config)
     rows = {"user": config.shoppers + 1, "item": config.products + 1, "hour": len(shop.DAYPARTS)}
     rows |= {"age": len(shop.AGES), "gender": len(shop.GENDERS), "category": len(shop.NOUNS) + 1}
-    model = WideDeep(rows, (("age", "category"), ("hour", "category")), 1024, 16, (64, 32))
+    model = WideDeep(
+        rows, crosses=(("age", "category"), ("hour", "category")), buckets=1024, dim=16, widths=(64, 32)
+    )
     adam = optax.adam(1e-3)
     step = training.make_step(objectives.pointwise(model, losses.logistic), adam)
     epoch = jax.jit(lambda state, data: training.epoch(step, state, data, 4096), donate_argnums=0)

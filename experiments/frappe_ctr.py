@@ -2,12 +2,12 @@
 
     python experiments/frappe_ctr.py --record --data-dir FOLDER  # holds frappe.zip
 
-Validation and test are the official files. The official training file is not to be had: its
-positives are, and its negatives were drawn again by the rule of the official ones. Embeddings are 10
-wide, batches 4,096, networks 300-300 with a dropout of .3; Adam's rate falls to 0 along a cosine over 20
-epochs. For every model the same four pairs of a rate and of λ, half the weight of all squared embeddings,
-are tried with one seed and the best by AUC on the validation part is kept; every seed's epoch with the best
-such AUC is tested once. WideDeep has no crosses, AutoInt a network beside it (AutoInt+).
+Validation and test are the official files. The official training file is not available: its positives are,
+and its negatives were drawn again by the rule of the official ones. Embeddings are 10 wide, batches 4,096,
+networks 300-300 with a dropout of .3; Adam's rate falls to 0 along a cosine over 20 epochs. For every model
+the same four pairs of a rate and of λ, half the weight of all squared embeddings, are tried with one seed
+and the best by AUC on the validation part is kept; every seed's epoch with the best such AUC is tested
+once. WideDeep has no crosses, AutoInt a network beside it (AutoInt+).
 
 "Published" is BARS', https://github.com/reczoo/BARS (frappe_x1). A penalty of whole tables pulls rare rows
 down to nothing, which is better here than one that counts a row as often as it is looked up: networks like
@@ -61,7 +61,7 @@ BARS = {
 }
 """AUC and log loss published for each model."""
 OWN: dict[str, dict[str, Any]] = {"NFM": {"widths": (300,)}, "DCNv2": {"dropout": 0.4}}
-"""What is another one than the others' for a model on Frappe."""
+"""Settings of a model that differ from those of the others."""
 
 
 def official(folder: Any) -> Data:

@@ -8,7 +8,7 @@ GRU4Rec is trained on the simulated shop's sessions with age band and gender (a 
 runs/live_session), then serves visits from `rezoo.serving.live`. Without --replay and --typed the
 latency of observe + recommend 20 is measured too: 43,097 items (as many as diginetica has), 100,000
 open sessions, the last 30 events, untrained weights, after 20 clicks of warm-up; one session at a time
-(p50 and p99 of the time of a call, milliseconds; 2 ms are asked for), and 256 at a time.
+(p50 and p99 of the time of a call, in milliseconds; the target is 2 ms), and 256 at a time.
 
 On 2 CPU cores one click and its list take, at the 99th percentile, 0.8 ms with Caser, 0.9 with NARM, SASRec
 and NextItNet, 1.2 with STAMP and 1.6 with GRU4Rec; 256 at a time make some 4,400 clicks a second (Caser
@@ -130,7 +130,7 @@ class Counter:
         self.milliseconds: list[float] = []
 
     def number(self, text: str) -> int:
-        """Of the product of this number or name; 0 if there is none."""
+        """The id of the product with this number or name; 0 if there is none."""
         text = text.strip()
         if text.isdigit():
             return int(text) if 0 < int(text) < len(self.names) else 0
@@ -192,9 +192,9 @@ def contestants(items: int, smoke: bool) -> dict[str, Callable[[], nn.Module]]:
     made: dict[str, Callable[[], nn.Module]] = {
         "GRU4Rec": lambda: GRU4Rec(items, 100),
         "STAMP": lambda: STAMP(items, 100),
-        "NARM": lambda: NARM(items, 100, 100),
-        "SASRec": lambda: SASRec(items, 100, 1, 2, 30),
-        "NextItNet": lambda: NextItNet(items, 100, (1, 4)),
+        "NARM": lambda: NARM(items, 100, hidden=100),
+        "SASRec": lambda: SASRec(items, 100, num_blocks=1, num_heads=2, max_length=30),
+        "NextItNet": lambda: NextItNet(items, 100, dilations=(1, 4)),
         "Caser": lambda: Caser(items, 100),
     }
     return {name: made[name] for name in ("GRU4Rec", "STAMP")} if smoke else made

@@ -5,7 +5,7 @@
 The ranker is matrix factorization (score = b_i + ⟨p_u, q_i⟩, 32 wide). Relevance is graded: 5, 4 and 3
 stars are grades 3, 2 and 1; fewer stars, and what was never rated, are grade 0. Of each user's
 ratings 10 random ones are for testing, 5 for validation and the others for training. Lists to learn
-from are a user with a window of 8 rated items and 16 that were not rated, drawn anew each time;
+from are a user with a window of 8 rated items and 16 that were not rated, drawn for each step;
 in-batch losses see two rated items a user, among those of the other users.
 
 Every loss has the same budget: four rates (Adam) are tried with the first seed, for the same number of
@@ -36,7 +36,7 @@ What came out, five seeds; 6 minutes for the shop and 19 for ML-1M on one core b
 The sampled softmax with log Q is best or as good as the best everywhere but in the shop's auc; it is also
 the only one whose unrated items are drawn by popularity, and so harder to tell from rated ones. Among those
 that see uniform ones the order of pairs is ahead: `bpr` in auc, `top1` in mrr. Losses
-of relevance, made for lists that somebody has ranked before, stay behind, at a temperature of 0.1 as at 1;
+of relevance, made for lists that were ranked before, are behind, at a temperature of 0.1 as at 1;
 `approx mrr` is behind popularity.
 """
 
@@ -401,7 +401,7 @@ class Truth(nn.Module):
 
 
 def baselines(log: Log) -> dict[str, tuple[nn.Module, Any]]:
-    """What needs no loss: popularity, and the truth where it is known."""
+    """Baselines without a loss: popularity, and the truth where it is known."""
     items = log.sizes[1]
     known: dict[str, tuple[nn.Module, Any]] = {
         "Popularity": (Popularity(items), popularity.fit(log.parts[0][1], items))

@@ -14,7 +14,7 @@ RMSE, five splits, mean and standard error; a fit takes 4 minutes and one minute
 
     IAutoRec 0.8305 ± 0.0006 (paper 0.831)    UAutoRec 0.8611 ± 0.0005 (paper 0.874)
 
-What makes U-AutoRec's figure is that its ratings enter less their mean; with the ratings themselves it had
+U-AutoRec is as good as this because the mean is subtracted from its input; with the ratings themselves it had
 0.883, which the test parts were looked at for, too. I-AutoRec wants them as they are, and
 half of them dropped, which its paper does not do: without dropout it had 0.832.
 

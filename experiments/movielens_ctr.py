@@ -1,4 +1,4 @@
-"""Who likes which movie, from what is known of both: models of feature interactions on ML-1M.
+"""Who likes which movie, from features of both: models of feature interactions on ML-1M.
 
     python experiments/movielens_ctr.py --record --data-dir FOLDER  # holds ml-1m.zip
 
@@ -41,7 +41,7 @@ REAL = Budget((Setting(0.003, 1e-4), Setting(0.003, 3e-4), Setting(0.01, 1e-5)),
 
 
 def likes(folder: Path | None) -> Data:
-    """ML-1M's three parts; what is known of movies is in the catalogue."""
+    """ML-1M's three parts; the features of movies are in the catalogue."""
     ml = movielens.load("ml-1m", manual_dir=folder)
     log = ml.ratings.take(np.asarray(ml.ratings.rating) != 3)
     about_users = {**ml.users, "zip": np.array([str(code)[:2] for code in ml.users["zip"]])}
@@ -83,7 +83,10 @@ def items_before(rows: Interactions, log: Interactions, length: int) -> np.ndarr
 def with_history(sizes: dict[str, int], dim: int, widths: tuple[int, ...], dropout: float) -> list[Entry]:
     """Those that read what a user liked before."""
     makes = {"DIN, mean of the history": din.Mean, "DIN": din.LocalActivation}
-    return [Entry(name, DIN(sizes, dim, widths, make, dropout)) for name, make in makes.items()]
+    return [
+        Entry(name, DIN(sizes, dim, widths=widths, weights=make, dropout=dropout))
+        for name, make in makes.items()
+    ]
 
 
 def main() -> None:

@@ -5,8 +5,8 @@
 `FM` has the user, their age, gender and occupation, the movie, its genres and year. `FM, rated too`
 has in addition the movies that the user rated in the training part, as one multi-valued column, as in
 SVD++. Beside them are `BiasedMF` and `SVDpp`, by the recipes of `movielens_mf.py` and
-`movielens_svdpp.py`, and `IAutoRec` by that of `autorec.py`, which reads no feature at all:
-alone, and the mean of what `MEMBERS` of it foretell. The strength of regularisation is chosen on a tenth of
+`movielens_svdpp.py`, and `IAutoRec` by that of `autorec.py`, which reads no features:
+one model, and the mean prediction of `MEMBERS` models. The strength of regularisation is chosen on a tenth of
 the training part; every seed is fitted to all of it, and the test part is looked at once. "Published" is
 GC-MC's, https://arxiv.org/abs/1706.02263, with features; without them it is 0.910.
 
@@ -19,11 +19,11 @@ RMSE, five seeds, ten of IAutoRec; 1 to 4 minutes each, all configurations inclu
     IAutoRec                0.897
     IAutoRec, mean of 10    0.895
 
-What makes IAutoRec's figure is dropout, which its paper does not have: of half of the ratings that enter and
-half of the hidden units (without it 0.907, its test part being looked at then, too). On the validation part:
-none 0.903 (λ .003), of the ratings 0.901 (.3, λ .002) and 0.899 (.5), of both 0.897 (.5, λ .001, batches
-of 32 rows and of 64); the others keep their recipes.
-Age, gender, occupation and genres take little from the error of models that know the user and the movie.
+IAutoRec is as good as this because of dropout, which its paper does not have: of half of the ratings that
+enter and half of the hidden units (without it 0.907, its test part being looked at then, too). On the
+validation part: none 0.903 (λ .003), of the ratings 0.901 (.3, λ .002) and 0.899 (.5), of both 0.897 (.5, λ
+.001, batches of 32 rows and of 64); the others keep their recipes. Age, gender, occupation and genres take
+little from the error of models that know the user and the movie.
 """
 
 import time
@@ -71,7 +71,7 @@ class Settings(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is known of users and movies, by dense id, and the tables that it takes."""
+    """Features of users and movies, by dense id, and the sizes of their tables."""
 
     users: dict[str, np.ndarray]
     items: dict[str, np.ndarray]
@@ -101,7 +101,7 @@ def trainer(
     data = [featured(bucket) for bucket in batches.by_user(ratings, growth=at.growth)]
     held_out = [featured(bucket) for bucket in batches.by_user(asked, ratings, growth=at.growth)]
     sizes = {"user": train.num_users, "item": train.num_items, "rated": train.num_items, **about.sizes}
-    model = FM(sizes, at.dim, float(np.mean(ratings[2])))
+    model = FM(sizes, at.dim, mean=float(np.mean(ratings[2])))
     catalogue = {name: jnp.asarray(column) for name, column in about.items.items()}
     steps = at.num_epochs * bucketed.num_steps(data, at.ratings_per_batch)
 

@@ -143,8 +143,8 @@ def methods(data: Data, smoke: bool) -> dict[str, Method]:
         return asked(data, users, history)
 
     mf = MF(train.num_users, items, dim)
-    deep = YouTubeDNN(items, data.sizes, dim, (2 * dim,), dropout=0.1)
-    towers = TwoTower(data.sizes, dim, (2 * dim, dim), dropout=0.1)
+    deep = YouTubeDNN(items, data.sizes, dim, widths=(2 * dim,), dropout=0.1)
+    towers = TwoTower(data.sizes, dim, widths=(2 * dim, dim), dropout=0.1)
     few = ((0.001, 0.0), (0.003, 0.0))
     return {
         "MF-BPR": Method(mf, bpr, pairs, by_id, ((0.001, 1e-3), (0.003, 1e-2)), 2048),
@@ -222,7 +222,7 @@ def load(data_dir: Any) -> Data:
 
 
 def made_up() -> Data:
-    """People who like what their neighbours like, later more than before."""
+    """Synthetic users who like what their neighbours like, later more than before."""
     rng = np.random.default_rng(0)
     user = np.repeat(np.arange(60), 12)
     item = (user + rng.integers(0, 8, len(user))) % 50

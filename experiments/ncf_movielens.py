@@ -1,4 +1,4 @@
-"""NCF's own files of ml-1m: eight recommenders, ranked as NCF did and as one should.
+"""NCF's own files of ml-1m: eight recommenders, ranked among 99 others as NCF did, and in the full catalogue.
 
     python experiments/ncf_movielens.py --record --data-dir FOLDER  # holds ncf-ml-1m/ncf-ml-1m.zip
 
@@ -175,7 +175,7 @@ def fitter(
         mlp = MLP(users, items, at.widths)
         objective = sampled(mlp, task.train)
         return descent(mlp, objective, data, at.mlp_rate, at.mlp_epochs, at.mlp_batch, at.mlp_decay)
-    neu = NeuMF(users, items, at.gmf_dim, at.widths)
+    neu = NeuMF(users, items, at.gmf_dim, widths=at.widths)
 
     def joined(seed: int) -> Fitted:
         (_, left), (_, right) = fitted("GMF", seed), fitted("MLP", seed)
@@ -286,7 +286,7 @@ def load(flags: NCFFlags) -> Task:
 
 
 def synthetic(users: int = 150, items: int = 120, rows: int = 6000) -> Interactions:
-    """Users who stay with one kind of item."""
+    """Synthetic users, each of whom prefers one kind of item."""
     rng = np.random.default_rng(0)
     user = rng.integers(0, users, rows)
     item = user % 4 * (items // 4) + rng.zipf(1.5, rows) % (items // 4)

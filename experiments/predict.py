@@ -7,7 +7,7 @@ RUN_FOLDER is what `rezoo.serving.saved.save` wrote. Columns of the file are the
 for those that training did not know, their features; for models that read a history, also `history`
 (ids such as 20|30, oldest first) and `history_rating`, unless the users' histories were saved with the
 model. Ids are read as the model's are spelt; those that it does not know are counted. With --smoke a model
-is trained on a few ratings, saved, and asked by this same program in another process; --out is then a
+is trained on a few ratings, saved, and queried by this same program in another process; --out is then a
 folder.
 """
 
@@ -132,7 +132,7 @@ def trained(steps: int = 60) -> bundle.Saved:
 
 
 def smoke(folder: Path) -> None:
-    """Train, save, ask in other processes, and see that strangers are placed by their features."""
+    """Train, save, ask in other processes, and check that new users are scored by their features."""
     folder.mkdir(parents=True, exist_ok=True)
     saved.save(folder / "run", trained())
     (folder / "pairs.csv").write_text(

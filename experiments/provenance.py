@@ -77,7 +77,7 @@ def device() -> str:
 
 
 def key(row: dict[str, Any]) -> tuple[str, ...]:
-    """What tells a row from the others of its file."""
+    """The key of a row within its file."""
     return tuple(row[name] for name in KEY)
 
 

@@ -4,8 +4,8 @@
 
 generates the shop (about 2,000 shoppers and 600 products, no download), trains SVD++ on stars,
 NeuMF on purchases, Wide & Deep on clicks and GRU4Rec on sessions, several seeds of each as one
-program, and compares them with a baseline that costs nothing and with the ORACLE: the best that
-anyone could do who knew how the shop works. Then it recommends: to a known shopper, to a stranger
+program, and compares them with a baseline without training and with the oracle: the best that is
+possible for somebody who knows how the shop works. Then it recommends: to a known shopper, to a stranger
 known by features and two clicks, and to a visitor after each of three clicks.
 
 Settings were chosen on a shop of another seed. Under three minutes on 2 CPU cores; checkpoints, the
@@ -180,7 +180,12 @@ def clicks(made: shop_builder.Shop, train: Trainer) -> Outcome:
     """Wide & Deep says who clicks on what, from ids, age, gender, time of day, category and price."""
     known, asked = made.impressions
     model = WideDeep(
-        made.table_rows, (("age", "category"), ("hour", "category")), 1000, 12, (64, 32), dropout=0.1
+        made.table_rows,
+        crosses=(("age", "category"), ("hour", "category")),
+        buckets=1000,
+        dim=12,
+        widths=(64, 32),
+        dropout=0.1,
     )
     forgotten = np.random.default_rng(0).random(len(known["user"])) < 0.1
     data = impressions(made, known, np.where(forgotten, 0, known["user"]))
@@ -281,7 +286,7 @@ def report(results: Results, outcome: Outcome) -> None:
 
 
 def comparison(outcomes: list[Outcome]) -> Table:
-    """Baseline, model and oracle beside each other, and how far the model goes."""
+    """Baseline, model and oracle side by side, and how far the model comes from the one to the other."""
     table = Table(title="how far from the limit")
     for column in ("task", "model", "metric", "baseline", "model ± s.e.", "oracle", "of the way", "ahead by"):
         table.add_column(column, justify="left" if column in ("task", "model", "metric") else "right")

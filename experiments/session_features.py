@@ -4,7 +4,7 @@
 
 `shop`: the simulated shop's sessions, of which a fifth is held out (shoppers with age band and gender).
 `ml-1m`: each user's first 50 ratings in the order of time are a session; a tenth of the users are held
-out for the test and a tenth for validation, and are strangers of whom age, gender and occupation are
+out for the test and a tenth for validation, and are new users of whom age, gender and occupation are
 known (users.dat). A model sees the first t events and ranks the event after them among the whole
 catalogue, as it is, nothing left out: recall@20. After 0 events only GRU4Rec is asked, which without
 features ranks by popularity there; it alone learns the first event, too. Settings are the same with and
@@ -23,7 +23,7 @@ half an hour on one busy CPU core):
     after events         0       1       2       5      10      20      40
     ml-1m    GRU4Rec  -.008    .026    .006    .003    .012    .016    .013
 
-What is known of the user helps until the clicks tell more, which in the shop they do after four.
+Features of the user help until the clicks say more, which in the shop is after four.
 """
 
 import dataclasses
@@ -64,7 +64,7 @@ class Flags(common.Flags):
 
 
 class Part(NamedTuple):
-    """Sessions, and what is known of who made them."""
+    """Sessions, and features of their users."""
 
     events: np.ndarray
     """`[S L]`, 0 = padding."""
@@ -105,9 +105,9 @@ def of_shop(flags: Any, results: common.Results) -> Data:
     dim = 8 if flags.smoke else 48
     models = {
         "GRU4Rec": GRU4Rec(n, dim, dropout=0.2),
-        "NARM": NARM(n, dim, dim, 0.2, 0.2),
-        "STAMP": STAMP(n, dim, 0.2),
-        "SASRec": SASRec(n, dim, 1, 1, 10, 0.2),
+        "NARM": NARM(n, dim, hidden=dim, dropout=0.2, state_dropout=0.2),
+        "STAMP": STAMP(n, dim, dropout=0.2),
+        "SASRec": SASRec(n, dim, num_blocks=1, num_heads=1, max_length=10, dropout=0.2),
     }
     if flags.smoke:
         models = {"GRU4Rec": models["GRU4Rec"]}

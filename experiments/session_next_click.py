@@ -148,14 +148,24 @@ def fits(smoke: bool) -> dict[str, Fit]:
     dim = 8 if smoke else 100
     epochs, sampled = (2, 1) if smoke else (8, 7)
     return {
-        "NARM": Fit(lambda n: NARM(n, dim, dim, 0.25, 0.5), 4e-3, epochs, sampled),
-        "STAMP": Fit(lambda n: STAMP(n, dim, 0.25), 4e-3, epochs, sampled),
+        "NARM": Fit(
+            lambda n: NARM(n, dim, hidden=dim, dropout=0.25, state_dropout=0.5), 4e-3, epochs, sampled
+        ),
+        "STAMP": Fit(lambda n: STAMP(n, dim, dropout=0.25), 4e-3, epochs, sampled),
         "GRU4Rec": Fit(lambda n: GRU4Rec(n, dim, tied=True, dropout=0.25), 4e-3, epochs, sampled),
         "NARM, cosine": Fit(
-            lambda n: NARM(n, dim, dim, 0.25, 0.25, similarity=cosine(16.0)), 4e-3, epochs, sampled
+            lambda n: NARM(n, dim, hidden=dim, dropout=0.25, state_dropout=0.25, similarity=cosine(16.0)),
+            4e-3,
+            epochs,
+            sampled,
         ),
-        "SASRec": Fit(lambda n: SASRec(n, dim, 1, 2, LENGTH, 0.3), 2e-3, epochs, sampled),
-        "NextItNet": Fit(lambda n: NextItNet(n, dim, (1, 4), dropout=0.25), 4e-3, epochs, sampled),
+        "SASRec": Fit(
+            lambda n: SASRec(n, dim, num_blocks=1, num_heads=2, max_length=LENGTH, dropout=0.3),
+            2e-3,
+            epochs,
+            sampled,
+        ),
+        "NextItNet": Fit(lambda n: NextItNet(n, dim, dilations=(1, 4), dropout=0.25), 4e-3, epochs, sampled),
         "Caser": Fit(lambda n: Caser(n, dim, dropout=0.25), 4e-3, epochs, sampled),
     }
 
@@ -183,7 +193,7 @@ def load(dataset: str, folder: Any) -> Data:
 
 
 def simulated() -> session_sets.SessionSet:
-    """Sessions that walk along a ring of 60 items, with noise."""
+    """Synthetic sessions that walk along a ring of 60 items, with noise."""
     rng = np.random.default_rng(0)
     length = rng.integers(2, 9, 600)
     step = rng.integers(1, 4, length.sum())
@@ -262,7 +272,7 @@ def measure(model: Any, variables: Any, data: Data) -> dict[str, float]:
 
 
 def baselines(data: Data) -> Iterator[tuple[str, Any, Any]]:
-    """Those that only count."""
+    """The baselines, which only count."""
     rows = sessions.pad(data.train, LENGTH)
     counts = popularity.fit(rows, data.num_items)
     yield "Popularity", Popularity(data.num_items), counts

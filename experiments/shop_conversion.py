@@ -125,10 +125,10 @@ def main() -> None:
     key = "shop", PROTOCOL.format(rows=f"{config.impressions:,}")
     clicked = data.train._replace(where=data.train.tasks["conversion"].where)
     clicked = jax.tree.map(lambda x: x[np.flatnonzero(clicked.where)], clicked)
-    alone = SharedBottom(data.sizes, ("conversion",), 8, (), WIDTHS)
+    alone = SharedBottom(data.sizes, ("conversion",), 8, widths=(), tower=WIDTHS)
     models = {
         "ConversionOnClicks": (alone, ("conversion",), data._replace(train=clicked)),
-        "ESMM": (ESMM(data.sizes, 8, WIDTHS), ("purchase", "click"), data),
+        "ESMM": (ESMM(data.sizes, 8, widths=WIDTHS), ("purchase", "click"), data),
     }
     for name, (model, tasks, rows) in models.items():
         if len(results.values(name, *key, "unbiased auc")) >= seeds:

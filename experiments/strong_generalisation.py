@@ -99,12 +99,12 @@ SIZES = {
 
 def mult_dae(data: Data, at: Sizes, seed: int, dropout: float, rate: float = 3e-3) -> Fitted:
     """The paper's one hidden layer."""
-    return multinomial(MultDAE(data.num_items, at.hidden, dropout), None, data, at, seed, rate)
+    return multinomial(MultDAE(data.num_items, at.hidden, dropout=dropout), None, data, at, seed, rate)
 
 
 def of_fism(data: Data, at: Sizes, seed: int, alpha: float) -> Fitted:
     """BPR on every purchase beside four items drawn uniformly; a user's history is looked up by row."""
-    model = FISM(data.num_items, at.latent, alpha)
+    model = FISM(data.num_items, at.latent, alpha=alpha)
     history = jnp.asarray(data.history)
     row, column = np.nonzero(data.history)
     rows = batches.pairs(row, data.history[row, column])

@@ -54,7 +54,7 @@ def pieces(
 ) -> tuple[Callable[..., TrainState], Callable[..., Any], BiasedMF]:
     """(`(key, **point) -> state`, one epoch `(state, **point) -> state`, the model)."""
     data = pairs(train)
-    model = BiasedMF(train.num_users, train.num_items, at.dim, float(data.label.mean()))
+    model = BiasedMF(train.num_users, train.num_items, at.dim, mean=float(data.label.mean()))
     steps = at.num_epochs * training.num_steps(train.num_rows, at.batch_size)
 
     def optimizer(rate: jax.Array) -> optax.GradientTransformation:
@@ -90,7 +90,7 @@ def search(fold: Fold, at: Settings, grid: dict[str, jax.Array], out: Path) -> h
         state = epoch(state, **point)
         return state, -rmse(predicted(model, state, asked), asked)
 
-    # A rate that decays over all epochs shows late what it is worth: the first look is after an eighth.
+    # A rate that decays over all epochs pays off late, so the first look is after an eighth of them.
     rungs = [math.ceil(at.num_epochs * share) for share in (1 / 8, 1 / 4, 1 / 2, 1)]
     # One member after the other: their tables fit into a CPU's cache, all of them do not.
     at_once = pick(cpu=1, accelerator=None)

@@ -1,4 +1,4 @@
-"""Timing ourselves and other libraries in turns, each of them in a process of its own."""
+"""Timing rezoo and other libraries in turns, each of them in a process of its own."""
 
 import json
 import os
@@ -20,11 +20,11 @@ Turn = Callable[[], float]
 
 
 def take_turns(turns: Mapping[str, Turn], rounds: int) -> dict[str, list[float]]:
-    """What each gives in each of `rounds` rounds, after one round that does not count.
+    """The answers of each contender in `rounds` rounds, after one round that does not count.
 
-    On a shared machine two cores are at times one. A turn waits, up to half a minute, until they
-    are two; not so where there are too few rounds for a median, which only shows that all runs, or
-    where an accelerator does the work.
+    On a shared machine two cores may do the work of one. A turn waits, up to half a minute, until both
+    are free; not where there are too few rounds for a median, which only shows that all runs, or where
+    an accelerator does the work.
     """
     values: dict[str, list[float]] = {name: [] for name in turns}
     for turn in turns.values():

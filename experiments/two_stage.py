@@ -10,8 +10,8 @@ products are shown.
 
 - latency: one request at a time after warm-up, from the query to the final ten, median and 99th
   percentile, retrieval included; must be at most 50 ms.
-- recall@100: how many of the 100 best by inner product the first stage hands over. The search is exact,
-  so it is 1 unless it is wrong. Beside it stand `rezoo.serving.ivf`, which reads the 16 cells nearest to
+- recall@100: how many of the 100 best by inner product the first stage returns. The search is exact, so it
+  is 1 unless there is an error. Beside it stand `rezoo.serving.ivf`, which reads the 16 cells nearest to
   the shopper, of more than a thousand, and its latency; and `jax.lax.approx_max_k`, which some accelerators
   do faster than the exact one.
 - ndcg@10 without the rule, of what the shop knows: the true probability of a click is the gain, and the
@@ -22,8 +22,8 @@ On 2 CPU cores, two minutes: latency 6.8 and 7.5 ms by the exact search, .5 and 
 both, as what is sold most lies together (a table without such a direction loses some by few probes, as in
 `tests/serving/test_ivf.py`). ndcg@10 .74 ± .02 by the two stages, .59 ± .02 by the retriever
 alone, .54 ± .02 by the ranker over all and .58 ± .02 by popularity. Without the number of times that a
-product was taken the two stages had .33 ± .03, behind popularity: a million impressions show each product
-once, which is too little to know a product by its click.
+product was taken the two stages had .33 ± .03, behind popularity: in a million impressions each product
+is shown about once, which is too little to learn from.
 """
 
 import time
@@ -113,7 +113,7 @@ def retriever(data: Data, size: Size) -> tuple[TwoTower, Any]:
     user = np.repeat(np.arange(1, len(data.taken)), data.taken.shape[1])
     item = data.taken[1:].ravel()
     rows = Batch(of(data.world, user), jnp.asarray(item), jnp.ones(len(item)), jnp.ones(len(item), bool))
-    model = TwoTower({name: size for name, size in data.sizes.items() if name != "hour"}, 16, (32, 16))
+    model = TwoTower({name: size for name, size in data.sizes.items() if name != "hour"}, 16, widths=(32, 16))
     share = np.bincount(item, minlength=data.sizes["item"]) / len(item)
     log_q = jnp.log(jnp.asarray(share + 1e-9, jnp.float32))
     objective = objectives.in_batch(model, losses.sampled_softmax, log_q=log_q)
@@ -122,7 +122,9 @@ def retriever(data: Data, size: Size) -> tuple[TwoTower, Any]:
 
 def ranker(data: Data, size: Size) -> tuple[WideDeep, Any]:
     """Wide & Deep on clicks, with the age × category and hour × category crosses."""
-    model = WideDeep(data.sizes, (("age", "category"), ("hour", "category")), 4096, 8, (64, 32))
+    model = WideDeep(
+        data.sizes, crosses=(("age", "category"), ("hour", "category")), buckets=4096, dim=8, widths=(64, 32)
+    )
     objective = objectives.l2(objectives.pointwise(model, losses.logistic), 1e-3)
     return model, fitted(model, objective, data.shown, data, size, rate=2e-3)
 

@@ -1,15 +1,115 @@
-"""Helpers of arrays that know nothing of recommenders: ranges, searches, the best of a row.
+"""Helpers for arrays, of general use: checks of shapes, ranges, searches, the best of a row.
 
 `offsets_of` and `ranges` are NumPy's, for the host; the others are JAX's.
+
+The checks look at shapes only: they work under `jit` and `vmap`, where they run once, while the function is
+traced. `chex.disable_asserts()` turns those of shapes off.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Shaped
 
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import lookup
+
+
+def same_shape(**arrays: Any) -> None:
+    """Check that arrays match element by element; those that are None are left out.
+
+    Without the check, `[n]` and `[n, 1]` would be broadcast to `[n, n]`, and the result would be wrong.
+
+    Raises:
+      ValueError: if their shapes differ.
+
+    >>> same_shape(score=jnp.zeros(3), label=jnp.zeros((3, 1)))
+    Traceback (most recent call last):
+    ValueError: shapes differ: score [3], label [3, 1]; give all of them one shape, such as by reshape(-1)
+    """
+    _check(chex.assert_equal_shape, arrays, "give all of them one shape, such as by reshape(-1)")
+
+
+def same_lists(**arrays: Any) -> None:
+    """Check that arrays differ in their last axis only: `[*B N]` and `[*B T]`.
+
+    Raises:
+      ValueError: if another axis differs.
+
+    >>> same_lists(score=jnp.zeros((2, 9)), target=jnp.zeros((1, 3)))
+    Traceback (most recent call last):
+    ValueError: shapes differ: score [2, 9], target [1, 3]; give all axes but the last the same lengths
+    """
+
+    def check(leaves: Sequence[Any]) -> None:
+        chex.assert_equal_rank(leaves)
+        chex.assert_equal_shape_prefix(leaves, -1)
+
+    _check(check, arrays, "give all axes but the last the same lengths")
+
+
+def same_rows(**trees: Any) -> None:
+    """Check that all arrays of some trees have the same number of rows, such as those of a query.
+
+    Raises:
+      ValueError: if the lengths of their first axes differ.
+
+    >>> same_rows(query={"user": jnp.zeros(1), "age": jnp.zeros(3)}, item=jnp.zeros(3))
+    Traceback (most recent call last):
+    ValueError: shapes differ: query['age'] [3], query['user'] [1], item [3]; give all the same number of rows
+    """
+    check = partial(chex.assert_equal_shape_prefix, prefix_len=1)
+    _check(check, trees, "give all the same number of rows")
+
+
+def one_axis(**arrays: Any) -> None:
+    """Check that arrays are `[n]`.
+
+    Raises:
+      ValueError: if one of them has fewer or more axes.
+
+    >>> one_axis(popularity=jnp.zeros((3, 1)))
+    Traceback (most recent call last):
+    ValueError: wrong number of axes: popularity [3, 1]; give one axis, such as by reshape(-1)
+    """
+    check = partial(chex.assert_rank, expected_ranks=1)
+    _check(check, arrays, "give one axis, such as by reshape(-1)", "wrong number of axes")
+
+
+def at_least_1(**numbers: int | None) -> None:
+    """Check lengths of lists and other counts; None and traced numbers are left out.
+
+    Raises:
+      ValueError: if one of them is below 1.
+
+    >>> at_least_1(k=0)
+    Traceback (most recent call last):
+    ValueError: k = 0: give 1 or more
+    """
+    for name, number in numbers.items():
+        if number is not None and not isinstance(number, Tracer) and number < 1:
+            raise ValueError(f"{name} = {number}: give 1 or more")
+
+
+def _check(
+    check: Callable[[Sequence[Any]], None], trees: dict[str, Any], advice: str, wrong: str = "shapes differ"
+) -> None:
+    """`check` of all arrays; its error as one that names each array and says what to do."""
+    try:
+        check(jax.tree.leaves(list(trees.values())))
+    except AssertionError:
+        shapes = [
+            f"{name}{jax.tree_util.keystr(path)} {list(leaf.shape)}"
+            for name, tree in trees.items()
+            for path, leaf in jax.tree.leaves_with_path(tree)
+        ]
+        raise ValueError(f"{wrong}: {', '.join(shapes)}; {advice}") from None
 
 
 def offsets_of(lengths: np.ndarray) -> np.ndarray:

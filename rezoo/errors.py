@@ -15,7 +15,7 @@ def needed(module: str) -> Any:
     """The module, which may be a submodule such as `matplotlib.figure`.
 
     Raises:
-      ModuleNotFoundError: if its package is not installed; names the extra that brings it.
+      ModuleNotFoundError: if its package is not installed; names the extra that installs it.
     """
     package = module.partition(".")[0]
     try:

@@ -7,6 +7,7 @@ import functools
 import json
 from typing import Any, NamedTuple
 
+import chex
 import flax.linen as nn
 import jax
 import jax.export
@@ -116,65 +117,106 @@ CASES = {
     "SVDpp": Case(SVDpp(USERS, ITEMS, 4, mean=3.0)),
     "GMF": Case(GMF(USERS, ITEMS, 4), "pairwise"),
     "MLP": Case(MLP(USERS, ITEMS, (8, 4), dropout=0.3), "pairwise"),
-    "NeuMF": Case(NeuMF(USERS, ITEMS, 4, (8, 4), dropout=0.3), "pairwise"),
+    "NeuMF": Case(NeuMF(USERS, ITEMS, 4, widths=(8, 4), dropout=0.3), "pairwise"),
     "FeatureMF": Case(
         FeatureMF(USERS, ITEMS, USER_FEATURES, ITEM_FEATURES, 4),
         "pairwise",
         {"catalogue": CATALOGUE},
     ),
     "FeatureNeuMF": Case(
-        FeatureNeuMF(USERS, ITEMS, USER_FEATURES, ITEM_FEATURES, 4, (8, 4), dropout=0.3),
+        FeatureNeuMF(USERS, ITEMS, USER_FEATURES, ITEM_FEATURES, 4, widths=(8, 4), dropout=0.3),
         "pairwise",
         {"catalogue": CATALOGUE},
     ),
     "WideDeep": Case(
-        WideDeep(SIZES, (("age", "category"),), 13, 4, (8,), dropout=0.3), constants={"catalogue": CATALOGUE}
-    ),
-    "FM": Case(FM(SIZES, 4, mean=0.1), constants={"catalogue": CATALOGUE}),
-    "NFM": Case(NFM(SIZES, 4, (8,), dropout=0.1), constants={"catalogue": CATALOGUE}),
-    "DeepFM": Case(DeepFM(SIZES, 4, (8,), dropout=0.3), constants={"catalogue": CATALOGUE}),
-    "DeepFM-batch-norm": Case(DeepFM(SIZES, 4, (8,), batch_norm=True), constants={"catalogue": CATALOGUE}),
-    "AFM": Case(AFM(SIZES, 4, 3, dropout=0.1), constants={"catalogue": CATALOGUE}),
-    "DNN": Case(DNN(SIZES, 4, (8,), dropout=0.3), constants={"catalogue": CATALOGUE}),
-    "DCNv2": Case(DCNv2(SIZES, 4, 2, (8,), dropout=0.3), constants={"catalogue": CATALOGUE}),
-    "DCNv2-low-rank-stacked": Case(
-        DCNv2(SIZES, 4, 2, (8,), cross=functools.partial(LowRankCross, 3, 2), structure=stacked),
+        WideDeep(SIZES, crosses=(("age", "category"),), buckets=13, dim=4, widths=(8,), dropout=0.3),
         constants={"catalogue": CATALOGUE},
     ),
-    "AutoInt": Case(AutoInt(SIZES, 4, 2, 2, 3), constants={"catalogue": CATALOGUE}),
+    "FM": Case(FM(SIZES, 4, mean=0.1), constants={"catalogue": CATALOGUE}),
+    "NFM": Case(NFM(SIZES, 4, widths=(8,), dropout=0.1), constants={"catalogue": CATALOGUE}),
+    "DeepFM": Case(DeepFM(SIZES, 4, widths=(8,), dropout=0.3), constants={"catalogue": CATALOGUE}),
+    "DeepFM-batch-norm": Case(
+        DeepFM(SIZES, 4, widths=(8,), batch_norm=True), constants={"catalogue": CATALOGUE}
+    ),
+    "AFM": Case(AFM(SIZES, 4, attention_width=3, dropout=0.1), constants={"catalogue": CATALOGUE}),
+    "DNN": Case(DNN(SIZES, 4, widths=(8,), dropout=0.3), constants={"catalogue": CATALOGUE}),
+    "DCNv2": Case(
+        DCNv2(SIZES, 4, num_crosses=2, widths=(8,), dropout=0.3), constants={"catalogue": CATALOGUE}
+    ),
+    "DCNv2-low-rank-stacked": Case(
+        DCNv2(
+            SIZES,
+            4,
+            num_crosses=2,
+            widths=(8,),
+            cross=functools.partial(LowRankCross, rank=3, experts=2),
+            structure=stacked,
+        ),
+        constants={"catalogue": CATALOGUE},
+    ),
+    "AutoInt": Case(
+        AutoInt(SIZES, 4, num_layers=2, heads=2, head_width=3), constants={"catalogue": CATALOGUE}
+    ),
     "AutoInt-plus": Case(
-        AutoInt(SIZES, 4, 1, 2, 3, (8,), dropout=0.3, batch_norm=True), constants={"catalogue": CATALOGUE}
+        AutoInt(SIZES, 4, num_layers=1, heads=2, head_width=3, widths=(8,), dropout=0.3, batch_norm=True),
+        constants={"catalogue": CATALOGUE},
     ),
     "UAutoRec": Case(UAutoRec(ITEMS, 4, mean=3.0)),
     "IAutoRec": Case(IAutoRec(USERS, 4, mean=3.0), constants={"catalogue": RATERS}),
     "MultDAE": Case(MultDAE(ITEMS, 6, dropout=0.3), "every_item"),
-    "MultVAE": Case(MultVAE(ITEMS, 6, 3, dropout=0.3), "every_item"),
-    "CFGAN": Case(CFGAN(ITEMS, (6, 5), (4,)), "pairwise"),
+    "MultVAE": Case(MultVAE(ITEMS, hidden=6, latent=3, dropout=0.3), "every_item"),
+    "CFGAN": Case(CFGAN(ITEMS, generator_widths=(6, 5), discriminator_widths=(4,)), "pairwise"),
     "SharedBottom": Case(
-        SharedBottom(SIZES, TASKS, 4, (8,), (4,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}
+        SharedBottom(SIZES, TASKS, 4, widths=(8,), tower=(4,), dropout=0.3),
+        "multi_task",
+        {"catalogue": CATALOGUE},
     ),
-    "MMoE": Case(MMoE(SIZES, TASKS, 4, 3, (8,), (4,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}),
+    "MMoE": Case(
+        MMoE(SIZES, TASKS, 4, experts=3, widths=(8,), tower=(4,), dropout=0.3),
+        "multi_task",
+        {"catalogue": CATALOGUE},
+    ),
     "PLE": Case(
-        PLE(SIZES, TASKS, 4, 2, 2, 1, (8,), (4,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}
+        PLE(
+            SIZES,
+            TASKS,
+            4,
+            levels=2,
+            num_task_experts=2,
+            num_shared_experts=1,
+            widths=(8,),
+            tower=(4,),
+            dropout=0.3,
+        ),
+        "multi_task",
+        {"catalogue": CATALOGUE},
     ),
-    "ESMM": Case(ESMM(SIZES, 4, (8,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}),
-    "DIN": Case(DIN(SIZES, 4, (8, 6), dropout=0.3), constants={"catalogue": CATALOGUE}),
-    "DIN-mean": Case(DIN(SIZES, 4, (8,), din.Mean), constants={"catalogue": CATALOGUE}),
-    "YouTubeDNN": Case(YouTubeDNN(ITEMS, SIZES, 4, (8,), dropout=0.3), "pairwise"),
-    "YouTubeRanker": Case(YouTubeRanker(SIZES, 4, (8,), dropout=0.3), constants={"catalogue": CATALOGUE}),
-    "TwoTower": Case(TwoTower(SIZES, 4, (8, 6), dropout=0.3), "pairwise", {"catalogue": CATALOGUE}),
+    "ESMM": Case(ESMM(SIZES, 4, widths=(8,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}),
+    "DIN": Case(DIN(SIZES, 4, widths=(8, 6), dropout=0.3), constants={"catalogue": CATALOGUE}),
+    "DIN-mean": Case(DIN(SIZES, 4, widths=(8,), weights=din.Mean), constants={"catalogue": CATALOGUE}),
+    "YouTubeDNN": Case(YouTubeDNN(ITEMS, SIZES, 4, widths=(8,), dropout=0.3), "pairwise"),
+    "YouTubeRanker": Case(
+        YouTubeRanker(SIZES, 4, widths=(8,), dropout=0.3), constants={"catalogue": CATALOGUE}
+    ),
+    "TwoTower": Case(TwoTower(SIZES, 4, widths=(8, 6), dropout=0.3), "pairwise", {"catalogue": CATALOGUE}),
     "GRU4Rec": Case(GRU4Rec(ITEMS, 4, dropout=0.3), "next_item"),
-    "GRU4Rec-2-LSTM-tied": Case(GRU4Rec(ITEMS, 4, 2, LSTM, tied=True), "next_item"),
-    "NARM": Case(NARM(ITEMS, 4, 5, dropout=0.3), "next_item_softmax"),
-    "NARM-cosine": Case(NARM(ITEMS, 4, 5, similarity=cosine(8.0)), "next_item_softmax"),
+    "GRU4Rec-2-LSTM-tied": Case(GRU4Rec(ITEMS, 4, num_layers=2, cell=LSTM, tied=True), "next_item"),
+    "NARM": Case(NARM(ITEMS, 4, hidden=5, dropout=0.3), "next_item_softmax"),
+    "NARM-cosine": Case(NARM(ITEMS, 4, hidden=5, similarity=cosine(8.0)), "next_item_softmax"),
     "STAMP": Case(STAMP(ITEMS, 4, dropout=0.3), "next_item_softmax"),
     "SASRec": Case(SASRec(ITEMS, 4, num_heads=2, max_length=L, dropout=0.3), "next_item_softmax"),
-    "Caser": Case(Caser(ITEMS, 4, USERS, 3, 2, 2, dropout=0.3), "next_item_softmax"),
-    "NextItNet": Case(NextItNet(ITEMS, 4, (1, 2), 2, dropout=0.3), "next_item_softmax"),
-    "GRU4Rec-features": Case(
-        GRU4Rec(ITEMS, 4, 2, LSTM, dropout=0.3, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}
+    "Caser": Case(
+        Caser(ITEMS, 4, num_users=USERS, window=3, horizontal=2, vertical=2, dropout=0.3), "next_item_softmax"
     ),
-    "NARM-features": Case(NARM(ITEMS, 4, 5, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}),
+    "NextItNet": Case(NextItNet(ITEMS, 4, dilations=(1, 2), kernel=2, dropout=0.3), "next_item_softmax"),
+    "GRU4Rec-features": Case(
+        GRU4Rec(ITEMS, 4, num_layers=2, cell=LSTM, dropout=0.3, **FEATURES),
+        "next_item_softmax",
+        {"catalogue": CATALOGUE},
+    ),
+    "NARM-features": Case(
+        NARM(ITEMS, 4, hidden=5, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}
+    ),
     "STAMP-features": Case(STAMP(ITEMS, 4, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}),
     "SASRec-features": Case(
         SASRec(ITEMS, 4, num_heads=2, max_length=L, **FEATURES),
@@ -182,10 +224,14 @@ CASES = {
         {"catalogue": CATALOGUE},
     ),
     "Caser-features": Case(
-        Caser(ITEMS, 4, 0, 3, 2, 2, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}
+        Caser(ITEMS, 4, num_users=0, window=3, horizontal=2, vertical=2, **FEATURES),
+        "next_item_softmax",
+        {"catalogue": CATALOGUE},
     ),
     "NextItNet-features": Case(
-        NextItNet(ITEMS, 4, (1, 2), 2, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}
+        NextItNet(ITEMS, 4, dilations=(1, 2), kernel=2, **FEATURES),
+        "next_item_softmax",
+        {"catalogue": CATALOGUE},
     ),
 }
 VISITS = Sessions(LOG[LOG > 0], np.append(0, np.cumsum((LOG > 0).sum(1))), np.arange(6))
@@ -194,12 +240,16 @@ CASES |= {
     "Popularity": Case(Popularity(ITEMS), fitted=popularity.fit(LOG, ITEMS)),
     "CoOccurrence": Case(CoOccurrence(ITEMS, len(FOLLOWED["params"]["follower"]), memory=2), fitted=FOLLOWED),
     "TopFreq": Case(
-        TopFreq(USERS, ITEMS, len({(u, i) for u, row in enumerate(LOG.tolist()) for i in row if i})),
+        TopFreq(USERS, ITEMS, pairs=len({(u, i) for u, row in enumerate(LOG.tolist()) for i in row if i})),
         fitted=top_freq.fit(np.repeat(np.arange(1, USERS), L), LOG.ravel(), USERS, ITEMS),
     ),
     "SessionPopularity": Case(SessionPopularity(ITEMS), fitted=popularity.fit(LOG, ITEMS)),
-    "SKNN": Case(SKNN(ITEMS, 7, 3, 4), fitted=neighbours.fit(VISITS, ITEMS, recent=3, longest=4)),
-    "VSKNN": Case(VSKNN(ITEMS, 7, 3, 4), fitted=neighbours.fit(VISITS, ITEMS, recent=3, longest=4)),
+    "SKNN": Case(
+        SKNN(ITEMS, 7, recent=3, longest=4), fitted=neighbours.fit(VISITS, ITEMS, recent=3, longest=4)
+    ),
+    "VSKNN": Case(
+        VSKNN(ITEMS, 7, recent=3, longest=4), fitted=neighbours.fit(VISITS, ITEMS, recent=3, longest=4)
+    ),
     "FeatureKNN": Case(
         FeatureKNN(USERS, ITEMS),
         fitted=feature_knn.fit(
@@ -405,7 +455,7 @@ def test_rows_that_do_not_count_change_nothing(name):
     )._replace(where=masked.where)
     one, _ = stepper(name)(initial(name), masked)
     two, _ = stepper(name)(initial(name), swapped)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), one.params, two.params)
+    chex.assert_trees_all_close(one.params, two.params, rtol=1e-5, atol=1e-7)
 
 
 @every_model
@@ -415,7 +465,7 @@ def test_a_batch_of_padding_alone_moves_nothing(name):
     state = initial(name)
     new, metrics = stepper(name)(state, batch)
     assert float(metrics["loss"]) == 0.0 and not bool(new.halted)
-    jax.tree.map(np.testing.assert_array_equal, new.params, state.params)
+    chex.assert_trees_all_equal(new.params, state.params)
 
 
 @mostly_long(TRAINED)
@@ -472,13 +522,15 @@ def test_an_explicit_mesh_gives_the_single_devices_answers(name):
 
 VARIANTS = {
     "DIN-code": Case(
-        DIN(SIZES, 4, (8,), functools.partial(din.CodeActivation, (6, 4)), meet=din.beside),
+        DIN(SIZES, 4, widths=(8,), weights=functools.partial(din.CodeActivation, (6, 4)), meet=din.beside),
         constants={"catalogue": CATALOGUE},
     ),
-    "NARM-code": Case(NARM(ITEMS, 4, 5, normalise=narm.softmax, gate=hard_sigmoid), "next_item_softmax"),
+    "NARM-code": Case(
+        NARM(ITEMS, 4, hidden=5, normalise=narm.softmax, gate=hard_sigmoid), "next_item_softmax"
+    ),
     "STAMP-code": Case(STAMP(ITEMS, 4, memory=stamp.plus_mean, max_norm=1.0), "next_item_softmax"),
     "YouTubeDNN-paper": Case(
-        YouTubeDNN(ITEMS, SIZES, 4, (8,), user_activation=nn.relu, bias=False), "pairwise"
+        YouTubeDNN(ITEMS, SIZES, 4, widths=(8,), user_activation=nn.relu, bias=False), "pairwise"
     ),
 }
 """What the authors' code has otherwise than the paper, or the paper otherwise than the default."""
@@ -515,9 +567,7 @@ def test_a_mesh_of_devices_gives_the_single_devices_step(name, axes):
     sharded = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
     state = jax.device_put(initial(name), NamedSharding(mesh, PartitionSpec()))
     together, _ = stepper(name)(state, sharded)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), together.params, alone.params
-    )
+    chex.assert_trees_all_close(together.params, alone.params, rtol=1e-4, atol=1e-6)
     if axes == AxisType.Explicit:
         with jax.set_mesh(mesh):
             jax.eval_shape(training.make_step(objective_for(CASES[name]), SGD), state, sharded)

@@ -3,6 +3,7 @@
 import functools
 import itertools
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -71,7 +72,7 @@ def test_popularity_ranks_by_count_whoever_asks():
 def test_cooccurrence_counts_what_followed(memory):
     sessions = np.array([[1, 2, 3], [1, 2, 0], [2, 3, 1], [4, 1, 3]])
     variables = cooccurrence.fit(sessions, 6, window=1)
-    model = CoOccurrence(6, len(variables["params"]["follower"]), memory)
+    model = CoOccurrence(6, len(variables["params"]["follower"]), memory=memory)
     asked = np.array([[1, 0], [4, 2], [5, 0], [0, 0]])
     score = np.asarray(score_all(model, variables, query(asked)))
     follows = np.zeros((6, 6))
@@ -88,7 +89,7 @@ def test_cooccurrence_counts_what_followed(memory):
 def test_cooccurrence_counts_a_long_slate_as_it_counts_pairs(memory):
     rng = np.random.default_rng(0)
     variables = cooccurrence.fit(rng.zipf(1.3, (200, 8)) % 400, 400, window=2)
-    model = CoOccurrence(400, len(variables["params"]["follower"]), memory)
+    model = CoOccurrence(400, len(variables["params"]["follower"]), memory=memory)
     asked = query([[1, 2, 3], [7, 0, 0], [0, 0, 0], [399, 1, 500]])
     slate = jnp.tile(jnp.arange(402, dtype=jnp.int32), (4, 1))
     whole = np.asarray(apply(model, variables, asked, slate))
@@ -99,7 +100,7 @@ def test_cooccurrence_counts_a_long_slate_as_it_counts_pairs(memory):
 
 
 def test_fism_equals_its_equation_and_leaves_the_item_itself_out_while_it_trains():
-    model, asked = FISM(7, 3, 0.3), query([[2, 5, 3], [4, 0, 0], [0, 0, 0]])
+    model, asked = FISM(7, 3, alpha=0.3), query([[2, 5, 3], [4, 0, 0], [0, 0, 0]])
     item = jnp.array([[5, 1], [4, 6], [1, 2]], jnp.int32)
     params = noisy(init(model, asked, item)["params"], 0.4)
     p, q = params["taken"]["rows"]["embedding"], params["item"]["embedding"]
@@ -113,7 +114,7 @@ def test_fism_equals_its_equation_and_leaves_the_item_itself_out_while_it_trains
 
 
 def test_neumf_without_its_mlp_is_a_weighted_inner_product():
-    model = NeuMF(4, 5, 3, (4, 2))
+    model = NeuMF(4, 5, 3, widths=(4, 2))
     asked, item = query([[0], [0]], [1, 2]), jnp.array([3, 4], jnp.int32)
     params = init(model, asked, item)["params"]
     kernel = params["output"]["kernel"].at[3:].set(0.0)
@@ -124,7 +125,7 @@ def test_neumf_without_its_mlp_is_a_weighted_inner_product():
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_pretrained_neumf_scores_alpha_gmf_plus_the_rest_mlp(alpha):
-    parts, whole = (GMF(4, 5, 3), MLP(4, 5, (4, 2))), NeuMF(4, 5, 3, (4, 2))
+    parts, whole = (GMF(4, 5, 3), MLP(4, 5, (4, 2))), NeuMF(4, 5, 3, widths=(4, 2))
     asked, item = query([[0], [0], [0]], [1, 2, 0]), jnp.array([[1, 4], [3, 2], [0, 1]], jnp.int32)
     variables = [init(m, asked, item, seed=k) for k, m in enumerate(parts)]
     variables = [
@@ -140,7 +141,7 @@ def test_pretrained_neumf_scores_alpha_gmf_plus_the_rest_mlp(alpha):
 
 def test_wide_deep_memorises_a_cross_that_no_column_shows_alone():
     sizes = {"user": 3, "item": 3}
-    model = WideDeep(sizes, (("user", "item"),), 97, 2, (4,))
+    model = WideDeep(sizes, crosses=(("user", "item"),), buckets=97, dim=2, widths=(4,))
     asked, item = query(np.zeros((4, 1)), [1, 1, 2, 2]), jnp.array([1, 2, 1, 2], jnp.int32)
     params = init(model, asked, item)["params"]
     before = apply(model, {"params": params}, asked, item)
@@ -163,7 +164,7 @@ def test_autorec_equals_its_equation_in_numpy_and_does_not_see_what_was_not_rate
 
 
 def test_mult_vae_draws_z_while_it_trains_and_takes_its_mean_to_score():
-    model = MultVAE(6, 4, 3, dropout=0.0)
+    model = MultVAE(6, hidden=4, latent=3, dropout=0.0)
     asked, item = query([[1, 2]]), jnp.array([3], jnp.int32)
     variables = init(model, asked, item)
     draw = jax.jit(jax.vmap(lambda key: apply(model, variables, asked, item, rngs={"dropout": key})[0]))
@@ -186,7 +187,7 @@ def test_mult_dae_knows_no_order_and_only_the_direction_of_a_history():
 
 
 def test_cfgan_judges_a_purchase_vector_given_who_it_is_said_to_be_of():
-    model = CFGAN(5, (4,), (3,))
+    model = CFGAN(5, generator_widths=(4,), discriminator_widths=(3,))
     asked = query([[1, 2], [3, 0]])
     variables = init(model, asked, jnp.array([1, 1], jnp.int32))
     r = jnp.array([[0.0, 1, 1, 0, 0]] * 2)
@@ -247,7 +248,7 @@ def gradient_of_task_a(model, params, asked):
 
 
 def test_a_shared_bottom_is_moved_by_a_task_whose_tower_alone_is_its_own():
-    model, asked = SharedBottom(SIZES, ("a", "b"), 3, (5,), (4,)), query([[0], [0]], [1, 3])
+    model, asked = SharedBottom(SIZES, ("a", "b"), 3, widths=(5,), tower=(4,)), query([[0], [0]], [1, 3])
     params = speaking(model, asked, PAIR)
     grad = gradient_of_task_a(model, params, asked)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(grad["b_tower"]))
@@ -256,7 +257,10 @@ def test_a_shared_bottom_is_moved_by_a_task_whose_tower_alone_is_its_own():
 
 def test_mmoe_with_one_expert_is_a_shared_bottom():
     tasks, asked = ("a", "b"), query([[0], [0]], [1, 3])
-    mmoe, bottom = MMoE(SIZES, tasks, 3, 1, (5,), (4,)), SharedBottom(SIZES, tasks, 3, (5,), (4,))
+    mmoe, bottom = (
+        MMoE(SIZES, tasks, 3, experts=1, widths=(5,), tower=(4,)),
+        SharedBottom(SIZES, tasks, 3, widths=(5,), tower=(4,)),
+    )
     params = speaking(mmoe, asked, PAIR)
     alike = {name: params[name] for name in ("inputs", "a_tower", "b_tower")}
     alike["bottom"] = jax.tree.map(lambda leaf: leaf[0], params["experts"]["experts"])
@@ -267,7 +271,19 @@ def test_mmoe_with_one_expert_is_a_shared_bottom():
 
 @pytest.mark.parametrize(("levels", "meets"), [(1, False), (2, True)])
 def test_ple_lets_a_task_hear_of_anothers_experts_from_the_second_level_on(levels, meets):
-    model, asked = PLE(SIZES, ("a", "b"), 3, levels, 2, 1, (5,), (4,)), query([[0], [0]], [1, 3])
+    model, asked = (
+        PLE(
+            SIZES,
+            ("a", "b"),
+            3,
+            levels=levels,
+            num_task_experts=2,
+            num_shared_experts=1,
+            widths=(5,),
+            tower=(4,),
+        ),
+        query([[0], [0]], [1, 3]),
+    )
     params = speaking(model, asked, PAIR)
     grad = gradient_of_task_a(model, params, asked)
     assert np.any(jax.tree.leaves(grad["shared_experts_0"])[1])
@@ -275,7 +291,7 @@ def test_ple_lets_a_task_hear_of_anothers_experts_from_the_second_level_on(level
 
 
 def test_esmm_multiplies_probabilities_at_any_size():
-    model, asked = ESMM(SIZES, 3, (5,)), query([[0], [0]], [1, 3])
+    model, asked = ESMM(SIZES, 3, widths=(5,)), query([[0], [0]], [1, 3])
     params = speaking(model, asked, PAIR)
     for scale in (1.0, 30.0):
         params["click_tower"]["output"]["kernel"] = scale * params["click_tower"]["output"]["kernel"]
@@ -288,7 +304,7 @@ def test_esmm_multiplies_probabilities_at_any_size():
 
 def test_din_weighs_the_history_by_the_product_at_hand_and_its_twin_does_not():
     asked, item = query([[3, 1, 4, 0], [2, 2, 5, 1]]), jnp.array([[2, 5], [2, 5]], jnp.int32)
-    model, twin = DIN({"item": 6}, 3, (5,)), DIN({"item": 6}, 3, (5,), din.Mean)
+    model, twin = DIN({"item": 6}, 3, widths=(5,)), DIN({"item": 6}, 3, widths=(5,), weights=din.Mean)
     variables = {"params": speaking(model, asked, item)}
     variables["batch_stats"] = init(model, asked, item)["batch_stats"]
     weight = apply(model, variables, asked, item, method="attention")
@@ -315,7 +331,9 @@ def test_din_weighs_the_history_by_the_product_at_hand_and_its_twin_does_not():
 
 def test_din_of_the_figure_and_of_the_authors_code():
     asked, item = query([[3, 1, 4, 0]]), jnp.array([2], jnp.int32)
-    model = DIN({"item": 6}, 3, (5,), functools.partial(din.CodeActivation, (4, 2)), meet=din.beside)
+    model = DIN(
+        {"item": 6}, 3, widths=(5,), weights=functools.partial(din.CodeActivation, (4, 2)), meet=din.beside
+    )
     variables = {
         "params": speaking(model, asked, item),
         "batch_stats": init(model, asked, item)["batch_stats"],
@@ -354,7 +372,7 @@ def test_dice_takes_its_step_where_the_batch_is_and_passes_over_padding():
 
 def test_youtube_dnn_knows_what_was_watched_and_not_in_which_order():
     asked = query([[3, 1, 0], [0, 0, 0]])._replace(features={"example_age": jnp.array([0.5, 0.0])})
-    model = YouTubeDNN(6, {}, 3, (5,))
+    model = YouTubeDNN(6, {}, 3, widths=(5,))
     params = speaking(model, asked, PAIR)
     p = jax.tree.map(np.asarray, params)
     watched = np.stack([p["watched"]["embedding"][[3, 1]].mean(0), np.zeros(3)])
@@ -363,7 +381,7 @@ def test_youtube_dnn_knows_what_was_watched_and_not_in_which_order():
     user = hidden @ p["last"]["kernel"] + p["last"]["bias"]
     expected = user @ p["item"]["embedding"].T + p["item_bias"]["embedding"][:, 0]
     np.testing.assert_allclose(score_all(model, {"params": params}, asked), expected, rtol=1e-4, atol=1e-5)
-    papers = YouTubeDNN(6, {}, 3, (5,), user_activation=nn.relu, bias=False)
+    papers = YouTubeDNN(6, {}, 3, widths=(5,), user_activation=nn.relu, bias=False)
     params.pop("item_bias")
     expected = np.maximum(user, 0) @ p["item"]["embedding"].T
     np.testing.assert_allclose(score_all(papers, {"params": params}, asked), expected, rtol=1e-4, atol=1e-5)
@@ -378,7 +396,7 @@ def test_the_youtube_rankers_odds_are_the_expected_amount():
         score -= float(slope(score) / bend(score))
     np.testing.assert_allclose(np.exp(score), 42 / 8, rtol=1e-4)
     asked = query([[1], [2]], [1, 3])._replace(features={"price": jnp.array([0.0, -4.0])})
-    model = YouTubeRanker(SIZES, 2, (4,))
+    model = YouTubeRanker(SIZES, 2, widths=(4,))
     params = speaking(model, asked, PAIR)
     grad = jax.jit(jax.grad(lambda p: apply(model, {"params": p}, asked, PAIR).sum()))(params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grad))
@@ -386,7 +404,7 @@ def test_the_youtube_rankers_odds_are_the_expected_amount():
 
 
 def test_two_towers_meet_in_one_weighted_product():
-    asked, model = query([[0], [0]], [1, 3]), TwoTower(SIZES, 2, (4, 3))
+    asked, model = query([[0], [0]], [1, 3]), TwoTower(SIZES, 2, widths=(4, 3))
     params = speaking(model, asked, PAIR)
     p = jax.tree.map(np.asarray, params)
 
@@ -498,9 +516,9 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-AUTHORS_NARM = NARM(9, 4, 5, normalise=narm.softmax, gate=hard_sigmoid)
+AUTHORS_NARM = NARM(9, 4, hidden=5, normalise=narm.softmax, gate=hard_sigmoid)
 AUTHORS_STAMP = STAMP(9, 4, memory=stamp.plus_mean, max_norm=0.1)
-MODELS = {"NARM": NARM(9, 4, 5), "STAMP": STAMP(9, 4)}
+MODELS = {"NARM": NARM(9, 4, hidden=5), "STAMP": STAMP(9, 4)}
 MODELS |= {"authors' NARM": AUTHORS_NARM, "authors' STAMP": AUTHORS_STAMP}
 
 
@@ -519,7 +537,7 @@ def test_attention_on_all_prefixes_at_once_equals_the_expanded_prefixes(model):
         return (weight * apply(model, params, expanded, method="encode")).sum()
 
     ours, theirs = (jax.jit(jax.value_and_grad(way))(params) for way in (one_pass, each))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), ours, theirs)
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", [MODELS["NARM"], AUTHORS_NARM], ids=["paper", "authors"])
@@ -566,7 +584,7 @@ def test_sasrec_sees_nothing_after_an_event_and_knows_the_order_before_it():
 
 
 def test_sasrec_is_its_equations():
-    model, asked = SASRec(9, 4, 1, max_length=5), query([[1, 2, 3]])
+    model, asked = SASRec(9, 4, num_blocks=1, max_length=5), query([[1, 2, 3]])
     w = noisy(init(model, asked, jnp.array([1], jnp.int32))["params"], 0.3)
     variables, w = {"params": w}, jax.tree.map(np.asarray, w)
     block, table = w["blocks_0"], w["item"]["embedding"]
@@ -590,21 +608,21 @@ def test_sasrec_is_its_equations():
 def test_top_freq_ranks_what_a_user_took_most_before_what_is_popular():
     user, item = np.array([1, 1, 1, 2, 2, 2, 0]), np.array([2, 3, 3, 4, 4, 2, 1])
     score = np.asarray(
-        score_all(TopFreq(3, 6, 4), top_freq.fit(user, item, 3, 6), query([[0]] * 3, [1, 2, 9]))
+        score_all(TopFreq(3, 6, pairs=4), top_freq.fit(user, item, 3, 6), query([[0]] * 3, [1, 2, 9]))
     )
     assert (-score[0]).argsort(kind="stable")[:3].tolist() == [3, 2, 4]
     assert (-score[1]).argsort(kind="stable")[:3].tolist() == [4, 2, 3]
     assert score[2, 2] == score[2, 3] == score[2, 4] > score[2, 5] == 0  # an unknown user: popularity
     age = np.array([0.0, 2.0, 2.0, 0, 0, 0, 0])
     fitted = top_freq.fit(user, item, 3, 6, age=age, half_life=1.0)  # two events of a quarter
-    assert np.asarray(score_all(TopFreq(3, 6, 4), fitted, query([[0]], [1])))[0].argmax() == 2
+    assert np.asarray(score_all(TopFreq(3, 6, pairs=4), fitted, query([[0]], [1])))[0].argmax() == 2
 
 
 def test_top_freq_scores_a_long_slate_as_a_short_one():
     rng = np.random.default_rng(0)
     user, item = rng.integers(1, 5, 500), rng.integers(1, 300, 500)
     fitted = top_freq.fit(user, item, 5, 300)
-    model = TopFreq(5, 300, len(fitted["params"]["item"]))
+    model = TopFreq(5, 300, pairs=len(fitted["params"]["item"]))
     asked = query([[0]] * 5, [0, 1, 2, 3, 4])
     whole = score_all(model, fitted, asked)
     some = jnp.tile(jnp.arange(0, 300, 7), (5, 1))
@@ -644,7 +662,7 @@ def test_neighbours_equal_their_formulas_by_brute_force(kind):
 
 
 def test_nextitnet_sees_as_far_back_as_its_dilations_and_no_further():
-    model, asked = NextItNet(9, 4, (1,), kernel=2), query([[1, 2, 3, 4, 5]])
+    model, asked = NextItNet(9, 4, dilations=(1,), kernel=2), query([[1, 2, 3, 4, 5]])
     variables = init(model, asked, jnp.array([1], jnp.int32))
 
     def last(history):

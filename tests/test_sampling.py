@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rezoo import sampling
-from rezoo.types import Query
+from rezoo.data.batches import queries
 
 
 def ask(user):
     user = jnp.asarray(user, jnp.int32)
-    return Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
+    return queries(user)
 
 
 def draw(sampler, rows=400, n=50, key=0, user=None):

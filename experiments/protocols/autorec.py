@@ -20,7 +20,7 @@ Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Settings(NamedTuple):
-    """What a model asks for."""
+    """The settings of a model."""
 
     dim: int
     rate: float
@@ -30,7 +30,7 @@ class Settings(NamedTuple):
     published: float | None
     dropout: float = 0.0
     centred: bool = False
-    """Whether the ratings that enter are less their mean."""
+    """Whether the mean is subtracted from the input ratings."""
 
 
 SMOKE = Settings(16, 1e-2, 1e-4, 32, 20, None)
@@ -51,7 +51,7 @@ def fitter(train: Columns, shape: tuple[int, int], at: Settings) -> Callable[[ja
     query = batches.queries(row, ids, {"history_rating": entering(ids, rating, mean, at)})
     data = Batch(query, ids, rating, ids > 0)
     data = jax.tree.map(lambda column: column[some], data)
-    model = UAutoRec(shape[1], at.dim, mean, at.dropout)
+    model = UAutoRec(shape[1], at.dim, mean=mean, dropout=at.dropout)
     steps = at.num_epochs * training.num_steps(len(some), at.batch_size)
     optimizer = optax.chain(
         optax.add_decayed_weights(at.l2, weights), optax.adam(optax.linear_schedule(at.rate, 0.0, steps))
@@ -84,13 +84,13 @@ def forecaster(
     mean, users, items = float(rating.mean()), train.num_users, train.num_items
     everyone = jnp.arange(users, dtype=jnp.int32)
     if name == "IAutoRec":
-        model = IAutoRec(users, at.dim, mean)
+        model = IAutoRec(users, at.dim, mean=mean)
         rater, rated = ratings_of(item, user, rating, items)
         fit = fitter((item, user, rating), (items, users), at)
         constants = {"catalogue": {"rater": rater, "rating": entering(rater, rated, mean, at)}}
         query = batches.queries(everyone)
     else:
-        model = UAutoRec(items, at.dim, mean)
+        model = UAutoRec(items, at.dim, mean=mean)
         history, rated = ratings_of(user, item, rating, users)
         fit, constants = fitter((user, item, rating), (users, items), at), {}
         query = batches.queries(everyone, history, {"history_rating": entering(history, rated, mean, at)})

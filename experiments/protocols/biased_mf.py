@@ -16,7 +16,7 @@ from rezoo.studies.sweep import keys, study
 
 
 class Settings(NamedTuple):
-    """What a data set asks for; λ is chosen among `l2` in each fold."""
+    """The settings for a data set; λ is chosen among `l2` in each fold."""
 
     dim: int
     rate: float
@@ -36,7 +36,7 @@ SETTINGS = {
 def trainer(train: Interactions, test: Interactions, at: Settings) -> Callable[..., jax.Array]:
     """`(key, l2) -> RMSE on test` of one fit to `train`."""
     data, asked = pairs(train), pairs(test)
-    model = BiasedMF(train.num_users, train.num_items, at.dim, float(data.label.mean()))
+    model = BiasedMF(train.num_users, train.num_items, at.dim, mean=float(data.label.mean()))
     steps = at.num_epochs * training.num_steps(train.num_rows, at.batch_size)
 
     def fit(key: jax.Array, l2: jax.Array) -> jax.Array:

@@ -24,7 +24,7 @@ TABLES = ("factors", "deep", "linear", "wide", "items", "profile")
 
 
 class Data(NamedTuple):
-    """Three parts, and what models must know of them."""
+    """Three parts, and the sizes of their columns."""
 
     train: Batch
     valid: Batch
@@ -44,14 +44,14 @@ class Entry(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What is chosen for each model."""
+    """The settings that are chosen for each model."""
 
     rate: float
     l2: float
 
 
 class Budget(NamedTuple):
-    """What every model is given alike."""
+    """The settings that all models share."""
 
     settings: tuple[Setting, ...]
     batch_size: int
@@ -172,8 +172,8 @@ def zoo(sizes: dict[str, int], dim: int, widths: tuple[int, ...], dropout: float
         Entry("NFM", NFM(sizes, dim, **net)),
         Entry("DeepFM", DeepFM(sizes, dim, **net)),
         Entry("WideDeep", WideDeep(sizes, dim=dim, **net)),
-        Entry("DCNv2", DCNv2(sizes, dim, 3, **net)),
-        Entry("AFM", AFM(sizes, dim, 16)),
-        Entry("AutoInt", AutoInt(sizes, dim, 2, 2, 16, **net)),
+        Entry("DCNv2", DCNv2(sizes, dim, num_crosses=3, **net)),
+        Entry("AFM", AFM(sizes, dim, attention_width=16)),
+        Entry("AutoInt", AutoInt(sizes, dim, num_layers=2, heads=2, head_width=16, **net)),
         Entry("DNN", DNN(sizes, dim, **net)),
     ]

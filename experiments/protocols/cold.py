@@ -1,4 +1,4 @@
-"""New users and new items, known by their features alone: who is asked, and how a ranking is measured."""
+"""New users and new items, known by their features alone: the questions, and how a ranking is measured."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -109,7 +109,7 @@ def scorer(world: Known, model: Any, variables: Any) -> Scores:
 
 
 def margin(values: np.ndarray, base: np.ndarray) -> float | None:
-    """How far the mean of `values` `[S U]` is from that of `base` `[U]`, in standard errors."""
+    """The difference of the means of `values` `[S U]` and `base` `[U]`, in standard errors."""
     apart = values.mean(0) - base
     users = float(apart.std(ddof=1) / len(apart) ** 0.5)
     seeds = float(sweep.summarise(values.mean(1)).standard_error) if len(values) > 1 else 0.0
@@ -120,7 +120,7 @@ def margin(values: np.ndarray, base: np.ndarray) -> float | None:
 def summary(
     runs: Sequence[np.ndarray], base: np.ndarray, like: np.ndarray | None = None
 ) -> tuple[list[float], dict[str, float]]:
-    """Each seed's mean over the users, and how sure the mean and its distances to baselines are."""
+    """Each seed's mean over the users, with standard errors, also of the differences to baselines."""
     values = np.stack(runs)
     notes = {
         "sem_over_users": float(values.mean(0).std(ddof=1) / values.shape[1] ** 0.5),

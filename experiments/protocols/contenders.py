@@ -23,7 +23,7 @@ def ours_bpr(log: Log, batch: int) -> Turn:
 def ours_neumf(log: Log, batch: int) -> Turn:
     """RecBole's NeuMF: half of a batch's rows are its negatives, layers 128 and 64."""
     num_users, num_items = int(log.user.max()) + 1, int(log.item.max()) + 1
-    model = NeuMF(num_users, num_items, DIM, (128, 64), dropout=0.1)
+    model = NeuMF(num_users, num_items, DIM, widths=(128, 64), dropout=0.1)
     known = sampling.positives_by_user(log.user, log.item, num_users)
     sampler = sampling.reject_positives(sampling.uniform(num_items), known, num_items)
     return epochs(model, objectives.sampled(model, losses.logistic, sampler, 1), positives(log), batch // 2)

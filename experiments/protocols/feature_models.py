@@ -16,7 +16,7 @@ from rezoo.types import Batch
 
 
 class Plan(NamedTuple):
-    """What a model asks for on a data set; what is tuned has several values."""
+    """The settings of a model on a data set; those that are tuned have several values."""
 
     dim: int
     epochs: int
@@ -40,7 +40,7 @@ class Trainer(NamedTuple):
         shared = parts.num_users, parts.num_items, self.world.user_features, self.world.item_features
         if self.name == "FeatureMF":
             return FeatureMF(*shared, dim, id_dropout=drop)
-        return FeatureNeuMF(*shared, dim, (2 * dim, dim, dim // 2), id_dropout=drop)
+        return FeatureNeuMF(*shared, dim, widths=(2 * dim, dim, dim // 2), id_dropout=drop)
 
     def fitter(self) -> Callable[..., Scores]:
         """`(key, l2, drop) -> scores`, compiled once.

@@ -36,7 +36,7 @@ class Data(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What a data set asks for."""
+    """The settings for a data set."""
 
     hidden: int
     latent: int

@@ -22,7 +22,7 @@ STRENGTHS = (0.85, 1.0, 1.2)
 
 
 class Settings(NamedTuple):
-    """What a data set asks for."""
+    """The settings for a data set."""
 
     dim: int
     rate: float
@@ -53,7 +53,7 @@ def trainer(train: Interactions, test: Interactions, at: Settings) -> Callable[.
     known, asked = columns(train), columns(test)
     data = batches.by_user(known, growth=at.growth)
     held_out = batches.by_user(asked, known, growth=at.growth**2)
-    model = SVDpp(train.num_users, train.num_items, at.dim, float(np.mean(known[2])))
+    model = SVDpp(train.num_users, train.num_items, at.dim, mean=float(np.mean(known[2])))
     steps = at.num_epochs * bucketed.num_steps(data, at.ratings_per_batch)
 
     def fit(key: jax.Array, strength: jax.Array) -> jax.Array:

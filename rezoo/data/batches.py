@@ -115,7 +115,7 @@ def next_items(
       features: of each session, `[S …]`; not with `packed`.
 
     Returns:
-      A batch `[S L]` with label 1 where an item follows; a session of one event teaches nothing.
+      A batch `[S L]` with label 1 where an item follows; a session of one event has no label.
 
     >>> data = next_items(Sessions(np.array([5, 6, 7, 8], np.int32), np.array([0, 3, 4])), 3)
     >>> data.query.history.tolist(), data.item.tolist()

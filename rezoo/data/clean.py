@@ -1,4 +1,4 @@
-"""Cleaning: each step returns the data that is left and a report of what went, why, with examples.
+"""Cleaning: each step returns the data that is left and a report of what was dropped, why, with examples.
 
 table, report = clean.drop_missing(files.read_table("log.csv"), ["user", "item"])
 table, more = clean.drop_bad_times(table, "timestamp")

@@ -94,7 +94,7 @@ def _moment(text: str) -> np.datetime64:
         return np.datetime64(text, "us")
     except ValueError as error:
         raise DataError(
-            f"{text!r} is no time in ISO 8601, such as 2020-09-13 or 2020-09-13T12:26:40"
+            f"{text!r} is not a time in ISO 8601, such as 2020-09-13 or 2020-09-13T12:26:40"
         ) from error
 
 

@@ -46,7 +46,7 @@ def as_array(column: Any) -> np.ndarray:
     array = np.asarray(column)
     if array.ndim == 0:
         raise DataError(
-            f"{type(column).__name__} is no column: give a list or an array, a value for each row"
+            f"{type(column).__name__} is not a column: give a list or an array, a value for each row"
         )
     return array
 

@@ -1,4 +1,4 @@
-"""The bytes of a file, out of whatever it is packed in, and never more of them than there is memory for."""
+"""The bytes of a file, unpacked if it is compressed, and never more of them than memory holds."""
 
 import bz2
 import contextlib
@@ -19,7 +19,7 @@ BINARY = {".xlsx": "pandas.read_excel", ".xls": "pandas.read_excel", ".ods": "pa
 BINARY |= {".feather": "pyarrow.feather.read_table", ".arrow": "pyarrow.feather.read_table"}
 BINARY |= {".orc": "pyarrow.orc.read_table", ".pkl": "pandas.read_pickle", ".h5": "pandas.read_hdf"}
 BINARY |= {".7z": "", ".rar": "", ".tar": "", ".tgz": "", ".zst": ""}
-"""Endings that are not read here, and what reads them."""
+"""File endings that rezoo does not read, and what reads them."""
 PIECE = 2**24
 DAMAGED = (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError)
 
@@ -38,7 +38,7 @@ def split(path: str) -> tuple[Path, str]:
 
 
 def kind(file: Path, member: str) -> str:
-    """The ending that tells what a file holds, in small letters, such as ".csv" of "log.CSV.gz"."""
+    """The ending that tells what a file holds, in lower case, such as ".csv" of "log.CSV.gz"."""
     name = Path(member or file)
     while name.suffix.lower() in UNPACK:
         name = name.with_suffix("")
@@ -61,15 +61,15 @@ def read(file: Path, member: str) -> bytes:
     """The bytes, unpacked.
 
     Raises:
-      DataError: if the file is damaged, has not just one member and none is named, or unpacks to more
-        than `room` bytes.
+      DataError: if the file is damaged, is an archive of several files of which none is named, or
+        unpacks to more than `room` bytes.
     """
     try:
         with _opened(file, member) as stream:
             return _bounded(stream, file.name)
     except DataError:
         raise
-    except RuntimeError as error:  # of zipfile: encrypted, or packed in a way that it does not know
+    except RuntimeError as error:  # of zipfile: encrypted, or compressed by a method that it does not know
         raise DataError(f"{file.name} cannot be unpacked ({error}): unpack it yourself") from error
     except MemoryError as error:
         raise DataError(f"{file.name} is larger than the memory: unpack it and read it in parts") from error

@@ -1,7 +1,7 @@
-"""Times written as text: which way a column is written, and each value in microseconds since 1970, UTC.
+"""Times written as text: the format of a column, and each value in microseconds since 1970, UTC.
 
-Texts without an offset are UTC. Numbers of a date such as 03/04/2024 are a day and a month in the order
-that holds for the whole column: a number above 12 says which is the day.
+Texts without an offset are UTC. In dates such as 03/04/2024 the order of day and month is the same for the
+whole column: a number above 12 tells which of them is the day.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -54,11 +54,11 @@ class Moments(NamedTuple):
 
 
 def read(texts: pa.Array, place: Place, time_format: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Microseconds since 1970, UTC, 0 where there is none, and which texts are no time.
+    """Microseconds since 1970, UTC, 0 where there is none, and which texts are not times.
 
     Raises:
-      DataError: if days and months cannot be told apart, some texts state an offset and others none, or
-        the format is not one.
+      DataError: if days and months cannot be told apart, some texts state an offset and others do not, or
+        the format is invalid.
     """
     if time_format in (None, ISO) and (quick := _iso(texts)) is not None:
         return quick.fill_null(0).to_numpy(), quick.is_null().to_numpy(zero_copy_only=False)
@@ -82,8 +82,8 @@ def read(texts: pa.Array, place: Place, time_format: str | None = None) -> tuple
     if all(part.any() for part in mixed):
         rows = [f"{texts[int(part.argmax())]} in row {place.row_of(int(part.argmax()))}" for part in mixed]
         raise DataError(
-            f"{place}: some times state an offset ({rows[0]}) and others none ({rows[1]}): write all of them "
-            "one way"
+            f"{place}: some times state an offset ({rows[0]}) and others do not ({rows[1]}): write all of "
+            "them one way"
         )
     return value, ~known
 

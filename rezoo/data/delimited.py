@@ -1,4 +1,4 @@
-"""Delimited text as columns. Every value is read as text first; what a column is, its values decide."""
+"""Delimited text as columns. Every value is read as text first; the values of a column decide its type."""
 
 import mmap
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -15,11 +15,11 @@ from rezoo.data.table import Rows, Table, row_at
 from rezoo.errors import DataError
 
 HEAD = 2**20
-"""Bytes that are looked at to tell how a text file is written."""
+"""How many bytes at the start of a text file are looked at for its layout."""
 
 
 class Wanted(NamedTuple):
-    """What the caller says of a text file; see `files.read_table`."""
+    """What the caller states about a text file; see `files.read_table`."""
 
     names: Sequence[str] | None = None
     delimiter: str | None = None
@@ -31,18 +31,18 @@ class Wanted(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What the bytes of a text are, found in one pass."""
+    """Facts about the bytes of a text, found in one pass."""
 
     count: int
     """Lines."""
     even: bool
-    """No empty line, and no line that ends otherwise than the others."""
+    """There is no empty line, and all lines end alike."""
     marks: bool
     """There are quotation marks."""
 
 
 def facts(pieces: Iterable[bytes]) -> Facts:
-    """What the bytes of a text are."""
+    """The facts about a text, given in pieces."""
     count, even, marks, last = 0, True, False, b""
     for piece in pieces:
         count += piece.count(b"\n")

@@ -1,8 +1,8 @@
-"""The encoding of a text file: UTF-8 and UTF-16 are found, Western European is taken where it is plain.
+"""The encoding of a text file: UTF-8 and UTF-16 are recognised, Western European where it is unambiguous.
 
-Bytes that are not UTF-8 could be text in a hundred ways, and the wrong one is found by nobody before a
-product's name is shown. So Latin-1 (or Windows-1252) is taken only if letters beyond ASCII stand alone
-between ASCII ones, as accents do; anything else is asked for.
+Bytes that are not UTF-8 may be in any of a hundred encodings, and a wrong guess is noticed only when a
+product's name is displayed. So Latin-1 (or Windows-1252) is assumed only if letters beyond ASCII stand alone
+between ASCII ones, as accented letters do; otherwise the caller has to give the encoding.
 """
 
 import codecs
@@ -31,7 +31,7 @@ def utf8(content: bytes, encoding: str | None, name: str) -> bytes:
     """The text as UTF-8, without a byte order mark.
 
     Raises:
-      DataError: if it is no text, not in the `encoding` that is given, or in one that is not plain.
+      DataError: if it is not a text, not in the `encoding` that is given, or if its encoding is ambiguous.
     """
     for mark, ending in PACKED:
         if content.startswith(mark):
@@ -57,7 +57,7 @@ def utf8(content: bytes, encoding: str | None, name: str) -> bytes:
 def _refuse_zero(content: bytes, name: str) -> None:
     if (zero := content.find(b"\0")) >= 0:
         raise DataError(
-            f"{name} is no text file (row {_row(content, zero)} has zero bytes): name its kind by its "
+            f"{name} is not a text file (row {_row(content, zero)} has zero bytes): name its kind by its "
             "ending, such as .parquet, or give its encoding"
         )
 
@@ -95,7 +95,7 @@ def _western(content: bytes, at: int, name: str) -> str:
         except UnicodeDecodeError:
             continue
     raise DataError(
-        f"{name} is not UTF-8, and its encoding is not plain: give encoding=…. Row {_row(content, at)} "
+        f"{name} is not UTF-8, and its encoding is ambiguous: give encoding=…. Row {_row(content, at)} "
         f"would have {', '.join(readings) or 'no text in any usual one'}"
     )
 

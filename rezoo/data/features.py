@@ -7,7 +7,7 @@
     fitted.save("features.json")
 
 Integers are categories, 0 being missing, unknown, and padding; floats are numbers. A specification
-says what to make of a column: it has `fit(column)`, and what it returns has `transform(column)`.
+says what to make of a column: its `fit(column)` returns an object with `transform(column)`.
 """
 
 import json

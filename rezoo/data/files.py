@@ -15,9 +15,9 @@ A name that ends in .gz, .bz2 or .xz is decompressed, into no more than half of 
 
 Ids of a text file are text, as they stand in it, unless every one is written as that integer would be:
 "0101" and "101" are two products, and so are "1.10" and "1.1". Other columns are numbers where every
-value is one, and text otherwise ("007" is no number). Words for nothing (`missing.WORDS`: NULL, nan,
-NA, an empty cell …) are missing numbers, and missing ids, which are refused with their count;
-`clean.drop_missing` drops and reports them.
+value is one, and text otherwise ("007" is not a number). Words that stand for a missing value
+(`missing.WORDS`: NULL, nan, NA, an empty cell …) become missing numbers; missing ids raise an error that
+counts them, and `clean.drop_missing` drops and reports their rows.
 """
 
 import io
@@ -99,7 +99,7 @@ def read_table(
         are not there are left out.
 
     Raises:
-      DataError: if the file is missing, empty, damaged, ragged, not of its kind, or larger than memory.
+      DataError: if the file is missing, empty, damaged, ragged, not what its ending says, or too large.
 
     >>> {name: column.tolist() for name, column in read_table({"user": ["ann"], "price": [2.5]}).items()}
     {'user': ['ann'], 'price': [2.5]}
@@ -124,7 +124,7 @@ def read_table(
 
 
 def _plays(name: str, some: tuple[str, ...]) -> bool:
-    """Whether a column's name is that of one of some roles."""
+    """Whether a column's name is a known name of one of the roles."""
     return any(roles.recognised(name, role) is not None for role in some)
 
 
@@ -182,7 +182,7 @@ def _read_parquet(file: Any, name: str) -> dict[str, np.ndarray]:
     except DataError:
         raise
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise DataError(f"{name} is no complete Parquet file ({error}): write or fetch it again") from error
+        raise DataError(f"{name} is not a complete Parquet file ({error}): make it again") from error
 
 
 def text_lines(path: str | Path, *, encoding: str | None = None) -> list[str]:

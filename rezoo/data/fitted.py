@@ -1,4 +1,4 @@
-"""Features that know their training column; `rezoo.data.features` makes them."""
+"""Features fitted to a column of training rows; `rezoo.data.features` makes them."""
 
 from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -8,14 +8,14 @@ from rezoo.data import feature_columns, text, typed
 from rezoo.errors import DataError
 
 Width = Annotated[int, range(1_000_001)]
-"""Of the list of a row, to which every row is padded."""
+"""The length to which the list of every row is padded."""
 Length = Annotated[int, range(101)]
-"""Of an n-gram."""
+"""The n of an n-gram."""
 
 
 @runtime_checkable
 class Fitted(Protocol):
-    """A feature that is ready for any rows."""
+    """A fitted feature, which transforms any rows."""
 
     @property
     def size(self) -> int | None:
@@ -160,7 +160,7 @@ def rebuilt(fields: Any, name: str) -> Fitted:
     if isinstance(one, Vocabularies) and not one.separator:
         raise DataError(f"{name} has no separator")
     if isinstance(one, Buckets) and one.edges.dtype.kind not in "if":
-        raise DataError(f"{name}: its edges are no numbers")
+        raise DataError(f"{name}: its edges are not numbers")
     if isinstance(one, Standardised) and not (one.deviation > 0 and np.isfinite(one.mean / one.deviation)):
         raise DataError(f"{name}: its mean is {one.mean} and its deviation {one.deviation}")
     return one

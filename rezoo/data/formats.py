@@ -1,4 +1,4 @@
-"""Files whose rows are no table: libFM's sparse features and SASRec's sequences."""
+"""Files whose rows are not a table: libFM's sparse features and SASRec's sequences."""
 
 import logging
 import re
@@ -21,7 +21,7 @@ def read_libfm(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
       Labels `[n]` float32, feature ids `[n F]` int32 and their values `[n F]` float32.
 
     Raises:
-      DataError: if a row has no label, another number of features or a word that is no pair.
+      DataError: if a row has no label, another number of features or a word that is not a pair.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w") as file:
@@ -66,7 +66,7 @@ def read_sequences(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
       order of time.
 
     Raises:
-      DataError: if a line has no item or a word is no whole number of 64 bits from 0.
+      DataError: if a line has no item or a word is not a whole number of 64 bits from 0.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w") as file:

@@ -1,4 +1,4 @@
-"""What a column nobody recognised may be, by its name and by what stands in it."""
+"""Guesses about an unrecognised column, from its name and its values."""
 
 import difflib
 import re
@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 ROWS = 100_000
-"""So many of the first rows are looked at."""
+"""How many of the first rows are looked at."""
 SHOWN = 25
-"""So many columns are listed."""
+"""How many columns are listed."""
 WRITTEN = re.compile(r"\s*\d{1,4}[-/.年]\s?\d{1,2}[-/.月]\s?\d{1,4}")
 """How a date begins."""
 
 
 class Look(NamedTuple):
-    """What stands in a column."""
+    """A summary of the values of a column."""
 
     kind: str
     """Its type, in words."""
@@ -28,7 +28,7 @@ class Look(NamedTuple):
 
 
 def look(column: Any) -> Look:
-    """The first rows of a column, seen as somebody would who opens the file."""
+    """The summary of a column's first rows."""
     values = np.asarray(column)[:ROWS]
     kind = {"M": "times", "i": "whole numbers", "u": "whole numbers", "f": "numbers", "b": "yes or no"}.get(
         values.dtype.kind, "text"
@@ -88,7 +88,7 @@ def best(table: Mapping[str, Any], role: str, words: Sequence[str]) -> str | Non
 
 
 def has_empty(column: Any) -> bool:
-    """Whether a cell of a column is empty; of a name without its column nobody knows."""
+    """Whether a cell of a column is empty; False for None, where only the column's name is known."""
     if column is None:
         return False
     values = np.asarray(column)

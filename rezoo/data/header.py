@@ -16,7 +16,7 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*|\d{1,2}/\d{1,2}/\d{4}.*", 
 
 
 class Header(NamedTuple):
-    """What the first lines say."""
+    """The layout, as the first lines show it."""
 
     delimiter: str
     names: list[str]

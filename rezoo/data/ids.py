@@ -36,7 +36,7 @@ class Ids:
 
     @classmethod
     def fit(cls, raw: ArrayLike) -> "Ids":
-        """Number the distinct ids in the order in which they first come."""
+        """Number the distinct ids in the order of their first appearance."""
         values = plain(raw)
         kind = str if values.dtype.kind == "O" else values.dtype
         return cls(pa.array(values).unique().to_numpy(zero_copy_only=False).astype(kind))
@@ -154,7 +154,7 @@ class Ids:
         return Ids(self.raw, own[1:].astype(str))
 
     def only(self, dense: np.ndarray) -> tuple["Ids", np.ndarray]:
-        """The map of those ids alone that occur in `dense`, and for each dense id here its new one.
+        """The map of the ids that occur in `dense`, and for each dense id here its new one.
 
         >>> ids, new = Ids(np.array(["a", "b", "c"])).only(np.array([3, 0, 1]))
         >>> ids.raw.tolist(), new.tolist()
@@ -175,7 +175,7 @@ def dense(values: ArrayLike, place: str, low: int = 1) -> np.ndarray:
     """int32 of ids that are dense already, checked before they are cast: 2³² + 1 must not become 1.
 
     Raises:
-      DataError: if they are no integers, or one is below `low` or beyond int32; `place` is what it calls
+      DataError: if they are not integers, or one is below `low` or beyond int32; `place` is what it calls
         them.
 
     >>> dense([1, 2], "my ids").dtype

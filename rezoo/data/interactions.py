@@ -102,14 +102,15 @@ def from_columns(
         takes each session as one and says so in the log. Titles name the items (`log.items.names`) and
         are in `extra` too.
       unit: of times that are numbers: "s", "ms", "us" or "ns", by their size if not given; "order", if
-        they are no times (1, 2, 3 …) but say what comes first. See `times.microseconds`.
+        they are not times but only give the order (1, 2, 3 …). See `times.microseconds`.
       time_format: of times that are text, such as "%d.%m.%Y %H:%M" or "ISO8601"; needed where day and
         month could be either.
       users: an id map fitted before; ids that it does not know become 0. Likewise `items`.
       source: what errors call the table, such as the file's name.
 
     Raises:
-      DataError: if a column is missing, twice there, not of one length or not readable as its role.
+      DataError: if a column is missing, of another length or not readable as its role, or if two look like
+        one role.
 
     >>> log = from_columns({"userId": ["u7", "u9", "u7"], "movieId": [30, 20, 20], "rating": [4, 3.5, 5]})
     >>> log.user.tolist(), log.item.tolist(), log.rating.tolist()
@@ -159,10 +160,10 @@ def from_columns(
 
 
 def _check(columns: Mapping[str, ArrayLike], source: str) -> None:
-    """Columns of one length, and some rows."""
+    """Check that the columns have one length, and at least one row."""
     for name, column in columns.items():
         if not hasattr(column, "__getitem__") or isinstance(column, str | bytes) or np.ndim(column) == 0:
-            raise DataError(f"{source}, column {name!r} is no list or array with a value for each row")
+            raise DataError(f"{source}, column {name!r} is not a list or array with a value for each row")
     lengths = {name: len(column) for name, column in columns.items()}  # pyright: ignore[reportArgumentType]
     if len(set(lengths.values())) > 1:
         raise DataError(f"{source}: the columns differ in length: {lengths}")

@@ -29,7 +29,7 @@ def read(content: bytes, name: str) -> Table:
     and objects stay as they are.
 
     Raises:
-      DataError: if a line is no object, or has a key twice.
+      DataError: if a line is not an object, or has a key twice.
     """
     if not content.strip():
         raise DataError(f"{name}: the file is empty")
@@ -70,7 +70,7 @@ def _objects(content: bytes, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 "row as an object on a line of its own, or convert the file to CSV or Parquet."
             ) from error
         if not isinstance(one, dict):
-            raise DataError(f"{name}, row {row}: {line[:60]!r} is no object with a key for each column")
+            raise DataError(f"{name}, row {row}: {line[:60]!r} is not an object with a key for each column")
         yield row, {str(key): value for key, value in one.items()}
 
 
@@ -78,11 +78,11 @@ def _listed(content: bytes, name: str) -> list[dict[str, Any]]:
     try:
         found = _json(content.decode("utf-8"))
     except (ValueError, RecursionError, MemoryError) as error:
-        raise DataError(f"{name} is no list of JSON objects ({error})") from error
+        raise DataError(f"{name} is not a list of JSON objects ({error})") from error
     for row, one in enumerate(found, 1):
         if not isinstance(one, dict):
             raise DataError(
-                f"{name}, element {row}: {str(one)[:60]!r} is no object with a key for each column"
+                f"{name}, element {row}: {str(one)[:60]!r} is not an object with a key for each column"
             )
     return found
 

@@ -1,4 +1,4 @@
-"""Columns of text as what they spell: whole numbers, numbers or text."""
+"""The types of columns that were read as text: integers, numbers or text."""
 
 # pyright: reportAttributeAccessIssue=false
 # (the functions of pyarrow.compute are made when it is imported)
@@ -93,7 +93,7 @@ def _joined(held: list[Part]) -> np.ndarray:
 
 
 def _open(part: pa.Array) -> bool:
-    """Whether a block of text has only words for nothing, which may be missing numbers."""
+    """Whether a block of text has only words for missing values, which may be missing numbers."""
     return all(map(is_nothing, part[:1].to_pylist())) and all(
         is_nothing(word) for word in part.unique().to_pylist()
     )

@@ -42,7 +42,7 @@ def leave_last(log: Interactions, *, test: int = 1, valid: int = 0) -> Split:
 def latest_per_user(log: Interactions, *, valid: float = 0.0, test: float = 0.2) -> Split:
     """As `ratio_per_user`, but of each user the latest rows are for testing, those before for validation.
 
-    What is latest, who is nobody and who keeps a row is as in `leave_last`.
+    Ties, unknown users and the row that is kept for training are treated as in `leave_last`.
 
     >>> from rezoo.data.interactions import from_columns
     >>> log = from_columns({"user": [1, 1, 1, 1, 1, 2], "item": [1, 2, 3, 4, 5, 1]})

@@ -14,9 +14,9 @@ def refuse_labels(
 ) -> None:
     """Refuse features of which one is a label, by its name, by where it comes from, or by its values.
 
-    By its values: if each value of a column goes with one value of the label, the column is the
-    label or tells it, under whatever name. Columns that are almost unique to each row are not
-    judged so, nor is a label that is the same everywhere.
+    By its values: if each value of a column occurs with only one value of the label, the column
+    reveals the label, whatever its name. Columns whose values are almost all different are not judged
+    so, nor is a label that is the same everywhere.
 
     Args:
       features: columns `[n]`; those of more axes are judged by their name alone.
@@ -30,7 +30,7 @@ def refuse_labels(
     >>> refuse_labels({"hour": np.array([9, 9, 17, 17])}, {"click": clicked})
     >>> refuse_labels({"clicks": clicked}, {"click": clicked})  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
-    DataError: column 'clicks' tells the label of the task 'click' in every row
+    DataError: column 'clicks' reveals the label of the task 'click' in every row
     """
     for task, label in labels.items():
         for name, column in features.items():
@@ -40,8 +40,8 @@ def refuse_labels(
                 )
             if column.ndim == 1 and _tells(np.asarray(column), np.asarray(label, np.float64)):
                 raise DataError(
-                    f"column {name!r} tells the label of the task {task!r} in every row: leave it out of the "
-                    "features"
+                    f"column {name!r} reveals the label of the task {task!r} in every row: leave it out of "
+                    "the features"
                 )
 
 

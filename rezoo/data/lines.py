@@ -37,7 +37,7 @@ class Lines(NamedTuple):
     spreads: list[Spread]
 
     def rows(self) -> Rows:
-        """The line of each record, counted from 1. Empty lines are no records."""
+        """The line of each record, counted from 1. Empty lines are not records."""
         first = self.end > self.start
         for spread in self.spreads:
             first[spread.first + 1 : spread.last + 1] = False
@@ -72,7 +72,7 @@ def _split(content: Content) -> tuple[np.ndarray, np.ndarray]:
     if len(lone):
         breaks = np.sort(np.concatenate([breaks, lone]))
     start, end = np.concatenate([[0], breaks + 1]), np.append(breaks, len(content))
-    if len(returns):  # the \r of \r\n is no part of its line
+    if len(returns):  # the \r of \r\n is not part of its line
         pair = (
             (letters[breaks] == ord("\n")) & (breaks > 0) & (letters[np.maximum(breaks - 1, 0)] == ord("\r"))
         )
@@ -128,7 +128,7 @@ def _unbalanced(content: Content, delimiter: bytes, start: np.ndarray, end: np.n
 
 
 def loose(content: Content, delimiter: str, lines: Lines) -> bool:
-    """Whether marks stand elsewhere than around whole values, as no program writes that encloses text."""
+    """Whether marks stand elsewhere than around whole values, which no program that quotes text writes."""
     within = {line for spread in lines.spreads for line in range(spread.first, spread.last + 1)}
     return any(
         int(line) not in within for line in _unbalanced(content, delimiter.encode(), lines.start, lines.end)

@@ -1,4 +1,4 @@
-"""What a log reads of a column as `columns.plain` gives it: ids and ratings, or the row that is neither."""
+"""Ids and ratings of a log, from columns as `columns.plain` gives them; errors name the row."""
 
 import numpy as np
 import pyarrow as pa
@@ -50,7 +50,7 @@ def ratings(column: np.ndarray, place: Place) -> np.ndarray:
     """float32; NaN where missing, and infinite beyond float32: `clean.drop_bad_ratings` reports both.
 
     Raises:
-      DataError: if a text is no number; it names the row.
+      DataError: if a text is not a number; it names the row.
     """
     if column.dtype.kind in "iufb":
         with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""Words that files write for nothing, and where the values of a column are missing."""
+"""Words that stand for a missing value, and where the values of a column are missing."""
 
 # pyright: reportAttributeAccessIssue=false
 # (the functions of pyarrow.compute are made when it is imported)

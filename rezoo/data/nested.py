@@ -13,8 +13,8 @@ from rezoo.errors import DataError
 def explode(table: Table, name: str) -> Table:
     """A row for each value of the lists in the column `name`; the other columns are repeated.
 
-    Objects in the lists become columns, in place of the column `name`. A text is the values between
-    its blanks. Rows with an empty list or none are left out, as they have nothing to say.
+    Objects in the lists become columns, in place of the column `name`. A text is split at its
+    blanks. Rows with an empty list, or without one, are dropped.
 
     >>> clicks = [[{"aid": 5, "ts": 1}, {"aid": 6, "ts": 2}], [{"aid": 5, "ts": 3}]]
     >>> table = Table({"session": np.array([1, 2]), "events": plain(clicks)})
@@ -22,7 +22,7 @@ def explode(table: Table, name: str) -> Table:
     {'session': [1, 1, 2], 'aid': [5, 6, 5], 'ts': [1, 2, 3]}
 
     Raises:
-      DataError: if there is no such column, a value is no list, or a key is the name of another column.
+      DataError: if there is no such column, a value is not a list, or a key is the name of another column.
     """
     if name not in table:
         raise DataError(f"there is no column {name!r} to explode; there are {list(table)}")
@@ -52,4 +52,4 @@ def _values(value: Any, where: str) -> list[Any]:
         return value.split()
     if isinstance(value, list | tuple | np.ndarray):
         return list(value)
-    raise DataError(f"{where}: {str(value)[:60]!r} is no list")
+    raise DataError(f"{where}: {str(value)[:60]!r} is not a list")

@@ -36,19 +36,19 @@ def read(table: Any) -> Table:
         raise DataError(f"{type(table).__name__} cannot be read as columns: {error}") from error
     hint = "; call collect() first" if hasattr(table, "collect") else ""
     raise DataError(
-        f"{type(table).__name__} is no table: give a path, a dict of columns, pandas, polars or Arrow{hint}"
+        f"{type(table).__name__} is not a table: give a path, a dict of columns, pandas, polars, Arrow{hint}"
     )
 
 
 def _from_polars(column: Any) -> np.ndarray:
-    """Objects are named by `str`: as Arrow they would be the places where they lie in memory."""
+    """Objects are converted by `str`: Arrow would write their addresses in memory."""
     if str(column.dtype) == "Object":
         return plain(column.to_list())
     return arrow.to_numpy(column.to_arrow())
 
 
 def _from_pandas(table: Any) -> dict[str, np.ndarray]:
-    """Objects, periods and intervals are named by `str`: Arrow refuses or recodes them."""
+    """Objects, periods and intervals are converted by `str`: Arrow refuses or recodes them."""
     names = [str(name) for name in table.columns]
     arrow.once(names, "pandas table")
     columns = {}

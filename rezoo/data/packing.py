@@ -20,7 +20,7 @@ class Packed(NamedTuple):
 
 
 def pack(sessions: Sessions, length: int) -> Packed:
-    """Lay sessions end to end in rows of `length`; of longer ones the newest `length` events.
+    """Pack sessions end to end into rows of `length`; of longer ones the newest `length` events.
 
     Best fit decreasing: each session, the longest first, goes into the fullest row that has room
     for it. That needs in the limit at most 11/9 of the fewest rows possible (Johnson, Demers,
@@ -66,7 +66,7 @@ class PackedNextItem(NamedTuple):
 
 
 def next_item(sessions: Sessions, length: int) -> PackedNextItem:
-    """`sessions.next_item_batch`, with several sessions in a row; those of one event teach nothing.
+    """`sessions.next_item_batch`, with several sessions in a row, without those of one event.
 
     >>> batch = next_item(Sessions(np.array([5, 6, 7, 8, 9, 4], np.int32), np.array([0, 3, 5, 6])), 4)
     >>> batch.history.tolist(), batch.target.tolist(), batch.segment.tolist()

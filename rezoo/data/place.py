@@ -1,4 +1,4 @@
-"""Where a value stands: what errors and reports call it, also after rows before it were dropped."""
+"""The place of a value in its file, for errors and reports, even after rows before it were dropped."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""TFDS data sets on disk: read without running what they bring along, prepared by one process at a time."""
+"""TFDS data sets on disk: read without running their own code, prepared by one process at a time."""
 
 import contextlib
 import io
@@ -87,14 +87,14 @@ def read(folder: Path) -> dict[str, np.ndarray]:
 def damaged(folder: str | Path, error: Exception) -> DataError:
     """The error for a prepared folder that cannot be read."""
     return DataError(
-        f"{folder} is no whole data set of column chunks ({type(error).__name__}: {str(error)[:200]}): "
+        f"{folder} is not a complete data set of column chunks ({type(error).__name__}: {str(error)[:200]}): "
         "delete the folder and prepare it again"
     )
 
 
 @contextlib.contextmanager
 def _turn(folder: Path) -> Iterator[None]:
-    """Hold a folder, after any other process that does."""
+    """Lock a folder, as soon as no other process holds it."""
     with contextlib.ExitStack() as held:
         waiting = False
         while True:

@@ -1,4 +1,4 @@
-"""How many of something were sold, however a shop writes it: only whether it is more than nothing counts."""
+"""Quantities sold, in whatever notation: what matters is whether they are above 0."""
 
 import re
 from collections.abc import Mapping
@@ -14,22 +14,22 @@ from rezoo.errors import DataError
 NUMBER = re.compile(r"\d[\d.,'\s]*")
 """Digits with separators."""
 MINUS = re.compile(r"^\(.*\)$|(^|(?<=[\s$€£]))[-−–][\s$€£]?\d|\d\s?-$")
-"""How less than nothing is written: a sign before or behind, or brackets."""
+"""How negative quantities are written: with a sign before or behind, or in brackets."""
 
 
 class Quantities(NamedTuple):
-    """Where a column says what: three masks, at most one of which is true of a row."""
+    """Three masks over the rows of a column, at most one of which is true of a row."""
 
     cancelled: np.ndarray
     """A quantity of 0 or less: a return, a cancellation."""
     empty: np.ndarray
-    """Nothing is said."""
+    """The quantity is missing."""
     unread: np.ndarray
     """Text without a number."""
 
 
 def read(column: np.ndarray) -> Quantities:
-    """What each row says; text is read with units and separators of thousands.
+    """Which rows are cancelled, missing or no number; text may have units and separators of thousands.
 
     >>> [mask.tolist() for mask in read(np.array(["2", "-1 pcs", "", "1,200", "0.0", "(3)", "few"]))]
     [[False, True, False, False, True, True, False], [False, False, True, False, False, False, False], \
@@ -52,7 +52,7 @@ def read(column: np.ndarray) -> Quantities:
 def drop_cancelled(columns: Mapping[str, np.ndarray], name: str) -> tuple[dict[str, np.ndarray], Report]:
     """A table without the rows whose quantity is 0 or less.
 
-    Rows without a quantity, and those whose quantity is no number, stay, and the report counts them.
+    Rows without a quantity, and those whose quantity is not a number, stay, and the report counts them.
 
     Raises:
       DataError: if there is no such column.
@@ -85,7 +85,7 @@ def drop_cancelled(columns: Mapping[str, np.ndarray], name: str) -> tuple[dict[s
 
 
 def _sold(text: str) -> int:
-    """1 for more than nothing, 0 for nothing or less, -1 where there is no number."""
+    """1 where above 0, 0 where 0 or below, -1 where there is no number."""
     number = NUMBER.search(text)
     if number is None:
         return -1

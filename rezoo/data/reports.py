@@ -1,4 +1,4 @@
-"""What cleaning did: how many rows went, why, and which were the first of them."""
+"""Reports of cleaning: how many rows were dropped, why, and examples of them."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from rezoo.errors import DataError
 
 
 class Reason(NamedTuple):
-    """Why rows went."""
+    """Why rows were dropped."""
 
     why: str
     rows: int
@@ -42,12 +42,12 @@ class NothingLeft(DataError):
         self.report = report
         last = report.reasons[-1]
         super().__init__(
-            f"nothing is left: the last {last.rows:,} rows to go were those {last.why}\n{report}"
+            f"nothing is left: the last {last.rows:,} rows to be dropped were those {last.why}\n{report}"
         )
 
 
 def report_of(rows: int, reasons: list[Reason]) -> Report:
-    """The report of a step that drops rows of so many, for reasons of which some may be of no row.
+    """The report of a step on `rows` rows; reasons for which no row was dropped are left out.
 
     Raises:
       NothingLeft: if none is left.

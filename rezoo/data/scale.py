@@ -42,6 +42,6 @@ def centred(rating: np.ndarray, *, standardise: bool = False) -> Scale:
     """
     rating = np.asarray(rating, np.float64)
     if not len(rating) or not np.isfinite(rating).all():
-        raise DataError("ratings to centre must be there and finite: run drop_bad_ratings first")
+        raise DataError("ratings to centre must be present and finite: run drop_bad_ratings first")
     deviation = float(rating.std()) if standardise else 1.0
     return Scale(float(rating.mean()), deviation or 1.0)

@@ -1,4 +1,4 @@
-"""What text spells: whole numbers as they would be written, other numbers, or no number."""
+"""Numbers written as text: integers exactly as they would be printed, other numbers, or none."""
 
 # pyright: reportAttributeAccessIssue=false
 # (the functions of pyarrow.compute are made when it is imported)
@@ -50,7 +50,7 @@ def integers(text: pa.Array) -> np.ndarray | None:
 
 
 def floats(text: pa.Array, decimal: str = ".") -> np.ndarray | None:
-    """float64, NaN for words for nothing, if all else are numbers that lose nothing by it; else None.
+    """float64, NaN where missing, if all other values are numbers that float64 holds exactly; else None.
 
     Digits with a leading zero ("007") are no number, nor are whole numbers too large to be told apart.
 

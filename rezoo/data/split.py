@@ -102,7 +102,7 @@ def cold_items(log: Interactions, *, valid: float = 0.0, test: float = 0.2, seed
 
 
 def refit_ids(train: Interactions, *others: Interactions) -> tuple[Interactions, ...]:
-    """The logs with ids for what `train` knows alone; users and items that it has not become 0.
+    """The logs with id maps of the training part; users and items that do not occur in it become 0.
 
     >>> from rezoo.data.interactions import from_columns
     >>> log = from_columns({"user": ["a", "b", "a"], "item": [7, 8, 9]})

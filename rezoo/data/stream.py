@@ -3,8 +3,8 @@
     for chunk in stream.chunks("clicks.parquet", rows=1 << 18):
         state, metrics = epoch(state, batch(chunk))      # jitted; one shape, so compiled once
 
-`epoch` shuffles within a chunk; a log that is in the order of something else than time should be
-shuffled when it is written.
+`epoch` shuffles within a chunk; a log that is sorted by anything but time should be shuffled when
+it is written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ def chunks(
       columns: which to read; all if not given. They must be numbers without missing values.
 
     Raises:
-      DataError: if the file is missing or no Parquet, a column is not there, is no number or has missing
+      DataError: if the file is missing or not Parquet, a column is not there, is not a number or has missing
         values, or one is named `where`.
 
     >>> import tempfile, pyarrow.parquet
@@ -81,7 +81,7 @@ def _numpy(table: pa.Table, path: str, done: int, rows: int) -> dict[str, np.nda
             raise DataError(f"{path}, row {row}, column {name!r}: a value is missing; fill it in")
         values = column.to_numpy()
         if values.dtype.kind not in "iufb":
-            raise DataError(f"{path}, column {name!r}: {column.type} is no number; encode it first")
+            raise DataError(f"{path}, column {name!r}: {column.type} is not a number; encode it first")
         chunk[name] = np.pad(values, (0, rows - table.num_rows))
     chunk[WHERE] = np.arange(rows) < table.num_rows
     return chunk

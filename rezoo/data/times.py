@@ -15,11 +15,11 @@ from rezoo.data.place import Place
 from rezoo.errors import DataError
 
 SECOND = 1_000_000
-"""Timestamps are microseconds: so many are a second."""
+"""Timestamps are in microseconds; this many are a second."""
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 ORDER = "order"
-"""The unit of numbers that are no times and only say what comes before what."""
+"""The unit of numbers that are not times and only give the order of events."""
 YEARS = tuple(int(np.datetime64(year, "s").astype(int)) for year in ("0001", "10000"))
 """Seconds since 1970 at which the times that are read begin and end."""
 PLAUSIBLE = tuple(int(np.datetime64(year, "us").astype(int)) for year in ("1971", "2100"))
@@ -51,13 +51,13 @@ def microseconds(
       values: numbers, `datetime64`, or text as `rezoo.data.dates` reads it: ISO 8601, dates of day, month
         and year, numbers. Text without an offset is UTC.
       unit: of numbers: "s", "ms", "us" or "ns"; by the size of most of them if not given. "order": the
-        numbers are no times but say what comes first; they are kept as they are, and lengths of time
+        numbers are not times and only give the order; they are kept as they are, and lengths of time
         mean nothing then.
       time_format: of text and of whole numbers such as 20200913, as `datetime.strptime` takes it
         ("%d.%m.%Y %H:%M"), or "ISO8601".
       place: what errors call the column and its rows.
 
-    Where neither unit nor format is given, times before 1971 or after 2099 are a question to the caller.
+    Where neither unit nor format is given, times before 1971 or after 2099 are an error that asks for one.
 
     Raises:
       DataError: if a time is missing, cannot be read or is not plausible; it names the row.
@@ -76,10 +76,10 @@ def microseconds(
                 "(`clean.drop_bad_times`) or fill them in."
             )
         raise DataError(
-            f"{place.at(index)}: {values[index].item()!r} is no time; the column is taken for {found.kind}. "
-            "Correct it, drop such rows (`clean.drop_bad_times`), or give the unit or the time_format. Read "
-            "are ISO 8601, such as 2020-09-13T12:26:40Z, dates such as 31.12.2020 8:30 PM, and numbers of "
-            "seconds, ms, us or ns."
+            f"{place.at(index)}: {values[index].item()!r} is not a time; the column is read as {found.kind}. "
+            "Correct it, drop such rows (`clean.drop_bad_times`), or give the unit or the time_format. "
+            "Supported are ISO 8601, such as 2020-09-13T12:26:40Z, dates such as 31.12.2020 8:30 PM, and "
+            "numbers of seconds, ms, us or ns."
         )
     if unit is None and time_format is None and len(values):
         _question(values, found, place)
@@ -107,7 +107,7 @@ def read(
         raise DataError(f"{place}: unit {unit!r} is not one of {[*PER_SECOND, ORDER]}")
     kind = values.dtype.kind
     if kind not in "MUiuf":
-        raise DataError(f"{place}: {values.dtype} is no kind of time")
+        raise DataError(f"{place}: {values.dtype} is not a kind of time")
     if kind == "M":
         year = values.astype("datetime64[Y]").astype(np.int64) + 1970
         unread = np.isnat(values) | (year < 1) | (year > 9999)
@@ -150,7 +150,7 @@ def _order(values: np.ndarray, place: Place) -> Times:
     broken = known != np.floor(known)
     if broken.any():
         index = int(broken.argmax())
-        raise DataError(f"{place.at(index)}: {known[index]} is no whole number, as unit='order' takes them")
+        raise DataError(f"{place.at(index)}: {known[index]} is not a whole number, as unit='order' needs")
     return Times(known.astype(np.int64), ~inside, "numbers of an order")
 
 
@@ -192,7 +192,7 @@ def _question(values: np.ndarray, found: Times, place: Place) -> None:
         right = f"if they are right, say how they are written: {written}"
     else:
         right = (
-            "if they only say what comes first, as weeks 1 … 53 do, give unit='order'; if they are dates "
+            "if they only give the order, as weeks 1 … 53 do, give unit='order'; if they are dates "
             "such as 20200913, time_format='%Y%m%d'; if they are right, the unit ('s', 'ms', 'us' or 'ns')"
         )
     raise DataError(

@@ -1,4 +1,4 @@
-"""Values out of JSON by the type that is annotated where they belong; whatever else stands there is refused.
+"""Values from JSON, checked against type annotations; a value of any other type is refused.
 
 A type is `bool`, `int`, `float`, `str`, None, an array, a sequence, a mapping with text keys, a
 `NamedTuple`, a union of these, or one that names what it allows:
@@ -135,7 +135,7 @@ def _function(value: Any, allowed: tuple[Any, ...], place: str) -> Any:
 
 
 def _first(value: Any, kinds: tuple[Any, ...], place: str) -> Any:
-    """The value by the first of several types that it is of."""
+    """The value as the first of several types that it fits."""
     errors = []
     for kind in kinds:
         try:
@@ -146,7 +146,7 @@ def _first(value: Any, kinds: tuple[Any, ...], place: str) -> Any:
 
 
 def _sequence(value: Any, kinds: tuple[Any, ...], place: str) -> tuple[Any, ...]:
-    """`Sequence[T]`, or a tuple of so many."""
+    """`Sequence[T]`, or a tuple of fixed length."""
     kinds = kinds[:1] if kinds[-1] is Ellipsis else kinds
     if not isinstance(value, list) or len(value) > LONGEST:
         raise _expected(value, f"list of at most {LONGEST}", place)

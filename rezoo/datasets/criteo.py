@@ -32,7 +32,7 @@ def read(path: str | Path) -> Clicks:
     """Read a file of Criteo's format, plain, gzipped or zipped.
 
     Raises:
-      DataError: if a line has not 40 columns, a label is not 0 or 1, or a count is no whole number.
+      DataError: if a line has not 40 columns, a label is not 0 or 1, or a count is not a whole number.
     """
     rows = [line.split("\t") for line in text_lines(path)]
     for number, row in enumerate(rows, start=1):
@@ -50,7 +50,7 @@ def read(path: str | Path) -> Clicks:
 def fit(train: Clicks, *, min_count: int = 10) -> FeatureSet:
     """The vocabularies of training rows; `transform(classes(clicks))` gives what models read.
 
-    Values seen fewer than `min_count` times are one, the unknown, and so is what is missing.
+    Values seen fewer than `min_count` times and missing ones share one id, the unknown.
     """
     return features.fit({name: Categorical(min_count) for name in (*NUMBERS, *CATEGORIES)}, classes(train))
 

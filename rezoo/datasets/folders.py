@@ -11,7 +11,7 @@ def find(*names: str, manual_dir: str | Path | None, below: str, source: str) ->
     """What `search` finds.
 
     Raises:
-      DataError: if that is nothing; it tells where it was looked for, and to fetch it from `source`.
+      DataError: if nothing is found; it names the folders searched, and `source` to fetch it from.
     """
     if file := search(*names, manual_dir=manual_dir, below=below):
         return file

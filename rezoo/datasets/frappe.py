@@ -52,8 +52,8 @@ class Frappe(NamedTuple):
 def load(manual_dir: str | Path | None = None) -> Frappe:
     """Read `frappe.zip`, whose members are `frappe.train.libfm`, `.validation.` and `.test.`.
 
-    In place of the first `frappe.train.rebuilt.libfm` is taken, if it is not there; `resampled` says
-    so. Members may be in a folder inside the zip.
+    If the first is missing, `frappe.train.rebuilt.libfm` is read in its place, and `resampled` is True.
+    Members may be in a folder inside the zip.
 
     Args:
       manual_dir: the folder that holds the zip, or a subfolder `frappe` with it; the folder that
@@ -67,7 +67,7 @@ def load(manual_dir: str | Path | None = None) -> Frappe:
         with zipfile.ZipFile(file) as archive:
             members = {Path(name).name: name for name in archive.namelist()}
     except zipfile.BadZipFile as error:
-        raise DataError(f"{file}: not a whole zip file ({error}); make it again from {URL}") from error
+        raise DataError(f"{file}: not a complete zip file ({error}); make it again from {URL}") from error
     resampled = "frappe.train.libfm" not in members
     names = ["train.rebuilt" if resampled else "train", "validation", "test"]
     for name in names:
@@ -88,7 +88,7 @@ def _read(file: Path, member: str) -> Clicks:
         row, column = np.argwhere(wrong)[0]
         name = list(FIRST)[column]
         raise DataError(
-            f"{member}, row {row + 1}: {feature[row, column]} is no {name}, whose features are "
+            f"{member}, row {row + 1}: {feature[row, column]} is not a feature of {name!r}; these are "
             f"{FIRST[name]} … {FIRST[name] + SIZES[name] - 1}"
         )
     columns = {name: np.ascontiguousarray(dense[:, n]) for n, name in enumerate(FIRST)}

@@ -1,8 +1,8 @@
 """MovieLens: ratings of movies, with features of users and movies.
 
 Harper and Konstan: The MovieLens Datasets: History and Context, ACM TiiS 2015,
-https://doi.org/10.1145/2827872. GroupLens does not allow to pass the data on, so that the zip is
-fetched from https://grouplens.org/datasets/movielens/, or found where you put it.
+https://doi.org/10.1145/2827872. GroupLens does not allow redistribution, so the zip is downloaded
+from https://grouplens.org/datasets/movielens/, or read from where you put it.
 """
 
 from pathlib import Path
@@ -60,7 +60,7 @@ def load(name: str, *, manual_dir: str | Path | None = None, data_dir: str | Pat
       data_dir: where the prepared data set is kept, `~/.cache/rezoo` if not given.
 
     Raises:
-      DataError: if the zip is not to be had, truncated, or has a wrong checksum, or what was prepared
+      DataError: if the zip is unavailable, truncated, or has a wrong checksum, or what was prepared
         is damaged.
 
     ```python

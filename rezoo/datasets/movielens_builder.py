@@ -88,7 +88,7 @@ def find(name: str, dl_manager: tfds.download.DownloadManager) -> Archive:
     """The zip of a data set, from a folder or else from the network.
 
     Raises:
-      DataError: if it is nowhere to be had, truncated, or another file than GroupLens'.
+      DataError: if it is unavailable, truncated, or not GroupLens' file.
     """
     manual_dir = None
     with contextlib.suppress(AssertionError):  # TFDS raises it if the folder is not there

@@ -1,4 +1,4 @@
-"""GroupLens' zip files: how to know them, and what they hold.
+"""GroupLens' zip files: their checksums and their contents.
 
 Raw tables have raw ids and the order of the files; a missing number is NaN, a missing text is empty.
 """

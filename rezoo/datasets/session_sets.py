@@ -107,7 +107,7 @@ def read_npz(path: str | Path) -> SessionSet:
 
 
 def _refuse_bomb(path: str | Path) -> None:
-    """Arrays are as long as their bytes, and all of them fit into memory."""
+    """Check that no array claims to be longer than its bytes, and that all of them fit into memory."""
     with zipfile.ZipFile(path) as archive:
         members = {member.filename: member for member in archive.infolist()}
         if sum(member.file_size for member in members.values()) > contents.room():
@@ -163,7 +163,7 @@ class _Numbers(pickle.Unpickler):
 
 
 def _unpickled(path: Path, use: Callable[[Any, int], Any]) -> Any:
-    """`use` of what a file holds, and of the most numbers that its bytes can stand for."""
+    """`use(content, size)` of a pickled file; it holds at most one number for each of its bytes."""
     try:
         with open(path, "rb") as file:
             return use(_Numbers(file).load(), path.stat().st_size)
@@ -177,7 +177,7 @@ def _sessions(rows: Sequence[Sequence[int]], most: int, place: str | Path) -> Se
     lengths = [len(row) for row in rows]
     if sum(lengths) > most:
         raise DataError(
-            f"{place}: {sum(lengths):,} items in {most:,} bytes: one list stands there often. Such a file "
-            "is none of the published ones"
+            f"{place}: {sum(lengths):,} items in {most:,} bytes: the same list is repeated. Such a file "
+            "is not one of the published ones"
         )
     return Sessions(dense([item for row in rows for item in row], str(place)), offsets_of(np.array(lengths)))

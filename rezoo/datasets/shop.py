@@ -1,9 +1,9 @@
-"""A simulated shop whose truth is known, so that the best possible figure of every task is too.
+"""A simulated shop whose parameters are known, and with them the best possible result of every task.
 
 World. A shopper u has an age band, a gender and a taste t_u = A[age] + G[gender] + ε; a product i
 a category, a price, a popularity w_i ∝ rank^-`popularity_bias` (Zipf) and a vector
 v_i = C[category] + ε. All vectors are Gaussian with `dim` entries; a share of each is explained by
-the features, so that strangers and new products are not hopeless.
+the features, so that new shoppers and new products can be predicted, too.
 
 - preference   P(i | u) ∝ w_i exp(`affinity` ⟨t_u, v_i⟩): what a shopper buys and rates.
 - stars        round(3.0 + b_u + b_i + ⟨t_u, v_i⟩ + `noise` ε), cut to 1 … 5.

@@ -3,7 +3,7 @@
     shop = shop_builder.load(ShopConfig(), data_dir="runs/shop")
     shop.ratings.train["stars"]
 
-or, where a small one is wanted for a moment, `draw(ShopConfig(shoppers=500))`.
+or, for a small one in memory, `draw(ShopConfig(shoppers=500))`.
 
 What depends on chance is drawn from `fold_in(key, chunk)`, so a shop of any size takes the memory
 of a chunk to make, and the same seed makes the same shop.
@@ -104,7 +104,7 @@ def load(config: ShopConfig | None = None, seed: int = 0, *, data_dir: str | Pat
 
 
 def draw(config: ShopConfig | None = None, seed: int = 0) -> Shop:
-    """The shop of `load`, drawn into memory and kept nowhere: for a small one, in a notebook or a test."""
+    """The shop of `load`, drawn into memory and not saved: for a small one, in a notebook or a test."""
     config = config or ShopConfig()
 
     def columns(task: str, part: str) -> Columns:

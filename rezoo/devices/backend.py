@@ -1,4 +1,4 @@
-"""What is better one way on a CPU and another way on an accelerator, and how much memory there is."""
+"""Choices that differ between CPUs and accelerators, and the memory that is free."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -8,22 +8,22 @@ import jax
 T = TypeVar("T")
 
 SHARE = 0.9
-"""Of the memory that is free, what may be planned with."""
+"""The share of the free memory that is planned with."""
 GROUP = Path("/sys/fs/cgroup")
-"""Where Linux says what a container may take."""
+"""Where Linux keeps the memory limit of a container."""
 
 
 def pick(*, cpu: T, accelerator: T) -> T:
-    """What suits JAX's default backend.
+    """The choice for JAX's default backend.
 
-    A CPU wants what stays in its cache; an accelerator few and large kernels, as each has to be launched.
+    A CPU is fastest on what fits its cache; an accelerator on few, large kernels, as each has to be launched.
     The values may differ in time and in how sums are rounded, not in what is computed.
     """
     return cpu if jax.default_backend() == "cpu" else accelerator
 
 
 def free_memory() -> float:
-    """Bytes that may be planned with on the default device; infinite where nobody can tell."""
+    """Bytes that may be planned with on the default device; infinite where that is unknown."""
     device = jax.local_devices()[0]
     if stats := device.memory_stats():
         return SHARE * (stats["bytes_limit"] - stats["bytes_in_use"])

@@ -1,10 +1,10 @@
 """Arrays on a mesh of devices whose axes are Explicit, which is what `jax.make_mesh` makes.
 
-There the layout of an array is part of its type, and where an operation could lay its result out in
-several ways, JAX raises an error instead of choosing. Here the choice is always the same: what has a
-row for each row of a batch lies as the batch does, everything else lies whole on every device.
+There the layout of an array is part of its type, and where the layout of a result is ambiguous, JAX
+raises an error instead of choosing. Here the choice is always the same: arrays with a row for each row of
+a batch are laid out like the batch, all others are replicated on every device.
 
-Where no axis is Explicit, on one device too, these functions give back what they are given.
+Where no axis is Explicit, as on a single device, these functions return their arguments unchanged.
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,8 @@
 Rankings are over the whole catalogue, with the items that a user has seen masked; the sampled
 protocol of some papers has a function of its own. Users without a target are left out of every
 mean and counted, and so is what is wrong with targets and scores. Work is done in blocks, so memory
-is bounded whatever the number of users.
+is bounded whatever the number of users, and is compiled once for each model object and each shape, also
+where these functions are called outside of `jit`.
 """
 
 from rezoo.evaluation.lists import recommend, recommend_raw

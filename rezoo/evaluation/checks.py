@@ -15,17 +15,6 @@ from jax.core import Tracer
 from rezoo import metrics
 
 
-def at_least_1(**numbers: int) -> None:
-    """Lengths of lists.
-
-    Raises:
-      ValueError: if one of them is below 1.
-    """
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} = {number}: a list has 1 place or more")
-
-
 def rows(ndim: int, **arrays: Any) -> None:
     """One row for each of the first array, and `ndim` axes for all others.
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import best_of, best_places
+from rezoo.arrays import at_least_1, best_of, best_places, same_rows
 from rezoo.devices.meshes import along, in_blocks
 from rezoo.evaluation import checks
-from rezoo.evaluation.scoring import apply, catalogue_size, is_retriever
+from rezoo.evaluation.scoring import apply, compiled, is_retriever, rows_of_catalogue
 from rezoo.nn.embedding import has_row, rows_or_zero
 from rezoo.types import Query, Variables
 
@@ -55,15 +55,43 @@ def recommend(
     >>> ids.tolist(), scores.tolist()
     ([[2, 1]], [[2.0, 1.0]])
     """
-    checks.at_least_1(k=k)
+    at_least_1(k=k)
     if exclude is None:
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
+    same_rows(query=query)
     checks.rows(2, query=query.user, exclude=exclude)
+    total = num_items if num_items and not is_retriever(model) else rows_of_catalogue(model, variables)
+    checks.warn_of_unknown("exclude", exclude, total, "they exclude nothing", negative=False)
+    ids, scores, nan = _best(
+        model,
+        variables,
+        query,
+        exclude,
+        length=min(k, total),
+        total=total,
+        block=block,
+        item_block=item_block,
+    )
+    checks.warn_of_nan(nan, "and their items in no list")
+    return (ids, scores) if ids.shape[1] == k else best_of(ids, scores, k)
+
+
+@compiled("length", "total", "block", "item_block")
+def _best(
+    model: nn.Module,
+    variables: Variables,
+    query: Query,
+    exclude: Array,
+    *,
+    length: int,
+    total: int,
+    block: int,
+    item_block: int,
+) -> tuple[Array, Array, Array]:
+    """The best items of each query, their scores, and how many scores are NaN."""
     retriever = is_retriever(model)
     table = apply(model, variables, method="table") if retriever else None
-    total = (num_items or catalogue_size(model, variables)) if table is None else table.shape[0]
-    checks.warn_of_unknown("exclude", exclude, total, "they exclude nothing", negative=False)
-    item_block, length = min(item_block, total), min(k, total)
+    item_block = min(item_block, total)
     starts = jnp.arange(0, total, item_block, dtype=jnp.int32)
 
     def of_block(rows: tuple[Query, Array]) -> tuple[Array, Array, Array]:
@@ -94,9 +122,7 @@ def recommend(
         best, nan = jax.lax.scan(merge, jax.tree.map(lambda x: along(x, query.user), empty), starts)
         return *best, nan.sum(axis=0)
 
-    ids, scores, nan = in_blocks(of_block, (query, exclude), block)
-    checks.warn_of_nan(nan, "and their items in no list")
-    return (ids, scores) if length == k else best_of(ids, scores, k)
+    return in_blocks(of_block, (query, exclude), block)
 
 
 def recommend_raw(ids: np.ndarray, items: Any) -> np.ndarray:

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import metrics
+from rezoo.arrays import at_least_1, one_axis, same_rows
 from rezoo.devices.meshes import along, everywhere, in_blocks, lookup
 from rezoo.evaluation import checks
-from rezoo.evaluation.scoring import apply, rows_of_catalogue, score_all
+from rezoo.evaluation.scoring import apply, compiled, rows_of_catalogue, score_all
 from rezoo.types import Query, Scalars, Variables
 
 Measure = Callable[..., jax.Array]
@@ -90,9 +91,10 @@ def evaluate(
     >>> float(result["hr@1"]), float(result["hr@2"])  # ranks 1 and, without item 1, 2
     (0.5, 1.0)
     """
-    checks.at_least_1(k=min(k, default=1))
+    at_least_1(k=min(k, default=1))
     size = rows_of_catalogue(model, variables)
     if propensity is not None:
+        one_axis(propensity=propensity)
         weigh = {"debiased_recall": metrics.debiased_recall, "debiased_ndcg": metrics.debiased_ndcg}
         each = lookup(propensity, everywhere(jnp.where((target > 0) & (target < size), target, 0)))
         measures = {**measures, **{name: partial(m, propensity=each) for name, m in weigh.items()}}
@@ -154,7 +156,8 @@ def evaluate_sampled(
     >>> float(result["hr@2"]), float(result["mrr@2"])
     (1.0, 0.5)
     """
-    checks.at_least_1(k=min(k, default=1))
+    at_least_1(k=min(k, default=1))
+    same_rows(query=query)
     checks.rows(1, query=query.user, target=target)
     checks.rows(2, query=query.user, negatives=negatives)
     try:
@@ -164,6 +167,21 @@ def evaluate_sampled(
     checks.warn_of_unknown("target", target, size, MISS, negative=True)
     checks.warn_of_unknown("negatives", negatives, size, "each is scored as an unknown item", negative=False)
 
+    ranked = _ranked_among(model, variables, query, target, negatives, size=size, block=block)
+    return _summary(ranked, target[:, None], size, k, measures)
+
+
+@compiled("size", "block")
+def _ranked_among(
+    model: nn.Module,
+    variables: Variables,
+    query: Query,
+    target: Array,
+    negatives: Array,
+    *,
+    size: int,
+    block: int,
+) -> Ranked:
     def of_block(rows: tuple[Query, Array, Array]) -> Ranked:
         query, target, negatives = rows
         slate = jnp.concatenate([target[:, None], negatives], axis=1)
@@ -175,8 +193,7 @@ def evaluate_sampled(
         nan = (jnp.isnan(score) & competes).sum(axis=1)
         return Ranked(rank, (same.any(axis=1) & (target > 0))[:, None], nan)
 
-    ranked = in_blocks(of_block, (query, target, negatives), block)
-    return _summary(ranked, target[:, None], size, k, measures)
+    return in_blocks(of_block, (query, target, negatives), block)
 
 
 def _ranked(
@@ -184,8 +201,15 @@ def _ranked(
 ) -> Ranked:
     if exclude is None:
         exclude = jnp.zeros((len(query.user), 0), jnp.int32)
+    same_rows(query=query)
     checks.rows(2, query=query.user, target=target, exclude=exclude)
+    return _ranked_in_all(model, variables, query, target, exclude, block=block)
 
+
+@compiled("block")
+def _ranked_in_all(
+    model: nn.Module, variables: Variables, query: Query, target: Array, exclude: Array, *, block: int
+) -> Ranked:
     def of_block(rows: tuple[Query, Array, Array]) -> Ranked:
         query, target, exclude = rows
         score = score_all(model, variables, query)

@@ -1,5 +1,7 @@
 """What a model says of given items, or of all of them."""
 
+from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 import flax.linen as nn
@@ -8,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from rezoo.arrays import same_rows
 from rezoo.devices.meshes import along, in_blocks
 from rezoo.types import Batch, Query, Variables
 
@@ -28,6 +31,7 @@ def score_all(
     >>> score_all(Popularity(3), variables, queries([1])).tolist()
     [[0.0, 3.0, 2.0]]
     """
+    same_rows(query=query)
     if is_retriever(model):
         states = apply(model, variables, query, method="encode")
         return jnp.einsum("bd,nd->bn", states, apply(model, variables, method="table"))
@@ -78,8 +82,8 @@ def predict(
     >>> predict(Popularity(3), variables, batch).tolist()
     [2.0, 3.0]
     """
-    rows = (batch.query, batch.item)
-    return in_blocks(lambda rows: (apply(model, variables, *rows),), rows, block)[0]
+    same_rows(query=batch.query, item=batch.item)
+    return _predicted(model, variables, (batch.query, batch.item), block=block)
 
 
 def predict_tasks(
@@ -95,8 +99,53 @@ def predict_tasks(
     >>> {task: score.tolist() for task, score in predict_tasks(model, zeros, batch).items()}
     {'buy': [0.0, 0.0], 'click': [0.0, 0.0]}
     """
-    rows = (batch.query, batch.item)
-    return in_blocks(lambda rows: apply(model, variables, *rows, method="tasks"), rows, block)
+    same_rows(query=batch.query, item=batch.item)
+    return _predicted(model, variables, (batch.query, batch.item), method="tasks", block=block)
+
+
+class ByIdentity:
+    """A model as a static argument of `jit`; models whose fields hold a dict have no hash of their own."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __hash__(self) -> int:
+        return id(self.model)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ByIdentity) and self.model is other.model
+
+
+def compiled(*static: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate `function(model, *arrays, **static)` to be compiled once for each model and each shape.
+
+    So it is not traced again in every call from outside of `jit`. Inside of it this changes nothing.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @partial(jax.jit, static_argnums=0, static_argnames=static)
+        def of_one(one: ByIdentity, *arrays: Any, **options: Any) -> Any:
+            return function(one.model, *arrays, **options)
+
+        @wraps(function)
+        def call(model: nn.Module, *arrays: Any, **options: Any) -> Any:
+            return of_one(ByIdentity(model), *arrays, **options)
+
+        return call
+
+    return decorate
+
+
+@compiled("block", "method")
+def _predicted(
+    model: nn.Module,
+    variables: Variables,
+    rows: tuple[Query, Array],
+    *,
+    block: int,
+    method: str | None = None,
+) -> Any:
+    return in_blocks(lambda rows: (apply(model, variables, *rows, method=method),), rows, block)[0]
 
 
 def rows_of_catalogue(model: nn.Module, variables: Variables) -> int:

@@ -8,8 +8,8 @@ first, and one with label 0 is irrelevant. Nothing is reduced over the batch her
 element is a factor of its value, and `weights=` of the objectives that reduce it.
 
 For any finite scores, value and gradient are finite (beyond ±1e15 a score counts as that), and what is
-masked may be NaN or infinite without an effect on either. Scores, labels and masks of different shapes
-are a ValueError.
+masked may be NaN or infinite without an effect on either. Scores, labels and masks of different shapes,
+and a k below 1, are a ValueError.
 
 | kind | loss | what it is | paper |
 | --- | --- | --- | --- |

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import at_least_1
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import layout, lookup
 from rezoo.losses.masks import bounded
@@ -37,10 +38,18 @@ def catalogue_softmax(
       chunk: items at a time; None: 512 on a CPU, whose cache keeps the scores of as many, and on an
         accelerator, which wants few and large products, as many as make 2²⁷ scores (512 MiB).
 
+    Raises:
+      ValueError: if there is not one target for each state.
+
     >>> state, table = jnp.zeros((2, 3)), jnp.ones((5, 3))  # all scores alike, of four items
     >>> print(catalogue_softmax(state, table, jnp.array([1, 4])).round(4))
     [1.3863 1.3863]
     """
+    if target.shape != state.shape[:-1]:
+        raise ValueError(
+            f"target {list(target.shape)}, state {list(state.shape)}: give one target for each state"
+        )
+    at_least_1(chunk=chunk)
     if chunk is None:
         chunk = pick(cpu=512, accelerator=max(512, SCORES // max(target.size, 1)))
     value: Array = _catalogue_softmax(state.reshape(-1, state.shape[-1]), table, target.ravel(), chunk)

@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
+from rezoo.arrays import same_shape
 from rezoo.losses.masks import Mask, PerList, Scores, inputs, log_softmax, logsumexp
-from rezoo.metrics.masked import same_shape
 
 
 def softmax_cross_entropy(score: Scores, label: Scores, *, where: Mask | None = None) -> PerList:

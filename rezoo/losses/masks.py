@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from rezoo.metrics.masked import same_shape
+from rezoo.arrays import same_shape
 
 Scores = Float[Array, " *B"]
 Mask = Bool[Array, " *B"]

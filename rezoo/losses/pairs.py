@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma
 from jaxtyping import Array, Bool, Float
 
+from rezoo.arrays import at_least_1
 from rezoo.losses.masks import Mask, PerList, Scores, inputs, log_softmax, logsumexp
 
 Pairs = tuple[Float[Array, " ... T C"], Bool[Array, " ... T C"]]
@@ -168,6 +169,7 @@ def bpr_max(
 
 def pairs(score: Scores, label: Scores, where: Mask, positives: int | None = None) -> Pairs:
     """s_i - s_j, and whether y_i > y_j where both count, with i and j on the last two axes."""
+    at_least_1(positives=positives)
     better = score, label, where
     if positives is not None and positives < score.shape[-1]:
         _, place = jax.lax.top_k(jnp.where(where, label, -jnp.inf), positives)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rezoo import metrics
+from rezoo.arrays import at_least_1, same_shape
 from rezoo.losses.masks import Mask, PerList, Scores, all_if_none, inputs, log_softmax
 from rezoo.losses.pairs import pairs
 from rezoo.types import Loss
@@ -66,7 +67,8 @@ def ndcg_weights(
     [[0.0, 1.0], [1.0, 0.0]]
     """
     score, label, where = inputs(score, label, where)
-    k = k or score.shape[-1]
+    at_least_1(k=k)
+    k = k or max(score.shape[-1], 1)
     rank = metrics.ranks(jax.lax.stop_gradient(score), where=where)
     discount = jnp.where(where, metrics.within(rank, k) / jnp.log2(rank + 1), 0.0)
     gained = jnp.where(where, gain(label), 0.0)
@@ -123,7 +125,8 @@ def smooth_rank(
     0.0
     """
     score, label, where = inputs(score, label, where)
-    k = k or score.shape[-1]
+    at_least_1(k=k)
+    k = k or max(score.shape[-1], 1)
     place = jnp.arange(score.shape[-1])
     taken = place.reshape((1,) * (score.ndim - 1) + (-1,)) < jnp.minimum(where.sum(-1, keepdims=True), k)
     at_place = -jnp.sort(-jnp.where(where, score, -jnp.inf), axis=-1)
@@ -199,6 +202,7 @@ def _hinge_ranks(score: Scores, *, where: Mask | None = None) -> Scores:
 
 def _ranks_by(score: Scores, where: Mask | None, step: Callable[[Array], Array]) -> Scores:
     """1 + Σ_{j≠i} step(s_j - s_i) over what counts."""
+    same_shape(score=score, where=where)
     ahead = -_differences(score)
     row, column = (jax.lax.broadcasted_iota(jnp.int32, ahead.shape, ahead.ndim - n) for n in (2, 1))
     other = (row != column) & all_if_none(where, score)[..., None, :]
@@ -206,13 +210,15 @@ def _ranks_by(score: Scores, where: Mask | None, step: Callable[[Array], Array])
 
 
 def _on_ranks(metric: Any, k: int | None, gain: Gain | None, ranks: Any, cutoff: metrics.Cutoff) -> Loss:
+    at_least_1(k=k)
+
     def loss(score: Scores, label: Scores, *, where: Mask | None = None) -> PerList:
         score, label, where = inputs(score, label, where)
         target = where & (label > 0)
         graded = {} if gain is None else {"gain": gain(label)}
         counts = cutoff if k is not None else lambda rank, _: jnp.ones_like(rank)
         rank = ranks(score, where=where)
-        value = metric(rank, where=target, k=k or score.shape[-1], cutoff=counts, **graded)
+        value = metric(rank, where=target, k=k or max(score.shape[-1], 1), cutoff=counts, **graded)
         return jnp.where(target.any(-1), 1.0 - value, 0.0)
 
     return loss

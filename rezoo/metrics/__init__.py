@@ -8,7 +8,9 @@ target that is in no list: no metric counts it within any k. This is decided her
 
 The last axis is the list; leading axes are batch; `where` masks. Metrics of ranks take a `cutoff`,
 which says how much a rank counts within k: all or nothing unless another is given. But for `dcg` they
-are between 0 and 1 for any ranks that `ranks` and `target_ranks` give.
+are between 0 and 1 for any ranks that `ranks` and `target_ranks` give. Arrays whose shapes do not match,
+and a k below 1, are a ValueError.
+
 `rezoo.losses.smooth` and `bound` make losses of these metrics by exchanging ranks and cut-off.
 """
 

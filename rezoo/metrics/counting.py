@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rezoo.arrays import same_lists, same_shape
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import along, everywhere
 
@@ -16,6 +17,7 @@ def ranks(score: Float[Array, " *B C"], *, where: Bool[Array, " *B C"] | None = 
     >>> ranks(jnp.array([3.0, 7.0, 3.0, 1.0, jnp.nan])).tolist()
     [2.5, 1.0, 2.5, 4.0, inf]
     """
+    same_shape(score=score, where=where)
     competing = score if where is None else jnp.where(where, score, jnp.nan)
     flat = competing.reshape(-1, score.shape[-1])
     rank = jax.vmap(lambda row: ascending_ranks(-row))(flat).reshape(score.shape)
@@ -46,6 +48,9 @@ def target_ranks(
     >>> target_ranks(score, jnp.array([[1, 2, 0]])).tolist()
     [[1.0, 2.5, 4.0]]
     """
+    same_lists(score=score, target=target)
+    same_shape(score=score, where=where)
+    same_shape(target=target, counted=counted)
     size, columns = score.shape[-1], target.shape[-1]
     if not score.size or not target.size:
         return jnp.full(target.shape, jnp.inf)
@@ -86,6 +91,7 @@ def distinct(target: Int[Array, " *B T"], where: Bool[Array, " *B T"] | None = N
     >>> distinct(target, target > 0).tolist()
     [[True, True, False, False, False]]
     """
+    same_shape(target=target, where=where)
     counted = jnp.ones(target.shape, bool) if where is None else where
     if target.shape[-1] < 2:
         return counted

@@ -10,6 +10,7 @@ so that it stays between 0 and 1.
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
+from rezoo.arrays import same_shape
 from rezoo.metrics.counting import Ranks
 from rezoo.metrics.ranking import Cutoff, Values, added_hits, ndcg, within
 
@@ -48,6 +49,7 @@ def debiased_recall(
     >>> debiased_recall(rank, propensity=p, k=10).tolist()
     [0.25]
     """
+    same_shape(rank=rank, propensity=propensity, where=where)
     weight = _weights(propensity, where)
     return (added_hits(rank, where, k, cutoff) * weight).sum(-1) / jnp.maximum(weight.sum(-1), 1e-12)
 
@@ -69,6 +71,7 @@ def debiased_ndcg(
     >>> debiased_ndcg(rank, propensity=propensity, k=1).tolist()
     [1.0]
     """
+    same_shape(rank=rank, propensity=propensity, where=where)
     return ndcg(rank, where=where, k=k, gain=_weights(propensity, where), cutoff=cutoff)
 
 

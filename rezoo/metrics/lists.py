@@ -6,6 +6,7 @@ Id 0 is no item, and neither is one below 0 or beyond the catalogue.
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from rezoo.arrays import one_axis, same_lists
 from rezoo.metrics.masked import mean
 
 
@@ -53,6 +54,7 @@ def long_tail(count: Shaped[Array, " N"], *, head: float = 0.8) -> Bool[Array, "
     >>> long_tail(jnp.array([0, 6, 2, 1, 1])).tolist()
     [False, False, False, True, True]
     """
+    one_axis(count=count)
     count = count.at[0].set(0)
     order = jnp.argsort(-count)
     before = jnp.cumsum(count[order]) - count[order]
@@ -67,6 +69,7 @@ def tail_share(ids: Int[Array, " U k"], tail: Bool[Array, " N"]) -> Float[Array,
     >>> float(tail_share(jnp.array([[1, 2], [3, 0]]), jnp.array([False, False, True, False])))
     0.25
     """
+    one_axis(tail=tail)
     real = _real(ids, len(tail))
     count = real.sum(axis=1)
     share = (real & tail[jnp.where(real, ids, 0)]).sum(axis=1) / jnp.maximum(count, 1)
@@ -90,6 +93,7 @@ def serendipity(
     >>> float(serendipity(ids, target, expected))
     0.25
     """
+    same_lists(ids=ids, target=target, expected=expected)
     real = ids > 0
     wanted, foreseen = ((ids[:, :, None] == other[:, None, :]).any(axis=2) for other in (target, expected))
     count = real.sum(axis=1)
@@ -102,6 +106,7 @@ def mean_popularity(ids: Int[Array, " U k"], popularity: Float[Array, " N"]) -> 
     >>> float(mean_popularity(jnp.array([[1, 2]]), jnp.array([0.0, 30.0, 10.0])))
     20.0
     """
+    one_axis(popularity=popularity)
     real = _real(ids, len(popularity))
     return mean(popularity[jnp.where(real, ids, 0)], real)
 
@@ -114,6 +119,7 @@ def novelty(ids: Int[Array, " U k"], share: Float[Array, " N"]) -> Float[Array, 
     >>> float(novelty(jnp.array([[1, 2]]), jnp.array([0.0, 0.5, 0.125])))  # 1 bit and 3 bits
     2.0
     """
+    one_axis(share=share)
     rarest = jnp.min(jnp.where(share > 0, share, jnp.inf))
     real = _real(ids, len(share))
     return mean(-jnp.log2(jnp.where(share > 0, share, rarest))[jnp.where(real, ids, 0)], real)

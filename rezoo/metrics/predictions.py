@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rezoo.arrays import one_axis, same_shape
 from rezoo.metrics.counting import ascending_ranks
-from rezoo.metrics.masked import mean, same_shape
+from rezoo.metrics.masked import mean
 
 Values = Float[Array, " *B"]
 Mask = Bool[Array, " *B"]
@@ -87,6 +88,7 @@ def gauc(
     (1.0, 1)
     """
     same_shape(score=score, label=label, user=user)
+    one_axis(score=score)
     order = jnp.lexsort((score, user))  # NaN last
     s, u, y = score[order], user[order], (label[order] > 0).astype(jnp.float32)
     place = jnp.arange(s.shape[0], dtype=jnp.int32)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rezoo.arrays import at_least_1, same_shape
 from rezoo.metrics.counting import Ranks
 from rezoo.metrics.masked import mean
 
@@ -56,6 +57,8 @@ def r_precision(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: in
     >>> print(r_precision(jnp.array([[1.0, 3.0, 9.0]])).round(4))
     [0.6667]
     """
+    same_shape(rank=rank, where=where)
+    at_least_1(k=k)
     count = _count(rank, where)[..., None]
     length = count if k is None else jnp.minimum(count, k)
     hit = (rank <= length) * _room(rank, where, length)
@@ -98,6 +101,7 @@ def dcg(
     >>> dcg(jnp.array([[1.0, 3.0, 9.0]]), k=5).tolist()
     [1.5]
     """
+    same_shape(rank=rank, gain=gain)
     hit = added_hits(rank, where, k, cutoff)
     if gain is not None:
         hit = hit * (gain if where is None else jnp.where(where, gain, 0.0))
@@ -117,6 +121,7 @@ def ndcg(
     >>> ndcg(jnp.array([[1.0], [3.0], [9.0]]), k=5).tolist()  # 1 / log₂(rank + 1)
     [1.0, 0.5, 0.0]
     """
+    same_shape(rank=rank, where=where, gain=gain)
     if gain is None:
         shape = (*rank.shape[:-1], min(k, rank.shape[-1]))
         place = jax.lax.broadcasted_iota(jnp.int32, shape, rank.ndim - 1)
@@ -133,6 +138,7 @@ def ideal_dcg(gain: Float[Array, " *B T"], k: int) -> Values:
     >>> ideal_dcg(jnp.array([[0.0, 3.0, 7.0]]), k=1).tolist()
     [7.0]
     """
+    at_least_1(k=k)
     return _discounted(-jnp.sort(-gain, axis=-1)[..., :k])
 
 
@@ -161,7 +167,7 @@ def average_precision_of_all(
     [0.6667]
     """
     counts = cutoff if k is not None else lambda rank, _: jnp.isfinite(rank).astype(jnp.float32)
-    return _precisions(rank, where, k or 0, counts) / jnp.maximum(_count(rank, where), 1)
+    return _precisions(rank, where, 1 if k is None else k, counts) / jnp.maximum(_count(rank, where), 1)
 
 
 def mean_over_users(
@@ -173,6 +179,7 @@ def mean_over_users(
     >>> float(mean), int(users)
     (0.75, 2)
     """
+    same_shape(value=value, where=where)
     return mean(value, where), where.sum()
 
 
@@ -192,6 +199,8 @@ def _precisions(rank: Array, where: Array | None, k: int, cutoff: Cutoff) -> Arr
 
 
 def _hits(rank: Array, where: Array | None, k: int, cutoff: Cutoff) -> Array:
+    same_shape(rank=rank, where=where)
+    at_least_1(k=k)
     hit = cutoff(rank, k)
     return hit if where is None else jnp.where(where, hit, 0.0)
 

@@ -1,4 +1,7 @@
-"""The models, one file each, in families: baselines, factorization, rating, ranking, session."""
+"""The models, one file each, in families: baselines, factorization, rating, ranking, session.
+
+The sizes of a model come first; its options are given by keyword: `SASRec(num_items, 64, num_heads=2)`.
+"""
 
 from rezoo.models.baselines import CoOccurrence, FeatureKNN, Popularity, SessionPopularity, TopFreq
 from rezoo.models.factorization import EASE, FISM, FM, IALS, MF, BiasedMF, FeatureMF, ItemKNN, SVDpp

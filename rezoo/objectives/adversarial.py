@@ -41,9 +41,10 @@ def discriminator(model: nn.Module, partial: Mask) -> Objective:
     Takes batches whose rows have a history; `where` tells which rows count. `model` has
     `purchases(query)` and `judge(query, r)`.
 
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import CFGAN
     >>> model = CFGAN(num_items=4, generator_widths=[2], discriminator_widths=[2])
-    >>> query = Query(jnp.zeros(1, int), jnp.array([[1, 3]]), {})
+    >>> query = queries(history=[[1, 3]])
     >>> batch = Batch(query, jnp.array([1]), jnp.ones(1), jnp.ones(1, bool))
     >>> zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item))
     >>> objective = discriminator(model, zero_mask(0.5))
@@ -76,9 +77,10 @@ def generator(model: nn.Module, partial: Mask, zeros: Mask, alpha: float | Array
     https://arxiv.org/abs/1406.2661, section 3). α weighs the mean over the drawn zeros of a row
     times the number of items bought, so it means the same for any catalogue.
 
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import CFGAN
     >>> model = CFGAN(num_items=4, generator_widths=[2], discriminator_widths=[2])
-    >>> query = Query(jnp.zeros(1, int), jnp.array([[1, 3]]), {})
+    >>> query = queries(history=[[1, 3]])
     >>> batch = Batch(query, jnp.array([1]), jnp.ones(1), jnp.ones(1, bool))
     >>> zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item))
     >>> objective = generator(model, zero_mask(0.5), zero_mask(1.0), alpha=2.0)

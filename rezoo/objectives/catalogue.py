@@ -23,9 +23,10 @@ def next_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -
     `SessionModel`; the loss is listwise, over all N items but the padding item 0. `weights` give how much
     each row `[B]`, or each step `[B L]`, counts; see `mean`.
 
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import GRU4Rec
     >>> model = GRU4Rec(num_items=5, dim=2)
-    >>> query = Query(jnp.zeros(1, int), jnp.array([[1, 2]]), {})
+    >>> query = queries(history=[[1, 2]])
     >>> batch = Batch(query, jnp.array([[2, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
     >>> variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item[:, 0]))
     >>> objective = next_item(model, losses.softmax_cross_entropy)
@@ -56,9 +57,10 @@ def next_item_softmax(
     `losses.catalogue_softmax`, also for `chunk`, and `next_item` for `weights`. Give it packed rows
     (`data.packing`): padding costs as much as clicks here.
 
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import GRU4Rec
     >>> model = GRU4Rec(num_items=5, dim=2)
-    >>> query = Query(jnp.zeros(1, int), jnp.array([[1, 2]]), {})
+    >>> query = queries(history=[[1, 2]])
     >>> batch = Batch(query, jnp.array([[2, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
     >>> variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item[:, 0]))
     >>> print(next_item_softmax(model)(variables, jax.random.key(1), batch)[0].round(4))  # ln 4
@@ -104,9 +106,10 @@ def next_item_sampled(
         `losses.top1_max`, want them as they are.
       weights: as for `next_item`.
 
+    >>> from rezoo.data.batches import queries
     >>> from rezoo.models import GRU4Rec
     >>> model = GRU4Rec(num_items=5, dim=2)
-    >>> query = Query(jnp.zeros(1, int), jnp.array([[1, 2]]), {})
+    >>> query = queries(history=[[1, 2]])
     >>> batch = Batch(query, jnp.array([[2, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
     >>> variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item[:, 0]))
     >>> objective = next_item_sampled(model, losses.bpr, jnp.array([0.0, 1, 1, 1, 1]), 3, corrected=False)

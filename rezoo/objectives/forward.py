@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from rezoo.arrays import same_rows
 from rezoo.types import Batch, Variables
 
 Weights = Callable[[Batch], Array]
@@ -31,6 +32,9 @@ def forward(
     `where` is given to the model in the collection `batch`, for models that compute statistics of a
     batch.
 
+    Raises:
+      ValueError: if a column of the query, the items or `where` have another number of rows than the others.
+
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
     >>> query = queries(rows=2)
@@ -39,6 +43,7 @@ def forward(
     >>> score.tolist()
     [2.0, 1.0]
     """
+    same_rows(**dict(zip(("query", "item"), inputs, strict=False)), where=where)
     variables = variables if where is None else {**variables, "batch": {"where": where}}
     return model.apply(variables, *inputs, rngs={"dropout": key}, mutable=WRITABLE, method=method)
 

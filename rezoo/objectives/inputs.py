@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from rezoo.arrays import per_row
-from rezoo.metrics.masked import same_shape
+from rezoo.arrays import per_row, same_shape
 from rezoo.types import Batch
 
 

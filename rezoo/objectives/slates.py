@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rezoo.arrays import same_shape
 from rezoo.devices.meshes import alike, everywhere, lookup
-from rezoo.metrics.masked import same_shape
 from rezoo.objectives.forward import Weights, forward, mean, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Variables
 

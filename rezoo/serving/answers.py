@@ -16,6 +16,7 @@ which is empty for a user who came after training. Without either, `DataError` i
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,11 +25,12 @@ from rezoo import evaluation
 from rezoo.data.columns import plain
 from rezoo.devices.meshes import in_blocks
 from rezoo.errors import DataError
-from rezoo.evaluation.scoring import apply
+from rezoo.evaluation.scoring import apply, compiled
 from rezoo.serving.asking import dense_ids, of_lists, queries
 from rezoo.serving.bundle import Saved
 from rezoo.serving.cold_start import with_items, with_users
 from rezoo.serving.unknown import OnUnknown, Unknown, UnknownIds, ignore, refuse, strangers, warn
+from rezoo.types import Variables
 
 __all__ = ["Unknown", "UnknownIds", "ignore", "predict", "recommend", "refuse", "warn"]
 
@@ -88,13 +90,17 @@ def predict(
     unknown = unknown._replace(items=strangers(items, item, item == 0))
     if unknown:
         on_unknown(unknown)
-
-    def of_block(rows: tuple[Any, jax.Array]) -> tuple[jax.Array]:
-        return (apply(placed.model, placed.variables, query(rows[0]), rows[1]),)
-
-    score = saved.link(in_blocks(of_block, (asked, jnp.asarray(item)), BLOCK)[0])
+    score = saved.link(_scores(placed.model, placed.variables, query, (asked, jnp.asarray(item))))
     stars = saved.scale.invert(np.asarray(score))
     return stars if saved.clip is None else np.clip(stars, *saved.clip).astype(np.float32)
+
+
+@compiled()
+def _scores(model: nn.Module, variables: Variables, query: Any, rows: tuple[Any, jax.Array]) -> jax.Array:
+    def of_block(rows: tuple[Any, jax.Array]) -> tuple[jax.Array]:
+        return (apply(model, variables, query(rows[0]), rows[1]),)
+
+    return in_blocks(of_block, rows, BLOCK)[0]
 
 
 def recommend(

@@ -55,12 +55,12 @@ def queries(
     history, rated, whose, left_out = _past(saved, dense, histories, ratings)
     unknown = _unknown(saved, users, dense, history if histories is not None else None, left_out)
     asked, history, rated = jax.tree.map(jnp.asarray, ((dense, whose, {**known, **context}), history, rated))
+    return asked, jax.tree_util.Partial(_query, history, rated), unknown
 
-    def query(rows: Any) -> Query:
-        user, whose, features = rows
-        return Query(user, history[whose], features | {name: one[whose] for name, one in rated.items()})
 
-    return asked, query, unknown
+def _query(history: Any, rated: Mapping[str, Any], rows: Any) -> Query:
+    user, whose, features = rows
+    return Query(user, history[whose], features | {name: one[whose] for name, one in rated.items()})
 
 
 def _unknown(

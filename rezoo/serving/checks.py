@@ -7,7 +7,7 @@ import numpy as np
 
 from rezoo.errors import DataError
 from rezoo.serving.bundle import SETS, Saved
-from rezoo.serving.reads import NOBODY, rates_history, score
+from rezoo.serving.reads import rates_history, score
 
 
 def check(saved: Saved) -> None:
@@ -29,7 +29,7 @@ def check(saved: Saved) -> None:
     _check_features(saved, sizes)
     _check_columns(saved, sizes)
     try:
-        jax.eval_shape(lambda variables: score(saved, variables, NOBODY), saved.variables)
+        jax.eval_shape(lambda variables: score(saved, variables), saved.variables)
     except Exception as error:
         raise DataError(f"the variables do not fit {type(saved.model).__name__}: {error}") from error
     _check_past(saved)

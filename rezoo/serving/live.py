@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo import evaluation
-from rezoo.arrays import best_places
+from rezoo.arrays import at_least_1, best_places
 from rezoo.nn.embedding import has_row
 from rezoo.serving.session_buffer import PASS_OVER, Sessions, queries, read, written
 from rezoo.types import Query, Variables
@@ -103,10 +103,11 @@ def begin(
     Raises:
       ValueError: if the query has other columns than the sessions.
 
+    >>> from rezoo.data import batches
     >>> from rezoo.models import Popularity
     >>> model = Popularity(3)
     >>> served = serve(model, {"params": {"count": jnp.zeros(3)}})
-    >>> query = Query(jnp.array([7]), jnp.array([[1, 2]]), {})
+    >>> query = batches.queries([7], [[1, 2]])
     >>> sessions = begin(model, served, start(model, served, slots=2), jnp.array([1]), query)
     >>> sessions.user.tolist(), sessions.count.tolist()
     ([0, 7], [0, 2])
@@ -183,8 +184,7 @@ def recommend(
     >>> ids.tolist(), scores.tolist()
     ([[3]], [[1.0]])
     """
-    if k < 1:
-        raise ValueError(f"k = {k}: a list has 1 place or more")
+    at_least_1(k=k)
     score = scores(model, served, sessions, slot).at[:, 0].set(-jnp.inf)
     if exclude is not None:
         row = jnp.arange(score.shape[0])[:, None]

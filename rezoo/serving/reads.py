@@ -1,6 +1,7 @@
 """What a saved model reads of a question, found by tracing one."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.errors
@@ -9,11 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from rezoo.evaluation.scoring import ByIdentity
 from rezoo.serving.bundle import Saved
 from rezoo.types import Query
-
-NOBODY = np.zeros((1, 1), np.int32)
-"""An empty history."""
 
 
 def reads_history(saved: Saved) -> bool:
@@ -26,7 +25,7 @@ def reads_history(saved: Saved) -> bool:
     >>> reads_history(shop)
     False
     """
-    return _enters(saved, lambda variables, history: score(saved, variables, history), NOBODY)
+    return _enters(saved, lambda query: query.history)
 
 
 def reads_user(saved: Saved) -> bool:
@@ -39,7 +38,7 @@ def reads_user(saved: Saved) -> bool:
     >>> reads_user(shop)
     False
     """
-    return _enters(saved, lambda variables, user: score(saved, variables, NOBODY, user), NOBODY[0])
+    return _enters(saved, lambda query: query.user)
 
 
 def rates_history(saved: Saved) -> bool:
@@ -53,31 +52,42 @@ def rates_history(saved: Saved) -> bool:
     False
     """
     try:
-        return _enters(
-            saved,
-            lambda variables, rating: score(saved, variables, NOBODY, history_rating=rating),
-            NOBODY.astype(np.float32),
-        )
+        rating = jnp.zeros((1, 1))
+        return _enters(saved, lambda query: query.features["history_rating"], history_rating=rating)
     except (flax.errors.ScopeParamNotFoundError, flax.errors.ScopeParamShapeError):
         return False  # The model reads every column, and was not trained with this one.
 
 
-def _enters(saved: Saved, function: Callable[[Any, Array], Array], x: np.ndarray) -> bool:
-    jaxpr = jax.make_jaxpr(function)(saved.variables, x).jaxpr
-    return any(one is jaxpr.invars[-1] for equation in jaxpr.eqns for one in equation.invars)
-
-
-def score(saved: Saved, variables: Any, history: Any, user: Any = NOBODY[0], **features: Array) -> Any:
-    """The model's answer to one question.
+def score(saved: Saved, variables: Any) -> Any:
+    """The model's answer to one question: nobody's, of item 0.
 
     >>> from rezoo.data.ids import Ids
     >>> from rezoo.models import Popularity
     >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
     >>> shop = Saved(Popularity(3), variables, Ids(np.array(["ann"])), Ids(np.array(["hat", "tea"])))
-    >>> score(shop, variables, NOBODY).tolist()  # of item 0
+    >>> score(shop, variables).tolist()
     [0.0]
     """
+    return _score(ByIdentity(saved.model), variables, _question(saved))
+
+
+def _enters(saved: Saved, column: Callable[[Query], Array], **features: Array) -> bool:
+    query = _question(saved, **features)
+    place = next(
+        n for n, leaf in enumerate(jax.tree.leaves((saved.variables, query))) if leaf is column(query)
+    )
+    jaxpr = _score.trace(ByIdentity(saved.model), saved.variables, query).jaxpr.jaxpr
+    return any(one is jaxpr.invars[place] for equation in jaxpr.eqns for one in equation.invars)
+
+
+@partial(jax.jit, static_argnums=0)  # so that it is traced once for each model and kind of question
+def _score(one: ByIdentity, variables: Any, query: Query) -> Array:
+    return one.model.apply(variables, query, jnp.zeros(1, jnp.int32))  # pyright: ignore[reportReturnType]
+
+
+def _question(saved: Saved, **features: Array) -> Query:
+    """A query of nobody, with the columns of the saved model's users and context."""
     columns = {name: one.transform([None]) for name, one in saved.context_features.fitted.items()}
     columns |= {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()}
-    query = Query(jnp.asarray(user), jnp.asarray(history), jax.tree.map(jnp.asarray, columns) | features)
-    return saved.model.apply(variables, query, jnp.zeros(1, jnp.int32))
+    columns = jax.tree.map(jnp.asarray, columns)
+    return Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 1), jnp.int32), columns | features)

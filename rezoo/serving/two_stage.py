@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import evaluation
-from rezoo.arrays import best_of
+from rezoo.arrays import at_least_1, best_of
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.inner import with_columns
 from rezoo.types import Query, Variables
@@ -127,8 +127,7 @@ def recommend(
     >>> ids.tolist(), scores.tolist()  # item 3, the second stage's best, is no candidate
     ([[2, 1]], [[2.0, 1.0]])
     """
-    if k < 1:
-        raise ValueError(f"k = {k}: a list has 1 place or more")
+    at_least_1(k=k)
     if k > candidates:
         raise ValueError(f"a list of k = {k} cannot be made of {candidates} candidates: ask for more of them")
     item, _ = retrieve(first, query, candidates, exclude=exclude)

@@ -1,1 +1,1 @@
-"""What outlives a process: files written whole or not at all, checkpoints, and what a folder belongs to."""
+"""Storage: atomic writes, checkpoints, and fingerprints that say which run a folder belongs to."""

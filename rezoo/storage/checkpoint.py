@@ -1,4 +1,4 @@
-"""Saving a pytree and getting it back, by Orbax. A half-written or damaged checkpoint is never taken."""
+"""Save and restore a pytree with Orbax. A half-written or damaged checkpoint is never restored."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ def save(folder: str | Path, step: int, tree: Any, notes: Mapping[str, Any] | No
     """Write `tree` as the checkpoint of `step`, with `notes` (anything JSON can hold) beside it.
 
     The checkpoint takes its name when it is complete, so that a process killed while it saves
-    leaves the one before in force. This one and the newest of an earlier step are kept.
+    leaves the previous one valid. This one and the newest of an earlier step are kept.
 
     Raises:
       OSError: if it cannot be written; the checkpoints before are kept.

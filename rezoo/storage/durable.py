@@ -1,4 +1,4 @@
-"""Writing files and folders so that a kill, a full disk or a read-only folder never costs what was there.
+"""Atomic writes: a kill, a full disk or a read-only folder never destroys what was there before.
 
 with durable.file("figures.json") as partial:        # the old file is there until the new one is whole
     partial.write_text(text)
@@ -91,7 +91,7 @@ def survivor(target: str | Path) -> Path:
 
 @contextlib.contextmanager
 def named(place: str | Path) -> Iterator[None]:
-    """A full disk is an error without a file name: in the block it gets that of `place`."""
+    """The error of a full disk has no file name: in this block it gets that of `place`."""
     try:
         yield
     except OSError as error:

@@ -1,8 +1,8 @@
-"""What a run, a study or an experiment is: a folder of results is used again only for the same one.
+"""Fingerprints of runs, studies and experiments: a folder of results is reused only by the same one.
 
 A fingerprint is a few named parts, such as `{"data": …, "arguments": …, "code": …}`, each a digest.
-Every fingerprint has a folder of its own inside the one that the user gives, so nothing is answered
-with what another file, other hyper-parameters or other code has left.
+Every fingerprint has a folder of its own inside the one that the user gives, so results of
+other data, other hyper-parameters or other code are never reused.
 """
 
 import contextlib
@@ -49,8 +49,8 @@ def of(*things: Any) -> str:
 def program(function: Callable[..., Any], *arguments: Any) -> dict[str, str]:
     """What a function of arrays computes: its operations (part `program`) and the arrays it holds (`data`).
 
-    It is traced, not run, and only shapes and types of `arguments` count. Code that comes to the same
-    operations has the same fingerprint, however it is written.
+    It is traced, not run, and only shapes and types of `arguments` count. Code that results in the
+    same operations has the same fingerprint, however it is written.
 
     Raises:
       TypeError: if it cannot be traced, as it needs the values on the host.
@@ -59,7 +59,7 @@ def program(function: Callable[..., Any], *arguments: Any) -> dict[str, str]:
         closed = jax.make_jaxpr(function)(*arguments)
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         raise TypeError(
-            "this function is no program that can be traced, so what it is has to be given: "
+            "this function cannot be traced, so its identity has to be given: "
             "identity=rezoo.storage.fingerprint.of(…), of the data and settings that it reads"
         ) from error
     text = re.sub(r" at 0x[0-9a-f]+", "", str(closed))  # of Python functions in it
@@ -70,7 +70,7 @@ def program(function: Callable[..., Any], *arguments: Any) -> dict[str, str]:
 
 
 def code(function: Any) -> str:
-    """A digest of a Python function that is no program: its bytecode and what it holds.
+    """A digest of a Python function that cannot be traced: its bytecode and what it holds.
 
     Of what it holds, by closure, by default or as a global of its module, other functions, arrays, numbers
     and text count; lists, in which a function takes notes, only for the arrays in them.
@@ -104,7 +104,7 @@ def content(*places: str | Path) -> str:
 
 @contextlib.contextmanager
 def own(folder: str | Path | None, parts: Callable[[], Mapping[str, str]]) -> Iterator[Path | None]:
-    """The `place` of what has these parts, locked for this process; None without a folder.
+    """The folder (see `place`) of these parts, locked for this process; None without a folder.
 
     Raises:
       rezoo.storage.durable.BusyError: if another process holds it.

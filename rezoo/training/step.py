@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from rezoo.arrays import per_row
+from rezoo.arrays import per_row, same_rows
 from rezoo.devices.meshes import along, lookup, parts
 from rezoo.objectives.inputs import masked
 from rezoo.types import Batch, Objective, Scalars, Step, TrainState, Variables
@@ -194,11 +194,15 @@ def num_steps(rows: int, batch_size: int) -> int:
 def take(data: Batch, index: Int[Array, " B"]) -> Batch:
     """The rows `index` of a batch; a row asked for as -1 is all zeros and `where` False.
 
+    Raises:
+      ValueError: if the arrays of the batch differ in their number of rows.
+
     >>> from rezoo.data.batches import pairs
     >>> rows = take(pairs([7, 8], [1, 2]), jnp.array([1, -1]))
     >>> rows.query.user.tolist(), rows.where.tolist()
     ([8, 0], [True, False])
     """
+    same_rows(data=data)
 
     def pick(column: Array) -> Array:
         place = along(index, column) if index.shape[0] % parts(column) == 0 else index

@@ -48,14 +48,14 @@ FILES = {  # file name, content, what the error must say
         b"user_id,uid,item\n1,2,3\n",
         "both 'user_id' and 'uid' look like the user",
     ),
-    "wrong ending": ("a.parquet", GOOD.encode(), "a.parquet is no complete Parquet file"),
-    "truncated parquet": ("a.parquet", parquet()[:-20], "is no complete Parquet file.*again"),
+    "wrong ending": ("a.parquet", GOOD.encode(), "a.parquet is not a complete Parquet file"),
+    "truncated parquet": ("a.parquet", parquet()[:-20], "is not a complete Parquet file.*again"),
     "parquet without columns it needs": ("a.parquet", parquet().replace(b"item", b"meti"), "a.parquet"),
     "truncated zip": ("a.zip", zipped()[:-30], "a.zip is damaged or cut short.*fetch it again"),
     "not a zip": ("a.zip", b"hello", "a.zip is damaged"),
     "truncated gz": ("a.csv.gz", gzip.compress(GOOD.encode() * 99)[:-12], "damaged or cut short"),
     "not a gz": ("a.csv.gz", GOOD.encode(), "damaged or cut short"),
-    "binary junk": ("a.csv", bytes(range(256)) * 9, "no text file"),
+    "binary junk": ("a.csv", bytes(range(256)) * 9, "not a text file"),
     "rating that is a word": (
         "a.csv",
         (HEAD + "1,2,good,10\n").encode(),
@@ -66,9 +66,9 @@ FILES = {  # file name, content, what the error must say
     "time that is a word": (
         "a.csv",
         (HEAD + "1,2,3,soon\n").encode(),
-        "row 1, column 'timestamp': 'soon' is no time",
+        "row 1, column 'timestamp': 'soon' is not a time",
     ),
-    "impossible date": ("a.csv", (HEAD + "1,2,3,2020-02-31\n").encode(), "'2020-02-31' is no time.*ISO 8601"),
+    "impossible date": ("a.csv", (HEAD + "1,2,3,2020-02-31\n").encode(), "'2020-02-31' is not a time.*8601"),
     "missing time": ("a.csv", (GOOD + "1,2,3,\n").encode(), "row 3, column 'timestamp'"),
     "missing user": (
         "a.csv",
@@ -143,7 +143,7 @@ def test_places_that_are_no_file(tmp_path):
         files.read(f"{tmp_path}/b.zip!other.csv")
     with pytest.raises(DataError, match="no encoding 'klingon'"):
         files.read(tmp_path / "a.csv", encoding="klingon")
-    with pytest.raises(DataError, match="int is no table"):
+    with pytest.raises(DataError, match="int is not a table"):
         files.read(7)
 
 
@@ -158,7 +158,7 @@ TABLES = {
     ),
     "NaN time": ({"user": [1], "item": [1], "time": [np.nan]}, "row 1, column 'time'"),
     "None for an id": ({"user": [1, None], "item": [1, 2]}, "1 of 2 ids are missing"),
-    "times that are truth values": ({"user": [1], "item": [1], "time": [True]}, "is no kind of time"),
+    "times that are truth values": ({"user": [1], "item": [1], "time": [True]}, "is not a kind of time"),
 }
 
 

@@ -47,9 +47,9 @@ def test_values_of_several_types_are_text_in_a_file_and_refused_as_a_feature():
 
 def test_one_value_is_no_column():
     for one in ("abc", 7, None):
-        with pytest.raises(DataError, match="is no column: give a list or an array"):
+        with pytest.raises(DataError, match="is not a column: give a list or an array"):
             as_array(one)
-    with pytest.raises(DataError, match="column 'job': str is no column"):
+    with pytest.raises(DataError, match="column 'job': str is not a column"):
         features.fit({"job": Categorical()}, {"job": "cook"})
 
 

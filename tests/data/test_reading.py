@@ -480,7 +480,7 @@ def test_columns_that_are_exploded():
     assert log.items.decode(log.item).tolist() == ["1", "2", "3"] and log.row.tolist() == [1, 1, 3]
     nested = {"user": ["a"], "events": [[{"item": 5, "user": 1}]]}
     for bad, match in [
-        ({"user": [1], "events": [7]}, "is no list"),
+        ({"user": [1], "events": [7]}, "is not a list"),
         (nested, "'user' is a column and a key"),
         ({"user": [1], "events": [[]]}, "no values"),
         ({"user": [1]}, "no column 'events'"),
@@ -491,10 +491,10 @@ def test_columns_that_are_exploded():
 
 def test_what_is_no_column_is_refused():
     for column in (5, {1}, iter([1]), "a", np.array(5), np.ones((1, 2))):
-        with pytest.raises(DataError, match=r"no column|no list or array|one value for each row"):
+        with pytest.raises(DataError, match=r"not a column|not a list or array|one value for each row"):
             files.read({"user": column, "item": [1]})
     for column in (np.array(5), np.ones((1, 2))):
-        with pytest.raises(DataError, match=r"no list or array|one value for each row"):
+        with pytest.raises(DataError, match=r"not a list or array|one value for each row"):
             from_columns({"user": column, "item": [1]})
     assert (
         files.read(pl.DataFrame({"user": pl.Series(["a", 1], dtype=pl.Object), "item": [1, 2]})).num_users

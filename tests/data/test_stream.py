@@ -36,7 +36,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
         stream.chunks(path, 5, ["price"])
     with pytest.raises(DataError, match="row 2, column 'item': a value is missing"):
         list(stream.chunks(path, 5, ["item"]))
-    with pytest.raises(DataError, match="column 'name': string is no number"):
+    with pytest.raises(DataError, match="column 'name': string is not a number"):
         list(stream.chunks(path, 5, ["name"]))
     with pytest.raises(DataError, match="named 'where'"):
         stream.chunks(written(tmp_path / "where.parquet", where=[1]), 5)

@@ -81,27 +81,27 @@ ODD = {
     "either day or month": (["03/04/2024", "05/06/2024"], {}, "03/04/2024 in row 1 .* time_format='%d/%m/%Y"),
     "both orders": (["25/04/2024", "04/25/2024"], {}, "day comes first .*25/04/2024 in row 1.*row 2"),
     "with and without a zone": (["2020-09-13T12:26:40Z", "2020-09-13 12:26:40"], {}, "offset .*row 1.*row 2"),
-    "a header in the middle": (["1600000000", "1600000001", "time"], {}, "row 3, .*'time' is no time"),
-    "a header among dates": (["2020-09-13", "time"], {}, "row 2, .*'time' is no time"),
-    "no such day": (["2020-02-28", "2020-02-30"], {}, "row 2, .*'2020-02-30' is no time"),
-    "no such hour": (["13.09.2020 24:00"], {}, "row 1, .*is no time"),
-    "no such half": (["9/13/2020 13:00 PM"], {}, "row 1, .*is no time"),
+    "a header in the middle": (["1600000000", "1600000001", "time"], {}, "row 3, .*'time' is not a time"),
+    "a header among dates": (["2020-09-13", "time"], {}, "row 2, .*'time' is not a time"),
+    "no such day": (["2020-02-28", "2020-02-30"], {}, "row 2, .*'2020-02-30' is not a time"),
+    "no such hour": (["13.09.2020 24:00"], {}, "row 1, .*is not a time"),
+    "no such half": (["9/13/2020 13:00 PM"], {}, "row 1, .*is not a time"),
     "an empty cell": (["2020-09-13", ""], {}, "row 2, .*time is missing"),
     "a word for nothing": (["1600000000", "NULL"], {}, "row 2, .*time is missing .NULL."),
     "NaN": ([1.6e9, np.nan], {}, "row 2, .*time is missing"),
     "NaT": (np.array(["2020-09-13", "NaT"], "datetime64[s]"), {}, "row 2, .*time is missing"),
-    "infinity": ([1.6e9, np.inf], {}, "row 2, .*inf is no time"),
-    "1e300": ([1e300, 1.6e9], {}, "row 1, .*1e.300 is no time"),
-    "1e300 alone": ([1e300], {}, "row 1, .*1e.300 is no time"),
-    "2⁶³": (np.array([1_600_000_000, 2**63], np.uint64), {}, "row 2, .*9223372036854775808 is no time"),
-    "too late for its unit": ([1_600_000_000, 2**62], dict(unit="s"), "row 2, .*is no time"),
-    "seconds and milliseconds": ([1_600_000_000, 1_600_000_000_000], {}, "row 2, .*1600000000000 is no time"),
-    "another format": (["13.09.2020", "2020-09-13"], dict(time_format="%d.%m.%Y"), "row 2, .*is no time"),
-    "truth values": ([True], {}, "no kind of time"),
+    "infinity": ([1.6e9, np.inf], {}, "row 2, .*inf is not a time"),
+    "1e300": ([1e300, 1.6e9], {}, "row 1, .*1e.300 is not a time"),
+    "1e300 alone": ([1e300], {}, "row 1, .*1e.300 is not a time"),
+    "2⁶³": (np.array([1_600_000_000, 2**63], np.uint64), {}, "row 2, .*9223372036854775808 is not a time"),
+    "too late for its unit": ([1_600_000_000, 2**62], dict(unit="s"), "row 2, .*is not a time"),
+    "seconds and milliseconds": ([1_600_000_000, 1_600_000_000_000], {}, "row 2, .*0000000000 is not a time"),
+    "another format": (["13.09.2020", "2020-09-13"], dict(time_format="%d.%m.%Y"), "row 2, .*is not a time"),
+    "truth values": ([True], {}, "not a kind of time"),
     "an unknown unit": ([5], dict(unit="weeks"), "unit 'weeks' is not one of"),
     "an unknown directive": (["x"], dict(time_format="%Y %Q"), "'%Q' is not known"),
     "a format without a year": (["x"], dict(time_format="%d.%m."), "must name the year"),
-    "fractions of an order": ([1.5], dict(unit="order"), "row 1.*no whole number"),
+    "fractions of an order": ([1.5], dict(unit="order"), "row 1.*not a whole number"),
     "weeks": ([1, 5, 53], {}, "1970-01-01T00:00:01 .1 in row 1. to .*53 in row 3.*unit='order'"),
     "dates as numbers": ([20200913, 20200914], {}, "1970-08-22.*time_format='%Y%m%d'"),
     "0 for nothing": ([0, 1_600_000_000], {}, "1970-01-01T00:00:00 .0 in row 1.*drop_bad_times"),
@@ -179,7 +179,7 @@ def test_bad_times_are_dropped_if_their_user_says_so():
         "time": np.array(["1600000000", "1600000001", "time", "NULL", "0", "1600000002.5"]),
     }
     table, one = clean.drop_missing(table, ["user", "item"])
-    with pytest.raises(DataError, match="row 3, column 'time': 'time' is no time"):
+    with pytest.raises(DataError, match="row 3, column 'time': 'time' is not a time"):
         from_columns(table)
     table, two = clean.drop_bad_times(table, "time", first="2000-01-01")
     log = from_columns(table)
@@ -193,7 +193,7 @@ def test_bad_times_are_dropped_if_their_user_says_so():
     ]
     with pytest.raises(clean.NothingLeft, match=r"nothing is left: the last 2 rows .* after 1999"):
         clean.drop_bad_times(table, "time", last="1999")
-    with pytest.raises(DataError, match="'yesterday' is no time in ISO 8601"):
+    with pytest.raises(DataError, match="'yesterday' is not a time in ISO 8601"):
         clean.drop_bad_times(table, "time", last="yesterday")
     with pytest.raises(DataError, match="no column 'when'"):
         clean.drop_bad_times(table, "when")

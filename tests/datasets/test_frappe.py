@@ -43,8 +43,11 @@ def test_a_rebuilt_training_part_is_read_and_said_to_be_one(tmp_path):
     ("members", "message"),
     [
         ({"test": ""}, "no frappe.test.libfm"),
-        ({"test": row(1, FIRST.replace("5149", "5382"))}, "row 1: 5382 is no city"),
-        ({"validation": row(1, FIRST) + row(1, FIRST.replace("957", "956"))}, "row 2: 956 is no item"),
+        ({"test": row(1, FIRST.replace("5149", "5382"))}, "row 1: 5382 is not a feature of 'city'"),
+        (
+            {"validation": row(1, FIRST) + row(1, FIRST.replace("957", "956"))},
+            "row 2: 956 is not a feature of 'item'",
+        ),
         ({"validation": row(1, "0 957")}, "2 features"),
     ],
 )
@@ -58,7 +61,7 @@ def test_a_missing_or_a_damaged_zip_is_named(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"frappe\.zip is not in"):
         frappe.load(tmp_path)
     (tmp_path / "frappe.zip").write_bytes(b"no zip")
-    with pytest.raises(DataError, match="not a whole zip"):
+    with pytest.raises(DataError, match="not a complete zip"):
         frappe.load(tmp_path)
 
 

@@ -119,11 +119,11 @@ def test_found_where_the_environment_says_in_chunks(folder, monkeypatch):
     assert "Harper" in info.citation and "GroupLens" in info.redistribution_info.license
 
 
-def test_zipped_anew_is_known_by_its_ratings(folder, monkeypatch):
+def test_zipped_again_is_known_by_its_ratings(folder, monkeypatch):
     digest = hashlib.md5(FILES["ml-1m"]["ratings.dat"].encode()).hexdigest()
     source = movielens_files.SOURCES["ml-1m"]._replace(ratings_md5=digest)
     monkeypatch.setitem(movielens_files.SOURCES, "ml-1m", source)
-    write(folder / "ml-1m.zip", "ml-1m", FILES["ml-1m"] | {"README": "zipped anew"})
+    write(folder / "ml-1m.zip", "ml-1m", FILES["ml-1m"] | {"README": "zipped again"})
     assert movielens.load("ml-1m", manual_dir=folder, data_dir=folder / "cache").ratings.num_rows == 3
 
 

@@ -1,6 +1,7 @@
 import itertools
 from dataclasses import replace
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +30,7 @@ def test_the_builder_reads_back_what_it_made(tmp_path):
             np.testing.assert_array_equal(getattr(getattr(again, task), part)[columns], expected)
     assert len(first.names) == SMALL.products + 1 and first.names[0] == "(unknown)"
     assert shop_builder.load(SMALL, seed=1, data_dir=tmp_path).names != first.names
-    jax.tree.map(np.testing.assert_array_equal, shop_builder.draw(SMALL)[1:], first[1:])
+    chex.assert_trees_all_equal(shop_builder.draw(SMALL)[1:], first[1:])
 
 
 @pytest.mark.parametrize("task", ["ratings", "impressions"])

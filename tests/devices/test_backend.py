@@ -1,17 +1,18 @@
 """What is done in two ways, one for a CPU and one for an accelerator, is the same in both."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rezoo import arrays, losses, sampling
+from rezoo.data.batches import queries
 from rezoo.devices import backend
 from rezoo.devices.backend import pick
 from rezoo.losses import catalogue
 from rezoo.models.factorization import ials
 from rezoo.nn import recurrent
-from rezoo.types import Query
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_the_backend_picks():
 
 
 def close(ours, theirs):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), ours, theirs)
+    chex.assert_trees_all_close(ours, theirs, rtol=2e-5, atol=2e-6)
 
 
 def test_searches_find_the_same(accelerated):
@@ -42,7 +43,7 @@ def test_searches_find_the_same(accelerated):
     draw = lambda: arrays.draw(jax.random.key(1), cumulative, (50, 2))  # noqa: E731
     before = find(), draw()
     accelerated()
-    jax.tree.map(np.testing.assert_array_equal, before, (find(), draw()))
+    chex.assert_trees_all_equal(before, (find(), draw()))
 
 
 @pytest.mark.parametrize("cell", [recurrent.GRU, recurrent.LSTM])
@@ -75,7 +76,7 @@ def test_ials_fits_the_same(accelerated):
     fit = lambda: ials.fit(jax.random.key(0), user, item, 40, 40, 4, num_epochs=3)  # noqa: E731
     before = fit()
     accelerated()
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), fit(), before)
+    chex.assert_trees_all_close(fit(), before, rtol=1e-3, atol=1e-4)
 
 
 def test_negatives_are_no_positives_and_uniform_over_the_others(accelerated):
@@ -85,7 +86,7 @@ def test_negatives_are_no_positives_and_uniform_over_the_others(accelerated):
     accelerated()
     sampler = sampling.reject_positives(sampling.uniform(21), positives, 21)
     user = jnp.repeat(jnp.array([1, 2, 3]), 2000)
-    query = Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
+    query = queries(user)
     drawn = np.asarray(jax.jit(sampler, static_argnums=3)(jax.random.key(0), query, user, 2))
     first, second, third = drawn.reshape(3, -1)
     share = np.bincount(first, minlength=21)[11:] / len(first)

@@ -3,6 +3,7 @@
 What each model does there is tested in `test_contract.py`.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,7 +38,7 @@ def whole(tree):
 
 
 def close(a, b):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), a, b)
+    chex.assert_trees_all_close(a, b, rtol=1e-5, atol=1e-6)
 
 
 def some_rows():

@@ -1,5 +1,6 @@
 import time
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from rezoo import evaluation, metrics
+from rezoo.data.batches import queries
 from rezoo.models import MF
 from rezoo.models.baselines import Popularity, popularity
 from rezoo.types import Batch, Query
@@ -28,7 +30,7 @@ class Table(nn.Module):
 
 def ask(user):
     user = jnp.asarray(user, jnp.int32)
-    return Query(user, jnp.zeros((len(user), 0), jnp.int32), {})
+    return queries(user)
 
 
 def problem(seed=0, ties=False):
@@ -244,11 +246,7 @@ def test_variables_and_queries_may_be_numpys():
             evaluation.score_all(model, variables, query),
         )
 
-    jax.tree.map(
-        np.testing.assert_array_equal,
-        everything(variables, query),
-        everything(*jax.device_get((variables, query))),
-    )
+    chex.assert_trees_all_equal(everything(variables, query), everything(*jax.device_get((variables, query))))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

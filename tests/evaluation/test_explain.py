@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from rezoo import metrics
+from rezoo.data.batches import queries
 from rezoo.evaluation import explain
 from rezoo.models import SharedBottom
-from rezoo.types import Batch, Query
+from rezoo.types import Batch
 
 
 class OnlyColor(SharedBottom):
@@ -20,7 +21,7 @@ class OnlyColor(SharedBottom):
 def made():
     rng = np.random.default_rng(0)
     color, noise = (jnp.asarray(rng.integers(0, 2, 300), jnp.int32) for _ in range(2))
-    query = Query(jnp.zeros(300, jnp.int32), jnp.zeros((300, 0), jnp.int32), {"color": color, "noise": noise})
+    query = queries(features={"color": color, "noise": noise})
     item = jnp.asarray(rng.integers(1, 6, 300), jnp.int32)
     batch = Batch(query, item, color.astype(jnp.float32), jnp.ones(300, bool))
     return OnlyColor({}, ("a",)), {"catalogue": {"height": jnp.arange(6.0)}}, batch

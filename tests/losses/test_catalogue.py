@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +31,7 @@ def test_the_catalogue_softmax_equals_the_plain_one_with_its_gradients(chunk):
 
     ours = both(lambda s, t: losses.catalogue_softmax(s, t, target, chunk=chunk))
     theirs = both(lambda s, t: plain_catalogue(s, t, target))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), ours, theirs)
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_the_catalogue_softmax_stands_vmap_and_extreme_scores():

@@ -1,7 +1,6 @@
 """What is true of every loss, whatever it measures."""
 
 import functools
-import inspect
 from functools import partial
 
 import jax
@@ -12,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rezoo import losses, metrics
-from rezoo.losses import masks
 
 
 def corrected(score, label, *, where=None):
@@ -187,14 +185,6 @@ def test_a_score_beyond_the_bound_is_drawn_back():
     assert not np.isfinite(losses.squared(jnp.array([jnp.inf]), jnp.zeros(1))).any()
     half = jnp.array([6e4, -6e4], jnp.float16)
     assert np.isfinite(losses.logistic(half, jnp.zeros(2, jnp.float16))).all()
-
-
-def test_labels_and_masks_of_another_shape_are_refused_and_not_broadcast():
-    plain = inspect.unwrap(masks.inputs)  # without the types' check that tests have
-    with pytest.raises(ValueError, match=r"score \[3\], label \[3, 1\]"):
-        plain(jnp.zeros(3), jnp.zeros((3, 1)), None)
-    with pytest.raises(ValueError, match=r"where \[3, 1\]"):
-        plain(jnp.zeros(3), jnp.zeros(3), jnp.ones((3, 1), bool))
 
 
 @over(ALL)

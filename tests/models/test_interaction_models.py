@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from helpers import apply, init, noisy
 
+from rezoo.data.batches import queries
 from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
 from rezoo.models.ranking import afm
 from rezoo.models.ranking.dcn import stacked
-from rezoo.types import Query
 
 SIZES = {"user": 4, "item": 6, "genres": 5, "hour": 3}
 CATALOGUE = {
@@ -21,9 +21,7 @@ CATALOGUE = {
 }
 FIELDS = ["genres", "hour", "item", "price", "user"]
 ITEM = jnp.array([1, 2, 4], jnp.int32)
-ASKED = Query(
-    jnp.array([1, 3, 0], jnp.int32), jnp.zeros((3, 0), jnp.int32), {"hour": jnp.array([1, 2, 0], jnp.int32)}
-)
+ASKED = queries([1, 3, 0], features={"hour": jnp.array([1, 2, 0], jnp.int32)})
 
 
 def start(model):
@@ -89,7 +87,7 @@ def test_fm_without_factors_is_linear():
 
 
 def test_nfm_without_layers_is_fm():
-    model = NFM(SIZES, 3, (), batch_norm=False, mean=3.0)
+    model = NFM(SIZES, 3, widths=(), batch_norm=False, mean=3.0)
     variables = start(model)
     ones = {**variables["params"], "output": {"kernel": jnp.ones((3, 1))}}
     without = {k: v for k, v in ones.items() if k != "output"}
@@ -101,14 +99,14 @@ def test_nfm_without_layers_is_fm():
 
 
 def test_deepfm_is_fm_plus_a_network_over_the_same_factors():
-    model = DeepFM(SIZES, 3, (4,), mean=3.0)
+    model = DeepFM(SIZES, 3, widths=(4,), mean=3.0)
     variables = start(model)
     p = variables["params"]
     fm = FM(SIZES, 3, mean=3.0).apply(
         {**variables, "params": {"linear": p["linear"], "factors": p["factors"]}}, ASKED, ITEM
     )
     net = {"factors": p["factors"], "mlp": p["mlp"], "output": {**p["output"], "bias": jnp.zeros(1)}}
-    deep = DNN(SIZES, 3, (4,)).apply({**variables, "params": net}, ASKED, ITEM)
+    deep = DNN(SIZES, 3, widths=(4,)).apply({**variables, "params": net}, ASKED, ITEM)
     np.testing.assert_allclose(apply(model, variables, ASKED, ITEM), fm + deep, rtol=1e-4, atol=1e-5)
 
 
@@ -118,12 +116,12 @@ def test_wide_deep_is_a_linear_model_plus_a_network():
     p = variables["params"]
     linear = FM(SIZES, 0).apply({**variables, "params": {"linear": p["wide"]}}, ASKED, ITEM)
     net = {"factors": p["deep"], "mlp": p["mlp"], "output": {**p["output"], "bias": jnp.zeros(1)}}
-    deep = DNN(SIZES, 3, (4,)).apply({**variables, "params": net}, ASKED, ITEM)
+    deep = DNN(SIZES, 3, widths=(4,)).apply({**variables, "params": net}, ASKED, ITEM)
     np.testing.assert_allclose(apply(model, variables, ASKED, ITEM), linear + deep, rtol=1e-4, atol=1e-5)
 
 
 def test_afm_that_attends_to_all_pairs_alike_is_fm_over_their_number():
-    model = AFM(SIZES, 3, 2)
+    model = AFM(SIZES, 3, attention_width=2)
     variables = start(model)
     params = {**variables["params"], "output": {"kernel": jnp.ones((3, 1))}}
     params["attention_score"] = {"kernel": jnp.zeros((2, 1))}
@@ -135,7 +133,7 @@ def test_afm_that_attends_to_all_pairs_alike_is_fm_over_their_number():
 
 
 def test_afm_tells_its_attention_by_pairs_of_names():
-    model = AFM(SIZES, 3, 2)
+    model = AFM(SIZES, 3, attention_width=2)
     variables = start(model)
     names, weight = afm.attention(model, variables, ASKED, ITEM)
     assert names == list(itertools.combinations(FIELDS, 2)) and weight.shape == (3, 10)
@@ -152,7 +150,9 @@ def test_afm_tells_its_attention_by_pairs_of_names():
 @pytest.mark.parametrize("structure", ["parallel", "stacked"])
 def test_dcn_without_crosses_is_a_network(structure):
     model = (
-        DCNv2(SIZES, 3, 0, (4,), structure=stacked) if structure == "stacked" else DCNv2(SIZES, 3, 0, (4,))
+        DCNv2(SIZES, 3, num_crosses=0, widths=(4,), structure=stacked)
+        if structure == "stacked"
+        else DCNv2(SIZES, 3, num_crosses=0, widths=(4,))
     )
     variables = start(model)
     p = variables["params"]
@@ -162,13 +162,13 @@ def test_dcn_without_crosses_is_a_network(structure):
     net = {**p, "output": {**p["output"], "kernel": p["output"]["kernel"][-4:]}}
     np.testing.assert_allclose(
         apply(model, {**variables, "params": p}, ASKED, ITEM),
-        DNN(SIZES, 3, (4,)).apply({**variables, "params": net}, ASKED, ITEM),
+        DNN(SIZES, 3, widths=(4,)).apply({**variables, "params": net}, ASKED, ITEM),
         rtol=1e-5,
     )
 
 
 def test_dcn_is_a_polynomial_of_one_degree_more_than_it_has_crosses():
-    model = DCNv2(SIZES, 3, 2, ())
+    model = DCNv2(SIZES, 3, num_crosses=2, widths=())
     variables = start(model)
 
     def score(t):  # along a line through the origin of the embeddings
@@ -186,7 +186,7 @@ def test_dcn_is_a_polynomial_of_one_degree_more_than_it_has_crosses():
 
 
 def test_autoint_with_no_attention_between_fields_is_a_layer_for_each():
-    model = AutoInt(SIZES, 3, 1, 2, 4)
+    model = AutoInt(SIZES, 3, num_layers=1, heads=2, head_width=4)
     variables = start(model)
     layer = variables["params"]["FieldAttention_0"]
     layer = {**layer, "v": {"kernel": jnp.zeros((3, 2, 4))}}

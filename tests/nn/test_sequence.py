@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,20 +17,20 @@ from rezoo.types import Batch, Query
 
 MODELS = {
     "GRU4Rec": GRU4Rec(9, 4),
-    "NARM": NARM(9, 4, 5),
+    "NARM": NARM(9, 4, hidden=5),
     "STAMP": STAMP(9, 4),
     "SASRec": SASRec(9, 4, num_heads=2, max_length=6),
     "Caser": Caser(9, 4, window=3),
-    "NextItNet": NextItNet(9, 4, (1, 2)),
+    "NextItNet": NextItNet(9, 4, dilations=(1, 2)),
 }
 AGE = {"age": 4}
 FEATURED = {
-    "GRU4Rec": GRU4Rec(9, 4, 2, LSTM, user_features=AGE),
-    "NARM": NARM(9, 4, 5, user_features=AGE),
+    "GRU4Rec": GRU4Rec(9, 4, num_layers=2, cell=LSTM, user_features=AGE),
+    "NARM": NARM(9, 4, hidden=5, user_features=AGE),
     "STAMP": STAMP(9, 4, user_features=AGE),
     "SASRec": SASRec(9, 4, num_heads=2, max_length=6, user_features=AGE),
     "Caser": Caser(9, 4, window=3, user_features=AGE),
-    "NextItNet": NextItNet(9, 4, (1, 2), user_features=AGE),
+    "NextItNet": NextItNet(9, 4, dilations=(1, 2), user_features=AGE),
 }
 every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 
@@ -53,11 +54,11 @@ def test_packed_rows_teach_what_padded_rows_teach(model):
     packed = batch(*packing.next_item(some_sessions(), 6))
     assert packed.where.mean() > 0.9 > padded.where.mean()
     state, same = (init_state(jax.random.key(0), model, optax.sgd(1.0), b) for b in (padded, packed))
-    jax.tree.map(np.testing.assert_array_equal, state.params, same.params)
+    chex.assert_trees_all_equal(state.params, same.params)
     objective = jax.jit(jax.value_and_grad(objectives.next_item_softmax(model), has_aux=True))
     one, two = (objective(state.variables, jax.random.key(1), rows) for rows in (padded, packed))
     np.testing.assert_allclose(one[0][0], two[0][0], rtol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one[1], two[1])
+    chex.assert_trees_all_close(one[1], two[1], rtol=1e-4, atol=1e-6)
     plain = jax.jit(objectives.next_item(model, losses.softmax_cross_entropy))
     np.testing.assert_allclose(plain(state.variables, jax.random.key(1), packed)[0], one[0][0], rtol=1e-5)
 
@@ -80,7 +81,7 @@ def test_packed_rows_have_the_features_of_each_events_user(model):
     objective = jax.jit(jax.value_and_grad(objectives.next_item_softmax(model), has_aux=True))
     one, two = (objective(variables, jax.random.key(1), rows) for rows in (padded, packed))
     np.testing.assert_allclose(one[0][0], two[0][0], rtol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one[1], two[1])
+    chex.assert_trees_all_close(one[1], two[1], rtol=1e-4, atol=1e-6)
 
 
 def test_a_sampled_softmax_over_many_draws_approaches_the_whole_one():

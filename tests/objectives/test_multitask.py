@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,19 +11,20 @@ import pytest
 from helpers import init_state
 
 from rezoo import evaluation, losses, objectives, training
+from rezoo.data.batches import queries
 from rezoo.models import ESMM, PLE, MMoE, SharedBottom
 from rezoo.objectives import weighting
-from rezoo.types import Batch, Query, Target
+from rezoo.types import Batch, Target
 
 TASKS = ("buys", "stars")
 LOSSES = {"buys": losses.logistic, "stars": losses.squared}
-MODEL = SharedBottom({"color": 4}, TASKS, 3, (6,), (4,))
+MODEL = SharedBottom({"color": 4}, TASKS, 3, widths=(6,), tower=(4,))
 
 
 def batch_of(stars=None, known=None, rows=8):
     rng = np.random.default_rng(0)
     color = jnp.asarray(rng.integers(0, 4, rows), jnp.int32)
-    query = Query(jnp.zeros(rows, jnp.int32), jnp.zeros((rows, 0), jnp.int32), {"color": color})
+    query = queries(features={"color": color})
     every = jnp.ones(rows, bool)
     buys = jnp.asarray(rng.integers(0, 2, rows), jnp.float32)
     stars = jnp.asarray(rng.integers(1, 6, rows), jnp.float32) if stars is None else stars
@@ -63,7 +65,7 @@ def test_a_task_without_a_label_adds_nothing_and_no_nan(weights):
         objectives.multi_task(MODEL, {"buys": losses.logistic}, weights), state, batch_of()
     )
     np.testing.assert_allclose(value, alone, rtol=1e-6)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7), grad, alone_grad)
+    chex.assert_trees_all_close(grad, alone_grad, rtol=1e-4, atol=1e-7)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grad))
     assert not np.any(grad["stars_tower"]["output"]["kernel"])
 
@@ -78,11 +80,11 @@ def test_no_label_at_all_moves_nothing(weights):
 
 def test_a_ranking_head_beside_a_regression_head_on_slates():
     slate = jnp.tile(jnp.arange(4, dtype=jnp.int32), (3, 1))
-    query = Query(jnp.zeros(3, jnp.int32), jnp.zeros((3, 0), jnp.int32), {})
+    query = queries(rows=3)
     relevant = jnp.zeros((3, 4)).at[:, 1].set(1.0)
     every = jnp.ones((3, 4), bool)
     tasks = {"buys": Target(relevant, every), "stars": Target(3 * relevant, every)}
-    model = SharedBottom({"item": 4}, TASKS, 3, (6,), (4,))
+    model = SharedBottom({"item": 4}, TASKS, 3, widths=(6,), tower=(4,))
     batch, optimizer = Batch(query, slate, relevant, every, tasks), optax.adam(0.03)
     objective = objectives.multi_task(model, {"buys": losses.softmax_cross_entropy, "stars": losses.squared})
     step = training.make_step(objective, optimizer)
@@ -116,7 +118,7 @@ def test_gradient_norm_gives_every_task_the_same_pull():
     weight = np.array([1 / norms[0], 1 / norms[1]])
     weight *= 2 / weight.sum()
     expected = jax.tree.map(lambda a, b: weight[0] * a + weight[1] * b, *gradients.values())
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), grad, expected)
+    chex.assert_trees_all_close(grad, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_gradient_norm_gives_more_to_the_task_that_has_learnt_less():
@@ -151,7 +153,7 @@ def test_shared_is_what_two_tasks_have_a_gradient_at():
     }
     assert jax.tree.map(lambda leaf: leaf.tolist(), found) == expected
     without = {**gradients, "click": jax.tree.map(jnp.zeros_like, gradients["click"])}
-    jax.tree.map(np.testing.assert_array_equal, weighting.shared(without), without)
+    chex.assert_trees_all_equal(weighting.shared(without), without)
     diverged = {**gradients, "click": jax.tree.map(lambda leaf: leaf * jnp.nan, gradients["click"])}
     assert all(np.isnan(leaf).any() for leaf in jax.tree.leaves(weighting.shared(diverged)["click"]))
 
@@ -171,14 +173,23 @@ def own_modules(model, tasks):
     ("model", "tasks", "own"),
     [
         (MODEL, TASKS, ["{}_tower"]),
-        (MMoE({"color": 4}, TASKS, 3, 2, (6,), (4,)), TASKS, ["{}_tower", "{}_gate"]),
+        (MMoE({"color": 4}, TASKS, 3, experts=2, widths=(6,), tower=(4,)), TASKS, ["{}_tower", "{}_gate"]),
         # From the second level on a task hears of the other's experts of the first.
         (
-            PLE({"color": 4}, TASKS, 3, 2, 1, 1, (6,), (4,)),
+            PLE(
+                {"color": 4},
+                TASKS,
+                3,
+                levels=2,
+                num_task_experts=1,
+                num_shared_experts=1,
+                widths=(6,),
+                tower=(4,),
+            ),
             TASKS,
             ["{}_tower", "{}_gate_0", "{}_gate_1", "{}_experts_1"],
         ),
-        (ESMM({"color": 4}, 3, (6,)), ("purchase", "click"), ["conversion_tower"]),
+        (ESMM({"color": 4}, 3, widths=(6,)), ("purchase", "click"), ["conversion_tower"]),
     ],
     ids=["SharedBottom", "MMoE", "PLE", "ESMM"],
 )
@@ -215,7 +226,7 @@ def test_what_is_misspelt_is_named():
 
 
 def test_every_experts_dropout_is_its_own():
-    model = MMoE({"color": 4}, TASKS, 3, 2, (50,), (4,), dropout=0.5)
+    model = MMoE({"color": 4}, TASKS, 3, experts=2, widths=(50,), tower=(4,), dropout=0.5)
     batch = batch_of()
     params = model.init(jax.random.key(0), batch.query, batch.item)["params"]
     kernel = params["experts"]["experts"]["Dense_0"]["kernel"]

@@ -8,8 +8,9 @@ from helpers import init
 from scipy.special import log_softmax
 
 from rezoo import losses, metrics, objectives, sampling
+from rezoo.data.batches import queries
 from rezoo.models import DIN, MF, GRU4Rec
-from rezoo.types import Batch, Query
+from rezoo.types import Batch
 
 MODEL = MF(6, 9, 4)
 
@@ -17,7 +18,7 @@ MODEL = MF(6, 9, 4)
 def pairs(user, item, where=None):
     user, item = (jnp.asarray(ids, jnp.int32) for ids in (user, item))
     where = jnp.ones(len(user), bool) if where is None else jnp.asarray(where)
-    return Batch(Query(user, jnp.zeros((len(user), 0), jnp.int32), {}), item, jnp.ones(len(user)), where)
+    return Batch(queries(user), item, jnp.ones(len(user)), where)
 
 
 def variables(batch):
@@ -87,7 +88,7 @@ def test_losses_of_every_kind_reach_the_parameters(loss):
 
 
 HISTORY = Batch(
-    Query(jnp.zeros(4, jnp.int32), jnp.array([[3, 3, 0], [5, 1, 3], [2, 0, 0], [4, 4, 4]], jnp.int32), {}),
+    queries(history=[[3, 3, 0], [5, 1, 3], [2, 0, 0], [4, 4, 4]]),
     jnp.array([1, 2, 5, 4], jnp.int32),
     jnp.ones(4),
     jnp.array([True, True, True, False]),
@@ -95,7 +96,7 @@ HISTORY = Batch(
 
 
 def test_with_counts_each_id_of_a_batch_is_held_once_and_the_less_the_more_often_it_occurs():
-    model, count = DIN({"item": 6, "user": 3}, 3, (4,)), np.array([0, 7, 1, 40, 2, 0])
+    model, count = DIN({"item": 6, "user": 3}, 3, widths=(4,)), np.array([0, 7, 1, 40, 2, 0])
     batch = HISTORY._replace(query=HISTORY.query._replace(user=jnp.array([1, 1, 2, 2], jnp.int32)))
     variables = model.init(jax.random.key(0), batch.query, batch.item)
     plain = objectives.pointwise(model, losses.logistic)
@@ -174,7 +175,7 @@ def test_sessions_are_weighed_by_row_or_by_step(weighted):
     model = GRU4Rec(9, 4)
     history = jnp.array([[1, 2, 3], [0, 4, 5]], jnp.int32)
     item = jnp.array([[2, 3, 4], [0, 5, 6]], jnp.int32)
-    query = Query(jnp.zeros(2, jnp.int32), history, {})
+    query = queries(history=history)
     batch = Batch(query, item, (item > 0) * 1.0, item > 0)
     values = model.init(jax.random.key(0), query, item)
 

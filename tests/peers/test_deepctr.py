@@ -32,7 +32,9 @@ def test_wide_and_deep():
     from deepctr_torch.inputs import SparseFeat
     from deepctr_torch.models import WDL
 
-    variables, p = speaking(model := WideDeep(SIZES, (("age", "user"),), 13, DIM, (8, 5)), QUERY)
+    variables, p = speaking(
+        model := WideDeep(SIZES, crosses=(("age", "user"),), buckets=13, dim=DIM, widths=(8, 5)), QUERY
+    )
     wide = [*features(), SparseFeat("crossed", 13, embedding_dim=DIM)]
     theirs = WDL(wide, features(), dnn_hidden_units=(8, 5), task="regression", **OFF)
     p["wide"]["weights"]["crossed"] = p["age_x_user"]
@@ -45,7 +47,7 @@ def test_wide_and_deep():
 def test_deepfm_and_fm():
     from deepctr_torch.models import DeepFM as Theirs
 
-    variables, p = speaking(model := DeepFM(SIZES, DIM, (8, 5)), QUERY)
+    variables, p = speaking(model := DeepFM(SIZES, DIM, widths=(8, 5)), QUERY)
     theirs = Theirs(features(), features(), dnn_hidden_units=(8, 5), task="regression", **OFF)
     put_linear(theirs, p["linear"])
     put_deep(theirs, p)
@@ -58,7 +60,7 @@ def test_deepfm_and_fm():
 def test_nfm():
     from deepctr_torch.models import NFM as Theirs
 
-    variables, p = speaking(model := NFM(SIZES, DIM, (8, 5), batch_norm=False), QUERY)
+    variables, p = speaking(model := NFM(SIZES, DIM, widths=(8, 5), batch_norm=False), QUERY)
     theirs = Theirs(features(), features(), dnn_hidden_units=(8, 5), task="regression", **OFF)
     put_linear(theirs, p["linear"])
     put_deep(theirs, p)
@@ -68,7 +70,7 @@ def test_nfm():
 def test_afm():
     from deepctr_torch.models import AFM as Theirs
 
-    variables, p = speaking(model := AFM(SIZES, DIM, 6), QUERY)
+    variables, p = speaking(model := AFM(SIZES, DIM, attention_width=6), QUERY)
     theirs = Theirs(features(), features(), attention_factor=6, l2_reg_att=0, task="regression", **OFF)
     put_linear(theirs, p["linear"])
     put_tables(theirs.embedding_dict, p["factors"])
@@ -82,7 +84,7 @@ def test_afm():
 def test_dnn():
     from deepctr_torch.models import WDL
 
-    variables, p = speaking(model := DNN(SIZES, DIM, (8, 5)), QUERY)
+    variables, p = speaking(model := DNN(SIZES, DIM, widths=(8, 5)), QUERY)
     theirs = WDL(features(), features(), dnn_hidden_units=(8, 5), task="regression", **OFF)
     without_linear(theirs, p["output"])
     put_tables(theirs.embedding_dict, p["factors"])
@@ -97,9 +99,9 @@ def test_dcn_v2(low_rank):
     from deepctr_torch.models import DCN, DCNMix
 
     options = {"dnn_hidden_units": (8, 5), "task": "regression", **OFF}
-    cross = functools.partial(LowRankCross, 2, 3) if low_rank else Cross
+    cross = functools.partial(LowRankCross, rank=2, experts=3) if low_rank else Cross
     layers = 1 if low_rank else 2
-    variables, p = speaking(model := DCNv2(SIZES, DIM, layers, (8, 5), cross=cross), QUERY)
+    variables, p = speaking(model := DCNv2(SIZES, DIM, num_crosses=layers, widths=(8, 5), cross=cross), QUERY)
     if low_rank:
         theirs = DCNMix(features(), features(), 1, low_rank=2, num_experts=3, **options)
         ours = p["LowRankCross_0"]
@@ -127,7 +129,9 @@ def test_autoint():
     from deepctr_torch.models import AutoInt as Theirs
 
     columns = features(dim=4)
-    variables, p = speaking(model := AutoInt(SIZES, 4, 2, 2, 2, (8, 5)), QUERY)
+    variables, p = speaking(
+        model := AutoInt(SIZES, 4, num_layers=2, heads=2, head_width=2, widths=(8, 5)), QUERY
+    )
     theirs = Theirs(columns, columns, 2, 2, dnn_hidden_units=(8, 5), l2_reg_embedding=0, task="regression")
     without_linear(theirs, p["output"])
     put_tables(theirs.embedding_dict, p["factors"])

@@ -39,7 +39,7 @@ def test_din(unit):
     query = asked()
     code = unit == "code's"
     weights = functools.partial(din.CodeActivation, (6, 4)) if code else din.LocalActivation
-    model = DIN({"item": ITEMS, "user": USERS}, DIM, (8, 5), weights, meet=din.beside)
+    model = DIN({"item": ITEMS, "user": USERS}, DIM, widths=(8, 5), weights=weights, meet=din.beside)
     variables, p = speaking(model, query)
     past = VarLenSparseFeat(
         SparseFeat("hist_item", ITEMS, embedding_dim=DIM, embedding_name="item"),

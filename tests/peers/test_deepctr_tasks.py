@@ -52,7 +52,7 @@ TASK_OPTIONS = {
 def test_shared_bottom():
     from deepctr_torch.models.multitask import SharedBottom as Theirs
 
-    variables, p = many_tasks(model := SharedBottom(SIZES, TASKS, DIM, (8, 5), (4,)))
+    variables, p = many_tasks(model := SharedBottom(SIZES, TASKS, DIM, widths=(8, 5), tower=(4,)))
     theirs = Theirs(features(), bottom_dnn_hidden_units=(8, 5), **TASK_OPTIONS)
     put_towers(theirs, p)
     put_layers(theirs.bottom_dnn.linears, p["bottom"])
@@ -62,7 +62,7 @@ def test_shared_bottom():
 def test_mmoe():
     from deepctr_torch.models.multitask import MMOE
 
-    variables, p = many_tasks(model := MMoE(SIZES, TASKS, DIM, 3, (8, 5), (4,)))
+    variables, p = many_tasks(model := MMoE(SIZES, TASKS, DIM, experts=3, widths=(8, 5), tower=(4,)))
     theirs = MMOE(features(), 3, (8, 5), gate_dnn_hidden_units=(), **TASK_OPTIONS)
     put_towers(theirs, p)
     put_experts(theirs.expert_dnn, p["experts"])
@@ -76,7 +76,18 @@ def test_ple(levels):
     """With as many shared experts as a task has of its own, since the peer makes no others."""
     from deepctr_torch.models.multitask import PLE as Theirs
 
-    variables, p = many_tasks(model := PLE(SIZES, TASKS, DIM, levels, 2, 2, (8, 5), (4,)))
+    variables, p = many_tasks(
+        model := PLE(
+            SIZES,
+            TASKS,
+            DIM,
+            levels=levels,
+            num_task_experts=2,
+            num_shared_experts=2,
+            widths=(8, 5),
+            tower=(4,),
+        )
+    )
     theirs = Theirs(features(), 2, 2, levels, (8, 5), gate_dnn_hidden_units=(), **TASK_OPTIONS)
     put_towers(theirs, p)
     for level in range(levels):
@@ -93,7 +104,7 @@ def test_ple(levels):
 def test_esmm():
     from deepctr_torch.models.multitask import ESMM as Theirs
 
-    variables, p = many_tasks(model := ESMM(SIZES, DIM, (8, 5)))
+    variables, p = many_tasks(model := ESMM(SIZES, DIM, widths=(8, 5)))
     theirs = Theirs(features(), tower_dnn_hidden_units=(8, 5), **OFF)
     put_tables(theirs.embedding_dict, p["inputs"]["fields"])
     for part, task in (("ctr_dnn", "click"), ("cvr_dnn", "conversion")):

@@ -31,7 +31,7 @@ def test_ncf(name):
     from recbole.model.general_recommender import NeuMF as Theirs
 
     model = {
-        "NeuMF": NeuMF(USERS, ITEMS, 4, (6, 5)),
+        "NeuMF": NeuMF(USERS, ITEMS, 4, widths=(6, 5)),
         "GMF": GMF(USERS, ITEMS, 4),
         "MLP": MLP(USERS, ITEMS, (6, 5)),
     }
@@ -63,7 +63,7 @@ def test_ncf(name):
 def test_fism():
     from recbole.model.general_recommender import FISM as Theirs
 
-    variables, p = speaking(model := FISM(ITEMS, 4, 0.3))
+    variables, p = speaking(model := FISM(ITEMS, 4, alpha=0.3))
     theirs = peer(Theirs, embedding_size=4, alpha=0.3, split_to=0, reg_weights=[0.0, 0.0])
     put(theirs.item_src_embedding.weight, p["taken"]["rows"]["embedding"])
     put(theirs.item_dst_embedding.weight, p["item"]["embedding"])
@@ -74,7 +74,7 @@ def test_fism():
 def test_mult_vae_and_its_loss():
     from recbole.model.general_recommender import MultiVAE
 
-    variables, p = speaking(model := MultVAE(ITEMS, 6, 4))
+    variables, p = speaking(model := MultVAE(ITEMS, hidden=6, latent=4))
     theirs = peer(
         MultiVAE,
         mlp_hidden_size=[6],

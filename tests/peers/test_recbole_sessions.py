@@ -41,7 +41,7 @@ def test_narm():
     """With the encoder of rezoo's equation in torch in the place of torch's own, which has another."""
     from recbole.model.sequential_recommender import NARM as Theirs
 
-    variables, p = speaking(model := NARM(ITEMS, 4, 5))
+    variables, p = speaking(model := NARM(ITEMS, 4, hidden=5))
     theirs = peer(Theirs, embedding_size=4, hidden_size=5, n_layers=1, dropout_probs=[0.0, 0.0])
     theirs.gru = hidasi(p["gru"])
     put(theirs.item_embedding.weight, p["item"]["embedding"])
@@ -57,7 +57,7 @@ def test_caser():
     import torch
     from recbole.model.sequential_recommender import Caser as Theirs
 
-    variables, p = speaking(model := Caser(ITEMS, 4, USERS, 5, 3, 2))
+    variables, p = speaking(model := Caser(ITEMS, 4, num_users=USERS, window=5, horizontal=3, vertical=2))
     variables["params"]["user"]["embedding"] = users = np.abs(p["user"]["embedding"])
     theirs = peer(Theirs, embedding_size=4, nh=3, nv=2, dropout_prob=0.0, reg_weight=0.0)
     put(theirs.item_embedding.weight, p["item"]["embedding"])
@@ -85,7 +85,7 @@ def test_nextitnet():
     import torch
     from recbole.model.sequential_recommender import NextItNet as Theirs
 
-    variables, p = speaking(model := NextItNet(ITEMS, 4, (1, 2), 3))
+    variables, p = speaking(model := NextItNet(ITEMS, 4, dilations=(1, 2), kernel=3))
     variables["params"]["output"] = {"embedding": p["item"]["embedding"]}  # it scores by its input table
     theirs = peer(Theirs, embedding_size=4, block_num=1, dilations=[1, 2], kernel_size=3, reg_weight=0.0)
     put(theirs.item_embedding.weight, p["item"]["embedding"])

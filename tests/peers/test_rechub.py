@@ -25,7 +25,7 @@ def test_sasrec():
     from torch_rechub.basic.features import SequenceFeature
     from torch_rechub.models.matching import SASRec as Theirs
 
-    variables, p = speaking(model := SASRec(ITEMS, 4, 2, 2, max_length=5))
+    variables, p = speaking(model := SASRec(ITEMS, 4, num_blocks=2, num_heads=2, max_length=5))
     # Its padding is known by a row of zeros, as the authors' is.
     p["item"]["embedding"][0] = 0.0
     variables["params"]["item"] = p["item"]
@@ -62,7 +62,7 @@ def test_narm_with_a_softmax():
     from torch_rechub.basic.features import SequenceFeature
     from torch_rechub.models.matching import NARM as Theirs
 
-    variables, p = speaking(model := NARM(ITEMS, 4, 5, normalise=narm.softmax))
+    variables, p = speaking(model := NARM(ITEMS, 4, hidden=5, normalise=narm.softmax))
     theirs = Theirs(SequenceFeature("seq", ITEMS, 4), 5, 0.0, 0.0).eval()
     cell = hidasi(p["gru"])
 
@@ -92,7 +92,7 @@ def test_youtube_dnn():
     from torch_rechub.basic.features import SequenceFeature, SparseFeature
     from torch_rechub.models.matching import YoutubeDNN
 
-    model = YouTubeDNN(ITEMS, {"user": USERS}, 4, (6,), user_activation=nn.relu, bias=False)
+    model = YouTubeDNN(ITEMS, {"user": USERS}, 4, widths=(6,), user_activation=nn.relu, bias=False)
     query = asked(user=USER)
     variables, p = speaking(model, query)
     user = SparseFeature("user", USERS, 4)

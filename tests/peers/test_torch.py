@@ -106,7 +106,7 @@ def test_narm_of_the_authors():
     def hard(x):
         return (0.2 * x + 0.5).clamp(0, 1)
 
-    variables, p = speaking(model := NARM(ITEMS, 4, 5, normalise=narm.softmax, gate=hard_sigmoid))
+    variables, p = speaking(model := NARM(ITEMS, 4, hidden=5, normalise=narm.softmax, gate=hard_sigmoid))
     w, expected = tensors(p), []
     cell = hidasi(p["gru"], hard)
     for history in HISTORY:

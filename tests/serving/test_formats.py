@@ -17,10 +17,10 @@ from rezoo.serving import bundle, model_json, saved
 MODELS = {
     "FeatureMF": FeatureMF(4, 5, {"age": 3}, {"kind": 4, "price": None}, 3),
     "GRU4Rec": GRU4Rec(5, 3, cell=LSTM),
-    "DCNv2": DCNv2({"user": 4, "item": 5}, 2, 1, (3,), structure=stacked),
-    "DIN": DIN({"user": 4, "item": 5}, 2, (3,), Mean),
-    "VSKNN": VSKNN(5, 3, 2, 2, weight=linear, decay=tenths),
-    "SKNN": SKNN(5, 3, 2, 2, weight=evenly, decay=evenly),
+    "DCNv2": DCNv2({"user": 4, "item": 5}, 2, num_crosses=1, widths=(3,), structure=stacked),
+    "DIN": DIN({"user": 4, "item": 5}, 2, widths=(3,), weights=Mean),
+    "VSKNN": VSKNN(5, 3, recent=2, longest=2, weight=linear, decay=tenths),
+    "SKNN": SKNN(5, 3, recent=2, longest=2, weight=evenly, decay=evenly),
     "UAutoRec": UAutoRec(5, 3, mean=3.0),
     "Caser": Caser(5, 3, window=1, horizontal=2),
 }

@@ -380,7 +380,7 @@ def test_arrays_are_what_is_expected(tmp_path, change, message):
             {"kind": "Vocabularies", "values": ["a"], "width": 1, "separator": "", "missing": 0},
             "no separator",
         ),
-        ({"kind": "Buckets", "edges": ["a"], "missing": 0}, "its edges are no numbers"),
+        ({"kind": "Buckets", "edges": ["a"], "missing": 0}, "its edges are not numbers"),
         (
             {
                 "kind": "Grams",

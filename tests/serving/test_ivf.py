@@ -7,12 +7,12 @@ import pytest
 from helpers import init, noisy
 
 from rezoo import evaluation
+from rezoo.data.batches import queries
 from rezoo.models import MF
 from rezoo.serving import ivf, two_stage
-from rezoo.types import Query
 
 ITEMS = 400
-ASKED = Query(jnp.arange(1, 21, dtype=jnp.int32), jnp.zeros((20, 0), jnp.int32), {})
+ASKED = queries(jnp.arange(1, 21))
 
 
 @functools.cache

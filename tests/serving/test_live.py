@@ -6,6 +6,7 @@ import sys
 import threading
 from collections import defaultdict
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,13 +39,13 @@ PEOPLE = {"age": 4, "income": None}
 PAST = Sessions(np.array([1, 2, 3, 4, 5, 2, 3, 6, 7, 8], np.int32), np.array([0, 3, 5, 8, 10]))
 MODELS = {
     "GRU4Rec": GRU4Rec(ITEMS, 4),
-    "GRU4Rec-LSTM-features": GRU4Rec(ITEMS, 4, 2, LSTM, user_features=PEOPLE),
-    "NARM-features": NARM(ITEMS, 4, 5, user_features=PEOPLE),
+    "GRU4Rec-LSTM-features": GRU4Rec(ITEMS, 4, num_layers=2, cell=LSTM, user_features=PEOPLE),
+    "NARM-features": NARM(ITEMS, 4, hidden=5, user_features=PEOPLE),
     "STAMP-features": STAMP(ITEMS, 4, user_features=PEOPLE),
     "SASRec-features": SASRec(ITEMS, 4, max_length=L, user_features=PEOPLE),
-    "Caser-users": Caser(ITEMS, 4, 7, 3, 2, 2),
-    "NextItNet": NextItNet(ITEMS, 4, (1, 2), 2),
-    "VSKNN": VSKNN(ITEMS, 5, 3, 4),
+    "Caser-users": Caser(ITEMS, 4, num_users=7, window=3, horizontal=2, vertical=2),
+    "NextItNet": NextItNet(ITEMS, 4, dilations=(1, 2), kernel=2),
+    "VSKNN": VSKNN(ITEMS, 5, recent=3, longest=4),
     "SessionPopularity": SessionPopularity(ITEMS),
 }
 FITTED = {
@@ -126,7 +127,7 @@ def test_a_session_that_begins_with_a_past_is_the_session_that_had_it(name):
     two = at.begin(at.served, at.start(), ints(2, 0), who([3, 5]))
     for items in ((4, 0), (2, 6), (9, -1)):
         two = at.observe(at.served, two, ints(2, 0), ints(*items))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one, two)
+    chex.assert_trees_all_close(one, two, rtol=1e-5, atol=1e-6)
     history = live.queries(one, ints(2, 0, -1, SLOTS)).history
     assert history.tolist() == [[4, 2, 9], [6, 0, 0], [0, 0, 0], [0, 0, 0]]
 
@@ -168,7 +169,7 @@ def test_a_new_item_is_observed_and_ranked_by_its_features_in_a_session_that_was
     served = live.serve(model, before)
     sessions = live.observe(model, served, live.start(model, served, 1, length=L), ints(0), ints(7))
     unheard = live.observe(model, served, sessions, ints(0), ints(ITEMS))
-    jax.tree.map(np.testing.assert_array_equal, unheard, sessions)
+    chex.assert_trees_all_equal(unheard, sessions)
     served = live.serve(model, after)
     sessions = live.observe(model, served, sessions, ints(0), ints(ITEMS))
     ids, scores = live.recommend(model, served, sessions, ints(0), K)

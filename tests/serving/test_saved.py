@@ -8,6 +8,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rezoo.data import clean, features, files
+from rezoo.data.batches import queries
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import from_columns
 from rezoo.data.scale import Scale
@@ -59,7 +61,7 @@ PRODUCTS = {"kind": np.array(["", "tea", "tea|cup", "cup", "pot"]), "price": np.
 
 def ask(model, **constants):
     """The model with parameters that have no zeros in them but row 0's."""
-    query = Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 2), jnp.int32), {"age": jnp.zeros(1, jnp.int32)})
+    query = queries(history=jnp.zeros((1, 2), jnp.int32), features={"age": jnp.zeros(1, jnp.int32)})
     rngs = {"params": jax.random.key(0)}
     make = jax.jit(partial(model.apply, rngs=rngs, mutable=["params"]))
     _, made = make(constants, query, jnp.ones(1, jnp.int32))
@@ -91,14 +93,14 @@ STARS = np.array([[0.0, 0, 0], [5, 1, 0], [2, 4, 3], [0, 0, 0]])
 
 
 def with_past(model=None, **fields) -> Saved:
-    model = model or MultVAE(5, 3, 2)
+    model = model or MultVAE(5, hidden=3, latent=2)
     return Saved(model, ask(model), USERS, ITEMS, **{"history": PAST, **fields})
 
 
 def with_hour(kind=FM, **sizes) -> Saved:
     hours = features.fit({"hour": features.Categorical()}, {"hour": ["noon", "night"]})
     model = kind({"user": 4, "item": 5, **hours.sizes, **sizes})
-    query = Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 1), jnp.int32), {"hour": jnp.zeros(1, jnp.int32)})
+    query = queries(history=jnp.zeros((1, 1), jnp.int32), features={"hour": jnp.zeros(1, jnp.int32)})
     variables = model.init(jax.random.key(0), query, jnp.ones(1, jnp.int32))
     params = jax.tree.map(lambda x: jax.random.normal(jax.random.key(x.size), x.shape), variables["params"])
     return Saved(model, {**variables, "params": params}, USERS, ITEMS, context_features=hours)
@@ -126,9 +128,7 @@ def test_another_process_answers_the_same_without_the_training_data(tmp_path):
 
 def test_predictions_are_on_the_original_scale_and_clipped_where_stated(tmp_path):
     one = with_features()
-    query = Query(
-        jnp.array([1]), jnp.zeros((1, 0), jnp.int32), {"age": jnp.asarray(one.user_columns["age"][1:2])}
-    )
+    query = queries([1], features={"age": jnp.asarray(one.user_columns["age"][1:2])})
     score = one.model.apply(one.variables, query, jnp.array([2]))
     np.testing.assert_allclose(answers.predict(one, ["ann"], [20]), 2.0 * score + 3.0, rtol=1e-5)
     far = one._replace(scale=Scale(3.0, 1e4))
@@ -189,7 +189,7 @@ def test_a_session_model_is_asked_with_raw_histories(tmp_path):
     two = answers.predict(
         back, ["?", "?"], [10, 10], histories=[[20, 999, 30], []], on_unknown=answers.ignore
     )
-    query = Query(jnp.zeros(1, jnp.int32), jnp.array([[2, 3]]), {})
+    query = queries(history=[[2, 3]])
     np.testing.assert_allclose(two[0], model.apply(back.variables, query, jnp.array([1]))[0], rtol=1e-5)
     assert two[0] != two[1]
     with pytest.raises(DataError, match="2 users and 1 lists"):
@@ -214,7 +214,9 @@ def test_known_users_are_asked_with_the_history_that_was_saved(tmp_path):
     assert lists["item"].tolist() == told["item"].tolist()
 
 
-@pytest.mark.parametrize("model", [EASE(5), MultVAE(5, 3, 2), GRU4Rec(5, 3)], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "model", [EASE(5), MultVAE(5, hidden=3, latent=2), GRU4Rec(5, 3)], ids=lambda m: type(m).__name__
+)
 def test_a_model_that_reads_a_history_is_not_asked_without(model):
     variables = ease.fit(PAST[1:3], 5) if isinstance(model, EASE) else ask(model)
     one = Saved(model, variables, USERS, ITEMS)
@@ -308,7 +310,7 @@ def test_the_context_is_asked_for_by_name(tmp_path):
     asked = {"user": ["ann"] * 2, "item": [20] * 2, "hour": ["night", "noon"]}
     stars = tables.predict_table(back, asked)["prediction"]
     hour = jnp.asarray(back.context_features.transform(asked)["hour"])
-    query = Query(jnp.array([1, 1]), jnp.zeros((2, 0), jnp.int32), {"hour": hour})
+    query = queries([1, 1], features={"hour": hour})
     np.testing.assert_allclose(stars, back.model.apply(back.variables, query, jnp.array([2, 2])), rtol=1e-5)
     assert stars[0] != stars[1]
     with pytest.raises(DataError, match="there is no column 'hour'; there are user, item"):
@@ -462,7 +464,7 @@ def test_variables_on_the_host_are_saved_and_asked(tmp_path, dtype):
     host = one._replace(variables=FrozenDict(jax.device_get({**one.variables, "params": params})))
     saved.save(tmp_path / "run", host)
     back = saved.load(tmp_path / "run")
-    jax.tree.map(np.testing.assert_array_equal, dict(back.variables), host.variables.unfreeze())
+    chex.assert_trees_all_equal(dict(back.variables), host.variables.unfreeze())
     assert {leaf.dtype for leaf in jax.tree.leaves(back.variables["params"])} == {jnp.dtype(dtype)}
     asked = ["ann", "new"], [30, 20], {"age": ["old", "young"]}
     np.testing.assert_array_equal(answers.predict(back, *asked), answers.predict(host, *asked))
@@ -474,7 +476,7 @@ def test_names_that_have_strokes_and_blanks_in_them_are_kept(tmp_path):
     name = "age / %2F of .."
     people = features.fit({name: features.Categorical()}, {name: PEOPLE["age"]})
     model = FeatureMF(4, 5, people.sizes, {"sort": 3}, 3)
-    query = Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 0), jnp.int32), {name: jnp.zeros(1, jnp.int32)})
+    query = queries(features={name: jnp.zeros(1, jnp.int32)})
     catalogue = {"sort": jnp.zeros(5, jnp.int32)}
     rngs = {"params": jax.random.key(0)}
     _, made = model.apply(
@@ -485,7 +487,7 @@ def test_names_that_have_strokes_and_blanks_in_them_are_kept(tmp_path):
     )
     saved.save(tmp_path / "run", one)
     back = saved.load(tmp_path / "run")
-    jax.tree.map(np.testing.assert_array_equal, back.variables, one.variables)
+    chex.assert_trees_all_equal(back.variables, one.variables)
     assert list(back.user_columns) == [name] == list(back.user_features.fitted)
 
 
@@ -537,7 +539,7 @@ class Foreign(nn.Module):
     [
         MF(4, 5),
         BiasedMF(4, 5, 3, mean=jnp.float32(2.5)),
-        NeuMF(4, 5, 3, [4, 2]),
+        NeuMF(4, 5, 3, widths=[4, 2]),
         Popularity(5),
         with_features().model,
         DIN({"item": 5}, weights=din.CodeActivation, meet=din.beside),

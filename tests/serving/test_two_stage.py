@@ -7,18 +7,21 @@ import pytest
 from helpers import init, noisy
 
 from rezoo import evaluation
+from rezoo.data.batches import queries
 from rezoo.models import MF, WideDeep
 from rezoo.serving import two_stage
-from rezoo.types import Query
 
 ITEMS = 30
-ASKED = Query(jnp.array([1, 2, 3], jnp.int32), jnp.zeros((3, 0), jnp.int32), {})
+ASKED = queries([1, 2, 3])
 GROUP = jnp.arange(ITEMS, dtype=jnp.int32) % 4
 
 
 @functools.cache
 def variables(name):
-    model = {"mf": MF(5, ITEMS, 4), "wide_deep": WideDeep({"user": 5, "item": ITEMS}, (), 3, 4, (4,))}[name]
+    model = {
+        "mf": MF(5, ITEMS, 4),
+        "wide_deep": WideDeep({"user": 5, "item": ITEMS}, crosses=(), buckets=3, dim=4, widths=(4,)),
+    }[name]
     made = init(model, ASKED, jnp.array([1, 2, 3], jnp.int32))
     return two_stage.Stage(model, {"params": noisy(made["params"], 0.4)})
 

@@ -14,9 +14,9 @@ import pytest
 from helpers import same
 
 from rezoo import losses, objectives, training
+from rezoo.data.batches import pairs
 from rezoo.models import BiasedMF
 from rezoo.studies import halving, sweep
-from rezoo.types import Batch, Query
 
 GRID = {"slope": jnp.array([1.0, 2.0, 3.0, 4.0, 5.0]), "start": jnp.array([0.0, 0.0, 9.0, 9.0, 9.0])}
 
@@ -89,7 +89,7 @@ def test_bad_input_is_refused(change, message):
         halving.search(init, more, sweep.keys(1), **({"grid": GRID, "rungs": [1, 2]} | change))
 
 
-def test_another_search_starts_anew_beside_the_first_and_says_so(tmp_path, caplog):
+def test_another_search_starts_over_beside_the_first_and_says_so(tmp_path, caplog):
     first = halving.search(init, more, sweep.keys(1), GRID, rungs=[1, 2], folder=tmp_path)
     other = {name: column + 1 for name, column in GRID.items()}
     second = halving.search(init, more, sweep.keys(1), other, rungs=[1, 2], folder=tmp_path)
@@ -103,10 +103,9 @@ def test_another_search_starts_anew_beside_the_first_and_says_so(tmp_path, caplo
 def mf_search(folder):
     """A real search: biased MF by Adam, 4 rates × 2 seeds."""
     rng = np.random.default_rng(0)
-    user, item = jnp.asarray(rng.integers(1, 30, (2, 400)))
-    label = jnp.asarray(rng.integers(1, 6, 400), jnp.float32)
-    data = Batch(Query(user, jnp.zeros((400, 0), jnp.int32), {}), item, label, jnp.ones(400, bool))
-    model = BiasedMF(30, 30, 4, 3.0)
+    user, item = rng.integers(1, 30, (2, 400))
+    data = pairs(user, item, rng.integers(1, 6, 400))
+    model = BiasedMF(30, 30, 4, mean=3.0)
     objective = objectives.pointwise(model, losses.squared)
 
     def begin(key, rate):

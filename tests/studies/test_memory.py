@@ -68,7 +68,7 @@ def test_a_study_that_broke_off_goes_on_and_ends_the_same(tmp_path, at_once, mon
     assert len(calls) == {1: 6, 4: 2, None: 1}[at_once]
 
 
-def test_another_study_starts_anew_beside_the_first_and_says_so(tmp_path, caplog):
+def test_another_study_starts_over_beside_the_first_and_says_so(tmp_path, caplog):
     def scaled(data, key, rate):
         return rate * data + jax.random.uniform(key)
 

@@ -44,7 +44,7 @@ def test_a_search_that_broke_off_ends_with_the_same_trials(tmp_path):
     assert [trial.params for trial in done] == [trial.params for trial in whole.trials]
 
 
-def test_another_score_starts_anew_beside_the_first_and_says_so(tmp_path, caplog):
+def test_another_score_starts_over_beside_the_first_and_says_so(tmp_path, caplog):
     def search(data):
         return optuna_search.search(
             lambda trial: float(data.sum()) * trial.suggest_int("n", 1, 9), 2, folder=tmp_path

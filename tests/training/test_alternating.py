@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,21 +7,22 @@ import pytest
 from helpers import init_state
 
 from rezoo import evaluation, training
+from rezoo.data.batches import queries
 from rezoo.models import CFGAN
 from rezoo.nn.bag import multi_hot
 from rezoo.objectives import adversarial
 from rezoo.training import alternating
-from rezoo.types import Batch, Query
+from rezoo.types import Batch
 
 ITEMS = 9
 HISTORY = jnp.array([[1, 2, 3], [2, 3, 0], [6, 7, 8], [7, 8, 0], [0, 0, 0]], jnp.int32)
-MODEL = CFGAN(ITEMS, (8,), (6,))
+MODEL = CFGAN(ITEMS, generator_widths=(8,), discriminator_widths=(6,))
 OPTIMIZERS = {"generator": optax.adam(0.02), "discriminator": optax.adam(0.01)}
 
 
 def data() -> Batch:
     real = HISTORY > 0
-    return Batch(Query(jnp.zeros(5, jnp.int32), HISTORY, {}), HISTORY, real.astype(jnp.float32), real)
+    return Batch(queries(history=HISTORY), HISTORY, real.astype(jnp.float32), real)
 
 
 def steps(partial=0.5, zeros=0.5, alpha=0.5):
@@ -45,8 +47,8 @@ def start():
 def test_a_step_of_one_network_leaves_the_other_and_its_optimizer_alone(name, other):
     before = start()
     after, _ = jax.jit(steps()[name])(before, data())
-    jax.tree.map(np.testing.assert_array_equal, after.params[other], before.params[other])
-    jax.tree.map(np.testing.assert_array_equal, after.opt_state[other], before.opt_state[other])
+    chex.assert_trees_all_equal(after.params[other], before.params[other])
+    chex.assert_trees_all_equal(after.opt_state[other], before.opt_state[other])
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), after.params[name], before.params[name])
     assert any(jax.tree.leaves(moved)) and int(after.step) == 1
 
@@ -63,9 +65,7 @@ def test_one_scan_alternates_as_a_python_loop_does():
         batch = training.take(data(), order)
         for step in steps().values():
             state, _ = jax.jit(step)(state, batch)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), scanned.params, state.params
-    )
+    chex.assert_trees_all_close(scanned.params, state.params, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_rows_that_do_not_count_move_nothing():
     padded = data()._replace(where=jnp.zeros((5, 3), bool))
     for step in steps().values():
         state, metrics = step(start(), padded)
-        jax.tree.map(np.testing.assert_array_equal, state.params, start().params)
+        chex.assert_trees_all_equal(state.params, start().params)
         assert all(float(value) == 0.0 for value in metrics.values())
 
 

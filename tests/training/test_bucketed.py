@@ -8,7 +8,7 @@ from rezoo import losses, objectives, training
 from rezoo.data import batches
 from rezoo.models.factorization import BiasedMF
 from rezoo.training import bucketed
-from rezoo.types import Aux, Batch, Query, TrainState
+from rezoo.types import Aux, TrainState
 
 
 def ratings(users=30, items=40, seed=0):
@@ -124,12 +124,7 @@ def test_seeds_can_be_vmapped():
 
 def test_a_user_in_one_row_is_penalised_as_a_user_in_many_rows():
     user, item, rating = ratings()
-    rows = Batch(
-        Query(jnp.array(user, jnp.int32), jnp.zeros((len(user), 0), jnp.int32), {}),
-        jnp.array(item, jnp.int32),
-        jnp.array(rating),
-        jnp.ones(len(user), bool),
-    )
+    rows = batches.pairs(user, item, rating)
     model = BiasedMF(30, 40, 3)
     variables = {"params": model.init(jax.random.key(0), rows.query, rows.item)["params"]}
     weight = {"user": 0.5, "item": 0.25, "user_bias": 2.0, "item_bias": 4.0}

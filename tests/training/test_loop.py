@@ -2,6 +2,7 @@ import gc
 import os
 import shutil
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +10,10 @@ import optax
 import pytest
 
 from rezoo import training
+from rezoo.data.batches import pairs
 from rezoo.storage import checkpoint, durable
 from rezoo.training import loop
-from rezoo.types import Aux, Batch, Query, TrainState
+from rezoo.types import Aux, TrainState
 
 
 def objective(variables, key, batch):
@@ -22,9 +24,7 @@ def objective(variables, key, batch):
 
 def problem(seed=0, rate=0.1, data_seed=0):
     rng = np.random.default_rng(data_seed)
-    item = jnp.array(rng.integers(1, 5, 40), jnp.int32)
-    query = Query(jnp.zeros(40, jnp.int32), jnp.zeros((40, 0), jnp.int32), {})
-    data = Batch(query, item, jnp.array(rng.normal(size=40), jnp.float32), jnp.ones(40, bool))
+    data = pairs(np.zeros(40, int), rng.integers(1, 5, 40), rng.normal(size=40))
     optimizer = optax.adam(rate)
     params = {"w": jnp.zeros(5)}
     state = TrainState(
@@ -36,7 +36,7 @@ def problem(seed=0, rate=0.1, data_seed=0):
 
 def same(a, b):
     a, b = a._replace(key=jax.random.key_data(a.key)), b._replace(key=jax.random.key_data(b.key))
-    jax.tree.map(np.testing.assert_array_equal, a, b)
+    chex.assert_trees_all_equal(a, b)
 
 
 def test_history_has_every_epoch_and_the_best_is_kept():
@@ -70,7 +70,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path):
     assert resumed.seconds > 0
 
 
-def test_another_data_set_starts_anew_beside_the_first_and_says_so(tmp_path, caplog):
+def test_another_data_set_starts_over_beside_the_first_and_says_so(tmp_path, caplog):
     def run(folder, data_seed):
         state, epoch = problem(data_seed=data_seed)
         return loop.run(epoch, state, 2, folder=folder)

@@ -1,3 +1,4 @@
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rezoo import losses, objectives, training
+from rezoo.data.batches import pairs
 from rezoo.models import MF
 from rezoo.training import row_sparse
-from rezoo.types import Aux, Batch, Query, Target
+from rezoo.types import Aux, Target
 
 
 class Dot(nn.Module):
@@ -31,10 +33,7 @@ def objective(variables, key, batch):
 
 def data(rows=23, seed=0):
     rng = np.random.default_rng(seed)
-    user = jnp.array(rng.integers(1, 5, rows), jnp.int32)
-    query = Query(user, jnp.zeros((rows, 0), jnp.int32), {})
-    item = jnp.array(rng.integers(1, 7, rows), jnp.int32)
-    return Batch(query, item, jnp.array(rng.normal(size=rows), jnp.float32), jnp.ones(rows, bool))
+    return pairs(rng.integers(1, 5, rows), rng.integers(1, 7, rows), rng.normal(size=rows))
 
 
 def start(optimizer, key=0, rows=23):
@@ -57,7 +56,7 @@ def test_a_step_is_the_optimizers_step_on_the_objectives_gradient():
     grads = jax.grad(lambda p: objective({"params": p}, None, data())[0])(state.params)
     new, metrics = training.make_step(objective, optax.sgd(0.1))(state, data())
     expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, grads)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), new.params, expected)
+    chex.assert_trees_all_close(new.params, expected, rtol=1e-6)
     assert int(new.step) == 1 and not bool(new.halted) and float(metrics["loss"]) > 0
 
 
@@ -139,7 +138,7 @@ def test_a_run_halts_at_the_first_number_that_is_not_finite(bad):
     order = list(np.asarray(training.shuffle(training.shuffle_key(start(optax.sgd(0.1))), 23)))
     assert int(state.step) == order.index(7) + 1
     again, _ = step(state, data())
-    jax.tree.map(np.testing.assert_array_equal, again.params, state.params)
+    chex.assert_trees_all_equal(again.params, state.params)
     assert int(again.step) == int(state.step)
 
 
@@ -178,5 +177,5 @@ def test_what_does_not_count_may_be_nan_and_does_not_halt_a_run(make):
     clean = clean._replace(query=clean.query._replace(features={"age": jnp.ones(23)}))
     (new, told), (same, _) = step(state, gaps), step(state, clean)
     assert not bool(new.halted) and np.isfinite(told["loss"])
-    jax.tree.map(np.testing.assert_array_equal, new.params, same.params)
+    chex.assert_trees_all_equal(new.params, same.params)
     assert bool(step(state, gaps._replace(where=jnp.ones(23, bool)))[0].halted)

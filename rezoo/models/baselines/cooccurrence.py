@@ -6,6 +6,7 @@ followed, popularity decides, which also breaks ties.
 """
 
 import math
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -30,6 +31,7 @@ class CoOccurrence(nn.Module):
     num_items: int
     num_pairs: int
     """Distinct pairs that the fit counted."""
+    _: KW_ONLY
     memory: Parts = 1
 
     @nn.compact

@@ -11,6 +11,7 @@ the features of known users and items learn little; several values of one featur
 """
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -35,6 +36,7 @@ class FeatureMF(nn.Module):
     """Rows of each categorical feature's table, None for a number."""
     item_features: Mapping[str, int | None]
     dim: int = 64
+    _: KW_ONLY
     id_dropout: float | Array = 0.5
     """How often an id is not told in training."""
 

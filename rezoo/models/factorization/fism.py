@@ -9,6 +9,8 @@ Differs: there is no user bias, which changes no ranking. Item i is left out of 
 the model trains; in serving, what a user has is seldom asked for, and one vector serves all items.
 """
 
+from dataclasses import KW_ONLY
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -28,6 +30,7 @@ class FISM(nn.Module):
 
     num_items: int
     dim: int = 64
+    _: KW_ONLY
     alpha: float | Array = 0.5
     """0 adds the history's vectors up, 1 takes their mean."""
 

@@ -12,6 +12,7 @@ Differs from the paper: the values of one multi-valued column do not meet each o
 """
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
@@ -31,6 +32,7 @@ class FM(nn.Module):
     sizes: Mapping[str, int]
     """Rows of each categorical column's table; `user` and `item` included."""
     dim: int = 16
+    _: KW_ONLY
     mean: float | Array = 0.0
     """Added to every score: the mean of the training ratings; 0 for logits."""
 

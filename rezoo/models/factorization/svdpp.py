@@ -1,4 +1,4 @@
-"""SVD++: matrix factorization in which what a user rated speaks beside how they rated it.
+"""SVD++: matrix factorization that uses which items a user rated, besides the ratings.
 
 Koren 2008, "Factorization meets the neighborhood", https://doi.org/10.1145/1401890.1401944,
 equation 15:

@@ -10,6 +10,7 @@ Differs from the paper: the score is a logit.
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from typing import Any
 
 import flax.linen as nn
@@ -29,6 +30,7 @@ class AFM(nn.Module):
     sizes: Mapping[str, int]
     """Rows of each categorical column's table; `user` and `item` included."""
     dim: int = 16
+    _: KW_ONLY
     attention_width: int = 16
     dropout: float = 0.0
     """Of the attended sum."""

@@ -8,6 +8,7 @@ A multi-valued column is the mean of its values, as in equation 4.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
@@ -25,6 +26,7 @@ class AutoInt(nn.Module):
     sizes: Mapping[str, int]
     """Rows of each categorical column's table; `user` and `item` included."""
     dim: int = 16
+    _: KW_ONLY
     num_layers: Parts = 3
     heads: int = 2
     head_width: int = 16

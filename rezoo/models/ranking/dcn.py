@@ -7,6 +7,7 @@ After l cross layers the score may hold every product of up to l + 1 embedded co
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY
 from typing import Annotated
 
 import flax.linen as nn
@@ -38,6 +39,7 @@ class DCNv2(nn.Module):
     sizes: Mapping[str, int]
     """Rows of each categorical column's table; `user` and `item` included."""
     dim: int = 16
+    _: KW_ONLY
     num_crosses: Parts = 3
     widths: Sequence[int] = (128, 64)
     dropout: float = 0.0

@@ -9,6 +9,7 @@ Differs from the paper: the score is a logit (the loss applies σ), or a rating 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
@@ -27,6 +28,7 @@ class DeepFM(nn.Module):
     """Rows of each categorical column's table; `user` and `item` included."""
     dim: int = 16
     widths: Sequence[int] = (128, 64)
+    _: KW_ONLY
     dropout: float = 0.0
     batch_norm: bool = False
     mean: float | Array = 0.0

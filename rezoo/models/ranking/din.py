@@ -23,6 +23,7 @@ a linear layer on the interest, has sigmoid layers where Dice is not asked for, 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY
 from typing import Annotated
 
 import flax.linen as nn
@@ -113,6 +114,7 @@ class DIN(nn.Module):
     """Rows of each categorical column's table; `item` included."""
     dim: int = 16
     widths: Sequence[int] = (80, 40)
+    _: KW_ONLY
     weights: Weights = LocalActivation
     """`LocalActivation`, `CodeActivation` or `Mean`."""
     dropout: float = 0.0

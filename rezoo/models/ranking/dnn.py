@@ -5,6 +5,7 @@ baseline that models of feature interactions are measured against.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
@@ -22,6 +23,7 @@ class DNN(nn.Module):
     """Rows of each categorical column's table; `user` and `item` included."""
     dim: int = 16
     widths: Sequence[int] = (128, 64)
+    _: KW_ONLY
     dropout: float = 0.0
     batch_norm: bool = False
 

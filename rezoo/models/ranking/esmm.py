@@ -11,6 +11,7 @@ without the bias of having seen clicked products only.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 import jax
@@ -34,6 +35,7 @@ class ESMM(nn.Module):
     dim: int = 8
     widths: Sequence[int] = (64, 32)
     """Layers of either network."""
+    _: KW_ONLY
     dropout: float = 0.0
 
     @nn.compact

@@ -9,6 +9,7 @@ With one expert every gate is 1, and it is a shared bottom.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
@@ -27,6 +28,7 @@ class MMoE(nn.Module):
     task_names: Sequence[str]
     """The tasks; the first one's score is the model's."""
     dim: int = 8
+    _: KW_ONLY
     experts: int = 8
     widths: Sequence[int] = (16,)
     """Layers of each expert."""

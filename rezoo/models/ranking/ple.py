@@ -7,6 +7,7 @@ last level does without, mixes all. With one level it is the paper's CGC.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ class PLE(nn.Module):
     task_names: Sequence[str]
     """The tasks; the first one's score is the model's."""
     dim: int = 8
+    _: KW_ONLY
     levels: Parts = 2
     num_task_experts: int = 3
     """Experts of each task at each level."""

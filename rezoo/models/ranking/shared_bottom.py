@@ -9,6 +9,7 @@ Differs from the paper: inputs are embedded, units are ReLU, and each task has h
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
@@ -35,6 +36,7 @@ class SharedBottom(nn.Module):
     widths: Sequence[int] = (128,)
     """Layers of the bottom."""
     tower: Sequence[int] = (32,)
+    _: KW_ONLY
     dropout: float = 0.0
 
     @nn.compact

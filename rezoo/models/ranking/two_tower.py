@@ -12,6 +12,7 @@ and there is no cosine.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -38,6 +39,7 @@ class TwoTower(nn.Module):
     dim: int = 16
     widths: Sequence[int] = (64, 32)
     """Layers of either tower."""
+    _: KW_ONLY
     dropout: float = 0.0
 
     def setup(self) -> None:

@@ -8,6 +8,7 @@ may be trained by one optimizer (the paper takes FTRL for the wide and Adagrad f
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -34,6 +35,7 @@ class WideDeep(nn.Module):
     buckets: int = 10_000
     dim: int = 16
     widths: Sequence[int] = (128, 64)
+    _: KW_ONLY
     dropout: float = 0.0
     batch_norm: bool = False
 

@@ -18,7 +18,7 @@ hashed, and search tokens and geography are whatever columns there are. Numbers 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import KW_ONLY, field
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -46,6 +46,7 @@ class YouTubeDNN(nn.Module):
     dim: int = 64
     widths: Sequence[int] = (128,)
     """Hidden layers; one more, `dim` wide, gives the user vector."""
+    _: KW_ONLY
     dropout: float = 0.0
     user_activation: Activation = linear
     """Activation of the user vector: `nn.mlp.linear`, or the paper's `nn.relu`."""
@@ -87,6 +88,7 @@ class YouTubeRanker(nn.Module):
     """Rows of each categorical column's table; `user` and `item` included."""
     dim: int = 16
     widths: Sequence[int] = (128, 64)
+    _: KW_ONLY
     dropout: float = 0.0
 
     @nn.compact

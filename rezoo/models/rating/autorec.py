@@ -15,6 +15,7 @@ what nothing was learnt for gets the mean instead of the paper's default of 3. W
 """
 
 import math
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -40,6 +41,7 @@ class UAutoRec(nn.Module):
 
     num_items: int
     dim: int = 500
+    _: KW_ONLY
     mean: float | Array = 0.0
     dropout: float = 0.0
 
@@ -81,6 +83,7 @@ class IAutoRec(nn.Module):
 
     num_users: int
     dim: int = 500
+    _: KW_ONLY
     mean: float | Array = 0.0
     dropout: float = 0.0
 

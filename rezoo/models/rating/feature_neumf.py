@@ -6,6 +6,7 @@ training, for the GMF and the MLP part together: see `nn.features.FeatureEmbeddi
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ class FeatureNeuMF(nn.Module):
     """Width of the GMF embeddings."""
     widths: Sequence[int] = (32, 16, 8)
     """Layers of the MLP, whose embeddings are half as wide as its first layer each."""
+    _: KW_ONLY
     dropout: float = 0.0
     id_dropout: float | Array = 0.5
     """How often an id is not told in training."""

@@ -5,6 +5,7 @@ https://arxiv.org/abs/1708.05031, equation 10. Scores are logits: the loss appli
 """
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
@@ -20,6 +21,7 @@ class MLP(nn.Module):
     num_users: int
     num_items: int
     widths: Sequence[int] = (32, 16, 8)
+    _: KW_ONLY
     dropout: float = 0.0
 
     @nn.compact

@@ -18,6 +18,8 @@ Users are known by `query.history` alone, so new users need no training. A user 
 given what the network gives for an input of zeros: about popularity, and nothing personal.
 """
 
+from dataclasses import KW_ONLY
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -36,6 +38,7 @@ class MultDAE(nn.Module):
 
     num_items: int
     dim: int = 200
+    _: KW_ONLY
     dropout: float = 0.5
 
     def setup(self) -> None:
@@ -63,6 +66,7 @@ class MultVAE(nn.Module):
     num_items: int
     hidden: int | None = 600
     latent: int = 200
+    _: KW_ONLY
     dropout: float = 0.5
 
     def setup(self) -> None:

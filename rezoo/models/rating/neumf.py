@@ -9,6 +9,7 @@ lets it learn without pre-training.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
 from typing import Any
 
 import flax.linen as nn
@@ -29,6 +30,7 @@ class NeuMF(nn.Module):
     """Width of the GMF embeddings."""
     widths: Sequence[int] = (32, 16, 8)
     """Layers of the MLP, whose embeddings are half as wide as its first layer each."""
+    _: KW_ONLY
     dropout: float = 0.0
 
     @nn.compact

@@ -12,6 +12,7 @@ Differs from the paper: factors are not pre-trained by FM.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
@@ -32,6 +33,7 @@ class NFM(nn.Module):
     """Rows of each categorical column's table; `user` and `item` included."""
     dim: int = 16
     widths: Sequence[int] = (64,)
+    _: KW_ONLY
     dropout: float = 0.0
     batch_norm: bool = True
     mean: float | Array = 0.0

@@ -9,6 +9,7 @@ the vector of the user's features is added to it.
 """
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ class Caser(nn.Module):
 
     num_items: int
     dim: int = 50
+    _: KW_ONLY
     num_users: int = 0
     """Rows of the users' table; 0 if sessions have no users."""
     window: Parts = 5

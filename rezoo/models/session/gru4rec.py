@@ -12,6 +12,7 @@ to the outputs of the layers, not to the recurrent state; the recurrence starts 
 """
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from typing import Any
 
 import flax.linen as nn
@@ -35,6 +36,7 @@ class GRU4Rec(nn.Module):
 
     num_items: int
     dim: int = 64
+    _: KW_ONLY
     num_layers: Parts = 1
     cell: Cell = GRU
     """`nn.recurrent.GRU` or `nn.recurrent.LSTM`."""

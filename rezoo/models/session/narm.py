@@ -16,6 +16,7 @@ which is `normalise=softmax`, and hard sigmoids in the attention and in the enco
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY
 from typing import Annotated
 
 import flax.linen as nn
@@ -47,6 +48,7 @@ class NARM(nn.Module):
     num_items: int
     dim: int = 50
     hidden: int = 100
+    _: KW_ONLY
     dropout: float = 0.0
     """Of the item embeddings."""
     state_dropout: float = 0.0

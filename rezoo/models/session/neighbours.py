@@ -12,6 +12,7 @@ sessions of each item (a sample of the newest sessions there), which is what the
 """
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY
 from typing import Annotated, Any
 
 import flax.linen as nn
@@ -52,6 +53,7 @@ class VSKNN(nn.Module):
     num_items: int
     num_sessions: int
     """Of the fit, and one for padding."""
+    _: KW_ONLY
     recent: int = 500
     longest: int = 30
     """Events kept of each session."""
@@ -132,7 +134,7 @@ class SKNN(VSKNN):
 
 
 def fit(sessions: Sessions, num_items: int, *, recent: int = 500, longest: int = 30) -> dict[str, Any]:
-    """The variables of `VSKNN(num_items, sessions.num_sessions + 1, recent, longest)` and of `SKNN`.
+    """The variables of `VSKNN(num_items, sessions.num_sessions + 1, recent=…, longest=…)` and of `SKNN`.
 
     `sessions` are in the order of time, the newest last.
     """

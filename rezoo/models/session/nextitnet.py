@@ -10,6 +10,7 @@ x.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ class NextItNet(nn.Module):
 
     num_items: int
     dim: int = 64
+    _: KW_ONLY
     dilations: Sequence[int] = (1, 4)
     """l of each residual block; its second convolution has 2l."""
     kernel: Parts = 3

@@ -16,6 +16,7 @@ in a memory slot that every event attends to.
 """
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -35,6 +36,7 @@ class SASRec(nn.Module):
 
     num_items: int
     dim: int = 50
+    _: KW_ONLY
     num_blocks: Parts = 2
     num_heads: int = 1
     max_length: int = 50

@@ -16,6 +16,7 @@ read, though not where they are scored: `max_norm`.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY
 from typing import Annotated
 
 import flax.linen as nn
@@ -45,6 +46,7 @@ class STAMP(nn.Module):
 
     num_items: int
     dim: int = 100
+    _: KW_ONLY
     dropout: float = 0.0
     """Of the item embeddings."""
     similarity: Similarity = DOT

@@ -1,8 +1,9 @@
 import jax.numpy as jnp
 import numpy as np
 
+from rezoo.data.batches import pairs, queries
 from rezoo.models.factorization import biases
-from rezoo.types import Batch, Query
+from rezoo.types import Batch
 
 
 def ratings(rows=400, users=20, items=15, seed=0):
@@ -13,9 +14,8 @@ def ratings(rows=400, users=20, items=15, seed=0):
 
 
 def batch(user, item, label, where=None):
-    query = Query(jnp.array(user, jnp.int32), jnp.zeros((len(user), 0), jnp.int32), {})
-    where = jnp.ones(len(user), bool) if where is None else jnp.array(where)
-    return Batch(query, jnp.array(item, jnp.int32), jnp.array(label), where)
+    rows = pairs(user, item, label)
+    return rows if where is None else rows._replace(where=jnp.array(where))
 
 
 def test_alternation_solves_the_ridge_regression():
@@ -40,7 +40,7 @@ def test_rows_that_do_not_count_change_nothing():
 def test_the_unknown_are_scored_by_the_mean():
     data = batch(*ratings())
     fitted = biases.fit(data, 25, 18)
-    query = Query(jnp.array([0, 24, 99], jnp.int32), jnp.zeros((3, 0), jnp.int32), {})
+    query = queries([0, 24, 99])
     score = biases.score(fitted, query, jnp.array([[0, 17], [17, 99], [0, 0]], jnp.int32))
     np.testing.assert_allclose(score, np.full((3, 2), fitted["mean"]))
 
@@ -48,9 +48,9 @@ def test_the_unknown_are_scored_by_the_mean():
 def test_pairs_and_slates_agree():
     user = np.repeat(np.arange(1, 6), 4)
     item, label = np.tile(np.arange(1, 5), 5), np.linspace(1, 5, 20).astype(np.float32)
-    pairs = biases.fit(batch(user, item, label), 6, 5)
-    query = Query(jnp.arange(1, 6), jnp.zeros((5, 0), jnp.int32), {})
+    of_pairs = biases.fit(batch(user, item, label), 6, 5)
+    query = queries(jnp.arange(1, 6))
     square = [jnp.array(x).reshape(5, 4) for x in (item, label)]
     slates = biases.fit(Batch(query, *square, jnp.ones((5, 4), bool)), 6, 5)
-    np.testing.assert_allclose(pairs["item_bias"], slates["item_bias"], rtol=1e-5)
-    np.testing.assert_allclose(pairs["user_bias"], slates["user_bias"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(of_pairs["item_bias"], slates["item_bias"], rtol=1e-5)
+    np.testing.assert_allclose(of_pairs["user_bias"], slates["user_bias"], rtol=1e-5, atol=1e-6)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rezoo import evaluation
+from rezoo.data.batches import queries
 from rezoo.models import IALS
 from rezoo.models.factorization import ials, least_squares
-from rezoo.types import Query
 
 USERS, ITEMS, DIM = 20, 15, 5
 WEIGHTS = ials.Weights(0.2, 0.05, 0.7)
@@ -94,7 +94,7 @@ def test_a_user_known_by_history_alone_gets_the_vector_of_training():
     expected = dense_half(q, x)[3]
     np.testing.assert_allclose(known["params"]["user"]["embedding"][1], expected, rtol=1e-3, atol=1e-4)
     assert not np.asarray(known["params"]["user"]["embedding"][jnp.array([0, 2])]).any()
-    ask = Query(jnp.array([1], jnp.int32), jnp.zeros((1, 0), jnp.int32), {})
+    ask = queries([1])
     score = evaluation.score_all(IALS(3, ITEMS, DIM), known, ask)[0]
     np.testing.assert_allclose(score, q @ expected, rtol=1e-3, atol=1e-4)
 

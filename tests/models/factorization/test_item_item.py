@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rezoo import evaluation
+from rezoo.data.batches import queries
 from rezoo.models import EASE, ItemKNN
 from rezoo.models.factorization import ease, item_item, item_knn
-from rezoo.types import Query
 
 USERS, ITEMS = 30, 13
 
@@ -24,7 +24,7 @@ def log(seed=0):
 
 
 def ask(history):
-    return Query(jnp.zeros(len(history), jnp.int32), jnp.asarray(history, jnp.int32), {})
+    return queries(history=history)
 
 
 @pytest.mark.parametrize("block", [512, 5])

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from helpers import apply
 
+from rezoo.data.batches import queries
 from rezoo.models.factorization import MF, BiasedMF
-from rezoo.types import Query
 
 USERS, ITEMS = 5, 7
 
 
 def query(*users):
-    return Query(jnp.array(users, jnp.int32), jnp.zeros((len(users), 0), jnp.int32), {})
+    return queries(users)
 
 
 def start(model, seed=0):
@@ -26,7 +26,7 @@ def table(variables, name):
     return np.asarray(leaf)
 
 
-@pytest.mark.parametrize("model", [MF(USERS, ITEMS, 3), BiasedMF(USERS, ITEMS, 3, 3.5)])
+@pytest.mark.parametrize("model", [MF(USERS, ITEMS, 3), BiasedMF(USERS, ITEMS, 3, mean=3.5)])
 class TestRetriever:
     def test_encode_and_table_give_the_score(self, model):
         variables = start(model)
@@ -61,7 +61,7 @@ def test_mf_is_the_formula():
 
 
 def test_biased_mf_is_the_formula():
-    model = BiasedMF(USERS, ITEMS, 3, 3.5)
+    model = BiasedMF(USERS, ITEMS, 3, mean=3.5)
     variables = start(model)
     p, q = table(variables, "user"), table(variables, "item")
     b_u, b_i = table(variables, "user_bias"), table(variables, "item_bias")
@@ -71,10 +71,10 @@ def test_biased_mf_is_the_formula():
 
 
 def test_the_mean_can_be_traced():
-    variables = start(BiasedMF(USERS, ITEMS, 3, 0.0))
+    variables = start(BiasedMF(USERS, ITEMS, 3, mean=0.0))
 
     def score(mean):
-        return BiasedMF(USERS, ITEMS, 3, mean).apply(variables, query(1), jnp.array([1], jnp.int32))[0]
+        return BiasedMF(USERS, ITEMS, 3, mean=mean).apply(variables, query(1), jnp.array([1], jnp.int32))[0]
 
     means = jnp.array([1.0, 3.0])
     np.testing.assert_allclose(jnp.diff(jax.jit(jax.vmap(score))(means)), [2.0], rtol=1e-5)

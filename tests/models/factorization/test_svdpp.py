@@ -7,7 +7,7 @@ from rezoo.models.factorization import BiasedMF, SVDpp
 from rezoo.types import Query
 
 USERS, ITEMS, DIM = 5, 7, 3
-MODEL = SVDpp(USERS, ITEMS, DIM, 3.5)
+MODEL = SVDpp(USERS, ITEMS, DIM, mean=3.5)
 
 
 def query(users, history):
@@ -44,7 +44,7 @@ def test_without_history_it_is_biased_mf():
     variables = start()
     params = {name: value for name, value in variables["params"].items() if name != "implicit"}
     item = jnp.array([[1, 2], [6, 0]], jnp.int32)
-    plain = BiasedMF(USERS, ITEMS, DIM, 3.5).apply({"params": params}, query([2, 0], [[], []]), item)
+    plain = BiasedMF(USERS, ITEMS, DIM, mean=3.5).apply({"params": params}, query([2, 0], [[], []]), item)
     for history in ([[], []], [[0, 0, 0], [0, 0, 0]]):
         np.testing.assert_allclose(apply(MODEL, variables, query([2, 0], history), item), plain, rtol=1e-6)
 

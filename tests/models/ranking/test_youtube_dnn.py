@@ -14,7 +14,7 @@ def test_a_ranker_trained_on_what_was_spent_expects_what_is_spent():
     spent = jnp.zeros((3, 20)).at[1, 0].set(38.0).at[2, :2].set(jnp.array([9.0, 27.0])).ravel()
     nobody = jnp.zeros(60, jnp.int32)
     batch = Batch(Query(nobody, jnp.zeros((60, 1), jnp.int32), {}), item, spent, jnp.ones(60, bool))
-    model, optimizer = YouTubeRanker({"user": 1, "item": 4}, 4, (8,)), optax.adam(0.03)
+    model, optimizer = YouTubeRanker({"user": 1, "item": 4}, 4, widths=(8,)), optax.adam(0.03)
     step = training.make_step(objectives.pointwise(model, losses.weighted_logistic), optimizer)
     state = training.init_state(jax.random.key(0), model, optimizer, batch)
     state, _ = jax.jit(lambda s: training.fit(step, s, batch, num_epochs=400, batch_size=60))(state)

@@ -5,6 +5,7 @@ import optax
 import pytest
 
 from rezoo import evaluation, losses, objectives, training
+from rezoo.data.batches import queries
 from rezoo.models.rating.autorec import IAutoRec, UAutoRec, ratings_of
 from rezoo.types import Batch, Query
 
@@ -63,9 +64,9 @@ def test_a_new_item_is_scored_from_its_ratings_without_training():
     _, state, _ = trained(USERS, by_item := rows(ITEM, USER, ITEMS))
     rater, rating = by_item.query.history, by_item.label
     longer = {"rater": jnp.concatenate([rater, rater[1:2]]), "rating": jnp.concatenate([rating, rating[1:2]])}
-    query = Query(jnp.arange(1, USERS, dtype=jnp.int32), jnp.zeros((USERS - 1, 0), jnp.int32), {})
+    query = queries(jnp.arange(1, USERS))
     slate = jnp.tile(jnp.array([1, ITEMS], jnp.int32), (USERS - 1, 1))
-    score = IAutoRec(USERS, 4, 3.0).apply({**state.variables, "catalogue": longer}, query, slate)
+    score = IAutoRec(USERS, 4, mean=3.0).apply({**state.variables, "catalogue": longer}, query, slate)
     np.testing.assert_allclose(score[:, 0], score[:, 1], rtol=1e-6)
 
 

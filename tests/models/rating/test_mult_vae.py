@@ -6,9 +6,10 @@ import pytest
 from helpers import init_state
 
 from rezoo import evaluation, losses, objectives, training
+from rezoo.data.batches import queries
 from rezoo.models import MultDAE, MultVAE
 from rezoo.models.rating.mult_vae import kl_from_standard_normal
-from rezoo.types import Batch, Query
+from rezoo.types import Batch
 
 ITEMS = 9
 HISTORY = jnp.array([[1, 2, 3], [2, 3, 0], [6, 7, 8], [7, 8, 0], [0, 0, 0]], jnp.int32)
@@ -16,7 +17,7 @@ HISTORY = jnp.array([[1, 2, 3], [2, 3, 0], [6, 7, 8], [7, 8, 0], [0, 0, 0]], jnp
 
 def data() -> Batch:
     real = HISTORY > 0
-    return Batch(Query(jnp.zeros(5, jnp.int32), HISTORY, {}), HISTORY, real.astype(jnp.float32), real)
+    return Batch(queries(history=HISTORY), HISTORY, real.astype(jnp.float32), real)
 
 
 def trained(model, beta_max=0.2, epochs=120):
@@ -33,7 +34,7 @@ def trained(model, beta_max=0.2, epochs=120):
 
 every_kind = pytest.mark.parametrize(
     "model",
-    [MultVAE(ITEMS, 8, 4), MultVAE(ITEMS, None, 4), MultDAE(ITEMS, 8)],
+    [MultVAE(ITEMS, hidden=8, latent=4), MultVAE(ITEMS, hidden=None, latent=4), MultDAE(ITEMS, 8)],
     ids=["vae", "affine vae", "dae"],
 )
 
@@ -42,7 +43,7 @@ every_kind = pytest.mark.parametrize(
 def test_it_learns_what_goes_together_and_serves_users_it_never_saw(model):
     state, history = trained(model)
     assert not bool(state.halted) and float(history["loss"][-1]) < float(history["loss"][0])
-    new = Query(jnp.zeros(3, jnp.int32), jnp.array([[1], [6], [0]], jnp.int32), {})
+    new = queries(history=[[1], [6], [0]])
     ids, score = evaluation.recommend(model, state.variables, new, 2, exclude=new.history)
     assert set(np.asarray(ids[0]).tolist()) == {2, 3} and set(np.asarray(ids[1]).tolist()) == {7, 8}
     assert np.isfinite(score).all()  # also of the user without history
@@ -57,7 +58,7 @@ def test_a_list_longer_than_the_catalogue_ends_with_zeros(model):
 
 
 def test_without_hidden_layers_a_score_is_affine_in_the_history():
-    model = MultVAE(ITEMS, None, 4)
+    model = MultVAE(ITEMS, hidden=None, latent=4)
     variables = trained(model, epochs=3)[0].variables
     params = jax.tree.map(np.asarray, variables["params"])
     mean = params["input"]["Bag_0"]["rows"]["embedding"][[1, 2, 3], :4].sum(0) / np.sqrt(3)
@@ -67,7 +68,7 @@ def test_without_hidden_layers_a_score_is_affine_in_the_history():
 
 
 def test_beta_adds_to_the_likelihood_and_holds_the_posterior():
-    model = MultVAE(ITEMS, 8, 4)
+    model = MultVAE(ITEMS, hidden=8, latent=4)
     likelihood = objectives.every_item(model, losses.softmax_cross_entropy)
     variables = {"params": trained(model, epochs=1)[0].params}
     key = jax.random.key(0)

@@ -10,11 +10,12 @@ from helpers import apply, init
 from rezoo import losses, objectives, training
 from rezoo.arrays import offsets_of
 from rezoo.data import packing
+from rezoo.data.batches import queries
 from rezoo.data.sessions import Sessions
 from rezoo.models import GRU4Rec
 from rezoo.models.session import gru4rec
 from rezoo.nn.recurrent import GRU, LSTM
-from rezoo.types import Batch, Query
+from rezoo.types import Batch
 
 ITEMS, LANES = 9, 3
 
@@ -27,7 +28,7 @@ def some_sessions() -> Sessions:
 
 def batch(made: Sessions) -> Batch:
     history, target, where, segment = map(jnp.asarray, packing.next_item(made, 6))
-    query = Query(jnp.zeros(len(history), jnp.int32), history, {"segment": segment})
+    query = queries(history=history, features={"segment": segment})
     return Batch(query, target, where.astype(jnp.float32), where)
 
 
@@ -50,12 +51,12 @@ def session_parallel(made: Sessions):
 
 @pytest.mark.parametrize("cell", [GRU, LSTM])
 def test_session_parallel_steps_give_the_loss_of_one_pass(cell):
-    made, model = some_sessions(), GRU4Rec(ITEMS, 4, 2, cell)
+    made, model = some_sessions(), GRU4Rec(ITEMS, 4, num_layers=2, cell=cell)
     rows = batch(made)
     variables = jax.tree.map(lambda x: 3 * x, init(model, rows.query, rows.item[:, 0]))
     one_pass, _ = objectives.next_item_softmax(model)(variables, jax.random.key(0), rows)
 
-    nobody = Query(jnp.zeros(LANES, jnp.int32), jnp.zeros((LANES, 1), jnp.int32), {})
+    nobody = queries(history=jnp.zeros((LANES, 1), jnp.int32))
     empty = apply(model, variables, nobody, method="begin")
     table, carry, total, count = apply(model, variables, method="table"), empty, 0.0, 0
     for item, target, begins in session_parallel(made):
