@@ -4,9 +4,8 @@ Li, Jullien, Ariannezhad, de Rijke: A Next Basket Recommendation Reality Check, 
 https://arxiv.org/abs/2109.14233, section 4.3: a user's items by how often they took them (P-TopFreq), then
 all others by how often anybody did (G-TopFreq). On logs of repeat purchases few models beat it.
 
-Differs from the paper: of items that a user took equally often the more popular comes first (on Ta-Feng, where
-most counts are 1, that raises recall@10 from .121, by chance, to .135), and an item's count may decay with
-time (`fit(…, age=…, half_life=…)`).
+Differs from the paper: of items that a user took equally often, which are many where most counts are 1, the
+more popular comes first; and an item's count may decay with time (`fit(…, age=…, half_life=…)`).
 """
 
 from typing import Any
