@@ -81,7 +81,7 @@ def told(unknown: Unknown) -> None:
         raise DataError(
             f"{unknown}. Nothing is known of the {' and the '.join(unknown.nothing_known)}: are the ids "
             "spelt as in training, and is --separator what stands between those of a history? "
-            "--accept-unknown answers with what the model says of nobody in particular"
+            "--accept-unknown answers with the prior, the answer for an unknown user or item"
         )
     accepted(unknown)
 

@@ -612,6 +612,9 @@ def test_top_freq_ranks_what_a_user_took_most_before_what_is_popular():
     )
     assert (-score[0]).argsort(kind="stable")[:3].tolist() == [3, 2, 4]
     assert (-score[1]).argsort(kind="stable")[:3].tolist() == [4, 2, 3]
+    even = np.array([1, 1, 2, 2, 2]), np.array([1, 2, 2, 2, 3])
+    score_even = score_all(TopFreq(3, 4, pairs=4), top_freq.fit(*even, 3, 4), query([[0]], [1]))
+    assert np.asarray(score_even)[0].argmax() == 2 and (np.asarray(score_even)[0, 1:3] > 1).all()
     assert score[2, 2] == score[2, 3] == score[2, 4] > score[2, 5] == 0  # an unknown user: popularity
     age = np.array([0.0, 2.0, 2.0, 0, 0, 0, 0])
     fitted = top_freq.fit(user, item, 3, 6, age=age, half_life=1.0)  # two events of a quarter

@@ -29,6 +29,7 @@ NAMES = {
     "online-retail": "Online Retail",
     "online_retail_2010-2011": "Online Retail",
     "shop": "Simulated shop",
+    "tafeng": "Ta-Feng",
     "yoochoose1_64": "Yoochoose 1/64",
 }
 LOWER = ("rmse", "mae", "logloss", "seconds", "latency", "peak", "ms ")

@@ -70,7 +70,7 @@ def _columns(path: str | Path) -> dict[str, np.ndarray]:
     try:
         table = json.loads(contents.read(*contents.split(place)))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{place} is no JSON ({error})") from None
+        raise DataError(f"{place} is not JSON ({error})") from None
     if not isinstance(table, dict):
         raise DataError(f"{place} holds no object of customers: is it the right file?")
     rows: list[tuple[Any, int, int]] = []

@@ -51,7 +51,8 @@ def sasrec(
 
 def _next_item(log: Interactions, key: jax.Array, model: nn.Module, length: int, **how: Any) -> Saved:
     """A session model that is trained on the event after each event of a customer."""
-    data = batches.next_items(checked(log), length)
+    length = min(length, int(np.bincount(checked(log).user).max()))
+    data = batches.next_items(log, length)
     if not bool(data.where.any()):
         raise DataError(
             "no customer of the log has two events, so nothing follows anything: give a longer log"

@@ -48,7 +48,7 @@ def _check_ids(saved: Saved) -> None:
             np.ascontiguousarray(raw).view(np.uint32) if raw.dtype.kind == "U" and len(raw) else np.zeros(1)
         )
         if codes.max() > 0x10FFFF or ((codes >= 0xD800) & (codes < 0xE000)).any():
-            raise DataError(f"some {name} are no text that can be written (a lone surrogate is in them)")
+            raise DataError(f"some {name} cannot be written as text (a lone surrogate is in them)")
     rows = getattr(saved.model, "num_items", None) or _sizes(saved).get("item") or 0
     if rows > saved.items.size:
         raise DataError(f"the model has {rows} items, but there are ids for {saved.items.size}, 0 included")

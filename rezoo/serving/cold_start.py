@@ -117,7 +117,7 @@ def _check(what: str, raw: np.ndarray, wanted: Mapping[str, Any], columns: Mappi
             raise DataError(f"there is no column {name!r}; there are {', '.join(columns) or 'none'}")
     for name, column in columns.items():
         if wanted and name not in wanted:
-            raise DataError(f"column {name!r} is no feature of the {what} of this model; they are {names}")
+            raise DataError(f"column {name!r} is not a feature of the {what} of this model; they are {names}")
         if len(column) != len(raw):
             raise DataError(
                 f"column {name!r} has {len(column)} values for {len(raw)} {what}: give one for each"

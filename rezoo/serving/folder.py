@@ -20,7 +20,7 @@ def place(folder: str | Path, files: set[str]) -> Path:
     found = {path.name for path in target.iterdir()} if target.is_dir() else {"a file"}
     if found and not ("saved.json" in found and found <= files):
         others = ", ".join(sorted(found - files or found)[:3])
-        raise DataError(f"{folder} is no saved model, but holds {others}: name another folder, or delete it")
+        raise DataError(f"{folder} is not a saved model, but holds {others}: name another, or delete it")
     return target
 
 

@@ -71,7 +71,7 @@ def index(
       columns: features of the query that the model reads; all if not given.
 
     Raises:
-      ValueError: if the model is no retriever, or `available` has not one value per item.
+      ValueError: if the model is not a retriever, or `available` has not one value per item.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -124,7 +124,7 @@ def recommend(
     >>> query = queries([1])
     >>> first, second = index(*stage(9, 8, 1)), Stage(*stage(1, 2, 3))
     >>> ids, scores = recommend(first, second, query, 2, candidates=2)
-    >>> ids.tolist(), scores.tolist()  # item 3, the second stage's best, is no candidate
+    >>> ids.tolist(), scores.tolist()  # item 3, the second stage's best, is not a candidate
     ([[2, 1]], [[2.0, 1.0]])
     """
     at_least_1(k=k)

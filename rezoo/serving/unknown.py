@@ -13,7 +13,7 @@ import numpy as np
 
 from rezoo.errors import DataError
 
-FATE = "Unknown users and items are answered as nobody in particular, those of lists are left out"
+FATE = "Unknown users and items get the prior, unknown ids of lists are left out"
 
 
 class Strangers(NamedTuple):
@@ -98,13 +98,13 @@ def refuse(unknown: Unknown) -> None:
         if "history" in unknown.nothing_known:
             spelt += " Is something else between those of a history? Then give a table's separator=','."
         raise DataError(
-            f"{unknown}. Nothing is known of the {' and the '.join(unknown.nothing_known)}. {spelt} What the "
-            "model says of nobody in particular is had with on_unknown=answers.ignore."
+            f"{unknown}. Nothing is known of the {' and the '.join(unknown.nothing_known)}. {spelt} For the "
+            "prior, the answer for an unknown user or item, pass on_unknown=answers.ignore."
         )
 
 
 def ignore(unknown: Unknown) -> None:
-    """Answer without a word.
+    """Answer without a warning.
 
     >>> ignore(Unknown(users=Strangers(("zoe",), 1)))
     """

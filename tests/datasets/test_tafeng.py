@@ -29,7 +29,7 @@ def test_the_last_basket_has_the_ids_of_those_before_it(tmp_path):
 @pytest.mark.parametrize(
     ("history", "message"),
     [
-        ("[1", "is no JSON"),
+        ("[1", "is not JSON"),
         ([1], "no object of customers"),
         ({"7": [[-1], ["a"], [-1]]}, "customer '7'"),
         ({"7": 3}, "customer '7'"),

@@ -346,7 +346,10 @@ def header(text):
             "no array of",
         ),
         ({"users": header("(" * 100)}, "no array of"),
-        ({"users": np.array(["ann", "bob", "e"]).view(np.uint32).__or__(0xD800).view("U3")}, "no text"),
+        (
+            {"users": np.array(["ann", "bob", "e"]).view(np.uint32).__or__(0xD800).view("U3")},
+            "written as text",
+        ),
         ({"history": np.full((4, 2), 9, np.int32)}, "history has ids 9 … 9 of 5 items"),
     ],
 )

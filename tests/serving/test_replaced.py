@@ -47,9 +47,7 @@ def test_a_folder_of_other_files_is_left_as_it_is(tmp_path):
     runs = tmp_path / "runs"
     saved.save(runs / "old", model(1))
     (runs / "mine.csv").write_text("precious")
-    with pytest.raises(
-        DataError, match=r"runs is no saved model, but holds mine.csv, old: name another folder"
-    ):
+    with pytest.raises(DataError, match=r"runs is not a saved model, but holds mine.csv, old: name another"):
         saved.save(runs, model(2))
     assert names(runs) == ["mine.csv", "old"] and number(saved.load(runs / "old")) == 1
     (runs / "old" / "notes.txt").write_text("also mine")

@@ -519,7 +519,7 @@ def test_ids_come_back_as_they_are_spelt(users, items):
     "raw", [np.array(["a", "b", "c"], object), np.array([1.0, 2.5, 3.0]), np.array(["\ud800", "b", "c"])]
 )
 def test_ids_of_other_types_are_refused(tmp_path, raw):
-    with pytest.raises(DataError, match=r"users .*(integers or text|no text)"):
+    with pytest.raises(DataError, match=r"users .*(integers or text|written as text)"):
         saved.save(tmp_path / "run", without()._replace(users=Ids(raw)))
 
 

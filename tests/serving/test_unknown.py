@@ -185,7 +185,7 @@ def test_new_items_of_a_model_without_features_are_refused():
 def test_what_newcomers_must_be():
     one, words = with_ages(), with_ages(users=FILMS)
     with pytest.raises(
-        DataError, match="column 'genre' is no feature of the users of this model; they are age"
+        DataError, match="column 'genre' is not a feature of the users of this model; they are age"
     ):
         cold_start.with_users(one, [99], {"age": ["old"], "genre": ["x"]})
     with pytest.raises(DataError, match="'age' has 2 values for 1 users"):

@@ -285,11 +285,11 @@ async def _body(request: Request) -> Any:
     try:
         return json.loads(b"".join(parts), parse_constant=_no_number)
     except (ValueError, RecursionError):
-        raise DataError("the body is no JSON: send an object, as /openapi.json describes") from None
+        raise DataError("the body is not JSON: send an object, as /openapi.json describes") from None
 
 
 def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _once(request: Request) -> Mapping[str, str]:

@@ -66,7 +66,7 @@ class SqliteLog:
       patience: seconds to wait for another process to let the file go.
 
     Raises:
-      DataError: if the file is no such log, or another process writes to it.
+      DataError: if the file is not such a log, or another process writes to it.
 
     >>> log = SqliteLog(":memory:")
     >>> log.append([Event("a", "ann", "tea"), Event("b", "bob", 7), Event("a", "ann", "tea")])
