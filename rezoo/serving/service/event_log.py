@@ -77,7 +77,7 @@ class SqliteLog:
 
     def __init__(self, file: str | Path, *, fsync: bool = True, patience: float = 5.0):
         try:
-            self._sql = sqlite3.connect(file, patience, isolation_level=None, check_same_thread=False)
+            self._sql = sqlite3.connect(file, timeout=patience, isolation_level=None, check_same_thread=False)
             self._sql.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._sql.execute("PRAGMA journal_mode = WAL")
             self._sql.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
