@@ -107,4 +107,4 @@ def synthetic() -> Baskets:
 
 
 if __name__ == "__main__":
-    main(*start(__file__, __doc__, data=["tafeng.zip", "tafeng"]))
+    main(*start(__file__, __doc__, data=("tafeng.zip", "tafeng/*")))

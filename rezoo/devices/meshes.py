@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from jaxtyping import Array, Int, Shaped
+from jaxtyping import Array, Float, Int, Shaped
 
 
 def layout(like: Any, *axes: Any) -> NamedSharding | None:
@@ -54,6 +54,31 @@ def along(x: Shaped[Array, " B ..."], like: Shaped[Array, " ..."]) -> Shaped[Arr
     if not cut(like) or cut(x) == cut(like):
         return x
     return jax.sharding.reshard(x, layout(like, cut(like), *jax.typeof(x).sharding.spec[1:]))
+
+
+def matmul(x: Float[Array, " B D"], weight: Float[Array, " D E"]) -> Float[Array, " B E"]:
+    """`x @ weight`; on an Explicit mesh every device gets the whole gradient of the weight.
+
+    There JAX does not choose by itself how the gradient of a weight is spread that a loop uses.
+    """
+    return x @ weight if layout(x) is None else _explicit_matmul(x, weight)
+
+
+@jax.custom_vjp
+def _explicit_matmul(x: Array, weight: Array) -> Array:
+    return x @ weight
+
+
+def _forward(x: Array, weight: Array) -> tuple[Array, tuple[Array, Array]]:
+    return x @ weight, (x, weight)
+
+
+def _backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, weight = kept
+    return gradient @ weight.T, jnp.matmul(x.T, gradient, out_sharding=layout(x, None, None))
+
+
+_explicit_matmul.defvjp(_forward, _backward)
 
 
 def alike(arrays: Sequence[Array]) -> list[Array]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from rezoo.devices.backend import pick
-from rezoo.devices.meshes import along
+from rezoo.devices.meshes import along, matmul
 
 KERNEL = nn.initializers.glorot_uniform()
 RECURRENT = nn.initializers.orthogonal()
@@ -76,9 +76,9 @@ class GRU(nn.Module):
         def event(h: Array, at: tuple[Array, Array | None, Array | None]) -> tuple[Array, Array]:
             x_gates, reset, begin = at
             h = _kept(h, reset, begin)
-            zr = self.gate(x_gates[:, : 2 * d] + h @ gates)
+            zr = self.gate(x_gates[:, : 2 * d] + matmul(h, gates))
             z, r = jnp.split(zr, 2, axis=-1)
-            h = (1 - z) * h + z * jnp.tanh(x_gates[:, 2 * d :] + (r * h) @ candidate)
+            h = (1 - z) * h + z * jnp.tanh(x_gates[:, 2 * d :] + matmul(r * h, candidate))
             return h, h
 
         events = projected.swapaxes(0, 1), _by_event(first), _by_event(_repeated(begin, x))
@@ -125,7 +125,7 @@ class LSTM(nn.Module):
         def event(carry: tuple[Array, Array], at: tuple[Array, Array | None, Array | None]):
             x, reset, begin = at
             h, c = _kept(carry[0], reset, begin), _kept(carry[1], reset, None)
-            i, f, o, g = jnp.split(x + h @ recurrent, 4, axis=-1)
+            i, f, o, g = jnp.split(x + matmul(h, recurrent), 4, axis=-1)
             c = nn.sigmoid(f + 1.0) * c + nn.sigmoid(i) * jnp.tanh(g)
             h = nn.sigmoid(o) * jnp.tanh(c)
             return (h, c), h

@@ -87,8 +87,10 @@ def sampled(
         where = jnp.broadcast_to(batch.where[:, None], slate.shape)
         of_list = loss
         if log_q is not None:
-            where = where.at[:, 1:].set(where[:, 1:] & (negative != batch.item[:, None]))
-            of_list = partial(loss, log_q=(lookup(log_q, slate) + math.log(num_negatives)).at[:, 0].set(0.0))
+            drawn = jnp.arange(slate.shape[1])[None] > 0
+            where = where & (~drawn | (slate != batch.item[:, None]))
+            log_q_of = lookup(log_q, slate) + math.log(num_negatives)
+            of_list = partial(loss, log_q=jnp.where(drawn, log_q_of, 0.0))
         weight = weight_of(weights, batch)
         whole = pointwise(model, of_list, weights=None if weight is None else lambda _: weight)
         return whole(variables, model_key, Batch(batch.query, slate, label, where))
