@@ -6,8 +6,8 @@ Protocol of Li 2023 (https://doi.org/10.1145/3587153): each customer's last bask
 before it, in lists of ten from the whole catalogue. recall@10, ndcg@10 (the ideal list has as many products
 as fit in ten places) and phr@10, the share of customers with a hit, as means over customers; recall@10 apart
 for those products of the basket that the customer bought before, and for those that are new, in these lists.
-A recipe's model knows the order of a customer's products, but not where a basket ends. Settings are those of
-the recipes, which were made for other logs; nothing is chosen by the test baskets.
+A recipe knows the order of a customer's products, but not where a basket ends. Settings are those of the
+recipes, which were made for other logs; nothing is chosen by the test baskets.
 """
 
 from functools import partial
@@ -36,7 +36,6 @@ RECIPES = [
     recipes.item_knn,
     recipes.ials,
     recipes.bpr,
-    recipes.gru4rec,
 ]
 
 
