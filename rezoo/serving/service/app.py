@@ -78,13 +78,13 @@ class Metrics:
         self.events = Counter("events", "Events that were accepted for the first time.", **common)
         Gauge("waiting_requests", "Requests in the queue.", **common).set_function(waiting)
         Gauge("open_sessions", "Sessions that are open.", **common).set_function(
-            lambda: len(shop.engine.slots) if shop.engine else 0
+            lambda: len(shop.newest.slots) if shop.newest else 0
         )
         Gauge("events_without_session", "Events that found all sessions taken.", **common).set_function(
             lambda: shop.full
         )
         Gauge("ready", "1 if questions are answered.", **common).set_function(
-            lambda: float(shop.engine is not None)
+            lambda: float(shop.newest is not None)
         )
 
 
@@ -240,11 +240,14 @@ def app(
 
 async def _keep(shop: Shop, watch: float | None) -> None:
     """Load the model, and whatever takes its place."""
+    stamp: Any = _log  # no folder's
     while True:
-        try:
-            await asyncio.to_thread(shop.renew)
-        except Exception as error:
-            _log.error("%s cannot be served: %s", shop.folder, error)
+        if (now := shop.stamp()) != stamp or shop.version is None:
+            stamp = now
+            try:
+                await asyncio.to_thread(shop.renew)
+            except Exception as error:
+                _log.error("%s cannot be served: %s", shop.folder, error)
         if watch is None and shop.version is not None:
             return
         await asyncio.sleep(watch or 5.0)

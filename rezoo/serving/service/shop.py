@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rezoo.serving import saved
+from rezoo.serving import folder, saved
 from rezoo.serving.service.engine import DEFAULT, Ask, Engine, Settings
 from rezoo.serving.service.event_log import Event, EventLog, LogFullError
 from rezoo.serving.slots import FullError
@@ -82,7 +82,7 @@ class Shop:
     """A model folder that is served, and the log of its events.
 
     Args:
-      folder: what `rezoo.serving.saved.save` wrote, or a link to it.
+      place: the folder, what `rezoo.serving.saved.save` wrote, or a link to it.
       log: where events are kept.
       settings: what is compiled.
       clock: seconds since 1970.
@@ -90,25 +90,33 @@ class Shop:
 
     def __init__(
         self,
-        folder: str | Path,
+        place: str | Path,
         log: EventLog,
         settings: Settings = DEFAULT,
         clock: Callable[[], float] = time.time,
     ):
-        self.folder, self.log, self.settings, self._clock = Path(folder), log, settings, clock
+        self.folder, self.log, self.settings, self._clock = Path(place), log, settings, clock
         self.engine: Engine | None = None
         self.trouble: str | None = None
         """Why the folder's content is not served."""
         self.full = 0
         """Events whose visitor had no session because all slots were taken."""
         self._next: tuple[Engine, int] | None = None
-        self._reading, self._renewing = threading.Lock(), threading.Lock()
+        self._reading, self._renewing, self._handing = (threading.Lock() for _ in range(3))
 
     @property
     def version(self) -> str | None:
         """What answers, or will with the next request; None before the first is loaded."""
-        engine = self._next[0] if self._next else self.engine
-        return engine.version if engine else None
+        return self.newest.version if self.newest else None
+
+    @property
+    def newest(self) -> Engine | None:
+        """What answers the next request; None before the first is loaded."""
+        return self._next[0] if self._next else self.engine
+
+    def stamp(self) -> Any:
+        """Another one whenever the folder was replaced; looks at its name alone."""
+        return folder.version(self.folder.resolve())
 
     def content(self) -> str:
         """What names the content of the folder: a digest of its files."""
@@ -134,10 +142,16 @@ class Shop:
 
     def _renewed(self) -> str:
         name = self.content()
-        if name in (one.version for one in (self.engine, self._next and self._next[0]) if one):
+        if name == self.version:
             return name
         engine = Engine(saved.load(self.folder), name, self.settings)
-        last = 0
+        made = engine, self._catch_up(engine, 0)
+        with self._handing:
+            self._next = made
+        return name
+
+    def _catch_up(self, engine: Engine, last: int) -> int:
+        """Let an engine observe the events after a number; the number of the newest."""
 
         def events() -> Iterator[Event]:
             nonlocal last
@@ -146,8 +160,7 @@ class Shop:
                 yield from (event for _, event in some)
 
         engine.replay(events())
-        self._next = engine, last
-        return name
+        return last
 
     def _read(self, after: int) -> list[tuple[int, Event]]:
         """Some events, so few that nobody waits long for the log."""
@@ -170,7 +183,7 @@ class Shop:
             try:
                 if isinstance(one, Similar):
                     answers[n] = self._similar(engine, one)
-                elif isinstance(one, Recommend) and one.visitor is None:
+                elif isinstance(one, Recommend) and not self._is_open(engine, one, now):
                     answers[n] = self._without_session(engine, one)
                 else:
                     ask = self._question(engine, one, now, numbers.get(n))
@@ -190,9 +203,10 @@ class Shop:
     def _take_over(self) -> None:
         """The version that was made meanwhile, with the events that came since."""
         if self._next is not None:
-            (engine, since), self._next = self._next, None
-            engine.replay(event for _, event in self.log.read(since))
-            self.engine = engine
+            engine, last = made = self._next
+            self._catch_up(engine, last)
+            with self._handing:
+                self.engine, self._next = engine, None if self._next is made else self._next
 
     def _append(self, requests: Sequence[Any], now: float, answers: list[Any]) -> dict[int, int | None]:
         """Numbers of the events among the requests; where the log is full, that is their answer."""
@@ -230,8 +244,13 @@ class Shop:
                 answers[n] = self._listed(engine, requests[n], ids[row], scores[row])
             pending.clear()
 
+    def _is_open(self, engine: Engine, one: Recommend, now: float) -> bool:
+        """Whether it is about a visitor with an open session."""
+        return one.visitor is not None and engine.find(one.visitor, now) >= 0
+
     def _without_session(self, engine: Engine, one: Recommend) -> Answer:
-        user, features = engine.user(one.user, one.features)
+        """A list for a user after a history; a visitor without a session may be a user."""
+        user, features = engine.user(one.visitor if one.user is None else one.user, one.features)
         raw = one.history
         history = [engine.item(item) for item in raw or ()]
         if raw is None and engine.saved.history is not None:

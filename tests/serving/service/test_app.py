@@ -66,6 +66,8 @@ def test_a_history_a_user_and_a_stranger(client, place):
     told = client.get("/recommend?user=nobody&k=3").json()
     assert told["unknown"] == {"user": ["nobody"]} and len(told["items"]) == 3
     assert len(client.get("/recommend?visitor=never-seen&k=3").json()["items"]) == 3
+    by_visitor = client.get("/recommend?visitor=u3&k=3").json()  # who has no session, but is a customer
+    assert [one["item"] for one in by_visitor["items"]] == expected["item"].tolist()
 
 
 def test_an_event_that_is_sent_twice_counts_once(client):
