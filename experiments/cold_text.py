@@ -17,7 +17,7 @@ Settings are chosen in the same way 8 weeks earlier: on products first sold then
 before. The test part is looked at once. A value is a seed's mean over the customers; see
 `cold_start.py` for `sem_over_users` and `margin_in_errors`. No paper's figures to compare with.
 
-106 new products, 932 customers, 2 minutes; ndcg@10, standard errors over customers of .009 to .011:
+106 new products, 932 customers, 2 minutes; ndcg@10:
 
     Popularity                  0
     FeatureMF                   .212    five seeds

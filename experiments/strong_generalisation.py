@@ -24,16 +24,14 @@ Test users; seconds are those of all three configurations and seeds, on one busy
     EASE              .373        .489       .436        58            .368        .473       .361       519
     IALS              .368        .499       .436        23            .362        .487       .353        98
 
-citeulike-a is sparser and has no popular articles, and width tells: iALS with 128 factors has .29 of
-ndcg@100 on the validation users, with 256 .325, with 512 .34. Mult-VAE has no hidden layers there and 400
-latent units: .332 on the validation users (.319 with 200). With hidden layers it has .275 to .302 (40 to
-100 epochs, rates of .001 and .003, batches of 125 to 32, 200 to 600 hidden and 100 and 200 latent units, β
-from .1 to 1, dropout of .2 to .5), which was .304 of the test users, behind the neighbours.
+citeulike-a is sparser and has no popular articles, and width tells: of 128, 256 and 512 factors iALS is best
+on the validation users with the most. Mult-VAE has no hidden layers there and 400 latent units. With hidden
+layers it is behind the neighbours (40 to 100 epochs, rates of .001 and .003, batches of 125 to 32, 200 to 600
+hidden and 100 and 200 latent units, β from .1 to 1, dropout of .2 to .5).
 
 `SIZES` and `OF_DATASET` come of such trials on the validation users, of which iALS and Mult-VAE had more than
-the others. Some test users were measured before with other settings: ml-1m's Mult-VAE .406 and Mult-DAE
-.431 of ndcg@100 at a constant rate of .001 in batches of 125, citeulike-a's EASE .349 with λ 100, the least
-of its candidates then. (λ of 3, 10, 30 have .338, .350 and .356 of the validation users; 100 had less.)
+the others. Some test users were measured before with other settings: ml-1m's Mult-VAE and Mult-DAE at a
+constant rate of .001 in batches of 125, and citeulike-a's EASE with λ 100, the least of its candidates then.
 """
 
 import time

@@ -20,10 +20,10 @@ products are shown.
 
 On 2 CPU cores, two minutes: latency 6.8 and 7.5 ms by the exact search, .5 and .9 ms by cells; recall 1 by
 both, as what is sold most lies together (a table without such a direction loses some by few probes, as in
-`tests/serving/test_ivf.py`). ndcg@10 .74 ± .02 by the two stages, .59 ± .02 by the retriever
-alone, .54 ± .02 by the ranker over all and .58 ± .02 by popularity. Without the number of times that a
-product was taken the two stages had .33 ± .03, behind popularity: in a million impressions each product
-is shown about once, which is too little to learn from.
+`tests/serving/test_ivf.py`). ndcg@10 .74 by the two stages, .59 by the retriever
+alone, .54 by the ranker over all and .58 by popularity. Without the number of times that a product was taken
+the two stages are behind popularity: in a million impressions each product is shown about once, which is too
+little to learn from.
 """
 
 import time

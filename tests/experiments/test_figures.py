@@ -57,6 +57,26 @@ def test_the_tables_of_a_docstring_are_those_of_the_result_file(name):
             assert not untied(line, rows), line
 
 
+SETTING = re.compile(r"(?:λ|α|rates?|[<=≤])[ (]*(?:of |= )?(?:[\d.]+(?:,| to| and) )*$")
+"""What stands before a number that was set, not measured."""
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_other_figures_of_a_docstring_are_in_a_result_file_or_are_settings(name):
+    """Those of its own file, and of the experiments that it names."""
+    text = ast.get_docstring(ast.parse((ROOT / "experiments" / f"{name}.py").read_text("utf-8"))) or ""
+    text = " ".join(line for line in text.splitlines() if "pip install" not in line)
+    files = {name} | {other for other in FILES if f"{other}.py" in text}
+    rows = [row for other in files for row in FILES[other]]
+    known = values(rows) + [one for row in rows for one in (*row["values"], row["sem"] or 0)]
+    for found in FIGURE.finditer(text):
+        typed, digits = abs(float(found[0].replace(",", ""))), len(found[0].partition(".")[2])
+        if SETTING.search(text[max(0, found.start() - 40) : found.start()]):
+            continue
+        near = text[max(0, found.start() - 60) : found.end()]
+        assert any(abs(abs(value) - typed) <= 0.51 * 10**-digits for value in known), near
+
+
 def test_a_stale_figure_is_found():
     rows = [{"model": "MF, bpr", "values": [0.12, 0.13], "mean": 0.125, "sem": 0.004, "seconds": 4.0}]
     assert not untied("    bpr   .125 ± .004   2.00", named("    bpr   .125", rows))
