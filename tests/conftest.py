@@ -32,17 +32,23 @@ ENOUGH = 1_000 * 2**20
 """Bytes that a worker may hold before it drops what it compiled: its peak then stays below 2 GB."""
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown() -> None:
-    """Thousands of compiled programs would fill a small machine's memory."""
-    if resident() > ENOUGH:
-        helpers.forget()
-        jax.clear_caches()
-        gc.collect()
-        with contextlib.suppress(
-            OSError, AttributeError
-        ):  # only glibc keeps what was freed, and returns it so
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
+class Memory:
+    """Drops what was compiled where it fills a small machine's memory; a hook of this file alone would not
+    be called after the doctests of rezoo/."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self) -> None:
+        if resident() > ENOUGH:
+            helpers.forget()
+            jax.clear_caches()
+            gc.collect()
+            # Only glibc keeps what was freed, and returns it so.
+            with contextlib.suppress(OSError, AttributeError):
+                ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Memory())
 
 
 def resident() -> int:
