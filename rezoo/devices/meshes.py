@@ -56,7 +56,7 @@ def along(x: Shaped[Array, " B ..."], like: Shaped[Array, " ..."]) -> Shaped[Arr
     return jax.sharding.reshard(x, layout(like, cut(like), *jax.typeof(x).sharding.spec[1:]))
 
 
-def matmul(x: Float[Array, " B D"], weight: Float[Array, " D E"]) -> Float[Array, " B E"]:
+def matmul(x: Float[Array, " B D"], weight: Float[Array | np.ndarray, " D E"]) -> Float[Array, " B E"]:
     """`x @ weight`; on an Explicit mesh every device gets the whole gradient of the weight.
 
     There JAX does not choose by itself how the gradient of a weight is spread that a loop uses.

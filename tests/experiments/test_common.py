@@ -163,7 +163,8 @@ def test_an_experiment_on_published_data_says_which_and_its_results_say_how_they
     made = file.parent / "results" / f"{file.stem}.json"
     if made.exists():
         for run in json.loads(made.read_text())["runs"]:
-            assert run["command"] is None or f"{file.name} --record" in run["command"], run
+            words = (run["command"] or f"experiments/{file.name} --record").split()
+            assert f"experiments/{file.name}" in words and "--record" in words, run
 
 
 def test_arguments_in_errors_are_spelt_as_the_flags_that_they_are(capsys):

@@ -59,7 +59,7 @@ def test_some_unknown_ids_are_counted_in_a_warning():
     told = Told()
     answers.predict(factors(), [12, 5, 6, 5, 7, 8], [15, 15, 1, 15, 15, 777], on_unknown=told)
     assert str(told[0]) == "4 of 5 users unknown: 5, 6, 7 …; 1 of 3 items unknown: 1"
-    with pytest.warns(answers.UnknownIds, match=r"1 of 2 users unknown: 5. Unknown users .* nobody"):
+    with pytest.warns(answers.UnknownIds, match=r"1 of 2 users unknown: 5. Unknown users .* get the prior"):
         stars = answers.predict(factors(), [12, 5], [15, 15])
     quiet = answers.predict(factors(), [12, 5], [15, 15], on_unknown=answers.ignore)
     np.testing.assert_array_equal(stars, quiet)
