@@ -13,6 +13,7 @@ file; with --power-cuts each is on the disk before it is accepted. Server and lo
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -120,8 +121,6 @@ class Server:
 
 def free_port() -> int:
     """A port at which nobody listens."""
-    import socket
-
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]

@@ -9,8 +9,7 @@ import numpy as np
 import tyro
 from common import Flags
 
-from rezoo import recipes
-from rezoo.arrays import offsets_of
+from rezoo import recipes, sampling
 from rezoo.data import clean, files, place, quantities, roles
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.errors import DataError
@@ -163,10 +162,9 @@ def write_lists(file: Path, log: Interactions, model: Saved, hide_seen: bool) ->
 
 def seen(log: Interactions, users: np.ndarray) -> list[Any]:
     """Raw ids of what each user had."""
-    rows = np.flatnonzero(np.isin(log.user, users))
-    rows = rows[np.argsort(log.user[rows], kind="stable")]
-    count = np.bincount(log.user[rows], minlength=log.num_users)[users]
-    return np.split(log.items.decode(log.item[rows]), offsets_of(count)[1:-1])
+    had = sampling.positives_by_user(log.user, log.item, log.num_users)
+    rows = np.split(log.items.decode(had.item), np.asarray(had.offset)[1:-1])
+    return [rows[user] for user in users]
 
 
 def synthetic(file: Path) -> str:

@@ -1,5 +1,6 @@
 """Recipes of factorization and linear models: of events, and of ratings."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,9 +15,9 @@ from rezoo.models import EASE, IALS, MF, BiasedMF, ItemKNN, SVDpp
 from rezoo.models.factorization import ease as closed_form
 from rezoo.models.factorization import ials as alternating_least_squares
 from rezoo.models.factorization import item_knn as nearest
-from rezoo.recipes.fitting import batch, checked, is_large, past, train, unbought
+from rezoo.recipes.fitting import batch, checked, is_large, past, repeat, train, unbought
 from rezoo.serving.bundle import Saved
-from rezoo.training import bucketed, loop
+from rezoo.training import bucketed
 
 
 def item_knn(log: Interactions, key: jax.Array, *, neighbours: int = 100, length: int = 200) -> Saved:
@@ -104,10 +105,10 @@ def svdpp(
     optimizer = optax.adam(optax.linear_schedule(rate, 0.0, num_epochs * bucketed.num_steps(data, size)))
     weight = {"user": l2, "item": 2 * l2, "implicit": 10 * l2, "user_bias": l2 / 10, "item_bias": l2}
     step = training.make_step(objectives.l2(objectives.pointwise(model, losses.squared), weight), optimizer)
-    epoch = jax.jit(lambda state, data: bucketed.epoch(step, state, data, size), donate_argnums=0)
+    epoch = partial(bucketed.epoch, step, ratings_per_batch=size)
     state = training.init_state(key, model, optimizer, data[0])
     run = {"description": "SVDpp", "rows": log.num_rows} | run
-    state = loop.run(lambda state: epoch(state, data), state, num_epochs, **run).state
+    state = repeat(epoch, state, data, num_epochs, **run)
     clip = float(rating.min()), float(rating.max())
     return Saved(model, state.variables, log.users, log.items, clip=clip, history=past(log))
 

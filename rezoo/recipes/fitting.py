@@ -1,6 +1,7 @@
 """What recipes share: checks of a log, negatives, and training by Adam."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -13,7 +14,7 @@ from rezoo.data import sessions
 from rezoo.data.interactions import Interactions
 from rezoo.errors import DataError
 from rezoo.training import loop, row_sparse
-from rezoo.types import Batch, Objective, Sampler, Variables
+from rezoo.types import Batch, Objective, Sampler, TrainState, Variables
 
 LARGE = 20_000
 """Rows of tables above which only those of a batch are trained, and a softmax is over a sample."""
@@ -57,9 +58,17 @@ def train(
         state = training.init_state(key, model, dense, data, constants=constants)
         step = training.make_step(objective, dense)
     size = batch(len(data.item), batch_size)
-    epoch = jax.jit(lambda state, data: training.epoch(step, state, data, size), donate_argnums=0)
     run = {"description": type(model).__name__, "rows": int(data.where.sum())} | run
-    return loop.run(lambda state: epoch(state, data), state, num_epochs, **run).state.variables
+    epoch = partial(training.epoch, step, batch_size=size)
+    return repeat(epoch, state, data, num_epochs, **run).variables
+
+
+def repeat(
+    epoch: Callable[[TrainState, Any], Any], state: TrainState, data: Any, num_epochs: int, **run: Any
+) -> TrainState:
+    """The state after `num_epochs` of `epoch(state, data)`; `run` are arguments of `training.loop.run`."""
+    compiled = jax.jit(epoch, donate_argnums=0)
+    return loop.run(lambda state: compiled(state, data), state, num_epochs, **run).state
 
 
 def batch(rows: int, most: int) -> int:

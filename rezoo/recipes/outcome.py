@@ -32,8 +32,7 @@ class Comparison(NamedTuple):
         Raises:
           DataError: if there is no such job.
         """
-        means = {name: one.mean() for name, one in self._of(job).items()}
-        return max(means, key=lambda name: means[name])
+        return next(iter(self._by_user(job)))
 
     def table(self) -> dict[str, list[Any]]:
         """A row for each job and recipe, the best first.
@@ -43,17 +42,12 @@ class Comparison(NamedTuple):
         """
         rows = []
         for job in self.ndcg:
-            by_user = {name: values.mean(axis=0) for name, values in self._of(job).items()}
-            order = sorted(by_user, key=lambda name: -by_user[name].mean())
-            for name in order:
-                value, error = _mean(by_user[name])
-                lead = by_user[order[0]] - by_user[name]
-                p = (
-                    significance.paired_t(lead, np.zeros(len(lead))).p
-                    if name != order[0] and len(lead) > 1
-                    else 1.0
-                )
-                rows.append((job, name, value, error, float(lead.mean()), p, self.seconds[name]))
+            by_user = self._by_user(job)
+            best = by_user[self.best(job)]
+            for name, values in by_user.items():
+                p = significance.paired_t(best, values).p if values is not best and len(best) > 1 else 1.0
+                behind = float((best - values).mean())
+                rows.append((job, name, *_mean(values), behind, p, self.seconds[name]))
         names = ("job", "recipe", "ndcg", "error", "behind", "p", "seconds")
         return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
 
@@ -63,8 +57,8 @@ class Comparison(NamedTuple):
         Raises:
           DataError: if there is no such job.
         """
-        by_user = {name: values.mean(axis=0) for name, values in self._of(job).items()}
-        best, *others = sorted(by_user, key=lambda name: -by_user[name].mean())
+        by_user = self._by_user(job)
+        best, *others = by_user
         value, users = by_user[best].mean(), f"over {len(by_user[best]):,} customers"
         if not others:
             return f"{best}: NDCG@{self.k} {value:.4f}, {users}"
@@ -86,11 +80,11 @@ class Comparison(NamedTuple):
         Raises:
           ImportError: if matplotlib is not installed (`pip install 'rezoo[notebooks]'`).
         """
-        table, shown = self.table(), [job for job in self.ndcg if self._of(job)]
+        shown = list(self.ndcg)
         figure = needed("matplotlib.figure").Figure(
             figsize=(4 * len(shown) + 1.5, 1.2 + 0.4 * len(self.seconds)), layout="constrained", dpi=150
         )
-        order = [name for job, name in zip(table["job"], table["recipe"], strict=True) if job == shown[0]]
+        order = list(self._by_user(shown[0]))
         for axis, job in zip(
             figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True
         ):
@@ -118,10 +112,12 @@ class Comparison(NamedTuple):
             lines.append(f"{name:<{width}}  {f'{value:.4f}{error}':<17}{lead}{in_words(seconds)}")
         return "\n".join([*lines, *(f"{job}: {self.verdict(job)}" for job in self.ndcg)])
 
-    def _of(self, job: str) -> Mapping[str, np.ndarray]:
+    def _by_user(self, job: str) -> dict[str, np.ndarray]:
+        """By recipe, the best first, each customer's mean over the seeds: `[U]`."""
         if job not in self.ndcg:
             raise DataError(f"job={job!r}: these are compared by {', '.join(map(repr, self.ndcg))}")
-        return self.ndcg[job]
+        means = {name: values.mean(axis=0) for name, values in self.ndcg[job].items()}
+        return dict(sorted(means.items(), key=lambda one: -one[1].mean()))
 
 
 def in_words(seconds: float) -> str:

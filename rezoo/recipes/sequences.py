@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo import losses, objectives
-from rezoo.data import batches, sessions
+from rezoo.data import batches
 from rezoo.data.interactions import Interactions
 from rezoo.errors import DataError
 from rezoo.models import GRU4Rec, SASRec
-from rezoo.recipes.fitting import LARGE, checked, train
+from rezoo.recipes.fitting import LARGE, past, train
 from rezoo.serving.bundle import Saved
 
 SAMPLE = 2048
@@ -51,8 +51,8 @@ def sasrec(
 
 def _next_item(log: Interactions, key: jax.Array, model: nn.Module, length: int, **how: Any) -> Saved:
     """A session model that is trained on the event after each event of a customer."""
-    length = min(length, int(np.bincount(checked(log).user).max()))
-    data = batches.next_items(log, length)
+    history = past(log, length)
+    data = batches.next_items(log, history.shape[1])
     if not bool(data.where.any()):
         raise DataError(
             "no customer of the log has two events, so nothing follows anything: give a longer log"
@@ -62,4 +62,4 @@ def _next_item(log: Interactions, key: jax.Array, model: nn.Module, length: int,
         bought = jnp.asarray(np.bincount(log.item, minlength=log.num_items), jnp.float32)
         objective = objectives.next_item_sampled(model, losses.softmax_cross_entropy, bought, SAMPLE)
     variables = train(key, model, objective, data, batch_size=64 if log.num_users <= LARGE else 512, **how)
-    return Saved(model, variables, log.users, log.items, history=sessions.histories(log, length))
+    return Saved(model, variables, log.users, log.items, history=history)

@@ -123,7 +123,7 @@ def app(
     [{'item': 'hat', 'score': 3.0}]
     """
     settings = shop.settings
-    size: dict[str, Any] = {"events": api.event(settings), "recommend": api.recommend(settings)}
+    fields: dict[str, Any] = {"events": api.event(settings), "recommend": api.recommend(settings)}
 
     def work(requests: Any) -> list[Any]:
         metrics.batch.observe(len(requests))
@@ -139,7 +139,7 @@ def app(
             return await batcher.ask(request)
 
     async def events(request: Request) -> dict[str, Any]:
-        values = from_json(await _body(request), size["events"])
+        values = from_json(await _body(request), fields["events"])
         event = Event(
             key=values.get("key") or uuid.uuid4().hex,
             visitor=values["visitor"],
@@ -157,11 +157,10 @@ def app(
         return told | _told(answer, one.k)
 
     async def recommend(request: Request) -> dict[str, Any]:
-        fields = size["recommend"]
         if request.method == "GET":
-            values = from_query(_once(request), fields)
+            values = from_query(_once(request), fields["recommend"])
         else:
-            values = from_json(await _body(request), fields)
+            values = from_json(await _body(request), fields["recommend"])
         if "visitor" in values and ("user" in values or "history" in values):
             raise DataError("give a visitor, whose session is open, or a user and a history, not both")
         if not {"visitor", "user", "history", "features"} & set(values):
@@ -171,7 +170,7 @@ def app(
         return _told(await ask(one), one.k)
 
     async def similar(request: Request) -> dict[str, Any]:
-        values = from_query(_once(request), {"k": size["recommend"]["k"]})
+        values = from_query(_once(request), {"k": fields["recommend"]["k"]})
         one = Similar(request.path_params["item"], values.get("k", 10))
         return _told(await ask(one), one.k)
 
@@ -240,7 +239,7 @@ def app(
 
 async def _keep(shop: Shop, watch: float | None) -> None:
     """Load the model, and whatever takes its place."""
-    stamp: Any = _log  # no folder's
+    stamp = None
     while True:
         if (now := shop.stamp()) != stamp or shop.version is None:
             stamp = now

@@ -14,6 +14,7 @@ import numpy as np
 
 from rezoo import evaluation
 from rezoo.arrays import best_places
+from rezoo.data import batches
 from rezoo.errors import DataError
 from rezoo.serving import live
 from rezoo.serving.bundle import Saved
@@ -90,9 +91,7 @@ class Engine:
         self._nobody = {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()}
         self._served = live.serve(saved.model, saved.variables)
         self._k = min(settings.k, saved.items.size)
-        like = Query(
-            jnp.zeros(1, jnp.int32), jnp.zeros((1, 1), jnp.int32), jax.tree.map(jnp.asarray, self._nobody)
-        )
+        like = batches.queries([0], features=self._nobody)
         self.sessions = live.start(
             saved.model, self._served, settings.slots, length=settings.length, like=like
         )
@@ -140,21 +139,17 @@ class Engine:
         """
         size = next(size for size in self.settings.sizes if size >= len(asks))
         asks = [*asks, *[Ask()] * (size - len(asks))]
-        known = [n for n, ask in enumerate(asks) if ask.fresh and ask.user and self.saved.history is not None]
         batch = self._batch(asks)
-        if known and self.reads_history:
-            self._begin_known(asks, batch)
+        self._begin_known(asks, batch)
         self.sessions, ids, scores = self._step[size](self._served, self.sessions, batch)
         return np.asarray(ids), np.asarray(scores)
 
     def ask(
         self, user: int, features: Mapping[str, np.ndarray], history: Sequence[int], exclude: Sequence[int]
-    ):
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The best items for one user after a history, without a session: ids and scores, `[k]`."""
-        row, features = self._history(history), dict(features) or self._nobody
-        ids, scores = self._ask(
-            self._served, np.array([user], np.int32), row, features, self._excluded([exclude])
-        )
+        query = batches.queries([user], self._history(history), features)
+        ids, scores = self._ask(self._served, query, self._excluded([exclude]))
         return np.asarray(ids)[0], np.asarray(scores)[0]
 
     def similar(self, item: int) -> tuple[np.ndarray, np.ndarray]:
@@ -165,7 +160,7 @@ class Engine:
         """
         if self._served.table is None:
             raise DataError(f"{type(self.saved.model).__name__} has no item vectors, so no items are similar")
-        ids, scores = self._similar(self._served, np.int32(item))
+        ids, scores = self._similar(np.int32(item))
         return np.asarray(ids), np.asarray(scores)
 
     def replay(self, events: Iterable[Event]) -> int:
@@ -191,9 +186,8 @@ class Engine:
         size = REPLAYED
         asks = [*asks, *[Ask()] * (size - len(asks))]
         batch = self._batch(asks)
+        self._begin_known(asks, batch)
         self.sessions = self._reset(self._served, self.sessions, batch)
-        if self.reads_history and self.saved.history is not None:
-            self._begin_known(asks, batch)
         slot = batch["slot"]
         for n in range(max(map(len, items), default=0)):
             item = np.zeros(size, np.int32)
@@ -201,15 +195,16 @@ class Engine:
             self.sessions = self._observe(self._served, self.sessions, slot, item)
 
     def _begin_known(self, asks: Sequence[Ask], batch: dict[str, Any]) -> None:
-        """Sessions of users with a past begin after it."""
-        assert self.saved.history is not None
+        """Sessions of users with a past begin after it, where the model reads it; they are not fresh then."""
+        if not self.reads_history or self.saved.history is None:
+            return
         for n, ask in enumerate(asks):
             if ask.fresh and ask.user:
                 past = self.saved.history[ask.user]
                 row = self._history(past[past > 0])
-                one = {name: column[n : n + 1] for name, column in batch["features"].items()}
-                slot, user = np.array([ask.slot], np.int32), np.array([ask.user], np.int32)
-                self.sessions = self._begin(self._served, self.sessions, slot, user, row, one)
+                query = batches.queries([ask.user], row, ask.features)
+                slot = np.array([ask.slot], np.int32)
+                self.sessions = self._begin(self._served, self.sessions, slot, query)
                 batch["fresh"][n] = False
 
     def _batch(self, asks: Sequence[Ask]) -> dict[str, Any]:
@@ -257,35 +252,30 @@ class Engine:
             exclude = jnp.concatenate([batch["exclude"], seen], axis=1)
             return sessions, *live.recommend(model, served, sessions, slot, k, exclude)
 
-        def ask(served: live.Served, user: Any, history: Any, features: Any, exclude: Any) -> Any:
-            query = Query(user, history, features)
+        def ask(served: live.Served, query: Query, exclude: Any) -> Any:
             return evaluation.recommend(
                 model, served.variables, query, k, exclude=exclude, num_items=self.saved.items.size
             )
 
-        def similar(served: live.Served, item: Any) -> Any:
-            assert served.table is not None
-            unit = served.table / jnp.maximum(jnp.linalg.norm(served.table, axis=0, keepdims=True), 1e-12)
-            cosine = (unit[:, item][None] @ unit)[0].at[jnp.array([0, item])].set(-jnp.inf)
+        def similar(table: Any, norm: Any, item: Any) -> Any:
+            cosine = (table[:, item][None] @ table)[0] / (norm[item] * norm)
+            cosine = cosine.at[jnp.array([0, item])].set(-jnp.inf)
             return jax.tree.map(lambda x: x[0], best_places(cosine[None], k))
 
         def compiled(function: Any, *arguments: Any, donate: tuple[int, ...] = ()) -> Any:
             return jax.jit(function, donate_argnums=donate).lower(*arguments).compile()
 
         own = self._served, self.sessions
-        batches = {size: self._batch([Ask()] * size) for size in (*self.settings.sizes, REPLAYED)}
+        empty = {size: self._batch([Ask()] * size) for size in (*self.settings.sizes, REPLAYED)}
         one, row = np.zeros(1, np.int32), np.zeros((1, self.settings.length), np.int32)
-        self._step = {size: compiled(step, *own, batches[size], donate=(1,)) for size in self.settings.sizes}
-        self._reset = compiled(reset, *own, batches[REPLAYED], donate=(1,))
-        slots = batches[REPLAYED]["slot"]
+        self._step = {size: compiled(step, *own, empty[size], donate=(1,)) for size in self.settings.sizes}
+        self._reset = compiled(reset, *own, empty[REPLAYED], donate=(1,))
+        slots = empty[REPLAYED]["slot"]
         self._observe = compiled(partial(live.observe, model), *own, slots, slots, donate=(1,))
 
-        def begin(
-            served: live.Served, sessions: Sessions, slot: Any, user: Any, history: Any, features: Any
-        ) -> Any:
-            return live.begin(model, served, sessions, slot, Query(user, history, features))
-
-        self._begin = compiled(begin, *own, one, one, row, self._nobody, donate=(1,))
-        self._ask = compiled(ask, self._served, one, row, self._nobody, self._excluded([()]))
-        if self._served.table is not None:
-            self._similar = compiled(similar, self._served, np.int32(0))
+        nobody = batches.queries(one, row, self._nobody)
+        self._begin = compiled(partial(live.begin, model), *own, one, nobody, donate=(1,))
+        self._ask = compiled(ask, self._served, nobody, self._excluded([()]))
+        if (table := self._served.table) is not None:
+            norm = jnp.maximum(jnp.linalg.norm(table, axis=0), 1e-12)
+            self._similar = partial(compiled(similar, table, norm, np.int32(0)), table, norm)

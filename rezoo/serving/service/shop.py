@@ -183,10 +183,9 @@ class Shop:
             try:
                 if isinstance(one, Similar):
                     answers[n] = self._similar(engine, one)
-                elif isinstance(one, Recommend) and not self._is_open(engine, one, now):
+                elif (ask := self._question(engine, one, now, numbers.get(n))) is None:
                     answers[n] = self._without_session(engine, one)
                 else:
-                    ask = self._question(engine, one, now, numbers.get(n))
                     if ask.slot in slots or len(pending) == engine.settings.sizes[-1]:
                         self._flush(engine, requests, pending, answers)
                         slots.clear()
@@ -220,11 +219,12 @@ class Shop:
                 answers[n] = error
             return {}
 
-    def _question(self, engine: Engine, one: Any, now: float, number: int | None) -> Ask:
-        """What a request asks of a session."""
+    def _question(self, engine: Engine, one: Any, now: float, number: int | None) -> Ask | None:
+        """What a request asks of a session; None for a list of somebody who has none open."""
         exclude = [engine.item(raw) for raw in one.exclude]
         if isinstance(one, Recommend):
-            return Ask(engine.find(str(one.visitor), now), exclude=exclude, seen=one.seen)
+            slot = -1 if one.visitor is None else engine.find(one.visitor, now)
+            return None if slot < 0 else Ask(slot, exclude=exclude, seen=one.seen)
         event = one.event._replace(received=now)
         if number is None:  # it was observed when it came first
             return Ask(engine.find(event.visitor, now), exclude=exclude, seen=one.seen)
@@ -243,10 +243,6 @@ class Shop:
             for row, n in enumerate(pending):
                 answers[n] = self._listed(engine, requests[n], ids[row], scores[row])
             pending.clear()
-
-    def _is_open(self, engine: Engine, one: Recommend, now: float) -> bool:
-        """Whether it is about a visitor with an open session."""
-        return one.visitor is not None and engine.find(one.visitor, now) >= 0
 
     def _without_session(self, engine: Engine, one: Recommend) -> Answer:
         """A list for a user after a history; a visitor without a session may be a user."""
