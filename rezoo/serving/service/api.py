@@ -2,6 +2,7 @@
 
 import html
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import rezoo
@@ -38,6 +39,14 @@ PAGE = """<!doctype html>
 {parts}
 </html>
 """
+ERRORS = {
+    "400": "The request is wrong; the error says what to do.",
+    "401": "The token is not given, or another.",
+    "404": "The model does not know the item.",
+    "413": "The body is too large.",
+    "503": "Not ready, or too many requests wait: try again after Retry-After seconds.",
+    "507": "The log of events cannot be written to: the event is not accepted.",
+}
 ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 
 
@@ -76,16 +85,22 @@ def _lists(settings: Settings) -> dict[str, Field]:
 def openapi(settings: Settings) -> dict[str, Any]:
     """The description of the interface, as OpenAPI 3.1 has it."""
 
-    def operation(summary: str, *, fields: Any = None, query: Any = (), path: Any = ()) -> dict[str, Any]:
+    def operation(
+        summary: str,
+        *,
+        fields: Any = None,
+        query: Any = (),
+        path: Any = (),
+        errors: Sequence[str] = (),
+        content: str = "application/json",
+    ) -> dict[str, Any]:
+        codes = ["400", "503", *(["413"] if fields else []), *errors]
         answers = {
-            code: {"description": text, "content": {"application/json": {"schema": ERROR}}}
-            for code, text in (
-                ("400", "The request is wrong; the error says what to do."),
-                ("503", "Not ready, or too many requests wait: try again after Retry-After seconds."),
-            )
+            code: {"description": ERRORS[code], "content": {"application/json": {"schema": ERROR}}}
+            for code in codes
         }
         told: dict[str, Any] = {"summary": summary, "responses": answers}
-        answers["200"] = {"description": "The answer.", "content": {"application/json": {"schema": ANSWER}}}
+        answers["200"] = {"description": "The answer.", "content": {content: {"schema": ANSWER}}}
         if fields:
             told["requestBody"] = {
                 "required": True,
@@ -104,19 +119,27 @@ def openapi(settings: Settings) -> dict[str, Any]:
         "info": {"title": "rezoo", "version": rezoo.__version__},
         "paths": {
             "/events": {
-                "post": operation("Keep an event, and recommend what comes after it.", fields=event(settings))
+                "post": operation(
+                    "Keep an event, and recommend what comes after it.",
+                    fields=event(settings),
+                    errors=["507"],
+                )
             },
             "/recommend": {
                 "get": operation("The best items for a visitor or a customer.", query=ask),
                 "post": operation("The best items for a visitor or a customer.", fields=ask),
             },
             "/items/{item}/similar": {
-                "get": operation("The items like an item.", query={"k": ask["k"]}, path=["item"])
+                "get": operation(
+                    "The items like an item.", query={"k": ask["k"]}, path=["item"], errors=["404"]
+                )
             },
             "/health": {"get": operation("Whether the process is alive.")},
             "/ready": {"get": operation("Whether questions are answered, and by which version.")},
-            "/metrics": {"get": operation("Counters and times, for Prometheus.")},
-            "/admin/reload": {"post": operation("Serve the folder's newest content; needs the token.")},
+            "/metrics": {"get": operation("Counters and times, for Prometheus.", content="text/plain")},
+            "/admin/reload": {
+                "post": operation("Serve the folder's newest content; needs the token.", errors=["401"])
+            },
         },
     }
 

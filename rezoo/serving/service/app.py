@@ -4,8 +4,8 @@
     uvicorn.run(app(shop, token="…"))
 
 Answers and errors are JSON in raw ids. An error is `{"error": "what is wrong, and what to do"}` with status
-400 (the request), 401 (no token), 404 (no such item), 413 (too large), 503 (not ready, or too many requests
-wait; with Retry-After) or 507 (the log of events is full).
+400 (the request), 401 (no token), 404 (no such item or address), 405 (another method), 413 (too large), 503
+(not ready, or too many requests wait; with Retry-After) or 507 (the log of events is full).
 """
 
 import asyncio
@@ -38,6 +38,7 @@ for package in ("starlette", "prometheus_client"):
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest  # noqa: E402
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4  # noqa: E402
 from starlette.applications import Starlette  # noqa: E402
+from starlette.exceptions import HTTPException  # noqa: E402
 from starlette.requests import ClientDisconnect, Request  # noqa: E402
 from starlette.responses import JSONResponse, Response  # noqa: E402
 from starlette.routing import Route  # noqa: E402
@@ -171,7 +172,8 @@ def app(
 
     async def similar(request: Request) -> dict[str, Any]:
         values = from_query(_once(request), {"k": fields["recommend"]["k"]})
-        one = Similar(request.path_params["item"], values.get("k", 10))
+        values |= from_json(request.path_params, {"item": fields["events"]["item"]})
+        one = Similar(values["item"], values.get("k", 10))
         return _told(await ask(one), one.k)
 
     async def health(request: Request) -> dict[str, Any]:
@@ -210,11 +212,11 @@ def app(
         return handle
 
     routes = [
-        Route(path, counted(path, function), methods=methods)
+        Route(path, counted(path.replace(":path", ""), function), methods=methods)
         for path, function, methods in (
             ("/events", events, ["POST"]),
             ("/recommend", recommend, ["GET", "POST"]),
-            ("/items/{item}/similar", similar, ["GET"]),
+            ("/items/{item:path}/similar", similar, ["GET"]),
             ("/health", health, ["GET"]),
             ("/ready", ready, ["GET"]),
             ("/metrics", numbers, ["GET"]),
@@ -234,7 +236,15 @@ def app(
         await asyncio.to_thread(batcher.stop)
         shop.log.close()
 
-    return Starlette(routes=routes, lifespan=lifespan)
+    async def refused(request: Request, error: Any) -> Response:
+        metrics.requests.labels("other", error.status_code).inc()
+        what = f"{request.method} is not for this address" if error.status_code == 405 else error.detail
+        told = {"error": f"{what}: /docs says what can be asked"}
+        return JSONResponse(told, error.status_code, error.headers)
+
+    application = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: refused})
+    application.router.redirect_slashes = False  # it reads addresses that are no UTF-8
+    return application
 
 
 async def _keep(shop: Shop, watch: float | None) -> None:
@@ -260,7 +270,7 @@ async def _answered(function: Callable[[Request], Awaitable[Any]], request: Requ
     except PermissionError as error:
         return JSONResponse({"error": str(error)}, 401, {"WWW-Authenticate": "Bearer"})
     except TooLargeError as error:
-        return JSONResponse({"error": str(error)}, 413, {"Connection": "close"})
+        return JSONResponse({"error": str(error)}, 413)
     except ClientDisconnect:
         return Response(status_code=400)
     except tuple(STATUS) as error:
@@ -285,13 +295,22 @@ async def _body(request: Request) -> Any:
     except TimeoutError:
         raise DataError(f"the body has not come within {PATIENCE:.0f} seconds") from None
     try:
-        return json.loads(b"".join(parts), parse_constant=_no_number)
+        return json.loads(b"".join(parts).decode(), parse_constant=_no_number, object_pairs_hook=_object)
+    except DataError:
+        raise
     except (ValueError, RecursionError):
-        raise DataError("the body is not JSON: send an object, as /openapi.json describes") from None
+        raise DataError("the body is not JSON in UTF-8: send an object, as /openapi.json describes") from None
 
 
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names differ: of two equal ones, a proxy may read the other."""
+    if len(found := dict(pairs)) < len(pairs):
+        raise DataError("a field of the body is there twice: give each once")
+    return found
 
 
 def _once(request: Request) -> Mapping[str, str]:

@@ -169,7 +169,7 @@ class Engine:
         items: dict[int, list[int]] = {}
         for event in events:
             try:
-                ask = self.open(event)
+                ask = self._reopen(event)
             except FullError:
                 continue  # as it was when the event came
             if ask.fresh:
@@ -180,6 +180,13 @@ class Engine:
             some = slots[at : at + REPLAYED]
             self._again([began.get(slot, Ask(slot)) for slot in some], [items[slot] for slot in some])
         return len(self.slots)
+
+    def _reopen(self, event: Event) -> Ask:
+        """As `open`; the model that knew the features may have been another."""
+        try:
+            return self.open(event)
+        except DataError:
+            return self.open(event._replace(features=None))
 
     def _again(self, asks: list[Ask], items: list[list[int]]) -> None:
         """Begin some sessions, and observe the n-th item of each that has one, for n = 1, 2, 3 …"""

@@ -98,18 +98,16 @@ class SqliteLog:
     def append(self, events: Sequence[Event]) -> list[int | None]:
         numbers: list[int | None] = []
         try:
-            self._sql.execute("BEGIN IMMEDIATE")
-            for event in events:
-                row = self._sql.execute(
-                    "INSERT INTO events (key, visitor, item, type, time, received, user, features) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING RETURNING number",
-                    _row(event),
-                ).fetchone()
-                numbers.append(row and row[0])
-            self._sql.execute("COMMIT")
+            with self._sql:  # commits, or takes all back
+                self._sql.execute("BEGIN IMMEDIATE")
+                for event in events:
+                    row = self._sql.execute(
+                        "INSERT INTO events (key, visitor, item, type, time, received, user, features) "
+                        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING RETURNING number",
+                        _row(event),
+                    ).fetchone()
+                    numbers.append(row and row[0])
         except sqlite3.Error as error:
-            if self._sql.in_transaction:
-                self._sql.execute("ROLLBACK")
             raise LogFullError(f"the log of events cannot be written to: {error}") from error
         return numbers
 

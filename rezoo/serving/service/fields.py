@@ -1,6 +1,7 @@
 """What a request may hold: checked by the same table that describes it in /openapi.json."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "features": {"type": "object", "maxProperties": MOST_FEATURES},
 }
 FLAGS = {"1": True, "true": True, "0": False, "false": False}
+WHOLE = re.compile(r"-?[0-9]{1,9}")
 
 
 def schema(fields: Mapping[str, Field]) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def from_query(values: Mapping[str, str], fields: Mapping[str, Field]) -> dict[s
     read: dict[str, Any] = {}
     for name, text in values.items():
         kind = known[name].kind if name in known else "text"
-        if kind == "count" and text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) < 10:
+        if kind == "count" and WHOLE.fullmatch(text):
             read[name] = int(text)
         elif kind == "flag" and text.lower() in FLAGS:
             read[name] = FLAGS[text.lower()]
@@ -113,6 +115,12 @@ def _checked(name: str, value: Any, field: Field) -> Any:
     elif field.kind == "features":
         if not isinstance(value, dict) or len(value) > MOST_FEATURES:
             raise DataError(f"{name} is {_kind(value)}: give an object of {MOST_FEATURES} features at most")
+        for feature, one in value.items():
+            if not all(map(_is_plain, one if isinstance(one, list) else [one])):
+                raise DataError(
+                    f"{name}: {feature[:50]!r} is {_shown(one)}: give a text, a number, true, false, null, "
+                    "or a list of these"
+                )
     elif field.kind == "id" and type(value) is int:
         if abs(value) >= 2**63:
             raise DataError(f"{name} is {_shown(value)}: an id has 64 bits at most")
@@ -120,6 +128,13 @@ def _checked(name: str, value: Any, field: Field) -> Any:
         or_number = " or a whole number" if field.kind == "id" else ""
         raise DataError(f"{name} is {_shown(value)}: give a text of 1 to {MOST_TEXT} characters{or_number}")
     return value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a feature may have this value."""
+    if isinstance(value, str):
+        return _writable(value)
+    return value is None or (isinstance(value, int | float) and abs(_float(value)) < 2.0**63)
 
 
 def _float(value: int | float) -> float:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rezoo.errors import DataError
 from rezoo.serving import folder, saved
 from rezoo.serving.service.engine import DEFAULT, Ask, Engine, Settings
 from rezoo.serving.service.event_log import Event, EventLog, LogFullError
@@ -173,7 +174,7 @@ class Shop:
         engine, now = self.engine, self._clock()
         if engine is None:
             raise NotReadyError("the model is being loaded")
-        answers: list[Any] = [None] * len(requests)
+        answers: list[Any] = [self._refusal(engine, one) for one in requests]
         numbers = self._append(requests, now, answers)
         pending: dict[int, Ask] = {}
         slots: set[int] = set()
@@ -207,9 +208,18 @@ class Shop:
             with self._handing:
                 self.engine, self._next = engine, None if self._next is made else self._next
 
+    def _refusal(self, engine: Engine, one: Any) -> Exception | None:
+        """Why an event cannot be observed, and is not kept."""
+        if isinstance(one, Observe) and (event := one.event).features:
+            try:
+                engine.user(event.visitor if event.user is None else event.user, event.features)
+            except DataError as error:
+                return error
+        return None
+
     def _append(self, requests: Sequence[Any], now: float, answers: list[Any]) -> dict[int, int | None]:
         """Numbers of the events among the requests; where the log is full, that is their answer."""
-        places = [n for n, one in enumerate(requests) if isinstance(one, Observe)]
+        places = [n for n, one in enumerate(requests) if isinstance(one, Observe) and answers[n] is None]
         events = [requests[n].event._replace(received=now) for n in places]
         try:
             with self._reading:
