@@ -1,42 +1,52 @@
 """What the service bears: an event and the list of ten after it, by GRU4Rec, over HTTP from another process.
 
-    python experiments/bench_service.py --record
+    python experiments/bench_service.py --record --peers-python PEERS/bin/python
 
 `serve.py` is started on an untrained GRU4Rec of 600 products and of 10⁵ (64 numbers a product: what a model
-has learnt does not change its time). First 200 requests a second, sent when they are due whatever is still
-waiting (open loop, so that a slow answer delays none of the next ones' clocks), for --minutes: the median and
-the 99th percentile of the time from when a request was due to its answer. Then 64 connections that send
-their next request when the last is answered (closed loop): answers a second. Events are kept in an SQLite
-file; with --power-cuts each is on the disk before it is accepted. Server and load share the machine's cores.
+has learnt does not change its time). Server and load share the machine's cores. The parts:
+
+- loops: 200 requests a second, sent when they are due whatever is still waiting (open loop, so that a slow
+  answer delays none of the next ones' clocks), for --minutes: the median and the 99th percentile of the time
+  from when a request was due to its answer. Then 64 connections that send their next request when the last
+  is answered (closed loop): answers a second. Events are kept in an SQLite file; with --power-cuts each is on
+  the disk before it is accepted.
+- sessions: 10⁵ visitors and 10⁶ events by the closed loop, over 600 products: the memory when all sessions
+  are open, and at the end.
+- start: the time from the start of the process until it answers, with 10⁵ products and 10⁶ events in its log,
+  of 10⁵ visitors whose sessions are all still open.
+- peers: the closed loop over 600 products beside a plain FastAPI application that asks PyTorch for each
+  request and keeps sessions in memory, and beside Cornac's service, which recommends by its matrix
+  factorisation to a known user and takes no event before. Both are one process, as ours; contenders take
+  turns, and a figure is the median of the rounds.
 """
 
 import asyncio
 import json
-import os
-import socket
-import subprocess
+import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
-from typing import Any
 
-import httptools
 import jax
 import jax.numpy as jnp
 import numpy as np
 from common import HERE, Flags, Results, start
+from protocols.http_load import CONNECTIONS, Server, closed_loop, get, open_loop, post
+from turns import PEERS, take_turns
 
 from rezoo.data import batches
 from rezoo.data.ids import Ids
 from rezoo.models import GRU4Rec
 from rezoo.serving import bundle, saved
+from rezoo.serving.service.event_log import Event, SqliteLog
 
-SIZES = {"600 products": 600, "100,000 products": 100_000}
-RATE, CONNECTIONS, VISITORS = 200, 64, 5_000
-OPEN = "event and list of 10, 200 requests/s, open loop"
-CLOSED = "event and list of 10, 64 connections, closed loop"
+RATE, VISITORS, DIM = 200, 5_000, 64
+OPEN = f"event and list of 10, {RATE} requests/s, open loop"
+CLOSED = f"event and list of 10, {CONNECTIONS} connections, closed loop"
 
 
 @dataclass(frozen=True)
@@ -47,193 +57,193 @@ class ServiceFlags(Flags):
     """Of the open loop."""
     power_cuts: bool = False
     """Wait for the disk with every event."""
+    rounds: int = 3
+    """Turns that each contender takes."""
+    peers_python: Path | None = None
+    """A Python with fastapi, uvicorn, torch, cornac, flask and gunicorn; without it peers is left out."""
+    parts: tuple[str, ...] = ("loops", "sessions", "start", "peers")
+    """What to measure."""
 
 
 def main(flags: ServiceFlags, results: Results) -> None:
-    """Both loops, on both catalogues."""
-    for dataset, items in SIZES.items():
-        if flags.smoke and items > 1000:
-            continue
-        place = results.out / f"model-{items}"
-        saved.save(place, model(items))
-        log = results.out / f"events-{items}.sqlite"
-        for file in results.out.glob(f"{log.name}*"):
-            file.unlink()
-        with Server(place, log, flags.power_cuts) as server:
-            asyncio.run(closed_loop(server.port, items, 1.0))  # as a shop that is open already
-            begin = time.monotonic()
-            seconds = 2.0 if flags.smoke else 60 * flags.minutes
-            waited, errors = asyncio.run(open_loop(server.port, items, seconds))
-            half, most = np.percentile(waited, (50, 99)) * 1000
-            key = ("GRU4Rec", dataset, OPEN)
-            with results.together():
-                for metric, value in (("ms p50", half), ("ms p99", most), ("errors", errors)):
-                    results.put(*key, metric, float(value), seconds=time.monotonic() - begin)
-            begin = time.monotonic()
-            answers, errors = asyncio.run(closed_loop(server.port, items, 2.0 if flags.smoke else 30.0))
-            with results.together():
-                for metric, value in (("answers per second", answers), ("errors", errors)):
-                    key = ("GRU4Rec", dataset, CLOSED, metric)
-                    results.put(*key, float(value), seconds=time.monotonic() - begin)
-            results.put("GRU4Rec", dataset, "after both loops", "MiB of memory", server.memory(), seconds=0.0)
-            results.put("GRU4Rec", dataset, "from start", "seconds to ready", server.seconds, seconds=0.0)
+    """The parts."""
+    for part in flags.parts:
+        PARTS[part](flags, results)
     results.finish()
+
+
+def loops(flags: ServiceFlags, results: Results) -> None:
+    """Both loops, on both catalogues."""
+    for items in (600,) if flags.smoke else (600, 100_000):
+        name = products(items)
+        with service(flags, results.out, items, 2 * VISITORS) as server:
+            asyncio.run(closed_loop(server.port, events(items), 1.0))  # as a shop that is open already
+            begin = time.monotonic()
+            seconds = 1.0 if flags.smoke else 60 * flags.minutes
+            waited, errors = asyncio.run(open_loop(server.port, events(items), RATE, seconds))
+            half, most = np.percentile(waited, (50, 99)) * 1000
+            measured = {"ms p50": half, "ms p99": most, "errors": errors}
+            put(results, name, OPEN, measured, time.monotonic() - begin)
+            begin = time.monotonic()
+            seconds = 1.0 if flags.smoke else 30.0
+            answers, errors = asyncio.run(closed_loop(server.port, events(items), seconds))
+            measured = {"answers per second": answers, "errors": errors}
+            put(results, name, CLOSED, measured, time.monotonic() - begin)
+            put(results, name, "after both loops", {"MiB of memory": server.memory()}, 0.0)
+            put(results, name, "from start", {"seconds to ready": server.seconds}, 0.0)
+
+
+def sessions(flags: ServiceFlags, results: Results) -> None:
+    """Memory while many events come to many open sessions."""
+    visitors, many = (200, 2_000) if flags.smoke else (100_000, 1_000_000)
+    with service(flags, results.out, 600, visitors) as server:
+        begin = time.monotonic()
+        first = (event(visitor, visitor % 600) for visitor in range(visitors))
+        errors = asyncio.run(closed_loop(server.port, first))[1]
+        opened = server.memory()
+        rest = islice(events(600, visitors), many - visitors)
+        errors += asyncio.run(closed_loop(server.port, rest))[1]
+        measured = {
+            "open sessions": server.metric("rezoo_open_sessions"),
+            "MiB of memory, all sessions just open": opened,
+            "MiB of memory, at the end": server.memory(),
+            "errors": errors,
+        }
+        put(
+            results,
+            products(600),
+            f"{many:,} events of {visitors:,} visitors",
+            measured,
+            time.monotonic() - begin,
+        )
+
+
+def restart(flags: ServiceFlags, results: Results) -> None:
+    """Sessions made again from a long log."""
+    visitors, many, items = (200, 2_000, 600) if flags.smoke else (100_000, 1_000_000, 100_000)
+    file = new_log(results.out / "events-logged.sqlite")
+    log, rng, now = SqliteLog(file, fsync=False), np.random.default_rng(0), time.time()
+    for begin in range(0, many, 10_000):
+        some = range(begin, min(begin + 10_000, many))
+        visitor, item = rng.integers(visitors, size=len(some)), rng.integers(items, size=len(some))
+        received = (now - (many - n) / 1000 for n in some)
+        rows = zip(some, visitor.tolist(), item.tolist(), received, strict=True)
+        log.append([Event(f"{n}", f"v{v}", f"product-{i}", "click", at, at) for n, v, i, at in rows])
+    log.close()
+    with Server(command(flags, results.out, items, visitors, file)) as server:
+        measured = {
+            "seconds to ready": server.seconds,
+            "open sessions": server.metric("rezoo_open_sessions"),
+            "MiB of memory": server.memory(),
+        }
+        put(results, products(items), f"from start, {many:,} events in the log", measured, server.seconds)
+
+
+def beside(flags: ServiceFlags, results: Results) -> None:
+    """Answers a second in turns with other services."""
+    if flags.peers_python is None:
+        print("peers are left out: give --peers-python")
+        return
+    begin, seconds = time.monotonic(), 1.0 if flags.smoke else 10.0
+    python, own = str(flags.peers_python.absolute()), results.out / "cornac"
+    sizes = ["PORT", "600", str(DIM)]
+    users = (get(f"/recommend?uid=v{n % 1000}&k=10") for n in count())
+    contenders = {
+        "GRU4Rec": (service(flags, results.out, 600, 2 * VISITORS), events(600)),
+        "GRU4Rec, FastAPI and PyTorch": (
+            Server([python, str(PEERS / "serve_fastapi.py"), *sizes]),
+            events(600),
+        ),
+        "MF, Cornac's service": (
+            Server([python, str(PEERS / "serve_cornac.py"), *sizes, str(own)], "/recommend?uid=v1&k=10"),
+            users,
+        ),
+    }
+
+    def turn(server: Server, messages: Iterator[bytes]) -> float:
+        answers, errors = asyncio.run(closed_loop(server.port, messages, seconds))
+        if errors:
+            raise RuntimeError(f"{errors} requests were not answered")
+        return answers
+
+    with ExitStack() as stack:
+        for server, _ in contenders.values():
+            stack.enter_context(server)
+        turns = {name: lambda one=one: turn(*one) for name, one in contenders.items()}
+        speeds = take_turns(turns, 1 if flags.smoke else flags.rounds)
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    for name, value in medians.items():
+        ratio = medians["GRU4Rec"] / value
+        print(f"{name}: {value:.0f} answers a second; rezoo {ratio:.1f} ×")
+        measured = {"answers per second": value, "times slower than rezoo": ratio}
+        protocol = f"{CONNECTIONS} connections, closed loop, in turns"
+        put(results, products(600), protocol, measured, time.monotonic() - begin, model=name)
+
+
+PARTS = {"loops": loops, "sessions": sessions, "start": restart, "peers": beside}
+
+
+def put(
+    results: Results,
+    dataset: str,
+    protocol: str,
+    measured: Mapping[str, float],
+    seconds: float,
+    model: str = "GRU4Rec",
+) -> None:
+    """Metrics of one measurement."""
+    with results.together():
+        for metric, value in measured.items():
+            results.put(model, dataset, protocol, metric, float(value), seconds=seconds)
+
+
+def products(items: int) -> str:
+    """What a catalogue is called."""
+    return f"{items:,} products"
+
+
+def service(flags: ServiceFlags, out: Path, items: int, slots: int) -> Server:
+    """`serve.py`, with an empty log."""
+    return Server(command(flags, out, items, slots, new_log(out / f"events-{items}.sqlite")))
+
+
+def new_log(file: Path) -> Path:
+    """The file, without what an earlier run left there."""
+    for old in file.parent.glob(f"{file.name}*"):
+        old.unlink()
+    return file
+
+
+def command(flags: ServiceFlags, out: Path, items: int, slots: int, log: Path) -> list[str]:
+    """Of `serve.py` on an untrained GRU4Rec."""
+    place = out / f"model-{items}"
+    if not place.exists():
+        saved.save(place, model(items))
+    disk = "--power-cuts" if flags.power_cuts else "--no-power-cuts"
+    words = [str(HERE / "serve.py"), str(place), "--log", str(log), disk, "--slots", str(slots)]
+    return [sys.executable, *words, "--port", "PORT"]
 
 
 def model(items: int) -> bundle.Saved:
     """An untrained GRU4Rec."""
-    network = GRU4Rec(items + 1, 64)
+    network = GRU4Rec(items + 1, DIM)
     query = batches.queries(history=np.ones((1, 2), np.int32))
     variables = network.init(jax.random.key(0), query, jnp.ones(1, jnp.int32))
     ids = Ids(np.array([f"product-{n}" for n in range(items)]))
     return bundle.Saved(network, variables, Ids(np.array(["nobody"])), ids)
 
 
-class Server:
-    """`serve.py` in a process of its own."""
-
-    def __init__(self, place: Path, log: Path, power_cuts: bool):
-        self.port = free_port()
-        disk = "--power-cuts" if power_cuts else "--no-power-cuts"
-        command = [sys.executable, str(HERE / "serve.py"), str(place), "--log", str(log), disk]
-        self._command = [*command, "--port", str(self.port), "--slots", str(2 * VISITORS)]
-
-    def __enter__(self) -> "Server":
-        begin = time.monotonic()
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        while asyncio.run(status(self.port)) != 200:
-            if self._process.poll() is not None or time.monotonic() - begin > 120:
-                self._process.kill()
-                raise RuntimeError("serve.py did not start")
-            time.sleep(0.05)
-        self.seconds = time.monotonic() - begin
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._process.terminate()
-        self._process.wait(30)
-
-    def memory(self) -> float:
-        """MiB that the process holds; 0 where /proc does not tell."""
-        file = Path(f"/proc/{self._process.pid}/statm")
-        return int(file.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if file.exists() else 0.0
+def event(visitor: int, item: int) -> bytes:
+    """A request: an event, and the list after it."""
+    told = {"visitor": f"v{visitor}", "item": f"product-{item}", "k": 10}
+    return post("/events", json.dumps(told).encode())
 
 
-def free_port() -> int:
-    """A port at which nobody listens."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-async def status(port: int) -> int:
-    """The status of /ready, 0 if nobody answers."""
-    try:
-        connection = await Connection.open(port)
-    except OSError:
-        return 0
-    found = await connection.ask(b"GET /ready HTTP/1.1\r\nHost: shop\r\n\r\n")
-    connection.close()
-    return found
-
-
-class Connection:
-    """One connection that is kept open; a request at a time."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
-        self._reader, self._writer = reader, writer
-
-    @classmethod
-    async def open(cls, port: int) -> "Connection":
-        """Connect."""
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
-
-    def close(self) -> None:
-        """Hang up."""
-        self._writer.close()
-
-    async def ask(self, request: bytes) -> int:
-        """Send a request, read the whole answer, and return its status; 0 if there is none."""
-        answer = Answer()
-        parser = httptools.HttpResponseParser(answer)
-        self._writer.write(request)
-        while not answer.whole:
-            part = await self._reader.read(2**16)
-            if not part:
-                return 0
-            parser.feed_data(part)
-        return parser.get_status_code()
-
-
-class Answer:
-    """Whether an answer is there as a whole."""
-
-    whole = False
-
-    def on_message_complete(self) -> None:
-        """What httptools calls."""
-        self.whole = True
-
-
-def requests(items: int) -> Callable[[], bytes]:
-    """Events of random visitors."""
+def events(items: int, visitors: int = VISITORS) -> Iterator[bytes]:
+    """Events of random visitors, without end."""
     rng = np.random.default_rng(0)
-
-    def one() -> bytes:
-        body = json.dumps(
-            {"visitor": f"v{rng.integers(VISITORS)}", "item": f"product-{rng.integers(items)}", "k": 10}
-        ).encode()
-        head = f"POST /events HTTP/1.1\r\nHost: shop\r\nContent-Length: {len(body)}\r\n\r\n"
-        return head.encode() + body
-
-    return one
-
-
-async def open_loop(port: int, items: int, seconds: float) -> tuple[np.ndarray, int]:
-    """Seconds from when each request was due to its answer, and how many were not answered by 200."""
-    free: asyncio.Queue[Connection] = asyncio.Queue()
-    for _ in range(CONNECTIONS):
-        free.put_nowait(await Connection.open(port))
-    request, waited, errors = requests(items), [], 0
-    clock = asyncio.get_running_loop().time
-    begin = clock()
-
-    async def one(due: float, message: bytes) -> None:
-        nonlocal errors
-        connection = await free.get()
-        errors += await connection.ask(message) != 200
-        waited.append(clock() - due)
-        free.put_nowait(connection)
-
-    async with asyncio.TaskGroup() as group:
-        for n in range(int(RATE * seconds)):
-            due, message = begin + n / RATE, request()
-            if (early := due - clock()) > 0:
-                await asyncio.sleep(early)
-            group.create_task(one(due, message))
-    while not free.empty():
-        free.get_nowait().close()
-    return np.array(waited), errors
-
-
-async def closed_loop(port: int, items: int, seconds: float) -> tuple[float, int]:
-    """Answers a second, and how many were not 200."""
-    request, count, errors = requests(items), 0, 0
-    clock = asyncio.get_running_loop().time
-    end = clock() + seconds
-
-    async def one() -> None:
-        nonlocal count, errors
-        connection = await Connection.open(port)
-        while clock() < end:
-            errors += await connection.ask(request()) != 200
-            count += 1
-        connection.close()
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(CONNECTIONS):
-            group.create_task(one())
-    return count / seconds, errors
+    while True:
+        yield event(rng.integers(visitors), rng.integers(items))
 
 
 if __name__ == "__main__":

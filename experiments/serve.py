@@ -9,8 +9,13 @@ accepted when it is in the log; after a crash the open sessions are made again f
 content is replaced, or the link shows elsewhere, the new model takes over without a pause; the same does
 `POST /admin/reload` with the token that the environment variable REZOO_TOKEN holds. What can be asked stands
 on /docs and in /openapi.json, what to watch in /metrics. With --smoke a small model is trained and asked.
+
+With --workers N there are N services, on N ports from --port on, each with a log and sessions of its own, and
+started again when it ends. A proxy gives each visitor always the same one: the lines for nginx are printed.
+How to put it behind a shop is told in `rezoo.serving.service`.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -18,7 +23,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,9 +39,14 @@ from rezoo.data.interactions import from_columns
 from rezoo.errors import DataError
 from rezoo.serving import saved
 from rezoo.serving.service.app import app
+from rezoo.serving.service.connections import Guarded, room
 from rezoo.serving.service.engine import Settings
 from rezoo.serving.service.event_log import SqliteLog
 from rezoo.serving.service.shop import Shop
+from rezoo.serving.service.workers import supervise, upstream
+
+KEPT = 75
+"""Seconds that an idle connection is kept: more than a proxy keeps it (nginx: 60), which then ends it."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,8 @@ class Flags:
     """Seconds between looks for a new version of the folder."""
     power_cuts: bool = True
     """Wait for the disk, so that accepted events survive a power cut; a killed process loses none anyway."""
+    workers: int = 1
+    """Services, each on a port of its own from --port on, for some of the visitors each."""
     smoke: bool = False
     """Train a small model, serve it, ask it over HTTP, and stop."""
     out: Path = Path("runs/serve-smoke")
@@ -75,9 +87,31 @@ def main(flags: Flags) -> None:
         return smoke(flags.out)
     if flags.folder is None:
         raise DataError("name the folder of the saved model: your_log.py saves one")
-    server = serving(flags, flags.folder)
-    print(f"{flags.folder} at http://{flags.host}:{server.config.port}, events in {flags.log}", flush=True)
-    server.run()
+    if flags.workers > 1:
+        several(flags, flags.folder)
+    else:
+        one(flags, flags.folder)
+
+
+def one(flags: Flags, folder: Path) -> None:
+    """A service, until it is stopped."""
+    server = serving(flags, folder)
+    print(f"{folder} at http://{flags.host}:{server.config.port}, events in {flags.log}", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+
+
+def several(flags: Flags, folder: Path) -> None:
+    """Services for some of the visitors each."""
+    if not flags.port:
+        raise DataError("--workers needs --port, the first of their ports")
+    parts = [
+        replace(flags, workers=1, port=flags.port + n, log=flags.log.with_stem(f"{flags.log.stem}-{n}"))
+        for n in range(flags.workers)
+    ]
+    host = "127.0.0.1" if flags.host == "0.0.0.0" else flags.host
+    print(upstream([f"{host}:{part.port}" for part in parts]), flush=True)
+    supervise(partial(one, folder=folder), parts)
 
 
 def serving(flags: Flags, folder: Path) -> uvicorn.Server:
@@ -97,6 +131,10 @@ def serving(flags: Flags, folder: Path) -> uvicorn.Server:
         port=flags.port,
         log_level="warning",
         access_log=False,
+        http=Guarded,
+        ws="none",
+        limit_concurrency=room(),
+        timeout_keep_alive=KEPT,
         timeout_graceful_shutdown=10,
     )
     return uvicorn.Server(config)

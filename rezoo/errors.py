@@ -8,7 +8,8 @@ class DataError(ValueError):
     """Input that cannot be used. The message names file, row and column, and says what to do."""
 
 
-EXTRAS = {"matplotlib": "notebooks", "optuna": "tune", "starlette": "serve", "prometheus_client": "serve"}
+SERVE = ("starlette", "prometheus_client", "uvicorn", "httptools")
+EXTRAS = {"matplotlib": "notebooks", "optuna": "tune"} | dict.fromkeys(SERVE, "serve")
 
 
 def needed(module: str) -> Any:

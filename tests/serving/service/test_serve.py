@@ -1,63 +1,53 @@
-"""The service as a process of its own: killed under load, it has every event that it accepted, once."""
+"""The service as a process of its own: killed under load, given other models, without room for its log."""
 
-import json
 import os
 import random
+import resource
+import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
+from served import SERVE, ask, free_port, start, told
 from shops import folder
 
 from rezoo.serving import saved
 from rezoo.serving.service.engine import Ask, Engine, Settings
-from rezoo.serving.service.event_log import SqliteLog
+from rezoo.serving.service.event_log import Event, SqliteLog
+from rezoo.serving.service.shop import Shop
 
-SERVE = Path(__file__).parents[3] / "experiments" / "serve.py"
 KILLS = int(os.environ.get("REZOO_KILLS", "3"))
+SWAPS = int(os.environ.get("REZOO_SWAPS", "3"))
 VISITORS = 50
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+def restart(*arguments):
+    return start(*arguments, "--slots", "64")
 
 
-def start(place: Path, log: Path, port: int) -> subprocess.Popen:
-    command = [sys.executable, str(SERVE), str(place), "--log", str(log), "--port", str(port)]
-    told = log.with_suffix(".txt")
-    with told.open("ab") as stream:
-        environment = os.environ | {"XLA_FLAGS": ""}
-        process = subprocess.Popen([*command, "--slots", "64"], env=environment, stderr=stream)
-    end = time.monotonic() + 120
-    while ask(port, "/ready")[0] != 200:
-        assert process.poll() is None and time.monotonic() < end, told.read_text()
-        time.sleep(0.1)
-    return process
+def events(log):
+    read = SqliteLog(log)
+    kept = [event for _, event in read.read()]
+    read.close()
+    return kept
 
 
-def ask(port, path, body=None):
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", None if body is None else json.dumps(body).encode()
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return response.status, json.load(response)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
-    except (OSError, ValueError):
-        return 0, {}
+def uninterrupted(place, kept):
+    """An engine that observed the events one by one."""
+    engine = Engine(saved.load(place), "?", Settings(slots=64))
+    for event in kept:
+        engine.answer([engine.open(event)])
+    return engine
+
+
+def scores(engine, visitor, k=10):
+    return engine.answer([Ask(engine.find(visitor, engine.now))])[1][0][:k]
 
 
 def test_what_was_accepted_is_there_once_after_kills_and_sessions_are_as_they_were(tmp_path):
@@ -70,16 +60,16 @@ def test_what_was_accepted_is_there_once_after_kills_and_sessions_are_as_they_we
             event = {"visitor": f"v{rng.randrange(VISITORS)}", "item": f"p{rng.randrange(40)}", "k": 5}
             event["key"] = f"{number}-{rng.random()}"
             for _ in range(1000):  # until it is accepted: that is what the key is for
-                status, told = ask(port, "/events", event)
+                status, answer = ask(port, "/events", event)
                 if status == 200:
                     accepted[number].add(event["key"])
                     break
-                assert status in (0, 503), told
+                assert status in (0, 503), answer
                 time.sleep(0.05)
                 if over.is_set():
                     break
 
-    process = start(place, log, port)
+    process = restart(place, log, port)
     threads = [threading.Thread(target=load, args=(number,)) for number in range(len(accepted))]
     for thread in threads:
         thread.start()
@@ -88,7 +78,7 @@ def test_what_was_accepted_is_there_once_after_kills_and_sessions_are_as_they_we
         time.sleep(0.3 + rng.random())
         process.send_signal(signal.SIGKILL)
         process.wait()
-        process = start(place, log, port)
+        process = restart(place, log, port)
     time.sleep(0.5)
     over.set()
     for thread in threads:
@@ -97,17 +87,111 @@ def test_what_was_accepted_is_there_once_after_kills_and_sessions_are_as_they_we
     process.terminate()
     assert process.wait(30) in (0, -signal.SIGTERM)
 
-    read = SqliteLog(log)
-    kept = list(read.read())
-    read.close()
-    keys = Counter(event.key for _, event in kept)
+    kept = events(log)
+    keys = Counter(event.key for event in kept)
     assert max(keys.values()) == 1 and set.union(*accepted) <= set(keys) and len(set.union(*accepted)) > 100
-    engine = Engine(saved.load(place), "?", Settings(slots=64))  # which was never interrupted
-    for _, event in kept:
-        engine.answer([engine.open(event)])
+    engine = uninterrupted(place, kept)
     for n in range(VISITORS):
-        _, scores = engine.answer([Ask(engine.find(f"v{n}", engine.now))])
-        np.testing.assert_allclose([one["score"] for one in lists[n]], scores[0][:10], rtol=1e-3, atol=1e-5)
+        found = [one["score"] for one in lists[n]]
+        np.testing.assert_allclose(found, scores(engine, f"v{n}"), rtol=1e-3, atol=1e-5)
+    assert "Traceback" not in told(log)
+
+
+def broken(path, model, number):
+    """A folder that cannot be served, one of several kinds."""
+    shutil.copytree(model, path)
+    if number % 4 == 0:
+        shutil.rmtree(path)  # a link to nothing
+    elif number % 4 == 1:
+        for file in path.iterdir():
+            file.unlink()
+    else:
+        for file in path.iterdir():
+            half = file.read_bytes()[: file.stat().st_size // 2]
+            file.write_bytes(half if number % 4 == 2 else b"\0" * 100)
+    return path
+
+
+def test_models_are_swapped_under_load_and_bad_ones_refused(tmp_path):
+    places = [folder(tmp_path / name, seed=seed) for seed, name in enumerate(("one", "two"))]
+    link, log, port = tmp_path / "now", tmp_path / "events.sqlite", free_port()
+    link.symlink_to(places[0])
+
+    def point_to(place):
+        (tmp_path / "next").symlink_to(place)
+        (tmp_path / "next").replace(link)
+        return ask(port, "/admin/reload", {}, {"Authorization": "Bearer secret"})
+
+    process = start(link, log, port, "--slots", "64", "--watch", "1000", REZOO_TOKEN="secret")
+    sent = [{"visitor": f"v{n % VISITORS}", "item": f"p{n * 7 % 40}"} for n in range(VISITORS * 3)]
+    assert {ask(port, "/events", one)[0] for one in sent} == {200}
+    versions, expected = [], {}
+    for place in places:
+        versions.append(Shop(place, SqliteLog(":memory:")).content())
+        engine = uninterrupted(place, (Event(**one, key="", received=1.0) for one in sent))
+        for n in range(VISITORS):
+            expected[versions[-1], n] = scores(engine, f"v{n}", 5)
+    over, wrong, answered = threading.Event(), [], Counter()
+
+    def load(number):
+        rng = random.Random(number)
+        while not over.is_set():
+            n = rng.randrange(VISITORS)
+            if number == 0:
+                status, answer = ask(port, "/events", {"visitor": f"w{n % 10}", "item": f"p{n % 40}", "k": 5})
+                right = status == 200
+            else:
+                status, answer = ask(port, f"/recommend?visitor=v{n}&k=5")
+                found = [one["score"] for one in answer.get("items", [])]
+                right = status == 200 and np.allclose(found, expected[answer["version"], n], 1e-3, 1e-5)
+            answered[answer.get("version")] += 1
+            if not right:
+                wrong.append((status, answer))
+
+    threads = [threading.Thread(target=load, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for n in range(SWAPS):
+        new = (n + 1) % 2
+        status, answer = point_to(places[new])
+        assert status == 200 and answer["version"] == versions[new], answer
+        status, answer = point_to(broken(tmp_path / f"bad-{n}", places[new], n))
+        assert status == 400, answer
+        ready = ask(port, "/ready")[1]
+        assert ready["version"] == versions[new] and "cannot be served" in ready["trouble"]
+    over.set()
+    for thread in threads:
+        thread.join()
+    process.terminate()
+    process.wait(30)
+    assert not wrong and set(answered) == set(versions), (wrong[:3], answered)
+    assert "Traceback" not in told(log), told(log)
+
+
+def test_a_full_disk_is_said_and_the_service_goes_on_when_there_is_room(tmp_path):
+    place, log, port = folder(tmp_path / "model"), tmp_path / "events.sqlite", free_port()
+    process = restart(place, log, port)
+    event = {"visitor": "ann", "item": "p1", "features": {"note": "x" * 20_000}}
+    accepted = refused = 0
+    for round_ in range(2):
+        size = max(file.stat().st_size for file in tmp_path.glob("events.sqlite*"))
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size + 200_000, resource.RLIM_INFINITY))
+        for _ in range(40):
+            status, answer = ask(port, "/events", event)
+            assert status in (200, 507), answer
+            accepted, refused = accepted + (status == 200), refused + (status == 507)
+            if status == 507:
+                assert "cannot be written to" in answer["error"]
+        assert refused > 3 * (round_ + 1)
+        assert ask(port, "/recommend?visitor=ann&k=3")[0] == 200
+        no_limit = resource.RLIM_INFINITY, resource.RLIM_INFINITY
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, no_limit)
+        assert ask(port, "/events", event)[0] == 200
+        accepted += 1
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(events(log)) == accepted
+    assert "Traceback" not in told(log), told(log)
 
 
 def test_the_smoke_runs(tmp_path):
