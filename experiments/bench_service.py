@@ -243,7 +243,7 @@ def events(items: int, visitors: int = VISITORS) -> Iterator[bytes]:
     """Events of random visitors, without end."""
     rng = np.random.default_rng(0)
     while True:
-        yield event(rng.integers(visitors), rng.integers(items))
+        yield event(int(rng.integers(visitors)), int(rng.integers(items)))
 
 
 if __name__ == "__main__":
