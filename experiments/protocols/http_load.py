@@ -104,29 +104,31 @@ class Connection:
                 self._streams = await asyncio.open_connection("127.0.0.1", self._port)
             reader, writer = self._streams
             answer = Answer()
-            parser = httptools.HttpResponseParser(answer)
             writer.write(request)
             while not answer.whole:
                 part = await reader.read(2**16)
                 if not part:
                     raise ConnectionError
-                parser.feed_data(part)
+                answer.parser.feed_data(part)
         except OSError:
             self.close()
             return 0
-        if not parser.should_keep_alive():
+        if not answer.kept:
             self.close()
-        return parser.get_status_code()
+        return answer.parser.get_status_code()
 
 
 class Answer:
-    """Whether an answer is there as a whole."""
+    """Whether an answer is there as a whole, and whether the connection is kept after it."""
 
-    whole = False
+    whole = kept = False
+
+    def __init__(self):
+        self.parser = httptools.HttpResponseParser(self)
 
     def on_message_complete(self) -> None:
         """What httptools calls."""
-        self.whole = True
+        self.whole, self.kept = True, self.parser.should_keep_alive()
 
 
 async def open_loop(

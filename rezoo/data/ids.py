@@ -106,16 +106,14 @@ class Ids:
         numbers = self.raw.dtype.kind in "iub"
 
         def find(raw: Any) -> int:
+            if isinstance(raw, str) and not numbers:
+                return place.get(raw, 0) or place.get(raw.strip(), 0)
             if isinstance(raw, float | np.floating):
                 raw = int(raw) if np.isfinite(raw) and raw == np.floor(raw) and abs(raw) < 2.0**53 else None
             if isinstance(raw, bool | np.bool_ | int | np.integer):
                 return place.get(int(raw) if numbers else str(raw), 0)
-            if not isinstance(raw, str):
-                return 0
-            if numbers:
-                found = _WHOLE.fullmatch(raw)
-                return place.get(int(found[1]), 0) if found and len(found[1]) < 20 else 0
-            return place.get(raw, 0) or place.get(raw.strip(), 0)
+            found = _WHOLE.fullmatch(raw) if isinstance(raw, str) else None
+            return place.get(int(found[1]), 0) if found and len(found[1]) < 20 else 0
 
         return find
 
