@@ -137,6 +137,8 @@ class Shop:
                 name = self._renewed()
             except BaseException as error:
                 self.trouble = f"{self.folder.name} cannot be served: {error}"
+                if isinstance(error, OSError):
+                    raise DataError(self.trouble) from error
                 raise
             self.trouble = None
             return name
