@@ -1,5 +1,6 @@
 """The service as a process of its own, for tests."""
 
+import http.client
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 SERVE = Path(__file__).parents[1] / "experiments" / "serve.py"
+STARTED: list[subprocess.Popen] = []
 
 
 def free_port(several: int = 1) -> int:
@@ -35,9 +37,16 @@ def is_free(port):
 def launch(place: Path, log: Path, port: int, *words: str, **environment: str) -> subprocess.Popen:
     command = [sys.executable, str(SERVE), str(place), "--log", str(log), "--port", str(port), *words]
     with log.with_suffix(".txt").open("ab") as stream:
-        return subprocess.Popen(
-            command, env=os.environ | {"XLA_FLAGS": ""} | environment, stdout=stream, stderr=stream
-        )
+        environment = os.environ | {"XLA_FLAGS": ""} | environment
+        STARTED.append(subprocess.Popen(command, env=environment, stdout=stream, stderr=stream))
+    return STARTED[-1]
+
+
+def end_all() -> None:
+    """Kill what was started and still runs."""
+    while STARTED:
+        with STARTED.pop() as process:
+            process.kill()
 
 
 def start(place: Path, log: Path, port: int, *words: str, **environment: str) -> subprocess.Popen:
@@ -64,9 +73,10 @@ def ask(port, path, body=None, headers=None):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers or {})
     try:
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return response.status, json.load(response)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
-    except (OSError, ValueError):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+    except (OSError, ValueError, http.client.HTTPException):
         return 0, {}

@@ -35,7 +35,14 @@ from rezoo.serving.service.shop import (
 
 for package in ("starlette", "prometheus_client"):
     needed(package)
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest  # noqa: E402
+from prometheus_client import (  # noqa: E402
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4  # noqa: E402
 from starlette.applications import Starlette  # noqa: E402
 from starlette.exceptions import HTTPException  # noqa: E402
@@ -67,6 +74,7 @@ class Metrics:
 
     def __init__(self, shop: Shop, waiting: Callable[[], int]):
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         common: dict[str, Any] = {"registry": self.registry, "namespace": "rezoo"}
         self.requests = Counter("requests", "Requests, by route and status.", ["route", "status"], **common)
         buckets = (0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.1, 0.25, 1, 5)
@@ -83,6 +91,9 @@ class Metrics:
         )
         Gauge("events_without_session", "Events that found all sessions taken.", **common).set_function(
             lambda: shop.full
+        )
+        Gauge("folder_refused", "1 if the newest content cannot be served.", **common).set_function(
+            lambda: float(shop.trouble is not None)
         )
         Gauge("ready", "1 if questions are answered.", **common).set_function(
             lambda: float(shop.newest is not None)

@@ -1,6 +1,7 @@
 """The service over HTTP: what it answers, and that bad requests are told what is wrong."""
 
 import json
+import re
 import threading
 import time
 
@@ -11,7 +12,7 @@ from shops import SETTINGS, folder
 from starlette.testclient import TestClient
 
 from rezoo.errors import DataError
-from rezoo.serving import answers, saved
+from rezoo.serving import answers, saved, service
 from rezoo.serving.service import api, fields
 from rezoo.serving.service.app import app
 from rezoo.serving.service.event_log import LogFullError, SqliteLog
@@ -126,14 +127,9 @@ def test_a_wrong_token_is_refused_and_no_secret_is_told(client, caplog):
 def test_what_is_to_be_watched(client):
     client.get("/recommend?visitor=a")
     told = client.get("/metrics").text
-    for name in (
-        "requests_total",
-        "request_seconds_bucket",
-        "open_sessions",
-        "waiting_requests",
-        "ready 1.0",
-    ):
-        assert f"rezoo_{name}" in told
+    assert "rezoo_ready 1.0" in told and "rezoo_folder_refused 0.0" in told
+    for name in re.findall(r"`((?:rezoo|process)_\w+)", str(service.__doc__)):
+        assert f"# TYPE {name}" in told, name
     assert client.get("/health").json() == {"status": "alive"}
 
 

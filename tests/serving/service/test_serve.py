@@ -13,7 +13,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from served import SERVE, ask, free_port, start, told
+from served import SERVE, ask, end_all, free_port, start, told
 from shops import folder
 
 from rezoo.serving import saved
@@ -25,6 +25,12 @@ KILLS = int(os.environ.get("REZOO_KILLS", "3"))
 SWAPS = int(os.environ.get("REZOO_SWAPS", "3"))
 VISITORS = 50
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    yield
+    end_all()
 
 
 def restart(*arguments):
@@ -70,7 +76,7 @@ def test_what_was_accepted_is_there_once_after_kills_and_sessions_are_as_they_we
                     break
 
     process = restart(place, log, port)
-    threads = [threading.Thread(target=load, args=(number,)) for number in range(len(accepted))]
+    threads = [threading.Thread(target=load, args=(number,), daemon=True) for number in range(len(accepted))]
     for thread in threads:
         thread.start()
     rng = random.Random(0)
@@ -148,7 +154,7 @@ def test_models_are_swapped_under_load_and_bad_ones_refused(tmp_path):
             if not right:
                 wrong.append((status, answer))
 
-    threads = [threading.Thread(target=load, args=(number,)) for number in range(3)]
+    threads = [threading.Thread(target=load, args=(number,), daemon=True) for number in range(3)]
     for thread in threads:
         thread.start()
     for n in range(SWAPS):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from served import ask, free_port, launch, told, wait
+from served import ask, end_all, free_port, launch, told, wait
 from shops import folder
 
 from rezoo.serving import service
@@ -37,6 +37,7 @@ def shop(tmp_path_factory):
     yield process, port, log
     process.terminate()
     process.wait(60)
+    end_all()
 
 
 def side(visitor):
