@@ -152,4 +152,5 @@ model beside that of the old.
 
 It does not know who asks: whoever reaches it may ask for any visitor's list and send events for them. It has
 no TLS. It keeps what visitors did, with their ids, until you delete it. It reads no file that a request
-names, and no pickle. """
+names, and no pickle.
+"""
