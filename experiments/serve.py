@@ -34,7 +34,7 @@ from rezoo.data.interactions import from_columns
 from rezoo.errors import DataError
 from rezoo.serving import saved
 from rezoo.serving.service.app import app
-from rezoo.serving.service.engine import Settings
+from rezoo.serving.service.asks import Settings
 from rezoo.serving.service.event_log import SqliteLog
 from rezoo.serving.service.shop import Shop
 
@@ -45,6 +45,10 @@ class Flags:
 
     folder: Annotated[Path | None, tyro.conf.Positional] = None
     """Folder of the saved model."""
+    ranker: Path | None = None
+    """Folder of another saved model, which orders the candidates of the first and predicts."""
+    items: Path | None = None
+    """Table of the shop's items (CSV, Parquet …): id, title, any columns, such as price, category, stock."""
     log: Path = Path("events.sqlite")
     """File of the events, made if it is not there."""
     host: str = "127.0.0.1"
@@ -86,7 +90,7 @@ def serving(flags: Flags, folder: Path) -> uvicorn.Server:
     log = SqliteLog(flags.log, fsync=flags.power_cuts)
     settings = Settings(slots=flags.slots, idle=flags.idle, length=flags.length)
     application = app(
-        Shop(folder, log, settings),
+        Shop(folder, log, settings, ranker=flags.ranker, items=flags.items),
         token=os.environ.get("REZOO_TOKEN"),
         window=flags.window,
         watch=flags.watch,

@@ -5,13 +5,14 @@ import threading
 import time
 
 import hypothesis
+import numpy as np
 import pytest
 from hypothesis import strategies as st
-from shops import SETTINGS, folder
+from shops import SETTINGS, TABLE, folder, untrained
 from starlette.testclient import TestClient
 
 from rezoo.errors import DataError
-from rezoo.serving import answers, saved
+from rezoo.serving import answers, saved, tables
 from rezoo.serving.service import api, fields
 from rezoo.serving.service.app import app
 from rezoo.serving.service.event_log import LogFullError, SqliteLog
@@ -60,14 +61,42 @@ def test_a_history_a_user_and_a_stranger(client, place):
     assert [one["item"] for one in told["items"]] == expected["item"].tolist()
     assert told["unknown"] == {"history": ["zz"]}
     told = client.get("/recommend?user=u3&k=3").json()
-    past = model.items.decode([one for one in model.history[model.users.encode(["u3"])[0]] if one])
-    expected = answers.recommend(model, ["u3"], 3, histories=[past[-SETTINGS.length :].tolist()])
+    expected = answers.recommend(model, ["u3"], 3)
     assert [one["item"] for one in told["items"]] == expected["item"].tolist()
     told = client.get("/recommend?user=nobody&k=3").json()
     assert told["unknown"] == {"user": ["nobody"]} and len(told["items"]) == 3
     assert len(client.get("/recommend?visitor=never-seen&k=3").json()["items"]) == 3
     by_visitor = client.get("/recommend?visitor=u3&k=3").json()  # who has no session, but is a customer
     assert [one["item"] for one in by_visitor["items"]] == expected["item"].tolist()
+
+
+@pytest.fixture(scope="module")
+def with_table(place, tmp_path_factory):
+    """A service with a ranker and a table of items, and that table's file."""
+    here = tmp_path_factory.mktemp("table")
+    saved.save(here / "ranker", untrained("WideDeep", -1))
+    tables.write({name: np.array(values) for name, values in TABLE.items()}, here / "items.csv")
+    shop = Shop(place, SqliteLog(":memory:"), SETTINGS, ranker=here / "ranker", items=here / "items.csv")
+    with TestClient(app(shop, token="secret")) as client:
+        wait(client)
+        yield client, here / "items.csv"
+
+
+def test_the_catalogue(with_table, client):
+    told = with_table[0].get("/items?category=tea,cup&price=10..20&limit=2&start=1").json()
+    assert [one["item"] for one in told["items"]] == ["p12", "p13"] and told["total"] == 7
+    assert told["items"][0]["about"] == {"category": "tea", "price": 12.0, "stock": 5}
+    assert told["items"][0]["name"] == "product 12" and told["columns"]["stock"]["kind"] == "number"
+    told = with_table[0].get("/items?ids=p7,none").json()
+    assert [one["item"] for one in told["items"]] == ["p7"] and told["unknown"] == ["none"]
+    wanted = {"category": ["tea"], "price": {"max": 3}}
+    told = with_table[0].get("/items", params={"filters": json.dumps(wanted)}).json()
+    assert [one["item"] for one in told["items"]] == ["p3"]  # p0 has no stock
+    for query, message in (("colour=red", "'colour'"), ("price=low", "'price'"), ("filters=x", "filters")):
+        refused = with_table[0].get(f"/items?{query}")
+        assert refused.status_code == 400 and message in refused.json()["error"]
+    told = client.get("/items?limit=2").json()  # of the model, where there is no table
+    assert len(told["items"]) == 2 and told["total"] == 40 and told["items"][0]["about"] == {}
 
 
 def test_an_event_that_is_sent_twice_counts_once(client):

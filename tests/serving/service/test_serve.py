@@ -19,7 +19,8 @@ import pytest
 from shops import folder
 
 from rezoo.serving import saved
-from rezoo.serving.service.engine import Ask, Engine, Settings
+from rezoo.serving.service.asks import Ask, Settings
+from rezoo.serving.service.engine import Engine
 from rezoo.serving.service.event_log import SqliteLog
 
 SERVE = Path(__file__).parents[3] / "experiments" / "serve.py"

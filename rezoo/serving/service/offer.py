@@ -1,0 +1,108 @@
+"""The table of items in the ids of a model: which of its items may be listed, and what is told of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rezoo.errors import DataError
+from rezoo.serving.bundle import Saved
+from rezoo.serving.service.catalogue import Catalogue
+
+KEPT = 64
+"""Filters whose items are remembered."""
+
+
+class Offer:
+    """What a shop has of the items that a model knows; all of them, if there is no table.
+
+    Args:
+      saved: the model.
+      rows: how many items it ranks, 0 included.
+      table: the shop's; items that are not in it are not listed.
+
+    Raises:
+      DataError: if the model knows no item of the table.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import Popularity
+    >>> shop = Saved(Popularity(3), {}, Ids(np.array(["ann"])), Ids(np.array(["hat", "tea"])))
+    >>> offer = Offer(shop, 3, Catalogue.read({"item": ["cup", "tea"], "price": [9, 3]}))
+    >>> offer.base.tolist(), offer.listed(np.array([2]), np.array([0.5]))
+    ([False, False, True], [{'item': 'tea', 'score': 0.5, 'about': {'price': 3}}])
+    """
+
+    def __init__(self, saved: Saved, rows: int, table: Catalogue | None = None):
+        self.is_bare, self._items = table is None, saved.items
+        self.table = Catalogue(saved.items, {}) if table is None else table
+        dense = saved.items.encode(self.table.items.raw)
+        if not dense.any():
+            raise DataError(
+                "the model knows none of the items of the table: are the ids spelt as in training?"
+            )
+        here = dense > 0
+        self._row = np.full(max(saved.items.size, rows), -1, np.int64)
+        self._row[dense[here]] = np.flatnonzero(here)
+        self._rows, self._kept = rows, {}
+        self.base = self._of_model(self.table.available)
+        """Which items may be listed, `[rows]`."""
+        self.told = {
+            "listed": int(self.base.sum()),
+            "only_in_model": int((self._row[1 : saved.items.size] < 0).sum()),
+        }
+        self.told["only_in_table"] = int((~here).sum())
+
+    def allowed(self, filters: Mapping[str, Any]) -> np.ndarray:
+        """Which items may be listed and pass the filters, bool `[rows]`.
+
+        Raises:
+          DataError: if the table has no such column, or it takes no such condition.
+        """
+        if not filters:
+            return self.base
+        key = json.dumps(filters, sort_keys=True)
+        if key not in self._kept:
+            if len(self._kept) >= KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = self._of_model(self.table.passing(filters))
+        return self._kept[key]
+
+    def listed(self, ids: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
+        """A list for JSON."""
+        told = {"item": self._items.decode(ids).tolist(), "score": scores.tolist()}
+        rows = self._row[ids].tolist()
+        names = [self.name(item) for item in ids.tolist()]
+        told |= {"name": names} if any(names) else {}
+        told |= {} if self.is_bare else {"about": [self.table.about(row) if row >= 0 else {} for row in rows]}
+        return [dict(zip(told, values, strict=True)) for values in zip(*told.values(), strict=True)]
+
+    def name(self, item: int) -> str:
+        """What an item is called, by the table, else by the model; "" if neither says."""
+        row, names = self._row[item], self.table.items.names
+        if row >= 0 and names is not None and names[row]:
+            return names[row].item()
+        return "" if self._items.names is None else self._items.names[item - 1].item()
+
+    def event(self, item: int) -> dict[str, Any]:
+        """An item of a session for JSON."""
+        name = self.name(item)
+        return {"item": self._items.decode([item]).tolist()[0]} | ({"name": name} if name else {})
+
+    def values(self, column: str, ids: np.ndarray) -> list[Any]:
+        """What stands in a column of the table, for each of some items.
+
+        Raises:
+          DataError: if there is no such column.
+        """
+        values = self.table.column(column).values
+        return [values[row] if row >= 0 else None for row in self._row[ids].tolist()]
+
+    def with_values(self, column: str, values: Sequence[Any]) -> np.ndarray:
+        """Which of the model's items have one of these values in a column, bool `[rows]`."""
+        return self._of_model(self.table.column(column).passing([*values]))
+
+    def _of_model(self, of_table: np.ndarray) -> np.ndarray:
+        """A value for each of the model's items of one for each row of the table."""
+        row = self._row[: self._rows]
+        return (row >= 0) & of_table[row]
