@@ -9,6 +9,15 @@ accepted when it is in the log; after a crash the open sessions are made again f
 content is replaced, or the link shows elsewhere, the new model takes over without a pause; the same does
 `POST /admin/reload` with the token that the environment variable REZOO_TOKEN holds. What can be asked stands
 on /docs and in /openapi.json, what to watch in /metrics. With --smoke a small model is trained and asked.
+
+With --ranker FOLDER2 the model chooses candidates, and the second, of any kind, orders them and predicts.
+With --items items.csv (or Parquet …: a column of ids, a title, and any others) each item comes with its row,
+what has no stock is not shown, and lists can be filtered and mixed, and say why:
+
+    curl -X POST localhost:8000/recommend -d '{"visitor": "v1", "filters": {"category": ["tea", "coffee"],
+        "price": {"max": 20}}, "at_most": {"brand": 2}, "reasons": true}'
+
+Both are replaced like the model.
 """
 
 import json
@@ -32,7 +41,7 @@ from common import say
 from rezoo import recipes
 from rezoo.data.interactions import from_columns
 from rezoo.errors import DataError
-from rezoo.serving import saved
+from rezoo.serving import saved, tables
 from rezoo.serving.service.app import app
 from rezoo.serving.service.asks import Settings
 from rezoo.serving.service.event_log import SqliteLog
@@ -112,8 +121,16 @@ def smoke(out: Path) -> None:
     user, item = rng.integers(0, 50, 2000), rng.integers(0, 80, 2000)
     log = from_columns({"user": user, "item": item, "title": [f"product {n}" for n in item]})
     saved.save(out / "model", recipes.gru4rec(log, jax.random.key(0), dim=8, num_epochs=1))
+    saved.save(out / "ranker", recipes.popularity(log, jax.random.key(0)))
+    shelves = {
+        "item": np.arange(80),
+        "title": [f"product {n}" for n in range(80)],
+        "shelf": np.arange(80) % 4,
+    }
+    tables.write({name: np.asarray(column) for name, column in shelves.items()}, out / "items.csv")
     (out / "events.sqlite").unlink(missing_ok=True)
-    server = serving(Flags(log=out / "events.sqlite", port=0, slots=100), out / "model")
+    both = dict(ranker=out / "ranker", items=out / "items.csv")
+    server = serving(Flags(log=out / "events.sqlite", port=0, slots=100, **both), out / "model")
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -135,6 +152,13 @@ def smoke(out: Path) -> None:
         if status != 200 or {one["item"] for one in answer["items"]} & set(item[:3].tolist()):
             raise RuntimeError(f"the service answered {status}: {answer}")
         print("not yet seen:", ", ".join(one["name"] for one in answer["items"]))
+        wanted = {"visitor": "v1", "k": 3, "filters": {"shelf": 2}, "reasons": True}
+        status, answer = asked(port, "/recommend", wanted)
+        if status != 200 or {one["about"]["shelf"] for one in answer["items"]} != {2}:
+            raise RuntimeError(f"the service answered {status}: {answer}")
+        for one in answer["items"]:
+            why = " and ".join(reason["name"] for reason in one["because"]) or "no event of the session"
+            print(f"of shelf 2: {one['name']}, because of {why}")
     finally:
         server.should_exit = True
         thread.join()

@@ -95,8 +95,10 @@ class Engine:
         Raises:
           DataError: if not, as `open`.
         """
-        self._asked(wanted, None)
-        self._who(event.visitor if event.user is None else event.user, event.features)
+        if wanted.filters or wanted.at_most or wanted.context:
+            self._asked(wanted, None)
+        if event.features:
+            self._who(event.visitor if event.user is None else event.user, event.features)
 
     def open(self, event: Event, wanted: Wanted = NO_LIST) -> Ask:
         """What an event asks: its visitor's session, which begins where none is open.

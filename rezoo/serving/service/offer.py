@@ -45,6 +45,7 @@ class Offer:
         self._row = np.full(max(saved.items.size, rows), -1, np.int64)
         self._row[dense[here]] = np.flatnonzero(here)
         self._rows, self._kept = rows, {}
+        self._names = self._called()
         self.base = self._of_model(self.table.available)
         """Which items may be listed, `[rows]`."""
         self.told = {
@@ -71,23 +72,27 @@ class Offer:
     def listed(self, ids: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
         """A list for JSON."""
         told = {"item": self._items.decode(ids).tolist(), "score": scores.tolist()}
-        rows = self._row[ids].tolist()
-        names = [self.name(item) for item in ids.tolist()]
-        told |= {"name": names} if any(names) else {}
-        told |= {} if self.is_bare else {"about": [self.table.about(row) if row >= 0 else {} for row in rows]}
-        return [dict(zip(told, values, strict=True)) for values in zip(*told.values(), strict=True)]
+        if self._names is not None:
+            told["name"] = [self._names[item] for item in ids.tolist()]
+        if not self.is_bare:
+            told["about"] = [self.table.about(row) for row in self._row[ids].tolist()]
+        return [dict(zip(told, row, strict=True)) for row in zip(*told.values(), strict=True)]
 
-    def name(self, item: int) -> str:
-        """What an item is called, by the table, else by the model; "" if neither says."""
-        row, names = self._row[item], self.table.items.names
-        if row >= 0 and names is not None and names[row]:
-            return names[row].item()
-        return "" if self._items.names is None else self._items.names[item - 1].item()
+    def _called(self) -> list[str] | None:
+        """What the items are called, by the table, else by the model; "" where neither says."""
+        own, theirs = self._items.names, self.table.items.names
+        if own is None and theirs is None:
+            return None
+        names = ["", *([""] * len(self._items.raw) if own is None else own.tolist())]
+        for item, row in enumerate(self._row[: len(names)].tolist()):
+            if theirs is not None and row >= 0:
+                names[item] = theirs[row].item() or names[item]
+        return names
 
     def event(self, item: int) -> dict[str, Any]:
         """An item of a session for JSON."""
-        name = self.name(item)
-        return {"item": self._items.decode([item]).tolist()[0]} | ({"name": name} if name else {})
+        told = {"item": self._items.raw[item - 1].item()}
+        return told if self._names is None else told | {"name": self._names[item]}
 
     def values(self, column: str, ids: np.ndarray) -> list[Any]:
         """What stands in a column of the table, for each of some items.

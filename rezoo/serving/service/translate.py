@@ -52,7 +52,8 @@ class Translator:
         self.saved = saved
         self._user, self.item = saved.users.finder(), saved.items.finder()
         self.nobody = Who(0, {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()})
-        self.no_context = self.context({})
+        context = saved.context_features
+        self.no_context = context.transform({name: [None] for name in context.fitted})
         self.reads_history, self.rates_history = reads_history(saved), rates_history(saved)
 
     def who(self, raw: Any, features: Mapping[str, Any] | None) -> Who:
@@ -79,6 +80,8 @@ class Translator:
           DataError: if one is of another type than in training.
         """
         fitted = self.saved.context_features
+        if not values:
+            return self.no_context
         return fitted.transform({name: [values.get(name)] for name in fitted.fitted})
 
     def missing(self, values: Mapping[str, Any]) -> list[str]:
