@@ -17,6 +17,8 @@ from rezoo.models.baselines import popularity
 from rezoo.serving import saved
 from rezoo.serving.bundle import Saved, probability
 from rezoo.serving.service.asks import Settings
+from rezoo.serving.service.catalogue import Catalogue
+from rezoo.serving.service.engine import Engine
 
 ITEMS, USERS = 40, 20
 SETTINGS = Settings(sizes=(1, 4), slots=16, length=6, k=10, exclude=5, idle=100.0, items=(8,), candidates=12)
@@ -85,7 +87,6 @@ def untrained(name, order=1):
     return Saved(network, variables, users, items, **how)
 
 
-KINDS = ("Popularity", "MF", "BiasedMF", "NeuMF", "WideDeep", "DIN", "UAutoRec", "GRU4Rec", "SASRec")
 TABLE = {
     "item": [f"p{n}" for n in range(ITEMS)],
     "title": [f"product {n}" for n in range(ITEMS)],
@@ -93,3 +94,13 @@ TABLE = {
     "price": [float(n) for n in range(ITEMS)],
     "stock": [n % 7 for n in range(ITEMS)],
 }
+
+
+@functools.cache
+def served(first, ranker=None, *, table=False):
+    """An engine of untrained models; the ranker's ids are in another order."""
+    second, shelves = (
+        None if ranker is None else untrained(ranker, -1),
+        Catalogue.read(TABLE) if table else None,
+    )
+    return Engine(untrained(first), "1", SETTINGS, ranker=second, table=shelves)

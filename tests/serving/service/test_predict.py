@@ -1,14 +1,13 @@
-"""A prediction is that of `answers.predict`, for every kind of model."""
+"""A prediction is that of `answers.predict`; `test_kinds` asks the other models."""
 
 import functools
 
 import numpy as np
 import pytest
-from shops import KINDS, SETTINGS, untrained
+from shops import served, untrained
 
 from rezoo.errors import DataError
 from rezoo.serving import answers
-from rezoo.serving.service.engine import Engine
 from rezoo.serving.service.event_log import Event
 from rezoo.serving.service.requests import Predict
 
@@ -16,9 +15,8 @@ ITEMS = ["p3", "p5", "new", "p39"]
 NOW = 50.0
 
 
-@functools.cache
 def engine(name, ranker=None):
-    return Engine(untrained(name), "1", SETTINGS, ranker=None if ranker is None else untrained(ranker, -1))
+    return served(name, ranker, table=name == "GRU4Rec")  # as in test_lists
 
 
 def expected(name, user, order=1, columns=None, **past):
@@ -30,14 +28,17 @@ def expected(name, user, order=1, columns=None, **past):
     return answers.predict(saved, [user] * len(ITEMS), ITEMS, columns, **past, on_unknown=answers.ignore)
 
 
-@pytest.mark.parametrize("name", KINDS)
+SLOW = pytest.param("UAutoRec", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["BiasedMF", "NeuMF", "WideDeep", "GRU4Rec", SLOW])
 def test_the_same_question_has_the_same_answer(name):
     ours = functools.partial(engine(name).predict, slot=-1)
     for user in ("u3", "stranger"):
         told = ours(Predict(ITEMS, user=user))
         np.testing.assert_allclose(told, expected(name, user), rtol=1e-4, atol=1e-5)
     assert len(set(ours(Predict(ITEMS, user="u3")).tolist())) > 1
-    if name in ("DIN", "UAutoRec", "GRU4Rec", "SASRec"):
+    if name in ("UAutoRec", "GRU4Rec"):
         past = {"history": ["p1", "p7", "?", "p2"]}
         also = {"histories": ["p1", "p7", "p2"]}
         if name == "UAutoRec":
@@ -59,6 +60,7 @@ def test_features_and_context_of_a_question():
         ours(Predict(ITEMS, user="?", features={"old": 3}))
 
 
+@pytest.mark.slow
 def test_ratings_beside_a_history():
     ours = functools.partial(engine("UAutoRec").predict, slot=-1)
     for one, message in (
@@ -70,26 +72,25 @@ def test_ratings_beside_a_history():
             ours(one)
 
 
-@pytest.mark.parametrize("name", ["GRU4Rec", "SASRec", "BiasedMF", "WideDeep"])
+@pytest.mark.parametrize("name", ["GRU4Rec", "BiasedMF", "WideDeep"])
 def test_a_session_is_predicted_for_from_its_events(name):
-    served = engine(name)
+    one = engine(name)
     for item in ("p1", "p7", "p2"):
-        served.answer([served.open(Event(item, f"v {name}", item, received=NOW))])
-    slot = served.find(f"v {name}", NOW)
-    told = served.predict(Predict(ITEMS, visitor=f"v {name}"), slot)
-    past = {"histories": ["p1", "p7", "p2"]} if name in ("GRU4Rec", "SASRec") else {}
+        one.answer([one.open(Event(item, f"v {name}", item, received=NOW))])
+    told = one.predict(Predict(ITEMS, visitor=f"v {name}"), one.find(f"v {name}", NOW))
+    past = {"histories": ["p1", "p7", "p2"]} if name == "GRU4Rec" else {}
     np.testing.assert_allclose(told, expected(name, "?", **past), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("ranker", ["WideDeep", "DIN"])
+@pytest.mark.parametrize("ranker", ["WideDeep", pytest.param("DIN", marks=pytest.mark.slow)])
 def test_with_two_stages_the_ranker_predicts(ranker):
-    served = engine("GRU4Rec", ranker)
+    both = engine("GRU4Rec", ranker)
     columns = {"age": "old", "hour": 9} if ranker == "WideDeep" else {}
     event = Event(ranker, "v1", "p4", received=NOW, features={"age": "old"})
-    served.answer([served.open(event)])
-    told = served.predict(Predict(ITEMS, visitor="v1", context={"hour": 9}), served.find("v1", NOW))
+    both.answer([both.open(event)])
+    told = both.predict(Predict(ITEMS, visitor="v1", context={"hour": 9}), both.find("v1", NOW))
     past = {"histories": ["p4"]} if ranker == "DIN" else {}
     np.testing.assert_allclose(told, expected(ranker, "?", -1, columns, **past), rtol=1e-4, atol=1e-5)
-    told = served.predict(Predict(ITEMS, user="u3", context={"hour": 9}), -1)
+    told = both.predict(Predict(ITEMS, user="u3", context={"hour": 9}), -1)
     columns = {"hour": 9} if columns else {}
     np.testing.assert_allclose(told, expected(ranker, "u3", -1, columns), rtol=1e-4, atol=1e-5)
