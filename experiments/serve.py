@@ -129,8 +129,10 @@ def smoke(out: Path) -> None:
     }
     tables.write({name: np.asarray(column) for name, column in shelves.items()}, out / "items.csv")
     (out / "events.sqlite").unlink(missing_ok=True)
-    both = dict(ranker=out / "ranker", items=out / "items.csv")
-    server = serving(Flags(log=out / "events.sqlite", port=0, slots=100, **both), out / "model")
+    flags = Flags(
+        log=out / "events.sqlite", port=0, slots=100, ranker=out / "ranker", items=out / "items.csv"
+    )
+    server = serving(flags, out / "model")
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

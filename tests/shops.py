@@ -99,8 +99,6 @@ TABLE = {
 @functools.cache
 def served(first, ranker=None, *, table=False):
     """An engine of untrained models; the ranker's ids are in another order."""
-    second, shelves = (
-        None if ranker is None else untrained(ranker, -1),
-        Catalogue.read(TABLE) if table else None,
-    )
+    second = None if ranker is None else untrained(ranker, -1)
+    shelves = Catalogue.read(TABLE) if table else None
     return Engine(untrained(first), "1", SETTINGS, ranker=second, table=shelves)

@@ -7,11 +7,9 @@ request waits for a compiler.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo import evaluation
 from rezoo.data import batches
 from rezoo.errors import DataError
 from rezoo.serving import live, two_stage
@@ -20,17 +18,18 @@ from rezoo.serving.service.asks import DEFAULT, Ask, Settings, begins_with, colu
 from rezoo.serving.service.catalogue import Catalogue
 from rezoo.serving.service.event_log import Event
 from rezoo.serving.service.offer import Offer
+from rezoo.serving.service.predictor import Predictor
 from rezoo.serving.service.programs import Programs, compiled, models
 from rezoo.serving.service.reasons import Reasons, kind
 from rezoo.serving.service.requests import Predict, Wanted
-from rezoo.serving.service.translate import Features, Past, Translator, Who
+from rezoo.serving.service.translate import NO_PAST, Past, Translator, Who, newest
 from rezoo.serving.service.variety import Found, varied
 from rezoo.serving.slots import FullError, Slots
 from rezoo.types import Query
 
 REPLAYED = 1024
 """Sessions that are made again at once."""
-NO_LIST, NO_PAST = Wanted(0), Past()
+NO_LIST = Wanted(0)
 
 
 class Engine:
@@ -59,8 +58,6 @@ class Engine:
         self.version, self.settings, self.now = version, settings, 0.0
         self.slots = Slots(settings.slots, idle=settings.idle, clock=lambda: self.now)
         self.first, self.ranker = Translator(saved), None if ranker is None else Translator(ranker)
-        self.predictor = self.ranker or self.first
-        """Whose predictions are given."""
         served = live.serve(saved.model, saved.variables)
         self.rows = live.num_items(saved.model, served)
         """Items that are ranked, 0 included."""
@@ -77,6 +74,9 @@ class Engine:
         self._nobody = self.of_slot(-1, NO_LIST)._replace(who=self.first.nobody)
         like = batches.queries([0], features=begins_with(self._nobody))
         self.sessions = live.start(saved.model, served, settings.slots, length=settings.length, like=like)
+        self.predictor = Predictor(self.ranker or self.first, settings.items, settings.length)
+        """Of the ranker, if there is one."""
+        self._keeps_state = self.sessions.carry is not None and self.ranker is None
         self._compile(filtered=table is not None)
 
     @property
@@ -164,7 +164,7 @@ class Engine:
 
     def ask(self, ask: Ask, past: Past = NO_PAST) -> Found:
         """The best items for one user after a history, without a session: ids and scores, `[k]`."""
-        query = self._query(self.first, ask.who, past, ask.context, self._width)
+        query = self.first.query(ask.who, past, ask.context, self._width)
         ids, scores = self._ask(self._models, query, self._batch([ask]), self._allowed([ask]))
         return np.asarray(ids)[0], np.asarray(scores)[0]
 
@@ -189,7 +189,7 @@ class Engine:
         who = ask.who
         if ask.slot >= 0:
             who, past = self._session(ask.slot)
-        query = self._query(self.first, who, past, ask.context, self.settings.length)
+        query = self.first.query(who, past, ask.context, self.settings.length)
         return self._reasons.of(query, ids)
 
     def similar(self, item: int) -> Found:
@@ -211,24 +211,19 @@ class Engine:
         Raises:
           DataError: if features, context or ratings do not fit.
         """
-        by, saved = self.predictor, self.predictor.saved
-        size = next(size for size in self.settings.items if size >= len(one.items))
-        item = np.zeros((1, size), np.int32)
-        item[0, : len(one.items)] = [by.item(raw) for raw in one.items]
-        if slot >= 0 and self._of_session and self.ranker is None:
-            score = self._of_session[size](self._models, self.sessions, np.array([slot], np.int32), item)
-        else:
+        by = self.predictor.by
+        context = by.context(one.context)
+        if slot >= 0 and self._keeps_state:
+            return self.predictor.of_session(self._models, self.sessions, slot, one.items)
+        if slot < 0:
             who = by.who(one.visitor if one.user is None else one.user, one.features)
             past = by.past(who.user, one.history, one.ratings)
-            if slot >= 0:
-                who, past = self._session(slot)
-                if self.ranker is not None:
-                    who = self._ranked.get(slot, self.ranker.nobody)
-                    past = Past([own for own in self._own[np.array(past.items, int)].tolist() if own])
-            query = self._query(by, who, past, by.context(one.context), self._widest)
-            score = self._predict[size](saved.variables, query, item)
-        stars = saved.scale.invert(np.asarray(score)[0, : len(one.items)])
-        return stars if saved.clip is None else np.clip(stars, *saved.clip).astype(np.float32)
+        else:
+            who, past = self._session(slot)
+            if self.ranker is not None:
+                who = self._ranked.get(slot, self.ranker.nobody)
+                past = Past([own for own in self._own[np.array(past.items, int)].tolist() if own])
+        return self.predictor.of(who, past, context, one.items)
 
     def replay(self, events: Iterable[Event]) -> int:
         """Observe events of a log, many sessions at once; the number of sessions that are open after it."""
@@ -274,7 +269,7 @@ class Engine:
             return
         for n, ask in enumerate(asks):
             if ask.fresh and ask.who.user:
-                row = _newest(self.first.past(ask.who.user).items, self.settings.length)
+                row = newest(self.first.past(ask.who.user).items, self.settings.length)
                 query = batches.queries([ask.who.user], row, begins_with(ask))
                 slot = np.array([ask.slot], np.int32)
                 self.sessions = self._begin(self._models, self.sessions, slot, query)
@@ -297,14 +292,6 @@ class Engine:
             return self.offer.base[None]
         return np.stack([self.offer.base if ask.allowed is None else ask.allowed for ask in asks])
 
-    def _query(self, by: Translator, who: Who, past: Past, context: Features, width: int) -> Query:
-        """One question to a model, with the newest events of a past."""
-        features = {**by.nobody.features, **who.features, **context}
-        if by.rates_history:
-            ratings = [1.0] * len(past.items) if past.ratings is None else past.ratings
-            features["history_rating"] = _newest(ratings, width, np.float32)
-        return batches.queries([who.user], _newest(past.items, width), features)
-
     def _compile(self, *, filtered: bool) -> None:
         """Compile everything, for every size of a batch."""
         saved, settings, programs, own = (
@@ -324,34 +311,23 @@ class Engine:
         }
         self._reset = compiled(programs.reset, *own, empty[REPLAYED], donate=(1,))
         self._observe = compiled(programs.observe, *own, slots, slots, donate=(1,))
-        nobody = batches.queries(one, _newest((), settings.length), begins_with(self._nobody))
+        nobody = batches.queries(one, newest((), settings.length), begins_with(self._nobody))
         self._begin = compiled(programs.begin, *own, one, nobody, donate=(1,))
         self._read = compiled(live.asked, self.sessions, one)
         self._similar = None
         if self._models.first.table is not None:
             self._similar = compiled(programs.similar, self._models, one, base)
 
-        def nobodys(by: Translator, width: int) -> Query:
-            return self._query(by, by.nobody, NO_PAST, by.no_context, width)
+        by, empty = self.first, self._batch([Ask()])
 
-        self._width, self._widest = (_width(by.saved, settings.length) for by in (self.first, self.predictor))
-        batch = self._batch([Ask()])
-        self._ask = compiled(programs.ask, self._models, nobodys(self.first, self._width), batch, base)
-        query, by = nobodys(self.predictor, self._widest), self.predictor.saved
-        slates = {size: np.zeros((1, size), np.int32) for size in settings.items}
+        def nobodys(width: int) -> Query:
+            return by.query(by.nobody, NO_PAST, by.no_context, width)
 
-        def predict(variables: Any, query: Query, item: jax.Array) -> jax.Array:
-            return by.link(evaluation.apply(by.model, variables, query, item))
-
-        self._predict = {n: compiled(predict, by.variables, query, slate) for n, slate in slates.items()}
-
-        def of_session(*arguments: Any) -> jax.Array:
-            return by.link(programs.of_session(*arguments))
-
-        keeps_state = self.sessions.carry is not None and self.ranker is None
-        some = slates if keeps_state else {}
-        self._of_session = {n: compiled(of_session, *own, one, slate) for n, slate in some.items()}
-        query = nobodys(self.first, settings.length)
+        self._width = by.width(settings.length)
+        self._ask = compiled(programs.ask, self._models, nobodys(self._width), empty, base)
+        if self._keeps_state:
+            self.predictor.compile_sessions(programs, *own)
+        query = nobodys(settings.length)
         self._reasons = Reasons(programs, self._models, kind(saved), query, self.rows)
 
 
@@ -363,16 +339,3 @@ def _own(saved: Saved, ranker: Saved, rows: int) -> np.ndarray:
     if not known.any():
         raise DataError("the ranker knows none of the model's items: give two models of the same shop")
     return own
-
-
-def _width(saved: Saved, length: int) -> int:
-    """Events of a question without a session: all that were saved with a user."""
-    return length if saved.history is None else max(length, saved.history.shape[1])
-
-
-def _newest(values: Sequence[Any], width: int, kind: Any = np.int32) -> np.ndarray:
-    """The newest of these values, oldest first: `[1 width]`."""
-    row = np.zeros((1, width), kind)
-    newest = values[-width:]
-    row[0, : len(newest)] = newest
-    return row

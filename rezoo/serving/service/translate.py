@@ -10,13 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rezoo.data import batches
 from rezoo.errors import DataError
 from rezoo.serving.bundle import Saved
 from rezoo.serving.reads import rates_history, reads_history
+from rezoo.types import Query
 
 Features = Mapping[str, np.ndarray]
 """One row of each column."""
 NONE: Features = MappingProxyType({})
+"""No columns."""
 
 
 class Who(NamedTuple):
@@ -33,7 +36,10 @@ class Past(NamedTuple):
     items: Sequence[int] = ()
     """Dense ids, without what the model does not know."""
     ratings: Sequence[float] | None = None
-    """Of each; None where the model does not read them."""
+    """Of each; None where they are not known, or the model does not read them."""
+
+
+NO_PAST = Past()
 
 
 class Translator:
@@ -88,6 +94,19 @@ class Translator:
         """Columns of the context that are not given."""
         return [name for name in self.saved.context_features.fitted if values.get(name) is None]
 
+    def query(self, who: Who, past: Past, context: Features, width: int) -> Query:
+        """One question to the model, with the newest events of a past; events without ratings count as 1."""
+        features = {**self.nobody.features, **who.features, **context}
+        if self.rates_history:
+            ratings = [1.0] * len(past.items) if past.ratings is None else past.ratings
+            features["history_rating"] = newest(ratings, width, np.float32)
+        return batches.queries([who.user], newest(past.items, width), features)
+
+    def width(self, length: int) -> int:
+        """Events of a question without a session: those that were saved with a user, `length` at least."""
+        past = self.saved.history
+        return length if past is None else max(length, past.shape[1])
+
     def past(
         self, user: int, raw: Sequence[Any] | None = None, ratings: Sequence[float] | None = None
     ) -> Past:
@@ -118,3 +137,14 @@ class Translator:
         row = self.saved.history[user]
         rating = self.saved.history_rating
         return Past(row[row > 0].tolist(), None if rating is None else rating[user][row > 0].tolist())
+
+
+def newest(values: Sequence[Any], width: int, kind: Any = np.int32) -> np.ndarray:
+    """The newest of these values, oldest first: `[1 width]`, 0 after the last.
+
+    >>> newest([1, 2, 3], 2).tolist(), newest([1], 2).tolist()
+    ([[2, 3]], [[1, 0]])
+    """
+    row, some = np.zeros((1, width), kind), values[-width:]
+    row[0, : len(some)] = some
+    return row

@@ -41,7 +41,7 @@ def saved(name):
     users = Ids(np.array([f"u{n}" for n in range(contract.USERS - 1)]))
     items = Ids(np.array([f"p{n}" for n in range(contract.ITEMS - 1)]))
     rng, more = np.random.default_rng(0), {}
-    if {"sizes", "user_features"} & {name for name in dir(case.model) if getattr(case.model, name, None)}:
+    if getattr(case.model, "sizes", None) or getattr(case.model, "user_features", None):
         age, genres = rng.integers(0, 4, contract.USERS), rng.integers(0, 5, (contract.USERS, 3))
         columns = {"age": age.astype(np.int32), "genres": genres.astype(np.int32)}
         more = {"user_columns": columns, "user_features": PEOPLE, "context_features": HOURS}
