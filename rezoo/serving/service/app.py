@@ -184,12 +184,13 @@ def app(
         return _told(await ask(asked), Wanted())
 
     async def items(request: Request) -> dict[str, Any]:
-        texts, engine = _once(request), newest()
+        texts, offer = _once(request), newest().offer
         own = {name: text for name, text in texts.items() if name in fields["items"]}
         values = from_query(own, fields["items"])
         others = {name: text for name, text in texts.items() if name not in own}
-        filters = values.pop("filters", {}) | engine.offer.table.from_texts(others)
-        return {"version": engine.version} | engine.offer.table.page(filters, **values)
+        filters = values.pop("filters", {}) | offer.table.from_texts(others)
+        page = await asyncio.to_thread(offer.table.page, filters, **values)
+        return {"version": offer.version} | page
 
     async def similar(request: Request) -> dict[str, Any]:
         values = from_query(_once(request), {"k": fields["recommend"]["k"]})

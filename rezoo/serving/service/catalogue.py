@@ -57,6 +57,8 @@ class Catalogue:
                 self.columns[name] = one = column(values)
                 if roles.plain(name) in AVAILABLE:
                     self.available &= _available(one)
+        self.described = {name: one.describe() for name, one in self.columns.items()}
+        """What each column holds."""
 
     @classmethod
     def read(cls, table: Any) -> "Catalogue":
@@ -116,10 +118,6 @@ class Catalogue:
         named = {} if self.items.names is None else {"name": self.items.names[row].item()}
         return {"item": self.items.raw[row].item()} | named | {"about": self.about(row)}
 
-    def describe(self) -> dict[str, Any]:
-        """What each column holds."""
-        return {name: one.describe() for name, one in self.columns.items()}
-
     def page(
         self, filters: Mapping[str, Any], ids: Sequence[Any] | None = None, start: int = 0, limit: int = 100
     ) -> dict[str, Any]:
@@ -136,7 +134,7 @@ class Catalogue:
         else:
             rows = [row for raw in ids if (row := self.find(raw) - 1) >= 0]
         some = [self.row(row) for row in rows[start : start + limit]]
-        told = {"items": some, "total": len(rows), "columns": self.describe()}
+        told = {"items": some, "total": len(rows), "columns": self.described}
         return told if ids is None else told | {"unknown": [raw for raw in ids if not self.find(raw)]}
 
     def column(self, name: str) -> Column:

@@ -22,14 +22,14 @@ from rezoo.serving.service.predictor import Predictor
 from rezoo.serving.service.programs import Programs, compiled, models
 from rezoo.serving.service.reasons import Reasons, kind
 from rezoo.serving.service.requests import Predict, Wanted
-from rezoo.serving.service.translate import NO_PAST, Past, Translator, Who, newest
+from rezoo.serving.service.translate import NO_PAST, NONE, Past, Translator, Who, newest
 from rezoo.serving.service.variety import Found, varied
 from rezoo.serving.slots import FullError, Slots
-from rezoo.types import Query
 
 REPLAYED = 1024
 """Sessions that are made again at once."""
 NO_LIST = Wanted(0)
+NOBODY = Who(), NO_PAST, NONE
 
 
 class Engine:
@@ -55,13 +55,13 @@ class Engine:
         ranker: Saved | None = None,
         table: Catalogue | None = None,
     ):
-        self.version, self.settings, self.now = version, settings, 0.0
+        self.settings, self.now = settings, 0.0
         self.slots = Slots(settings.slots, idle=settings.idle, clock=lambda: self.now)
         self.first, self.ranker = Translator(saved), None if ranker is None else Translator(ranker)
         served = live.serve(saved.model, saved.variables)
         self.rows = live.num_items(saved.model, served)
         """Items that are ranked, 0 included."""
-        self.offer = Offer(saved, self.rows, table)
+        self.offer = Offer(saved, self.rows, table, version)
         self._own = np.arange(self.rows, dtype=np.int32) if ranker is None else _own(saved, ranker, self.rows)
         stage = None
         if ranker is not None:
@@ -83,6 +83,11 @@ class Engine:
     def saved(self) -> Saved:
         """The model; with a ranker, the one that chooses its candidates."""
         return self.first.saved
+
+    @property
+    def version(self) -> str:
+        """What answers call it."""
+        return self.offer.version
 
     @property
     def reason(self) -> str | None:
@@ -112,8 +117,11 @@ class Engine:
         slot, fresh = self.slots.open(event.visitor)
         if fresh and ranked is not None:
             self._ranked[slot] = ranked
+        item = self.first.item(event.item)
+        if not wanted.k and not wanted.context:
+            return Ask(slot, fresh, who, item, context=self.first.no_context)
         ask = self._asked(wanted, self._ranked.get(slot))
-        return ask._replace(slot=slot, fresh=fresh, who=who, item=self.first.item(event.item))
+        return ask._replace(slot=slot, fresh=fresh, who=who, item=item)
 
     def find(self, visitor: str, now: float) -> int:
         """The slot of a visitor's open session, -1 if there is none; does not keep it open longer."""
@@ -294,12 +302,7 @@ class Engine:
 
     def _compile(self, *, filtered: bool) -> None:
         """Compile everything, for every size of a batch."""
-        saved, settings, programs, own = (
-            self.saved,
-            self.settings,
-            self._programs,
-            (self._models, self.sessions),
-        )
+        settings, programs, own = self.settings, self._programs, (self._models, self.sessions)
         empty = {size: self._batch([Ask()] * size) for size in (*settings.sizes, REPLAYED)}
         base, one, slots = self.offer.base[None], np.zeros(1, np.int32), empty[REPLAYED]["slot"]
         self._step = {
@@ -318,17 +321,13 @@ class Engine:
         if self._models.first.table is not None:
             self._similar = compiled(programs.similar, self._models, one, base)
 
-        by, empty = self.first, self._batch([Ask()])
-
-        def nobodys(width: int) -> Query:
-            return by.query(by.nobody, NO_PAST, by.no_context, width)
-
-        self._width = by.width(settings.length)
-        self._ask = compiled(programs.ask, self._models, nobodys(self._width), empty, base)
         if self._keeps_state:
             self.predictor.compile_sessions(programs, *own)
-        query = nobodys(settings.length)
-        self._reasons = Reasons(programs, self._models, kind(saved), query, self.rows)
+        self._width = self.first.width(settings.length)
+        query, batch = self.first.query(*NOBODY, self._width), self._batch([Ask()])
+        self._ask = compiled(programs.ask, self._models, query, batch, base)
+        query = self.first.query(*NOBODY, settings.length)
+        self._reasons = Reasons(programs, self._models, kind(self.saved), query, self.rows)
 
 
 def _own(saved: Saved, ranker: Saved, rows: int) -> np.ndarray:

@@ -21,6 +21,7 @@ class Offer:
       saved: the model.
       rows: how many items it ranks, 0 included.
       table: the shop's; items that are not in it are not listed.
+      version: of the models and the table.
 
     Raises:
       DataError: if the model knows no item of the table.
@@ -33,8 +34,8 @@ class Offer:
     ([False, False, True], [{'item': 'tea', 'score': 0.5, 'about': {'price': 3}}])
     """
 
-    def __init__(self, saved: Saved, rows: int, table: Catalogue | None = None):
-        self.is_bare, self._items = table is None, saved.items
+    def __init__(self, saved: Saved, rows: int, table: Catalogue | None = None, version: str = ""):
+        self.is_bare, self._items, self.version = table is None, saved.items, version
         self.table = Catalogue(saved.items, {}) if table is None else table
         dense = saved.items.encode(self.table.items.raw)
         if not dense.any():

@@ -8,7 +8,7 @@ import numpy as np
 
 from rezoo import evaluation
 from rezoo.serving.service.programs import Models, Programs, compiled
-from rezoo.serving.service.translate import NO_PAST, Past, Translator, Who
+from rezoo.serving.service.translate import NO_PAST, NONE, Past, Translator, Who
 from rezoo.serving.session_buffer import Sessions
 from rezoo.types import Query
 
@@ -24,7 +24,7 @@ class Predictor:
 
     def __init__(self, by: Translator, sizes: Sequence[int], length: int):
         self.by, self._width = by, by.width(length)
-        saved, query = by.saved, by.query(by.nobody, NO_PAST, by.no_context, self._width)
+        saved, query = by.saved, by.query(Who(), NO_PAST, NONE, self._width)
 
         def predict(variables: Any, query: Query, item: jax.Array) -> jax.Array:
             return saved.link(evaluation.apply(saved.model, variables, query, item))

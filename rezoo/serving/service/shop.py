@@ -23,6 +23,7 @@ from rezoo.serving.service.requests import (
     Answer,
     NotReadyError,
     Observe,
+    Predict,
     Recommend,
 )
 from rezoo.serving.slots import FullError
@@ -64,7 +65,7 @@ class Shop:
         self.full = 0
         """Events whose visitor had no session because all slots were taken."""
         self._next: tuple[Engine, int] | None = None
-        self._offer: tuple[Engine, Offer, str] | None = None
+        self._offer: tuple[Engine, Offer] | None = None
         self._models: str | None = None
         self._reading, self._renewing, self._handing = (threading.Lock() for _ in range(3))
 
@@ -74,7 +75,7 @@ class Shop:
         with self._handing:
             newest = self.newest
             if self._offer is not None and self._offer[0] is newest:
-                return self._offer[2]
+                return self._offer[1].version
             return newest.version if newest else None
 
     @property
@@ -122,7 +123,7 @@ class Shop:
             table = None if self._items is None else Catalogue.read(self._items)
             newest = self.newest
             if newest is not None and models == self._models and table is not None:
-                made = newest, Offer(newest.saved, newest.rows, table), name
+                made = newest, Offer(newest.saved, newest.rows, table, name)
                 if name == self.content():
                     with self._handing:
                         self._offer = made
@@ -181,7 +182,8 @@ class Shop:
                 continue
             try:
                 if (ask := self._question(engine, one, now, numbers.get(n))) is None:
-                    flush()  # so that a prediction knows what its visitor did
+                    if isinstance(one, Predict):
+                        flush()  # so that it knows what its visitor did
                     answers[n] = answer_alone(engine, one, now)
                 else:
                     if ask.slot in slots or len(pending) == engine.settings.sizes[-1]:
@@ -205,8 +207,8 @@ class Shop:
                 self.engine, self._next = engine, None if self._next is made else self._next
         if self._offer is not None:
             with self._handing:
-                engine, offer, version = self._offer
-                engine.offer, engine.version, self._offer = offer, version, None
+                engine, offer = self._offer
+                engine.offer, self._offer = offer, None
 
     def _append(
         self, engine: Engine, requests: Sequence[Any], now: float, answers: list[Any]

@@ -96,7 +96,7 @@ class Translator:
 
     def query(self, who: Who, past: Past, context: Features, width: int) -> Query:
         """One question to the model, with the newest events of a past; events without ratings count as 1."""
-        features = {**self.nobody.features, **who.features, **context}
+        features = {**self.nobody.features, **self.no_context, **who.features, **context}
         if self.rates_history:
             ratings = [1.0] * len(past.items) if past.ratings is None else past.ratings
             features["history_rating"] = newest(ratings, width, np.float32)
