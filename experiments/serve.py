@@ -10,6 +10,15 @@ content is replaced, or the link shows elsewhere, the new model takes over witho
 `POST /admin/reload` with the token that the environment variable REZOO_TOKEN holds. What can be asked stands
 on /docs and in /openapi.json, what to watch in /metrics. With --smoke a small model is trained and asked.
 
+With --ranker FOLDER2 the model chooses candidates, and the second, of any kind, orders them and predicts.
+With --items items.csv (or Parquet …: a column of ids, a title, and any others) each item comes with its row,
+what has no stock is not shown, and lists can be filtered and mixed, and say why:
+
+    curl -X POST localhost:8000/recommend -d '{"visitor": "v1", "filters": {"category": ["tea", "coffee"],
+        "price": {"max": 20}}, "at_most": {"brand": 2}, "reasons": true}'
+
+Both are replaced like the model.
+
 With --workers N there are N services, on N ports from --port on, each with a log and sessions of its own, and
 started again when it ends. A proxy gives each visitor always the same one: the lines for nginx are printed.
 How to put it behind a shop is told in `rezoo.serving.service`.
@@ -37,10 +46,10 @@ from common import say
 from rezoo import recipes
 from rezoo.data.interactions import from_columns
 from rezoo.errors import DataError
-from rezoo.serving import saved
+from rezoo.serving import saved, tables
 from rezoo.serving.service.app import app
+from rezoo.serving.service.asks import Settings
 from rezoo.serving.service.connections import Guarded, room
-from rezoo.serving.service.engine import Settings
 from rezoo.serving.service.event_log import SqliteLog
 from rezoo.serving.service.shop import Shop
 from rezoo.serving.service.workers import supervise, upstream
@@ -55,6 +64,10 @@ class Flags:
 
     folder: Annotated[Path | None, tyro.conf.Positional] = None
     """Folder of the saved model."""
+    ranker: Path | None = None
+    """Folder of another saved model, which orders the candidates of the first and predicts."""
+    items: Path | None = None
+    """Table of the shop's items (CSV, Parquet …): id, title, any columns, such as price, category, stock."""
     log: Path = Path("events.sqlite")
     """File of the events, made if it is not there."""
     host: str = "127.0.0.1"
@@ -120,7 +133,7 @@ def serving(flags: Flags, folder: Path) -> uvicorn.Server:
     log = SqliteLog(flags.log, fsync=flags.power_cuts)
     settings = Settings(slots=flags.slots, idle=flags.idle, length=flags.length)
     application = app(
-        Shop(folder, log, settings),
+        Shop(folder, log, settings, ranker=flags.ranker, items=flags.items),
         token=os.environ.get("REZOO_TOKEN"),
         window=flags.window,
         watch=flags.watch,
@@ -146,8 +159,18 @@ def smoke(out: Path) -> None:
     user, item = rng.integers(0, 50, 2000), rng.integers(0, 80, 2000)
     log = from_columns({"user": user, "item": item, "title": [f"product {n}" for n in item]})
     saved.save(out / "model", recipes.gru4rec(log, jax.random.key(0), dim=8, num_epochs=1))
+    saved.save(out / "ranker", recipes.popularity(log, jax.random.key(0)))
+    shelves = {
+        "item": np.arange(80),
+        "title": [f"product {n}" for n in range(80)],
+        "shelf": np.arange(80) % 4,
+    }
+    tables.write({name: np.asarray(column) for name, column in shelves.items()}, out / "items.csv")
     (out / "events.sqlite").unlink(missing_ok=True)
-    server = serving(Flags(log=out / "events.sqlite", port=0, slots=100), out / "model")
+    flags = Flags(
+        log=out / "events.sqlite", port=0, slots=100, ranker=out / "ranker", items=out / "items.csv"
+    )
+    server = serving(flags, out / "model")
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -169,6 +192,13 @@ def smoke(out: Path) -> None:
         if status != 200 or {one["item"] for one in answer["items"]} & set(item[:3].tolist()):
             raise RuntimeError(f"the service answered {status}: {answer}")
         print("not yet seen:", ", ".join(one["name"] for one in answer["items"]))
+        wanted = {"visitor": "v1", "k": 3, "filters": {"shelf": 2}, "reasons": True}
+        status, answer = asked(port, "/recommend", wanted)
+        if status != 200 or {one["about"]["shelf"] for one in answer["items"]} != {2}:
+            raise RuntimeError(f"the service answered {status}: {answer}")
+        for one in answer["items"]:
+            why = " and ".join(reason["name"] for reason in one["because"]) or "no event of the session"
+            print(f"of shelf 2: {one['name']}, because of {why}")
     finally:
         server.should_exit = True
         thread.join()

@@ -21,6 +21,7 @@ Slots of one call differ from each other; one below 0 or beyond the last is padd
 observed there, and the answer is that of an empty session of nobody.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -30,9 +31,13 @@ from jaxtyping import Array, Float, Int
 
 from rezoo import evaluation
 from rezoo.arrays import at_least_1, best_places
+from rezoo.devices.meshes import in_blocks
 from rezoo.nn.embedding import has_row
 from rezoo.serving.session_buffer import PASS_OVER, Sessions, queries, read, written
 from rezoo.types import Query, Variables
+
+PAIRS = 2**18
+"""Of a query and an item, that are scored at once."""
 
 
 class Served(NamedTuple):
@@ -193,9 +198,15 @@ def recommend(
 
 
 def scores(
-    model: nn.Module, served: Served, sessions: Sessions, slot: Int[Array, " B"]
+    model: nn.Module,
+    served: Served,
+    sessions: Sessions,
+    slot: Int[Array, " B"],
+    context: Mapping[str, Array] | None = None,
 ) -> Float[Array, " B N"]:
     """The score of every item for each of these sessions; column 0 belongs to no item.
+
+    `context` has the columns of the question itself, such as the hour, for models that read them.
 
     >>> from rezoo.models import Popularity
     >>> model = Popularity(3)
@@ -203,14 +214,42 @@ def scores(
     >>> scores(model, served, start(model, served, 2), jnp.array([0])).tolist()
     [[0.0, 3.0, 1.0]]
     """
-    if served.table is None:
-        return evaluation.score_all(model, served.variables, queries(sessions, slot))
-    if sessions.carry is None:
-        state = evaluation.apply(model, served.variables, queries(sessions, slot), method="encode")
-    else:
-        carry = read(sessions, slot).carry
-        state = evaluation.apply(model, served.variables, carry, method="state")
-    return state @ served.table
+    if sessions.carry is None or served.table is None:
+        return of_queries(model, served, asked(sessions, slot, context))
+    carry = read(sessions, slot).carry
+    return evaluation.apply(model, served.variables, carry, method="state") @ served.table
+
+
+def asked(sessions: Sessions, slot: Int[Array, " B"], context: Mapping[str, Array] | None = None) -> Query:
+    """These sessions as a `Query`, with the columns of the question itself.
+
+    >>> from rezoo.models import Popularity
+    >>> model = Popularity(3)
+    >>> sessions = start(model, serve(model, {"params": {"count": jnp.zeros(3)}}), slots=2)
+    >>> asked(sessions, jnp.array([1]), {"hour": jnp.array([8])}).features["hour"].tolist()
+    [8]
+    """
+    query = queries(sessions, slot)
+    return query._replace(features=query.features | dict(context or {}))
+
+
+def of_queries(model: nn.Module, served: Served, query: Query) -> Float[Array, " B N"]:
+    """The score of every item for each query; of a model without item vectors `PAIRS` pairs at a time.
+
+    >>> from rezoo.data import batches
+    >>> from rezoo.models import Popularity
+    >>> served = serve(Popularity(3), {"params": {"count": jnp.array([0.0, 3, 1])}})
+    >>> of_queries(Popularity(3), served, batches.queries([7])).tolist()
+    [[0.0, 3.0, 1.0]]
+    """
+    if served.table is not None:
+        return evaluation.apply(model, served.variables, query, method="encode") @ served.table
+    size = evaluation.catalogue_size(model, served.variables)
+
+    def of_block(query: Query) -> Array:
+        return evaluation.score_all(model, served.variables, query)
+
+    return in_blocks(of_block, query, max(PAIRS // size, 1))
 
 
 def num_items(model: nn.Module, served: Served) -> int:

@@ -55,6 +55,34 @@ class Indexed(nn.Module):
         return jnp.einsum("bd,b...d->b...", self.encode(query), rows)
 
 
+class Renumbered(nn.Module):
+    """A model asked in the item ids of another; collection `ids`: for each of them its own, 0 for none."""
+
+    model: nn.Module
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        own = self.get_variable("ids", "item")
+        query = query._replace(history=rows_or_zero(own, query.history))
+        return self.model(query, rows_or_zero(own, item))
+
+
+def renumbered(model: nn.Module, variables: Variables, own: Int[Array, " N"]) -> Stage:
+    """A stage whose model has item ids of its own: `own[i]` is that of the other stage's item i, or 0.
+
+    It scores an item that it does not know as it scores the unknown one. Histories are translated, too.
+
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 9, 8])}}
+    >>> second = renumbered(Popularity(3), variables, jnp.array([0, 2, 0, 1]))
+    >>> ids, scores = rank(second, queries([1]), jnp.array([[1, 2, 3]]), 3)
+    >>> ids.tolist(), scores.tolist()
+    ([[3, 1, 2]], [[9.0, 8.0, 0.0]])
+    """
+    inner = {kind: {"model": tree} for kind, tree in variables.items()}
+    return Stage(Renumbered(model), {**inner, "ids": {"item": own}})
+
+
 def index(
     model: nn.Module,
     variables: Variables,

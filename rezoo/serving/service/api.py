@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import rezoo
-from rezoo.serving.service.engine import Settings
+from rezoo.serving.service.asks import Settings
 from rezoo.serving.service.fields import Field, schema
 
 ANSWER: dict[str, Any] = {
@@ -18,10 +18,59 @@ ANSWER: dict[str, Any] = {
             "description": "The list, best first.",
             "items": {
                 "type": "object",
-                "properties": {"item": {}, "score": {"type": "number"}, "name": {"type": "string"}},
+                "properties": {
+                    "item": {},
+                    "score": {"type": "number"},
+                    "name": {"type": "string"},
+                    "about": {"type": "object", "description": "The item's row of the shop's table."},
+                    "because": {
+                        "type": "array",
+                        "description": "Items of the session for which it is there, the strongest first.",
+                        "items": {
+                            "type": "object",
+                            "properties": {
+                                "item": {},
+                                "name": {"type": "string"},
+                                "weight": {"type": "number"},
+                            },
+                        },
+                    },
+                },
             },
         },
-        "unknown": {"type": "object", "description": "Ids of the question that the model does not know."},
+        "reason": {
+            "description": "How reasons were found: by the model's attention, by leaving events out, by "
+            "similar item vectors; popular, where all are given the same list; null, where it cannot say.",
+            "enum": ["attention", "left out", "similar", "popular", None],
+        },
+        "unknown": {
+            "type": "object",
+            "description": "What of the question the model does not know: ids, and columns of the context "
+            "that were not given; the same under ranker for the second stage.",
+        },
+    },
+}
+PREDICTION: dict[str, Any] = {
+    "type": "object",
+    "properties": ANSWER["properties"]
+    | {
+        "items": {
+            "type": "array",
+            "description": "In the order of the question.",
+            "items": {
+                "type": "object",
+                "properties": {"item": {}, "prediction": {"type": ["number", "null"]}},
+            },
+        }
+    },
+}
+ITEMS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "items": ANSWER["properties"]["items"],
+        "total": {"type": "integer", "description": "Items that pass the filters."},
+        "columns": {"type": "object", "description": "What the columns of the shop's table hold."},
+        "unknown": {"type": "array", "description": "Those of ids that the table does not have."},
     },
 }
 PAGE = """<!doctype html>
@@ -47,6 +96,13 @@ ERRORS = {
     "503": "Not ready, or too many requests wait: try again after Retry-After seconds.",
     "507": "The log of events cannot be written to: the event is not accepted.",
 }
+MOST_ITEMS = 1000
+FILTERS = (
+    "Conditions on columns of the shop's table, all of which the items of the list fulfil, such as "
+    '{"category": ["tea", "coffee"], "price": {"max": 20}, "organic": true}; in an address as JSON.'
+)
+AT_MOST = 'How many items of one value of a column the list may have, such as {"category": 2}.'
+CONTEXT = "Of this question, such as the hour, for models that read it; what is not given counts as missing."
 ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 
 
@@ -70,15 +126,43 @@ def recommend(settings: Settings) -> dict[str, Field]:
         "visitor": Field("text", "Whose session is asked about."),
         "user": Field("id", "The customer that is asked about, where there is no visitor."),
         "history": Field("ids", "What that customer did last, oldest first.", most=1000),
+        "ratings": Field("numbers", "Of the history, for models that read them.", most=1000, by_query=False),
         "features": Field("features", "Of a customer whom the model does not know.", by_query=False),
         "k": Field("count", "Places of the list; 10 if not given.", most=settings.k),
     } | _lists(settings)
+
+
+def predict(settings: Settings) -> dict[str, Field]:
+    """Fields of `POST /predict`."""
+    names = ("visitor", "user", "history", "ratings", "features")
+    asked = recommend(settings)
+    return {
+        "items": Field("ids", "What is asked about.", required=True, most=settings.items[-1]),
+        **{name: asked[name] for name in names},
+        "context": asked["context"],
+    }
+
+
+def items(settings: Settings) -> dict[str, Field]:
+    """Fields of `GET /items`, beside which there are the columns of the shop's table."""
+    return {
+        "ids": Field(
+            "ids", "These items, available or not; all available ones if not given.", most=MOST_ITEMS
+        ),
+        "filters": Field("filters", FILTERS),
+        "start": Field("count", "Items to leave out at the beginning; 0 if not given.", most=10**9),
+        "limit": Field("count", "Items at most; 100 if not given.", most=MOST_ITEMS),
+    }
 
 
 def _lists(settings: Settings) -> dict[str, Field]:
     return {
         "exclude": Field("ids", "Items that must not be in the list.", most=settings.exclude),
         "seen": Field("flag", "Whether the list may have what was seen; true if not given."),
+        "filters": Field("filters", FILTERS),
+        "at_most": Field("counts", AT_MOST, by_query=False),
+        "context": Field("features", CONTEXT, by_query=False),
+        "reasons": Field("flag", "Whether each item comes with why it is there; false if not given."),
     }
 
 
@@ -91,6 +175,7 @@ def openapi(settings: Settings) -> dict[str, Any]:
         fields: Any = None,
         query: Any = (),
         path: Any = (),
+        answer: Any = ANSWER,
         errors: Sequence[str] = (),
         content: str = "application/json",
     ) -> dict[str, Any]:
@@ -100,7 +185,7 @@ def openapi(settings: Settings) -> dict[str, Any]:
             for code in codes
         }
         told: dict[str, Any] = {"summary": summary, "responses": answers}
-        answers["200"] = {"description": "The answer.", "content": {content: {"schema": ANSWER}}}
+        answers["200"] = {"description": "The answer.", "content": {content: {"schema": answer}}}
         if fields:
             told["requestBody"] = {
                 "required": True,
@@ -128,6 +213,21 @@ def openapi(settings: Settings) -> dict[str, Any]:
             "/recommend": {
                 "get": operation("The best items for a visitor or a customer.", query=ask),
                 "post": operation("The best items for a visitor or a customer.", fields=ask),
+            },
+            "/predict": {
+                "post": operation(
+                    "The rating or probability of given items, for a visitor or a customer.",
+                    fields=predict(settings),
+                    answer=PREDICTION,
+                )
+            },
+            "/items": {
+                "get": operation(
+                    "The shop's items. A column of its table may be given like a field: category=tea,coffee "
+                    "for texts, price=5..20 for numbers.",
+                    query=items(settings),
+                    answer=ITEMS,
+                )
             },
             "/items/{item}/similar": {
                 "get": operation(

@@ -23,15 +23,17 @@ from rezoo.serving.service import api
 from rezoo.serving.service.batching import Batcher, BusyError
 from rezoo.serving.service.event_log import Event, LogFullError
 from rezoo.serving.service.fields import from_json, from_query
-from rezoo.serving.service.shop import (
+from rezoo.serving.service.requests import (
     Answer,
     NotReadyError,
     Observe,
+    Predict,
     Recommend,
-    Shop,
     Similar,
     UnknownItemError,
+    Wanted,
 )
+from rezoo.serving.service.shop import Shop
 
 for package in ("starlette", "prometheus_client"):
     needed(package)
@@ -135,7 +137,15 @@ def app(
     [{'item': 'hat', 'score': 3.0}]
     """
     settings = shop.settings
-    fields: dict[str, Any] = {"events": api.event(settings), "recommend": api.recommend(settings)}
+    fields: dict[str, Any] = {
+        name: fields(settings)
+        for name, fields in (
+            ("events", api.event),
+            ("recommend", api.recommend),
+            ("predict", api.predict),
+            ("items", api.items),
+        )
+    }
 
     def work(requests: Any) -> list[Any]:
         metrics.batch.observe(len(requests))
@@ -144,9 +154,13 @@ def app(
     batcher = Batcher(work, most=settings.sizes[-1], window=window, waiting=waiting)
     metrics = Metrics(shop, lambda: len(batcher))
 
+    def newest() -> Any:
+        if shop.newest is None:
+            raise NotReadyError(shop.trouble or "the model is being loaded: ask again in some seconds")
+        return shop.newest
+
     async def ask(request: Any) -> Answer:
-        if shop.version is None:
-            raise NotReadyError("the model is being loaded: ask again in some seconds")
+        newest()
         async with asyncio.timeout(PATIENCE):
             return await batcher.ask(request)
 
@@ -161,39 +175,47 @@ def app(
             user=values.get("user"),
             features=values.get("features"),
         )
-        one = Observe(event, values.get("k", 0), values.get("exclude", ()), values.get("seen", True))
-        answer = await ask(one)
+        wanted = _wanted(values, 0)
+        answer = await ask(Observe(event, wanted))
         if not answer.duplicate:
             metrics.events.inc()
         told = {"accepted": True, "number": answer.number, "duplicate": answer.duplicate, "key": event.key}
-        return told | _told(answer, one.k)
+        return told | _told(answer, wanted)
 
     async def recommend(request: Request) -> dict[str, Any]:
         if request.method == "GET":
             values = from_query(_once(request), fields["recommend"])
         else:
             values = from_json(await _body(request), fields["recommend"])
-        if "visitor" in values and ("user" in values or "history" in values):
-            raise DataError("give a visitor, whose session is open, or a user and a history, not both")
-        if not {"visitor", "user", "history", "features"} & set(values):
-            raise DataError("who asks? give a visitor, a user, a history or features")
-        values.setdefault("k", 10)
-        one = Recommend(**values)
-        return _told(await ask(one), one.k)
+        wanted = _wanted(values, 10)
+        return _told(await ask(Recommend(wanted, **_who(values))), wanted)
+
+    async def predict(request: Request) -> dict[str, Any]:
+        values = from_json(await _body(request), fields["predict"])
+        asked = Predict(values["items"], **_who(values), context=values.get("context", {}))
+        return _told(await ask(asked), Wanted())
+
+    async def items(request: Request) -> dict[str, Any]:
+        texts, offer = _once(request), newest().offer
+        own = {name: text for name, text in texts.items() if name in fields["items"]}
+        values = from_query(own, fields["items"])
+        others = {name: text for name, text in texts.items() if name not in own}
+        filters = values.pop("filters", {}) | offer.table.from_texts(others)
+        page = await asyncio.to_thread(offer.table.page, filters, **values)
+        return {"version": offer.version} | page
 
     async def similar(request: Request) -> dict[str, Any]:
         values = from_query(_once(request), {"k": fields["recommend"]["k"]})
         values |= from_json(request.path_params, {"item": fields["events"]["item"]})
         one = Similar(values["item"], values.get("k", 10))
-        return _told(await ask(one), one.k)
+        return _told(await ask(one), Wanted(one.k))
 
     async def health(request: Request) -> dict[str, Any]:
         return {"status": "alive"}
 
     async def ready(request: Request) -> dict[str, Any]:
-        if shop.version is None:
-            raise NotReadyError(shop.trouble or "the model is being loaded: ask again in some seconds")
-        return {"status": "ready", "version": shop.version, "trouble": shop.trouble}
+        told = {"status": "ready", "items": newest().offer.told}
+        return told | {"version": shop.version, "trouble": shop.trouble}
 
     async def reload(request: Request) -> dict[str, Any]:
         given = request.headers.get("authorization", "")
@@ -227,6 +249,8 @@ def app(
         for path, function, methods in (
             ("/events", events, ["POST"]),
             ("/recommend", recommend, ["GET", "POST"]),
+            ("/predict", predict, ["POST"]),
+            ("/items", items, ["GET"]),
             ("/items/{item:path}/similar", similar, ["GET"]),
             ("/health", health, ["GET"]),
             ("/ready", ready, ["GET"]),
@@ -332,11 +356,23 @@ def _once(request: Request) -> Mapping[str, str]:
     return dict(pairs)
 
 
-def _told(answer: Answer, k: int) -> dict[str, Any]:
+def _wanted(values: Mapping[str, Any], k: int) -> Wanted:
+    """What list a request wants, of k places if it does not say."""
+    return Wanted(k)._replace(**{name: values[name] for name in Wanted._fields if name in values})
+
+
+def _who(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Who is asked about."""
+    if "visitor" in values and ("user" in values or "history" in values):
+        raise DataError("give a visitor, whose session is open, or a user and a history, not both")
+    names = ("visitor", "user", "history", "features", "ratings")
+    if not set(names[:4]) & set(values):
+        raise DataError("who asks? give a visitor, a user, a history or features")
+    return {name: values[name] for name in names if name in values}
+
+
+def _told(answer: Answer, wanted: Wanted) -> dict[str, Any]:
     """An answer as JSON."""
     told: dict[str, Any] = {"version": answer.version, "unknown": answer.unknown}
-    if k:
-        columns = {"item": answer.items, "score": answer.scores}
-        columns |= {} if answer.names is None else {"name": answer.names}
-        told["items"] = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return told
+    told |= {"items": answer.items} if wanted.k else {}
+    return told | ({"reason": answer.reason} if wanted.reasons else {})

@@ -1,136 +1,161 @@
-"""One version of a model, compiled for batches of a few sizes, with the sessions that are open.
+"""One version of a model, or of two stages, compiled for batches of a few sizes, with the open sessions.
 
 An engine is used by one thread at a time. Everything that it runs was compiled when it was made, so no
 request waits for a compiler.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo import evaluation
-from rezoo.arrays import best_places
 from rezoo.data import batches
 from rezoo.errors import DataError
-from rezoo.serving import live
+from rezoo.serving import live, two_stage
 from rezoo.serving.bundle import Saved
-from rezoo.serving.reads import reads_history
+from rezoo.serving.service.asks import DEFAULT, Ask, Settings, begins_with, columns
+from rezoo.serving.service.catalogue import Catalogue
 from rezoo.serving.service.event_log import Event
-from rezoo.serving.session_buffer import Sessions, queries
+from rezoo.serving.service.offer import Offer
+from rezoo.serving.service.predictor import Predictor
+from rezoo.serving.service.programs import Programs, compiled, models
+from rezoo.serving.service.reasons import Reasons, kind
+from rezoo.serving.service.requests import Predict, Wanted
+from rezoo.serving.service.translate import NO_PAST, NONE, Past, Translator, Who, newest
+from rezoo.serving.service.variety import Found, varied
 from rezoo.serving.slots import FullError, Slots
-from rezoo.types import Query
 
 REPLAYED = 1024
 """Sessions that are made again at once."""
-
-
-class Settings(NamedTuple):
-    """What is fixed when an engine is compiled."""
-
-    sizes: tuple[int, ...] = (1, 8, 64)
-    """Rows of a batch; a batch is filled up to the next of them."""
-    slots: int = 10_000
-    """Sessions that can be open at once."""
-    length: int = 50
-    """Newest events of a session, or of a history that comes with a question."""
-    k: int = 100
-    """The longest list."""
-    exclude: int = 100
-    """Items that a question may leave out."""
-    idle: float = 1800.0
-    """Seconds after which a session is over."""
-
-
-DEFAULT = Settings()
-
-
-class Ask(NamedTuple):
-    """One question, in dense ids."""
-
-    slot: int = -1
-    """Of an open session; -1 for none."""
-    fresh: bool = False
-    """Whether that session begins here."""
-    user: int = 0
-    features: Mapping[str, np.ndarray] = {}
-    """Of the user, a row of each column."""
-    item: int = 0
-    """What the session's visitor does now; 0 = nothing, or what the model does not know."""
-    exclude: Sequence[int] = ()
-    seen: bool = True
-    """Whether what was seen in the session may be in the list."""
+NO_LIST = Wanted(0)
+NOBODY = Who(), NO_PAST, NONE
 
 
 class Engine:
     """A saved model that answers.
 
     Args:
-      saved: the model.
+      saved: the model; with a ranker, the one that chooses its candidates.
       version: what answers call it.
       settings: what is compiled.
+      ranker: another model, of any kind, that puts the candidates in order.
+      table: the shop's table of items.
 
     Raises:
-      DataError: if the model reads features of the context, which a session does not have.
+      DataError: if the table or the ranker has no item of the model.
     """
 
-    def __init__(self, saved: Saved, version: str, settings: Settings = DEFAULT):
-        if saved.context_features.fitted:
-            raise DataError(
-                f"{type(saved.model).__name__} reads features of each question "
-                f"({', '.join(saved.context_features.fitted)}), which sessions do not have"
-            )
-        self.saved, self.version, self.settings = saved, version, settings
-        self.now = 0.0
+    def __init__(
+        self,
+        saved: Saved,
+        version: str,
+        settings: Settings = DEFAULT,
+        *,
+        ranker: Saved | None = None,
+        table: Catalogue | None = None,
+    ):
+        self.settings, self.now = settings, 0.0
         self.slots = Slots(settings.slots, idle=settings.idle, clock=lambda: self.now)
-        self.reads_history = reads_history(saved)
-        self._find_user, self._find_item = saved.users.finder(), saved.items.finder()
-        self._nobody = {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()}
-        self._served = live.serve(saved.model, saved.variables)
-        self._k = min(settings.k, saved.items.size)
-        like = batches.queries([0], features=self._nobody)
-        self.sessions = live.start(
-            saved.model, self._served, settings.slots, length=settings.length, like=like
-        )
-        self._compile()
+        self.first, self.ranker = Translator(saved), None if ranker is None else Translator(ranker)
+        served = live.serve(saved.model, saved.variables)
+        self.rows = live.num_items(saved.model, served)
+        """Items that are ranked, 0 included."""
+        self.offer = Offer(saved, self.rows, table, version)
+        self._own = np.arange(self.rows, dtype=np.int32) if ranker is None else _own(saved, ranker, self.rows)
+        stage = None
+        if ranker is not None:
+            stage = two_stage.renumbered(ranker.model, ranker.variables, jnp.asarray(self._own))
+        self._models = models(served, stage and stage.variables)
+        k = min(settings.k, self.rows)
+        candidates = min(max(k, settings.candidates), self.rows)
+        self._programs = Programs(saved.model, stage and stage.model, k, candidates)
+        self._ranked: dict[int, Who] = {}  # who began the session of each slot, as the ranker knows them
+        self._nobody = self.of_slot(-1, NO_LIST)._replace(who=self.first.nobody)
+        like = batches.queries([0], features=begins_with(self._nobody))
+        self.sessions = live.start(saved.model, served, settings.slots, length=settings.length, like=like)
+        self.predictor = Predictor(self.ranker or self.first, settings.items, settings.length)
+        """Of the ranker, if there is one."""
+        self._keeps_state = self.sessions.carry is not None and self.ranker is None
+        self._compile(filtered=table is not None)
 
-    def user(self, raw: Any, features: Mapping[str, Any] | None) -> tuple[int, dict[str, np.ndarray]]:
-        """The dense id of a user and their features: those that training knew, else those that are given.
+    @property
+    def saved(self) -> Saved:
+        """The model; with a ranker, the one that chooses its candidates."""
+        return self.first.saved
+
+    @property
+    def version(self) -> str:
+        """What answers call it."""
+        return self.offer.version
+
+    @property
+    def reason(self) -> str | None:
+        """How reasons are found."""
+        return self._reasons.kind
+
+    def check(self, event: Event, wanted: Wanted) -> None:
+        """That an event can be answered.
 
         Raises:
-          DataError: if a feature is missing or of another type than in training.
+          DataError: if not, as `open`.
         """
-        dense = self._find_user(raw)
-        if dense or not features or not self.saved.user_features.fitted:
-            return dense, {
-                name: column[dense : dense + 1] for name, column in self.saved.user_columns.items()
-            }
-        return dense, self.saved.user_features.transform({name: [one] for name, one in features.items()})
+        if wanted.filters or wanted.at_most or wanted.context:
+            self._asked(wanted, None)
+        if event.features:
+            self._who(event.visitor if event.user is None else event.user, event.features)
 
-    def item(self, raw: Any) -> int:
-        """The dense id of an item, 0 if the model does not know it."""
-        return self._find_item(raw)
-
-    def open(self, event: Event) -> Ask:
+    def open(self, event: Event, wanted: Wanted = NO_LIST) -> Ask:
         """What an event asks: its visitor's session, which begins where none is open.
 
         Raises:
           rezoo.serving.slots.FullError: if no session can be opened.
-          DataError: as `user`.
+          DataError: if the event's features, or what is wanted, do not fit.
         """
         self.now = max(self.now, event.received)
-        user, features = self.user(event.visitor if event.user is None else event.user, event.features)
+        who, ranked = self._who(event.visitor if event.user is None else event.user, event.features)
         slot, fresh = self.slots.open(event.visitor)
-        return Ask(slot, fresh, user, features, self.item(event.item))
+        if fresh and ranked is not None:
+            self._ranked[slot] = ranked
+        item = self.first.item(event.item)
+        if not wanted.k and not wanted.context:
+            return Ask(slot, fresh, who, item, context=self.first.no_context)
+        ask = self._asked(wanted, self._ranked.get(slot))
+        return ask._replace(slot=slot, fresh=fresh, who=who, item=item)
 
     def find(self, visitor: str, now: float) -> int:
         """The slot of a visitor's open session, -1 if there is none; does not keep it open longer."""
         self.now = max(self.now, now)
         slot = self.slots.find(visitor)
         return -1 if slot is None else slot
+
+    def of_slot(self, slot: int, wanted: Wanted) -> Ask:
+        """What a question asks of an open session; of an empty one of nobody, if the slot is -1."""
+        return self._asked(wanted, self._ranked.get(slot))._replace(slot=slot)
+
+    def of_user(self, raw: Any, features: Mapping[str, Any] | None, wanted: Wanted) -> Ask:
+        """What a question asks without a session."""
+        who, ranked = self._who(raw, features)
+        return self._asked(wanted, ranked)._replace(who=who)
+
+    def _who(self, raw: Any, features: Mapping[str, Any] | None) -> tuple[Who, Who | None]:
+        """A user, as the model and the ranker know them."""
+        return self.first.who(raw, features), None if self.ranker is None else self.ranker.who(raw, features)
+
+    def _asked(self, wanted: Wanted, ranked: Who | None) -> Ask:
+        """The part of a question that says what list is wanted."""
+        for column in wanted.at_most:
+            self.offer.table.column(column)
+        if self.ranker is not None:
+            ranked = ranked or self.ranker.nobody
+            ranked = Who(ranked.user, {**ranked.features, **self.ranker.context(wanted.context)})
+        return Ask(
+            exclude=[self.first.item(raw) for raw in wanted.exclude],
+            seen=wanted.seen,
+            context=self.first.context(wanted.context),
+            allowed=self.offer.allowed(wanted.filters) if wanted.filters else None,
+            ranked=ranked,
+        )
 
     def answer(self, asks: Sequence[Ask]) -> tuple[np.ndarray, np.ndarray]:
         """Observe what is done, and the best items of each question: ids and scores, `[B k]`.
@@ -139,29 +164,74 @@ class Engine:
         """
         size = next(size for size in self.settings.sizes if size >= len(asks))
         asks = [*asks, *[Ask()] * (size - len(asks))]
-        batch = self._batch(asks)
+        batch, allowed = self._batch(asks), self._allowed(asks)
         self._begin_known(asks, batch)
-        self.sessions, ids, scores = self._step[size](self._served, self.sessions, batch)
+        step = self._step[size, len(allowed)]
+        self.sessions, (ids, scores) = step(self._models, self.sessions, batch, allowed)
         return np.asarray(ids), np.asarray(scores)
 
-    def ask(
-        self, user: int, features: Mapping[str, np.ndarray], history: Sequence[int], exclude: Sequence[int]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def ask(self, ask: Ask, past: Past = NO_PAST) -> Found:
         """The best items for one user after a history, without a session: ids and scores, `[k]`."""
-        query = batches.queries([user], self._history(history), features)
-        ids, scores = self._ask(self._served, query, self._excluded([exclude]))
+        query = self.first.query(ask.who, past, ask.context, self._width)
+        ids, scores = self._ask(self._models, query, self._batch([ask]), self._allowed([ask]))
         return np.asarray(ids)[0], np.asarray(scores)[0]
 
-    def similar(self, item: int) -> tuple[np.ndarray, np.ndarray]:
+    def cut(self, ask: Ask, past: Past, found: Found, wanted: Wanted) -> Found:
+        """The first k of a list, of which `wanted.at_most` have one value of a column."""
+        if not wanted.at_most:
+            real = found[0][: wanted.k] > 0
+            return found[0][: wanted.k][real], found[1][: wanted.k][real]
+
+        def again(blocked: np.ndarray) -> Found:
+            allowed = self.offer.base if ask.allowed is None else ask.allowed
+            more = ask._replace(fresh=False, item=0, allowed=allowed & ~blocked)
+            if ask.slot < 0:
+                return self.ask(more, past)
+            ids, scores = self.answer([more])
+            return ids[0], scores[0]
+
+        return varied(found, again, self.offer, wanted.k, wanted.at_most)
+
+    def reasons(self, ask: Ask, past: Past, ids: np.ndarray) -> list[list[tuple[int, float]]]:
+        """For each item of a list the items of the events for which it is there, with their weights."""
+        who = ask.who
+        if ask.slot >= 0:
+            who, past = self._session(ask.slot)
+        query = self.first.query(who, past, ask.context, self.settings.length)
+        return self._reasons.of(query, ids)
+
+    def similar(self, item: int) -> Found:
         """The items whose vectors have the highest cosine with an item's: ids and cosines, `[k]`.
 
         Raises:
           DataError: if the model has no item vectors.
         """
-        if self._served.table is None:
+        if self._similar is None:
             raise DataError(f"{type(self.saved.model).__name__} has no item vectors, so no items are similar")
-        ids, scores = self._similar(np.int32(item))
-        return np.asarray(ids), np.asarray(scores)
+        ids, scores = self._similar(self._models, np.array([item], np.int32), self.offer.base[None])
+        return np.asarray(ids)[0], np.asarray(scores)[0]
+
+    def predict(self, one: Predict, slot: int) -> np.ndarray:
+        """What `rezoo.serving.answers.predict` gives, for a user or an open session: float32 `[n]`.
+
+        With two stages it is the ranker that predicts.
+
+        Raises:
+          DataError: if features, context or ratings do not fit.
+        """
+        by = self.predictor.by
+        context = by.context(one.context)
+        if slot >= 0 and self._keeps_state:
+            return self.predictor.of_session(self._models, self.sessions, slot, one.items)
+        if slot < 0:
+            who = by.who(one.visitor if one.user is None else one.user, one.features)
+            past = by.past(who.user, one.history, one.ratings)
+        else:
+            who, past = self._session(slot)
+            if self.ranker is not None:
+                who = self._ranked.get(slot, self.ranker.nobody)
+                past = Past([own for own in self._own[np.array(past.items, int)].tolist() if own])
+        return self.predictor.of(who, past, context, one.items)
 
     def replay(self, events: Iterable[Event]) -> int:
         """Observe events of a log, many sessions at once; the number of sessions that are open after it."""
@@ -194,95 +264,77 @@ class Engine:
         asks = [*asks, *[Ask()] * (size - len(asks))]
         batch = self._batch(asks)
         self._begin_known(asks, batch)
-        self.sessions = self._reset(self._served, self.sessions, batch)
+        self.sessions = self._reset(self._models, self.sessions, batch)
         slot = batch["slot"]
         for n in range(max(map(len, items), default=0)):
             item = np.zeros(size, np.int32)
             item[: len(items)] = [row[n] if n < len(row) else 0 for row in items]
-            self.sessions = self._observe(self._served, self.sessions, slot, item)
+            self.sessions = self._observe(self._models, self.sessions, slot, item)
 
     def _begin_known(self, asks: Sequence[Ask], batch: dict[str, Any]) -> None:
         """Sessions of users with a past begin after it, where the model reads it; they are not fresh then."""
-        if not self.reads_history or self.saved.history is None:
+        if not self.first.reads_history or self.saved.history is None:
             return
         for n, ask in enumerate(asks):
-            if ask.fresh and ask.user:
-                past = self.saved.history[ask.user]
-                row = self._history(past[past > 0])
-                query = batches.queries([ask.user], row, ask.features)
+            if ask.fresh and ask.who.user:
+                row = newest(self.first.past(ask.who.user).items, self.settings.length)
+                query = batches.queries([ask.who.user], row, begins_with(ask))
                 slot = np.array([ask.slot], np.int32)
-                self.sessions = self._begin(self._served, self.sessions, slot, query)
+                self.sessions = self._begin(self._models, self.sessions, slot, query)
                 batch["fresh"][n] = False
 
+    def _session(self, slot: int) -> tuple[Who, Past]:
+        """Whose session this is, and its newest events."""
+        query = self._read(self.sessions, np.array([slot], np.int32))
+        history = np.asarray(query.history)[0]
+        features = {name: np.asarray(one) for name, one in query.features.items()}
+        past = Past(history[history > 0].tolist())
+        return Who(int(query.user[0]), features), past
+
     def _batch(self, asks: Sequence[Ask]) -> dict[str, Any]:
-        """Columns of the questions."""
-        return {
-            "slot": np.array([ask.slot for ask in asks], np.int32),
-            "fresh": np.array([ask.fresh for ask in asks], bool),
-            "user": np.array([ask.user for ask in asks], np.int32),
-            "item": np.array([ask.item for ask in asks], np.int32),
-            "seen": np.array([ask.seen for ask in asks], bool),
-            "exclude": self._excluded([ask.exclude for ask in asks]),
-            "features": {
-                name: np.concatenate([ask.features.get(name, nobody) for ask in asks])
-                for name, nobody in self._nobody.items()
-            },
-        }
+        return columns(asks, self._nobody, self.settings.exclude)
 
-    def _history(self, items: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The newest of these items, oldest first: `[1 length]`."""
-        row = np.zeros((1, self.settings.length), np.int32)
-        newest = items[-self.settings.length :]
-        row[0, : len(newest)] = newest
-        return row
+    def _allowed(self, asks: Sequence[Ask]) -> np.ndarray:
+        """Which items each question may list: a row for all, or one for each."""
+        if all(ask.allowed is None for ask in asks):
+            return self.offer.base[None]
+        return np.stack([self.offer.base if ask.allowed is None else ask.allowed for ask in asks])
 
-    def _excluded(self, lists: Sequence[Sequence[int]]) -> np.ndarray:
-        rows = np.zeros((len(lists), self.settings.exclude), np.int32)
-        for row, one in zip(rows, lists, strict=True):
-            row[: len(one)] = one
-        return rows
-
-    def _compile(self) -> None:
+    def _compile(self, *, filtered: bool) -> None:
         """Compile everything, for every size of a batch."""
-        model, k = self.saved.model, self._k
-
-        def reset(served: live.Served, sessions: Sessions, batch: dict[str, Any]) -> Sessions:
-            slot = jnp.where(batch["fresh"], batch["slot"], -1)
-            query = Query(batch["user"], jnp.zeros((len(slot), 0), jnp.int32), batch["features"])
-            return live.begin(model, served, sessions, slot, query)
-
-        def step(served: live.Served, sessions: Sessions, batch: dict[str, Any]) -> Any:
-            slot = batch["slot"]
-            sessions = reset(served, sessions, batch)
-            sessions = live.observe(model, served, sessions, slot, batch["item"])
-            seen = jnp.where(batch["seen"][:, None], 0, queries(sessions, slot).history)
-            exclude = jnp.concatenate([batch["exclude"], seen], axis=1)
-            return sessions, *live.recommend(model, served, sessions, slot, k, exclude)
-
-        def ask(served: live.Served, query: Query, exclude: Any) -> Any:
-            return evaluation.recommend(
-                model, served.variables, query, k, exclude=exclude, num_items=self.saved.items.size
+        settings, programs, own = self.settings, self._programs, (self._models, self.sessions)
+        empty = {size: self._batch([Ask()] * size) for size in (*settings.sizes, REPLAYED)}
+        base, one, slots = self.offer.base[None], np.zeros(1, np.int32), empty[REPLAYED]["slot"]
+        self._step = {
+            (size, rows): compiled(
+                programs.step, *own, empty[size], np.repeat(base, rows, axis=0), donate=(1,)
             )
+            for size in settings.sizes
+            for rows in {1, size if filtered else 1}
+        }
+        self._reset = compiled(programs.reset, *own, empty[REPLAYED], donate=(1,))
+        self._observe = compiled(programs.observe, *own, slots, slots, donate=(1,))
+        nobody = batches.queries(one, newest((), settings.length), begins_with(self._nobody))
+        self._begin = compiled(programs.begin, *own, one, nobody, donate=(1,))
+        self._read = compiled(live.asked, self.sessions, one)
+        self._similar = None
+        if self._models.first.table is not None:
+            self._similar = compiled(programs.similar, self._models, one, base)
 
-        def similar(table: Any, norm: Any, item: Any) -> Any:
-            cosine = (table[:, item][None] @ table)[0] / (norm[item] * norm)
-            cosine = cosine.at[jnp.array([0, item])].set(-jnp.inf)
-            return jax.tree.map(lambda x: x[0], best_places(cosine[None], k))
+        if self._keeps_state:
+            self.predictor.compile_sessions(programs, *own)
+        self._width = self.first.width(settings.length)
+        query, batch = self.first.query(*NOBODY, self._width), self._batch([Ask()])
+        self._ask = compiled(programs.ask, self._models, query, batch, base)
+        query = self.first.query(*NOBODY, settings.length)
+        self._reasons = Reasons(programs, self._models, kind(self.saved), query, self.rows)
 
-        def compiled(function: Any, *arguments: Any, donate: tuple[int, ...] = ()) -> Any:
-            return jax.jit(function, donate_argnums=donate).lower(*arguments).compile()
 
-        own = self._served, self.sessions
-        empty = {size: self._batch([Ask()] * size) for size in (*self.settings.sizes, REPLAYED)}
-        one, row = np.zeros(1, np.int32), np.zeros((1, self.settings.length), np.int32)
-        self._step = {size: compiled(step, *own, empty[size], donate=(1,)) for size in self.settings.sizes}
-        self._reset = compiled(reset, *own, empty[REPLAYED], donate=(1,))
-        slots = empty[REPLAYED]["slot"]
-        self._observe = compiled(partial(live.observe, model), *own, slots, slots, donate=(1,))
-
-        nobody = batches.queries(one, row, self._nobody)
-        self._begin = compiled(partial(live.begin, model), *own, one, nobody, donate=(1,))
-        self._ask = compiled(ask, self._served, nobody, self._excluded([()]))
-        if (table := self._served.table) is not None:
-            norm = jnp.maximum(jnp.linalg.norm(table, axis=0), 1e-12)
-            self._similar = partial(compiled(similar, table, norm, np.int32(0)), table, norm)
+def _own(saved: Saved, ranker: Saved, rows: int) -> np.ndarray:
+    """The ranker's id of each of the model's items, 0 for those that it does not know."""
+    own = np.zeros(rows, np.int32)
+    known = ranker.items.encode(saved.items.raw)[: rows - 1]
+    own[1 : 1 + len(known)] = known
+    if not known.any():
+        raise DataError("the ranker knows none of the model's items: give two models of the same shop")
+    return own

@@ -1,5 +1,6 @@
 """What a request may hold: checked by the same table that describes it in /openapi.json."""
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rezoo.errors import DataError
 
-MOST_TEXT, MOST_FEATURES = 200, 100
+MOST_TEXT, MOST_FEATURES, MOST_FILTERS, MOST_COUNTS = 200, 100, 20, 5
 ID = {"oneOf": [{"type": "string", "minLength": 1, "maxLength": MOST_TEXT}, {"type": "integer"}]}
 
 
@@ -15,11 +16,11 @@ class Field(NamedTuple):
     """One value of a request."""
 
     kind: str
-    """`text`, `id`, `ids`, `number`, `count`, `flag` or `features`."""
+    """`text`, `id`, `ids`, `number`, `numbers`, `count`, `counts`, `flag`, `features` or `filters`."""
     doc: str
     required: bool = False
     most: int = 0
-    """Of a count, or of the number of ids."""
+    """Of a count, or of the number of ids or numbers."""
     by_query: bool = True
     """Whether GET can give it, in the address."""
 
@@ -32,6 +33,28 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "count": {"type": "integer", "minimum": 0},
     "flag": {"type": "boolean"},
     "features": {"type": "object", "maxProperties": MOST_FEATURES},
+    "numbers": {"type": "array", "items": {"type": "number"}},
+    "counts": {
+        "type": "object",
+        "maxProperties": MOST_COUNTS,
+        "additionalProperties": {"type": "integer", "minimum": 1},
+    },
+    "filters": {
+        "type": "object",
+        "maxProperties": MOST_FILTERS,
+        "additionalProperties": {
+            "oneOf": [
+                {"type": ["string", "number", "boolean"]},
+                {"type": "array", "items": {"type": ["string", "number", "boolean"]}},
+                {
+                    "type": "object",
+                    "properties": {"min": {"type": "number"}, "max": {"type": "number"}},
+                    "additionalProperties": False,
+                    "minProperties": 1,
+                },
+            ]
+        },
+    },
 }
 FLAGS = {"1": True, "true": True, "0": False, "false": False}
 WHOLE = re.compile(r"-?[0-9]{1,9}")
@@ -46,7 +69,7 @@ def schema(fields: Mapping[str, Field]) -> dict[str, Any]:
     properties = {}
     for name, field in fields.items():
         properties[name] = SCHEMAS[field.kind] | {"description": field.doc}
-        if field.kind in ("count", "ids") and field.most:
+        if field.kind in ("count", "ids", "numbers") and field.most:
             properties[name]["maximum" if field.kind == "count" else "maxItems"] = field.most
     required = [name for name, field in fields.items() if field.required]
     shape = {"type": "object", "properties": properties, "additionalProperties": False}
@@ -90,6 +113,8 @@ def from_query(values: Mapping[str, str], fields: Mapping[str, Field]) -> dict[s
             read[name] = int(text)
         elif kind == "flag" and text.lower() in FLAGS:
             read[name] = FLAGS[text.lower()]
+        elif kind == "filters":
+            read[name] = _object_in(name, text)
         else:
             read[name] = text.split(",") if kind == "ids" else text
     return from_json(read, known)
@@ -102,6 +127,21 @@ def _checked(name: str, value: Any, field: Field) -> Any:
             many = len(value) if isinstance(value, list) else _kind(value)
             raise DataError(f"{name} is {many}: give a list of {field.most} ids at most")
         return [_checked(name, one, Field("id", field.doc)) for one in value]
+    if field.kind == "numbers":
+        if not isinstance(value, list) or len(value) > field.most:
+            raise DataError(f"{name} is {_shown(value)}: give a list of {field.most} numbers at most")
+        return [_checked(name, one, Field("number", field.doc)) for one in value]
+    if field.kind == "filters":
+        if not isinstance(value, dict) or len(value) > MOST_FILTERS:
+            raise DataError(f"{name} is {_kind(value)}: give an object with {MOST_FILTERS} columns at most")
+        return value
+    if field.kind == "counts":
+        if not isinstance(value, dict) or len(value) > MOST_COUNTS:
+            raise DataError(f"{name} is {_kind(value)}: give an object with {MOST_COUNTS} columns at most")
+        for column, one in value.items():
+            if type(one) is not int or one < 1:
+                raise DataError(f"{name}: {column[:50]!r} is {_shown(one)}: give a whole number of 1 or more")
+        return value
     if field.kind == "count":
         if type(value) is not int or not 0 <= value <= field.most:
             raise DataError(f"{name} is {_shown(value)}: give a whole number from 0 to {field.most}")
@@ -135,6 +175,14 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, str):
         return _writable(value)
     return value is None or (isinstance(value, int | float) and abs(_float(value)) < 2.0**63)
+
+
+def _object_in(name: str, text: str) -> Any:
+    """The JSON that stands in an address."""
+    try:
+        return json.loads(text, parse_constant=float)
+    except (ValueError, RecursionError):
+        raise DataError(f"{name} is {_shown(text)}: give a JSON object") from None
 
 
 def _float(value: int | float) -> float:

@@ -1,82 +1,38 @@
 """What the service does, without HTTP: events into the log and the sessions, questions into lists.
 
-One thread calls `work`. A new version of the model is made by another (`renew`), with the sessions of the
+One thread calls `work`. A new version of the models is made by another (`renew`), with the sessions of the
 log, and taken over between two batches: every answer is of one version.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from rezoo.errors import DataError
 from rezoo.serving import folder, saved
-from rezoo.serving.service.engine import DEFAULT, Ask, Engine, Settings
+from rezoo.serving.service.answering import answer_alone, answer_sessions
+from rezoo.serving.service.asks import DEFAULT, Ask, Settings
+from rezoo.serving.service.catalogue import Catalogue
+from rezoo.serving.service.engine import Engine
 from rezoo.serving.service.event_log import Event, EventLog, LogFullError
+from rezoo.serving.service.offer import Offer
+from rezoo.serving.service.requests import (
+    Answer,
+    NotReadyError,
+    Observe,
+    Predict,
+    Recommend,
+)
 from rezoo.serving.slots import FullError
 from rezoo.storage import fingerprint
 
 READ = 10_000
 """Events that are read from the log at once."""
-
-
-class Observe(NamedTuple):
-    """An event, and the list after it."""
-
-    event: Event
-    k: int = 0
-    """Places of the list; 0 for none."""
-    exclude: Sequence[Any] = ()
-    seen: bool = True
-    """Whether the list may have what was seen in the session."""
-
-
-class Recommend(NamedTuple):
-    """A list, for a visitor's session, or for a user after a history."""
-
-    k: int = 10
-    visitor: str | None = None
-    user: str | int | None = None
-    features: Mapping[str, Any] | None = None
-    history: Sequence[Any] | None = None
-    exclude: Sequence[Any] = ()
-    seen: bool = True
-
-
-class Similar(NamedTuple):
-    """Items like an item."""
-
-    item: str | int
-    k: int = 10
-
-
-class Answer(NamedTuple):
-    """A list, best first."""
-
-    version: str
-    """Of the model that answered."""
-    items: list[Any]
-    """Raw ids."""
-    scores: list[float]
-    names: list[str] | None
-    unknown: dict[str, list[Any]]
-    """What of the question the model does not know, by what it is."""
-    number: int | None = None
-    """Of the event in the log."""
-    duplicate: bool = False
-    """Whether the event was in the log before."""
-
-
-class NotReadyError(RuntimeError):
-    """The model is still being loaded."""
-
-
-class UnknownItemError(LookupError):
-    """The model does not know the item."""
+TRIES = 10
+"""How often what is replaced while it is read is read again."""
 
 
 class Shop:
@@ -87,6 +43,8 @@ class Shop:
       log: where events are kept.
       settings: what is compiled.
       clock: seconds since 1970.
+      ranker: folder of another model, which puts the candidates of the first in order.
+      items: file of the shop's table of items, what `Catalogue.read` reads.
     """
 
     def __init__(
@@ -95,20 +53,30 @@ class Shop:
         log: EventLog,
         settings: Settings = DEFAULT,
         clock: Callable[[], float] = time.time,
+        *,
+        ranker: str | Path | None = None,
+        items: str | Path | None = None,
     ):
         self.folder, self.log, self.settings, self._clock = Path(place), log, settings, clock
+        self._ranker, self._items = (None if one is None else Path(one) for one in (ranker, items))
         self.engine: Engine | None = None
         self.trouble: str | None = None
         """Why the folder's content is not served."""
         self.full = 0
         """Events whose visitor had no session because all slots were taken."""
         self._next: tuple[Engine, int] | None = None
+        self._offer: tuple[Engine, Offer] | None = None
+        self._models: str | None = None
         self._reading, self._renewing, self._handing = (threading.Lock() for _ in range(3))
 
     @property
     def version(self) -> str | None:
         """What answers, or will with the next request; None before the first is loaded."""
-        return self.newest.version if self.newest else None
+        with self._handing:
+            newest = self.newest
+            if self._offer is not None and self._offer[0] is newest:
+                return self._offer[1].version
+            return newest.version if newest else None
 
     @property
     def newest(self) -> Engine | None:
@@ -116,21 +84,26 @@ class Shop:
         return self._next[0] if self._next else self.engine
 
     def stamp(self) -> Any:
-        """Another one whenever the folder was replaced; looks at its name alone."""
-        return folder.version(self.folder.resolve())
+        """Another one whenever a folder or the table was replaced; looks at their names alone."""
+        return [folder.version(one.resolve()) for one in self._places()]
 
     def content(self) -> str:
-        """What names the content of the folder: a digest of its files."""
-        return fingerprint.content(self.folder.resolve())[:12]
+        """What names the content of the folders and of the table: a digest of their files."""
+        return fingerprint.content(*(one.resolve() for one in self._places()))[:12]
+
+    def _places(self) -> list[Path]:
+        return [one for one in (self.folder, self._ranker, self._items) if one is not None]
 
     def renew(self) -> str:
-        """Load the folder, compile it, and make the open sessions again; `work` then takes it over.
+        """Load what is there, compile it, and make the open sessions again; `work` then takes it over.
+
+        Where the table of items alone is another one, the models and their sessions stay.
 
         Returns:
           The version.
 
         Raises:
-          DataError: if the folder cannot be served; what was served before goes on.
+          DataError: if it cannot be served; what was served before goes on.
         """
         with self._renewing:
             try:
@@ -144,14 +117,32 @@ class Shop:
             return name
 
     def _renewed(self) -> str:
-        name = self.content()
-        if name == self.version:
+        for _ in range(TRIES):
+            name = self.content()
+            if name == self.version:
+                return name
+            models = fingerprint.content(*(one.resolve() for one in self._places() if one != self._items))
+            table = None if self._items is None else Catalogue.read(self._items)
+            newest = self.newest
+            if newest is not None and models == self._models and table is not None:
+                made = newest, Offer(newest.saved, newest.rows, table, name)
+                if name == self.content():
+                    with self._handing:
+                        self._offer = made
+                    return name
+                continue
+            first = saved.load(self.folder)
+            ranker = None if self._ranker is None else saved.load(self._ranker)
+            if name != self.content():
+                continue
+            engine = Engine(first, name, self.settings, ranker=ranker, table=table)
+            made = engine, self._catch_up(engine, 0)
+            with self._handing:
+                self._next, self._models = made, models
             return name
-        engine = Engine(saved.load(self.folder), name, self.settings)
-        made = engine, self._catch_up(engine, 0)
-        with self._handing:
-            self._next = made
-        return name
+        raise DataError(
+            "it is being replaced all the time: replace a folder or a file as a whole, by one rename"
+        )
 
     def _catch_up(self, engine: Engine, last: int) -> int:
         """Let an engine observe the events after a number; the number of the newest."""
@@ -176,27 +167,34 @@ class Shop:
         engine, now = self.engine, self._clock()
         if engine is None:
             raise NotReadyError("the model is being loaded")
-        answers: list[Any] = [self._refusal(engine, one) for one in requests]
-        numbers = self._append(requests, now, answers)
+        answers: list[Any] = [None] * len(requests)
+        numbers = self._append(engine, requests, now, answers)
         pending: dict[int, Ask] = {}
         slots: set[int] = set()
+
+        def flush() -> None:
+            """Answer the pending questions as one batch."""
+            if pending:
+                answer_sessions(engine, requests, pending, answers)
+            pending.clear()
+            slots.clear()
+
         for n, one in enumerate(requests):
             if answers[n] is not None:
                 continue
             try:
-                if isinstance(one, Similar):
-                    answers[n] = self._similar(engine, one)
-                elif (ask := self._question(engine, one, now, numbers.get(n))) is None:
-                    answers[n] = self._without_session(engine, one)
+                if (ask := self._question(engine, one, now, numbers.get(n))) is None:
+                    if isinstance(one, Predict):
+                        flush()  # so that it knows what its visitor did
+                    answers[n] = answer_alone(engine, one, now)
                 else:
                     if ask.slot in slots or len(pending) == engine.settings.sizes[-1]:
-                        self._flush(engine, requests, pending, answers)
-                        slots.clear()
+                        flush()
                     pending[n] = ask
                     slots |= {ask.slot} - {-1}
             except Exception as error:
                 answers[n] = error
-        self._flush(engine, requests, pending, answers)
+        flush()
         for n, number in numbers.items():
             if isinstance(answers[n], Answer):
                 answers[n] = answers[n]._replace(number=number, duplicate=number is None)
@@ -209,19 +207,23 @@ class Shop:
             self._catch_up(engine, last)
             with self._handing:
                 self.engine, self._next = engine, None if self._next is made else self._next
+        if self._offer is not None:
+            with self._handing:
+                engine, offer = self._offer
+                engine.offer, self._offer = offer, None
 
-    def _refusal(self, engine: Engine, one: Any) -> Exception | None:
-        """Why an event cannot be observed, and is not kept."""
-        if isinstance(one, Observe) and (event := one.event).features:
-            try:
-                engine.user(event.visitor if event.user is None else event.user, event.features)
-            except DataError as error:
-                return error
-        return None
-
-    def _append(self, requests: Sequence[Any], now: float, answers: list[Any]) -> dict[int, int | None]:
-        """Numbers of the events among the requests; where the log is full, that is their answer."""
-        places = [n for n, one in enumerate(requests) if isinstance(one, Observe) and answers[n] is None]
+    def _append(
+        self, engine: Engine, requests: Sequence[Any], now: float, answers: list[Any]
+    ) -> dict[int, int | None]:
+        """Numbers of the events among the requests; those that are refused have an error as their answer."""
+        places = []
+        for n, one in enumerate(requests):
+            if isinstance(one, Observe):
+                try:
+                    engine.check(one.event, one.wanted)
+                    places.append(n)
+                except DataError as error:
+                    answers[n] = error
         events = [requests[n].event._replace(received=now) for n in places]
         try:
             with self._reading:
@@ -232,69 +234,17 @@ class Shop:
             return {}
 
     def _question(self, engine: Engine, one: Any, now: float, number: int | None) -> Ask | None:
-        """What a request asks of a session; None for a list of somebody who has none open."""
-        exclude = [engine.item(raw) for raw in one.exclude]
+        """What a request for a list asks of a session; None if there is none, or it asks something else."""
+        if not isinstance(one, Observe | Recommend):
+            return None
         if isinstance(one, Recommend):
             slot = -1 if one.visitor is None else engine.find(one.visitor, now)
-            return None if slot < 0 else Ask(slot, exclude=exclude, seen=one.seen)
+            return None if slot < 0 else engine.of_slot(slot, one.wanted)
         event = one.event._replace(received=now)
         if number is None:  # it was observed when it came first
-            return Ask(engine.find(event.visitor, now), exclude=exclude, seen=one.seen)
+            return engine.of_slot(engine.find(event.visitor, now), one.wanted)
         try:
-            return engine.open(event)._replace(exclude=exclude, seen=one.seen)
+            return engine.open(event, one.wanted)
         except FullError:
             self.full += 1
-            return Ask(exclude=exclude, seen=one.seen)
-
-    def _flush(
-        self, engine: Engine, requests: Sequence[Any], pending: dict[int, Ask], answers: list[Any]
-    ) -> None:
-        """Answer the pending questions as one batch."""
-        if pending:
-            ids, scores = engine.answer(list(pending.values()))
-            for row, n in enumerate(pending):
-                answers[n] = self._listed(engine, requests[n], ids[row], scores[row])
-            pending.clear()
-
-    def _without_session(self, engine: Engine, one: Recommend) -> Answer:
-        """A list for a user after a history; a visitor without a session may be a user."""
-        user, features = engine.user(one.visitor if one.user is None else one.user, one.features)
-        raw = one.history
-        history = [engine.item(item) for item in raw or ()]
-        if raw is None and engine.saved.history is not None:
-            history = engine.saved.history[user].tolist()
-        history = [item for item in history if item]
-        exclude = [engine.item(item) for item in one.exclude] + ([] if one.seen else history)
-        exclude = exclude[-engine.settings.exclude :]
-        return self._listed(engine, one, *engine.ask(user, features, history, exclude))
-
-    def _similar(self, engine: Engine, one: Similar) -> Answer:
-        item = engine.item(one.item)
-        if not item:
-            raise UnknownItemError(f"the model does not know the item {one.item!r}")
-        return self._listed(engine, one, *engine.similar(item))
-
-    def _listed(self, engine: Engine, one: Any, ids: np.ndarray, scores: np.ndarray) -> Answer:
-        """A list in raw ids, with what the model did not know of the question."""
-        real = ids[: one.k] > 0
-        ids, scores = ids[: one.k][real], scores[: one.k][real]
-        items = engine.saved.items
-        names = None if items.names is None else items.name(ids).tolist()
-        return Answer(
-            engine.version, items.decode(ids).tolist(), scores.tolist(), names, _unknown(engine, one)
-        )
-
-
-def _unknown(engine: Engine, one: Any) -> dict[str, list[Any]]:
-    asked: dict[str, Sequence[Any]] = {"exclude": getattr(one, "exclude", ())}
-    if isinstance(one, Observe):
-        asked["item"] = [one.event.item]
-        asked["user"] = [] if one.event.user is None else [one.event.user]
-    elif isinstance(one, Recommend):
-        asked["history"] = one.history or ()
-        asked["user"] = [] if one.user is None else [one.user]
-    found = {
-        name: [raw for raw in raws if not (engine.user(raw, None)[0] if name == "user" else engine.item(raw))]
-        for name, raws in asked.items()
-    }
-    return {name: raws for name, raws in found.items() if raws}
+            return engine.of_slot(-1, one.wanted)

@@ -6,16 +6,18 @@ import threading
 import time
 
 import hypothesis
+import numpy as np
 import pytest
 from hypothesis import strategies as st
-from shops import SETTINGS, folder
+from shops import SETTINGS, TABLE, folder, untrained
 from starlette.testclient import TestClient
 
 from rezoo.errors import DataError
-from rezoo.serving import answers, saved, service
+from rezoo.serving import answers, saved, service, tables
 from rezoo.serving.service import api, fields
 from rezoo.serving.service.app import app
-from rezoo.serving.service.event_log import LogFullError, SqliteLog
+from rezoo.serving.service.event_log import Event, LogFullError, SqliteLog
+from rezoo.serving.service.requests import Observe, Recommend, Wanted
 from rezoo.serving.service.shop import Shop
 
 TOKEN = {"Authorization": "Bearer secret"}
@@ -61,14 +63,138 @@ def test_a_history_a_user_and_a_stranger(client, place):
     assert [one["item"] for one in told["items"]] == expected["item"].tolist()
     assert told["unknown"] == {"history": ["zz"]}
     told = client.get("/recommend?user=u3&k=3").json()
-    past = model.items.decode([one for one in model.history[model.users.encode(["u3"])[0]] if one])
-    expected = answers.recommend(model, ["u3"], 3, histories=[past[-SETTINGS.length :].tolist()])
+    expected = answers.recommend(model, ["u3"], 3)
     assert [one["item"] for one in told["items"]] == expected["item"].tolist()
     told = client.get("/recommend?user=nobody&k=3").json()
     assert told["unknown"] == {"user": ["nobody"]} and len(told["items"]) == 3
     assert len(client.get("/recommend?visitor=never-seen&k=3").json()["items"]) == 3
     by_visitor = client.get("/recommend?visitor=u3&k=3").json()  # who has no session, but is a customer
     assert [one["item"] for one in by_visitor["items"]] == expected["item"].tolist()
+
+
+@pytest.fixture(scope="module")
+def with_table(place, tmp_path_factory):
+    """A service with a ranker and a table of items, and that table's file."""
+    here = tmp_path_factory.mktemp("table")
+    saved.save(here / "ranker", untrained("WideDeep", -1))
+    tables.write({name: np.array(values) for name, values in TABLE.items()}, here / "items.csv")
+    shop = Shop(place, SqliteLog(":memory:"), SETTINGS, ranker=here / "ranker", items=here / "items.csv")
+    with TestClient(app(shop, token="secret")) as client:
+        wait(client)
+        yield client, here / "items.csv"
+
+
+def test_the_catalogue(with_table, client):
+    told = with_table[0].get("/items?category=tea,cup&price=10..20&limit=2&start=1").json()
+    assert [one["item"] for one in told["items"]] == ["p12", "p13"] and told["total"] == 7
+    assert told["items"][0]["about"] == {"category": "tea", "price": 12.0, "stock": 5}
+    assert told["items"][0]["name"] == "product 12" and told["columns"]["stock"]["kind"] == "number"
+    told = with_table[0].get("/items?ids=p7,none").json()
+    assert [one["item"] for one in told["items"]] == ["p7"] and told["unknown"] == ["none"]
+    wanted = {"category": ["tea"], "price": {"max": 3}}
+    told = with_table[0].get("/items", params={"filters": json.dumps(wanted)}).json()
+    assert [one["item"] for one in told["items"]] == ["p3"]  # p0 has no stock
+    for query, message in (("colour=red", "'colour'"), ("price=low", "'price'"), ("filters=x", "filters")):
+        refused = with_table[0].get(f"/items?{query}")
+        assert refused.status_code == 400 and message in refused.json()["error"]
+    told = client.get("/items?limit=2").json()  # of the model, where there is no table
+    assert len(told["items"]) == 2 and told["total"] == 40 and told["items"][0]["about"] == {}
+
+
+def test_two_stages_with_filters_reasons_and_context(with_table):
+    client = with_table[0]
+    wanted = {
+        "k": 5,
+        "filters": {"category": ["tea", "pot"], "price": {"min": 4}},
+        "at_most": {"category": 2},
+    }
+    for item in ("p3", "p5"):
+        event = {"visitor": "zoe", "item": item, "features": {"age": "old"}, "reasons": True, **wanted}
+        told = client.post("/events", json=event | {"context": {"hour": 9}})
+        assert told.status_code == 200, told.text
+        told = told.json()
+    assert [one["about"]["category"] for one in told["items"]].count("tea") == 2 == len(told["items"]) - 2
+    assert all(one["about"]["price"] >= 4 and one["about"]["stock"] for one in told["items"])
+    assert told["unknown"] == {} and told["reason"] == "left out"
+    reasons = [reason for one in told["items"] for reason in one["because"]]
+    assert {one["item"] for one in reasons} <= {"p3", "p5"} and reasons[0]["name"].startswith("product")
+    asked = {"visitor": "zoe", "context": {"hour": 9}, **wanted}
+    again = client.post("/recommend", json=asked).json()
+    assert again["items"] == [{k: v for k, v in one.items() if k != "because"} for one in told["items"]]
+    assert "reason" not in again
+    told = client.get(
+        "/recommend", params={"visitor": "zoe", "filters": json.dumps({"price": {"max": 3}})}
+    ).json()
+    assert {one["item"] for one in told["items"]} == {"p1", "p2", "p3"}
+    assert told["unknown"] == {"ranker": {"context": ["hour"]}}
+
+
+def test_predictions(with_table):
+    items, features, context = ["p3", "zz", "p5"], {"age": "old"}, {"hour": 9}
+    asked = {"user": "new", "items": items, "features": features, "context": context}
+    told = with_table[0].post("/predict", json=asked).json()
+    columns = {"age": ["old"] * 3, "hour": [9] * 3}
+    expected = answers.predict(
+        untrained("WideDeep", -1), ["new"] * 3, items, columns, on_unknown=answers.ignore
+    )
+    assert [one["item"] for one in told["items"]] == items
+    np.testing.assert_allclose([one["prediction"] for one in told["items"]], expected, rtol=1e-4)
+    assert told["unknown"] == {"items": ["zz"], "user": ["new"]}
+    told = with_table[0].post("/predict", json={"visitor": "u3", "items": ["p1"]}).json()
+    assert told["unknown"] == {"context": ["hour"]} and 0 < told["items"][0]["prediction"] < 1
+
+
+def test_both_models_and_the_table_are_one_version(tmp_path):
+    for name, order in (("one", -1), ("two", 1)):
+        saved.save(tmp_path / name / "model", untrained("GRU4Rec", order))
+        saved.save(tmp_path / name / "ranker", untrained("BiasedMF", -order))
+        tables.write({"item": np.array(TABLE["item"]), "stock": np.ones(40)}, tmp_path / name / "items.csv")
+    link, log = tmp_path / "now", SqliteLog(":memory:")
+    link.symlink_to("one")
+    shop = Shop(link / "model", log, SETTINGS, ranker=link / "ranker", items=link / "items.csv")
+    shop.renew()
+
+    def listed(*requests):
+        told = shop.work([*requests, Recommend(Wanted(10), visitor="ann")])[-1]
+        return told.version, [one["item"] for one in told.items]
+
+    def expected(name):
+        first, second = (saved.load(tmp_path / name / which) for which in ("model", "ranker"))
+        past = [["p3", "p5"]]
+        best = answers.recommend(first, ["?"], 12, histories=past, on_unknown=answers.ignore)["item"]
+        stars = answers.predict(second, ["?"] * 12, best, on_unknown=answers.ignore)
+        return best[np.argsort(-stars, kind="stable")][:10].tolist()
+
+    before = listed(*(Observe(Event(item, "ann", item)) for item in ("p3", "p5")))
+    assert before[1] == expected("one")
+    (tmp_path / "next").symlink_to("two")
+    (tmp_path / "next").replace(link)
+    assert listed() == before
+    version, engine = shop.renew(), shop.newest
+    after = listed()
+    assert after[0] == version != before[0] and after[1] == expected("two") != before[1]
+    gone = after[1][0]  # is sold out
+    stock = np.where(np.array(TABLE["item"]) == gone, 0, 1)
+    tables.write({"item": np.array(TABLE["item"]), "stock": stock}, link / "items.csv")
+    version = shop.renew()
+    third = listed()
+    assert third[0] == version != after[0] and gone not in third[1] and shop.engine is engine
+    (link / "items.csv").write_text("title\ntea\n")
+    with pytest.raises(DataError, match="item column"):
+        shop.renew()
+    assert listed() == third and "cannot be served" in shop.trouble
+
+
+def test_an_event_that_is_refused_is_not_kept(with_table):
+    client, event = with_table[0], {"visitor": "eve", "item": "p1", "key": "once", "k": 3}
+    for wrong in (
+        {"filters": {"colour": 1}},
+        {"at_most": {"colour": 1}},
+        {"context": {"hour": "noon"}},
+        {"features": {"old": 1}},
+    ):
+        assert client.post("/events", json=event | wrong).status_code == 400
+    assert not client.post("/events", json=event).json()["duplicate"]
 
 
 def test_an_event_that_is_sent_twice_counts_once(client):
@@ -108,6 +234,20 @@ def test_items_like_an_item(client):
         ("GET", "/recommend?visitor=a&k=many", None, 400, "k is 'many'"),
         ("GET", "/recommend?visitor=a&visitor=b", None, 400, "twice"),
         ("GET", "/recommend?visitor=a&features=x", None, 400, "no field 'features'"),
+        ("POST", "/recommend", {"visitor": "a", "filters": {"price": 3}}, 400, "serve a table"),
+        ("POST", "/recommend", {"visitor": "a", "filters": ["price"]}, 400, "filters is a list"),
+        ("POST", "/recommend", {"visitor": "a", "at_most": {"price": 0}}, 400, "1 or more"),
+        ("POST", "/recommend", {"visitor": "a", "reasons": "yes"}, 400, "true or false"),
+        ("POST", "/predict", {"items": ["p1"]}, 400, "who asks?"),
+        ("POST", "/predict", {"visitor": "a"}, 400, "'items' is missing"),
+        ("POST", "/predict", {"visitor": "a", "items": ["p1"] * 9}, 400, "8 ids at most"),
+        (
+            "POST",
+            "/predict",
+            {"user": "a", "items": ["p1"], "history": ["p1"], "ratings": ["x"]},
+            400,
+            "ratings",
+        ),
         ("POST", "/admin/reload", None, 401, "token"),
     ],
 )
@@ -147,12 +287,13 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-NAMES = st.sampled_from([*api.event(SETTINGS), *api.recommend(SETTINGS), "other"])
+FIELDS = api.event(SETTINGS), api.recommend(SETTINGS), api.predict(SETTINGS), api.items(SETTINGS)
+NAMES = st.sampled_from([*sorted({name for table in FIELDS for name in table}), "other"])
 
 
 @hypothesis.given(st.dictionaries(NAMES, JSON, max_size=5) | JSON)
 def test_whatever_is_sent_is_checked(values):
-    for table in (api.event(SETTINGS), api.recommend(SETTINGS)):
+    for table in FIELDS:
         try:
             read = fields.from_json(values, table)
         except DataError as error:

@@ -3,13 +3,17 @@
 import jax
 import numpy as np
 import pytest
-from shops import SETTINGS, log, model
+from shops import SETTINGS, TABLE, log, model
 
 from rezoo.errors import DataError
 from rezoo.recipes import networks
 from rezoo.serving import answers
-from rezoo.serving.service.engine import Ask, Engine
+from rezoo.serving.service.asks import Ask
+from rezoo.serving.service.catalogue import Catalogue
+from rezoo.serving.service.engine import Engine
 from rezoo.serving.service.event_log import Event
+from rezoo.serving.service.requests import Predict, Wanted
+from rezoo.serving.service.translate import Past
 
 MODELS = ["gru4rec", "sasrec", "buy_again", "bpr", "co_occurrence"]
 
@@ -107,20 +111,29 @@ def test_a_batch_answers_as_one_by_one():
     assert not set(many.answer([Ask(0, seen=False, exclude=[3, 4])])[0][0]) & {
         3,
         4,
-        many.item(some[0].item),
+        many.first.item(some[0].item),
     } - {0}
 
 
 def test_nothing_is_compiled_by_a_question():
-    engine = Engine(model(), "1", SETTINGS)
+    engine = Engine(model(), "1", SETTINGS, table=Catalogue.read(TABLE))
     with jax.log_compiles(), pytest.MonkeyPatch.context() as patch:
         compiled = []
         from jax._src import compiler
 
         patch.setattr(compiler, "backend_compile_and_load", lambda *a, **k: compiled.append(a))
         observed(engine, events(20))
-        engine.ask(3, {}, [1, 2], [4])
+        ask = engine.of_user("u3", None, Wanted(5, exclude=["p3"]))
+        engine.ask(ask, Past([1, 2]))
         engine.similar(3)
+        engine.predict(Predict(["p1", "p2"], user="u3"), -1)
+        engine.predict(Predict(["p1", "p2"], visitor="v3"), 0)
+        engine.reasons(ask, Past([1, 2]), np.array([3, 4]))
+        filtered = Wanted(5, filters={"category": "tea"}, at_most={"price": 1}, reasons=True)
+        some = [engine.of_slot(slot, filtered) for slot in (0, 1)]
+        ids, scores = engine.answer(some)
+        engine.cut(some[0], Past(), (ids[0], scores[0]), filtered)
+        engine.reasons(some[0], Past(), ids[0])
     assert not compiled
 
 

@@ -201,6 +201,33 @@ HOSTILE = {
     "OPTIONS *": (request(b"", "OPTIONS", "*"), {400, 404}),
     "DELETE": (request(b"", "DELETE", "/events"), {405}),
     "no method": (request(b"", "STEAL", "/events"), {400}),
+    "deep filters": (request(b"", "GET", "/items?filters=" + "[" * 50_000), {400}),
+    "filters of nothing": (request(b"", "GET", "/items?filters=null"), {200, 400}),
+    "filters that are no number": (request(b"", "GET", '/items?filters={"price":{"min":NaN}}'), {400}),
+    "filters encoded": (request(b"", "GET", "/items?filters=%7B%22a%22%3A%7B%22min%22%3A1e999%7D%7D"), {400}),
+    "filters by unknown columns": (request(b"", "GET", "/items?%ff=1&a=b"), {400}),
+    "filters of objects": (
+        request(b'{"visitor": "a", "filters": {"a": {"min": [1]}, "b": [[]]}}', "POST", "/recommend"),
+        {400},
+    ),
+    "at most of objects": (
+        request(b'{"visitor": "a", "at_most": {"a": 1e3, "b": {}}}', "POST", "/recommend"),
+        {400},
+    ),
+    "predictions of nothing": (request(b'{"items": [], "visitor": "a"}', "POST", "/predict"), {200, 400}),
+    "predictions of too many": (
+        request(b'{"items": [' + b"1," * 20_000 + b'1], "visitor": "a"}', "POST", "/predict"),
+        {400},
+    ),
+    "ratings beyond floats": (
+        request(b'{"items": [1], "history": [1], "ratings": [1e999]}', "POST", "/predict"),
+        {400},
+    ),
+    "ratings without a history": (
+        request(b'{"items": ["p1"], "user": "u1", "ratings": [1e300, -1]}', "POST", "/predict"),
+        {200, 400},
+    ),
+    "a start beyond the end": (request(b"", "GET", "/items?start=999999999&limit=0"), {200, 400}),
     "websocket": (
         request(b"", "GET", "/health", "Upgrade: websocket", "Sec-WebSocket-Key: YQ==").replace(
             b"Connection: close", b"Connection: upgrade, close"

@@ -17,7 +17,8 @@ from served import SERVE, ask, end_all, free_port, start, told
 from shops import folder
 
 from rezoo.serving import saved
-from rezoo.serving.service.engine import Ask, Engine, Settings
+from rezoo.serving.service.asks import Ask, Settings
+from rezoo.serving.service.engine import Engine
 from rezoo.serving.service.event_log import Event, SqliteLog
 from rezoo.serving.service.shop import Shop
 

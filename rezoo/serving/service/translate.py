@@ -1,0 +1,150 @@
+"""What a saved model makes of a question's raw ids and features, one question at a time.
+
+A user whom training knew has the features of training, a stranger those that come with the question. A column
+of the context that is not given counts as a missing value, as it did in training.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rezoo.data import batches
+from rezoo.errors import DataError
+from rezoo.serving.bundle import Saved
+from rezoo.serving.reads import rates_history, reads_history
+from rezoo.types import Query
+
+Features = Mapping[str, np.ndarray]
+"""One row of each column."""
+NONE: Features = MappingProxyType({})
+"""No columns."""
+
+
+class Who(NamedTuple):
+    """Who asks."""
+
+    user: int = 0
+    """Dense id, 0 for a stranger."""
+    features: Features = NONE
+
+
+class Past(NamedTuple):
+    """What somebody did, oldest first."""
+
+    items: Sequence[int] = ()
+    """Dense ids, without what the model does not know."""
+    ratings: Sequence[float] | None = None
+    """Of each; None where they are not known, or the model does not read them."""
+
+
+NO_PAST = Past()
+
+
+class Translator:
+    """Finds ids and makes features for one model.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": np.array([0, 3, 1], np.float32)}}
+    >>> users, items = Ids(np.array(["ann"])), Ids(np.array(["hat", "tea"]))
+    >>> shop = Translator(Saved(Popularity(3), variables, users, items))
+    >>> shop.item("tea"), shop.who("bob", None).user
+    (2, 0)
+    """
+
+    def __init__(self, saved: Saved):
+        self.saved = saved
+        self._user, self.item = saved.users.finder(), saved.items.finder()
+        self.nobody = Who(0, {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()})
+        context = saved.context_features
+        self.no_context = context.transform({name: [None] for name in context.fitted})
+        self.reads_history, self.rates_history = reads_history(saved), rates_history(saved)
+
+    def who(self, raw: Any, features: Mapping[str, Any] | None) -> Who:
+        """A user and their features: those that training knew, else those that are given.
+
+        Raises:
+          DataError: if a feature is missing or of another type than in training.
+        """
+        user = self._user(raw)
+        if user or not features or not self.saved.user_features.fitted:
+            return Who(
+                user, {name: column[user : user + 1] for name, column in self.saved.user_columns.items()}
+            )
+        return Who(user, self.saved.user_features.transform({name: [one] for name, one in features.items()}))
+
+    def knows_user(self, raw: Any) -> bool:
+        """Whether training knew the user."""
+        return self._user(raw) > 0
+
+    def context(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The features of a question, such as the hour; missing ones as training had them.
+
+        Raises:
+          DataError: if one is of another type than in training.
+        """
+        fitted = self.saved.context_features
+        if not values:
+            return self.no_context
+        return fitted.transform({name: [values.get(name)] for name in fitted.fitted})
+
+    def missing(self, values: Mapping[str, Any]) -> list[str]:
+        """Columns of the context that are not given."""
+        return [name for name in self.saved.context_features.fitted if values.get(name) is None]
+
+    def query(self, who: Who, past: Past, context: Features, width: int) -> Query:
+        """One question to the model, with the newest events of a past; events without ratings count as 1."""
+        features = {**self.nobody.features, **self.no_context, **who.features, **context}
+        if self.rates_history:
+            ratings = [1.0] * len(past.items) if past.ratings is None else past.ratings
+            features["history_rating"] = newest(ratings, width, np.float32)
+        return batches.queries([who.user], newest(past.items, width), features)
+
+    def width(self, length: int) -> int:
+        """Events of a question without a session: those that were saved with a user, `length` at least."""
+        past = self.saved.history
+        return length if past is None else max(length, past.shape[1])
+
+    def past(
+        self, user: int, raw: Sequence[Any] | None = None, ratings: Sequence[float] | None = None
+    ) -> Past:
+        """A given history, else the one that was saved with the user.
+
+        Raises:
+          DataError: if the model reads ratings and they are not given, or are not as many as the items.
+        """
+        if raw is None:
+            if ratings is not None:
+                raise DataError("ratings are of no history: give history too")
+            return self._saved(user)
+        if ratings is not None and len(ratings) != len(raw):
+            raise DataError(
+                f"history has {len(raw)} items and there are {len(ratings)} ratings: give one for each"
+            )
+        if self.rates_history and ratings is None and raw:
+            raise DataError("the model weighs each event by its rating: give ratings beside the history")
+        items = [self.item(one) for one in raw]
+        rated = None
+        if self.rates_history:
+            rated = [one for one, item in zip(ratings or (), items, strict=True) if item]
+        return Past([item for item in items if item], rated)
+
+    def _saved(self, user: int) -> Past:
+        if self.saved.history is None:
+            return Past()
+        row = self.saved.history[user]
+        rating = self.saved.history_rating
+        return Past(row[row > 0].tolist(), None if rating is None else rating[user][row > 0].tolist())
+
+
+def newest(values: Sequence[Any], width: int, kind: Any = np.int32) -> np.ndarray:
+    """The newest of these values, oldest first: `[1 width]`, 0 after the last.
+
+    >>> newest([1, 2, 3], 2).tolist(), newest([1], 2).tolist()
+    ([[2, 3]], [[1, 0]])
+    """
+    row, some = np.zeros((1, width), kind), values[-width:]
+    row[0, : len(some)] = some
+    return row
