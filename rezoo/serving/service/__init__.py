@@ -27,7 +27,7 @@ server {
     client_max_body_size 64k;
     client_header_timeout 10s;
     client_body_timeout 10s;
-    location ~ ^/(events$|recommend$|items/) {
+    location ~ ^/(events|recommend|predict|items)(/|$) {
         proxy_pass http://rezoo;
         proxy_http_version 1.1;
         proxy_set_header Connection "";
