@@ -146,6 +146,7 @@ def serving(flags: Flags, folder: Path) -> uvicorn.Server:
         access_log=False,
         http=Guarded,
         ws="none",
+        proxy_headers=False,
         limit_concurrency=room(),
         timeout_keep_alive=KEPT,
         timeout_graceful_shutdown=10,
