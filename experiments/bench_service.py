@@ -14,7 +14,7 @@ has learnt does not change its time). Server and load share the machine's cores.
   are open, and at the end.
 - start: the time from the start of the process until it answers, with 10⁵ products and 10⁶ events in its log,
   of 10⁵ visitors whose sessions are all still open.
-- peers: the closed loop over 600 products beside a plain FastAPI application that asks PyTorch for each
+- peers: the closed loop beside a plain FastAPI application that asks PyTorch for each
   request and keeps sessions in memory, and beside Cornac's service, which recommends by its matrix
   factorisation to a known user and takes no event before. Both are one process, as ours; contenders take
   turns, and a figure is the median of the rounds.
@@ -144,15 +144,20 @@ def beside(flags: ServiceFlags, results: Results) -> None:
     if flags.peers_python is None:
         print("peers are left out: give --peers-python")
         return
+    for items in (600,) if flags.smoke else (600, 100_000):
+        contest(flags, results, str(flags.peers_python.absolute()), items)
+
+
+def contest(flags: ServiceFlags, results: Results, python: str, items: int) -> None:
+    """Answers a second over a catalogue, in turns."""
     begin, seconds = time.monotonic(), 1.0 if flags.smoke else 10.0
-    python, own = str(flags.peers_python.absolute()), results.out / "cornac"
-    sizes = ["PORT", "600", str(DIM)]
+    own, sizes = results.out / f"cornac-{items}", ["PORT", str(items), str(DIM)]
     users = (get(f"/recommend?uid=v{n % 1000}&k=10") for n in count())
     contenders = {
-        "GRU4Rec": (service(flags, results.out, 600, 2 * VISITORS), events(600)),
+        "GRU4Rec": (service(flags, results.out, items, 2 * VISITORS), events(items)),
         "GRU4Rec, FastAPI and PyTorch": (
             Server([python, str(PEERS / "serve_fastapi.py"), *sizes]),
-            events(600),
+            events(items),
         ),
         "MF, Cornac's service": (
             Server([python, str(PEERS / "serve_cornac.py"), *sizes, str(own)], "/recommend?uid=v1&k=10"),
@@ -174,10 +179,10 @@ def beside(flags: ServiceFlags, results: Results) -> None:
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     for name, value in medians.items():
         ratio = medians["GRU4Rec"] / value
-        print(f"{name}: {value:.0f} answers a second; rezoo {ratio:.1f} ×")
+        print(f"{products(items)}, {name}: {value:.0f} answers a second; rezoo {ratio:.1f} ×")
         measured = {"answers per second": value, "times slower than rezoo": ratio}
         protocol = f"{CONNECTIONS} connections, closed loop, in turns"
-        put(results, products(600), protocol, measured, time.monotonic() - begin, model=name)
+        put(results, products(items), protocol, measured, time.monotonic() - begin, model=name)
 
 
 PARTS = {"loops": loops, "sessions": sessions, "start": restart, "peers": beside}

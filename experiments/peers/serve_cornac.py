@@ -13,10 +13,9 @@ from cornac.models import MF
 port, num_items, dim = map(int, sys.argv[1:4])
 folder = sys.argv[4]
 rng = np.random.default_rng(0)
-users = [f"v{n}" for n in rng.integers(1000, size=20_000)]
-items = [
-    f"product-{n}" for n in np.r_[np.arange(num_items), rng.integers(num_items, size=20_000 - num_items)]
-]
+rows = num_items + 20_000
+users = [f"v{n}" for n in rng.integers(1000, size=rows)]
+items = [f"product-{n}" for n in np.r_[np.arange(num_items), rng.integers(num_items, size=20_000)]]
 log = Dataset.from_uir(list(zip(users, items, np.ones(len(users)), strict=True)))
 model = MF(k=dim, max_iter=1, seed=0, verbose=False).fit(log)
 os.environ |= {"MODEL_PATH": os.path.abspath(model.save(folder)), "MODEL_CLASS": "cornac.models.MF"}
