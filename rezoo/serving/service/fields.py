@@ -91,7 +91,7 @@ def from_json(values: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
         if name not in fields:
             raise DataError(f"there is no field {name[:50]!r}; there are {', '.join(fields)}")
     for name, field in fields.items():
-        if field.required and name not in values:
+        if field.required and values.get(name) is None:
             raise DataError(f"the field {name!r} is missing: {field.doc}")
     return {name: _checked(name, value, fields[name]) for name, value in values.items() if value is not None}
 
