@@ -5,8 +5,10 @@
 Events come in and are kept in a log; each moves its visitor's session, and may be answered by a list. The
 parts: `event_log` keeps events, `engine` has a model compiled for batches and the open sessions, `batching`
 makes batches of requests, `shop` is the work on them, `fields` and `api` say what requests hold, `app` is the
-application, `connections` closes slow clients, `workers` runs several services. The rest of this page is how
-to run it for a shop.
+application, `connections` closes slow clients, `workers` runs several services. Of the engine: `translate`
+finds ids and features, `asks` makes arrays of questions, `programs` are the functions that are compiled,
+`predictor` and `reasons` predict and say why. `catalogue` is the shop's table of items, of `columns`, `offer` is
+that table in a model's ids, `variety` mixes lists. The rest of this page is how to run it for a shop.
 
 ## Behind nginx
 

@@ -214,7 +214,7 @@ def app(
         return {"status": "alive"}
 
     async def ready(request: Request) -> dict[str, Any]:
-        told = {"status": "ready", "items": newest().offer.told}
+        told = {"status": "ready", "items": newest().told}
         return told | {"version": shop.version, "trouble": shop.trouble}
 
     async def reload(request: Request) -> dict[str, Any]:

@@ -90,6 +90,13 @@ class Engine:
         return self.offer.version
 
     @property
+    def told(self) -> dict[str, int]:
+        """How many items may be listed, and how many only some of the models and the table know."""
+        if self.ranker is None:
+            return self.offer.told
+        return self.offer.told | {"unknown_to_ranker": int((self._own[1:] == 0).sum())}
+
+    @property
     def reason(self) -> str | None:
         """How reasons are found."""
         return self._reasons.kind

@@ -134,6 +134,13 @@ def _checked(name: str, value: Any, field: Field) -> Any:
     if field.kind == "filters":
         if not isinstance(value, dict) or len(value) > MOST_FILTERS:
             raise DataError(f"{name} is {_kind(value)}: give an object with {MOST_FILTERS} columns at most")
+        for column, one in value.items():
+            parts = one if isinstance(one, list) else [*one.values()] if isinstance(one, dict) else [one]
+            if not all(isinstance(part, str | int | float) for part in parts):
+                raise DataError(
+                    f"{name}: {column[:50]!r} is {_shown(one)}: give a value, a list of values, or an object "
+                    "of min and max"
+                )
         return value
     if field.kind == "counts":
         if not isinstance(value, dict) or len(value) > MOST_COUNTS:

@@ -49,11 +49,11 @@ class Offer:
         self._names = self._called()
         self.base = self._of_model(self.table.available)
         """Which items may be listed, `[rows]`."""
-        self.told = {
-            "listed": int(self.base.sum()),
-            "only_in_model": int((self._row[1 : saved.items.size] < 0).sum()),
-        }
-        self.told["only_in_table"] = int((~here).sum())
+        self.told = {"listed": int(self.base.sum())}
+        """How many items may be listed, and how many the model and the table do not share."""
+        if not self.is_bare:
+            self.told["only_in_model"] = int((self._row[1 : saved.items.size] < 0).sum())
+            self.told["only_in_table"] = int((~here).sum())
 
     def allowed(self, filters: Mapping[str, Any]) -> np.ndarray:
         """Which items may be listed and pass the filters, bool `[rows]`.

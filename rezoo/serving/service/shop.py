@@ -222,7 +222,7 @@ class Shop:
                 try:
                     engine.check(one.event, one.wanted)
                     places.append(n)
-                except DataError as error:
+                except Exception as error:
                     answers[n] = error
         events = [requests[n].event._replace(received=now) for n in places]
         try:

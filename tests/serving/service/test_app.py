@@ -97,6 +97,8 @@ def test_the_catalogue(with_table, client):
     for query, message in (("colour=red", "'colour'"), ("price=low", "'price'"), ("filters=x", "filters")):
         refused = with_table[0].get(f"/items?{query}")
         assert refused.status_code == 400 and message in refused.json()["error"]
+    counts = {"listed": 34, "only_in_model": 0, "only_in_table": 0, "unknown_to_ranker": 0}
+    assert with_table[0].get("/ready").json()["items"] == counts
     told = client.get("/items?limit=2").json()  # of the model, where there is no table
     assert len(told["items"]) == 2 and told["total"] == 40 and told["items"][0]["about"] == {}
 
@@ -236,6 +238,7 @@ def test_items_like_an_item(client):
         ("GET", "/recommend?visitor=a&features=x", None, 400, "no field 'features'"),
         ("POST", "/recommend", {"visitor": "a", "filters": {"price": 3}}, 400, "serve a table"),
         ("POST", "/recommend", {"visitor": "a", "filters": ["price"]}, 400, "filters is a list"),
+        ("POST", "/recommend", {"visitor": "a", "filters": {"price": [[3]]}}, 400, "a list of values"),
         ("POST", "/recommend", {"visitor": "a", "at_most": {"price": 0}}, 400, "1 or more"),
         ("POST", "/recommend", {"visitor": "a", "reasons": "yes"}, 400, "true or false"),
         ("POST", "/predict", {"items": ["p1"]}, 400, "who asks?"),
