@@ -7,8 +7,8 @@ parts: `event_log` keeps events, `engine` has a model compiled for batches and t
 makes batches of requests, `shop` is the work on them, `fields` and `api` say what requests hold, `app` is the
 application, `connections` closes slow clients, `workers` runs several services. Of the engine: `translate`
 finds ids and features, `asks` makes arrays of questions, `programs` are the functions that are compiled,
-`predictor` and `reasons` predict and say why. `catalogue` is the shop's table of items, of `columns`, `offer` is
-that table in a model's ids, `variety` mixes lists. The rest of this page is how to run it for a shop.
+`predictor` and `reasons` predict and say why. `catalogue` is the shop's table of items, of `columns`,
+`offer` is that table in a model's ids, `variety` mixes lists. The rest is how to run it for a shop.
 
 ## Behind nginx
 
