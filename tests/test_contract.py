@@ -18,8 +18,9 @@ import pytest
 from helpers import apply, eight_devices, noisy, score_all
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from rezoo import evaluation, losses, objectives, sampling, sharding, training
+from rezoo import evaluation, losses, objectives, sampling, training
 from rezoo.data.sessions import Sessions
+from rezoo.devices import sharding
 from rezoo.models import (
     AFM,
     CFGAN,
@@ -512,11 +513,13 @@ def test_tables_spread_over_eight_devices_are_trained_as_on_one(name):
     state = row_sparse.init_state(
         jax.random.key(0), case.model, *optimizers, batch, constants=case.constants, dense=dense
     )
-    specs = sharding.state_rules(state)
+    specs = row_sparse.rules(state)
     placed, spread = sharding.sharded(state, specs, mesh), sharding.spread(batch, mesh)
     alone = jax.jit(row_sparse.make_step(objective, *optimizers))
     for route in (sharding.gather_ids(), sharding.all_to_all()):
-        together = jax.jit(sharding.make_step(objective, *optimizers, mesh=mesh, routes=[route]))
+        together = jax.jit(
+            row_sparse.make_step(objective, *optimizers, row_sparse.spread_over(mesh, routes=[route]))
+        )
         one, many = state, placed
         for _ in range(2):
             one, expected = alone(one, batch)

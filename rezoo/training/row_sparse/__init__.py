@@ -16,6 +16,7 @@ from rezoo.training.row_sparse.optimizers import (
     row_wise_adagrad,
     sgd,
 )
+from rezoo.training.row_sparse.spread import init_spread, rules, spread_over
 from rezoo.training.row_sparse.step import OptState, RowState, init_state, make_step, sum_by_id
 
 __all__ = [
@@ -23,11 +24,14 @@ __all__ = [
     "RowOptimizer",
     "RowState",
     "adagrad",
+    "init_spread",
     "init_state",
     "lazy_adam",
     "make_step",
     "momentum",
     "row_wise_adagrad",
+    "rules",
     "sgd",
+    "spread_over",
     "sum_by_id",
 ]

@@ -41,7 +41,7 @@ def looked_up_ids(aux: Aux, tables: Collection[str]) -> Calls:
     return {path: looked_up for path, looked_up in calls.items() if path in tables}
 
 
-def split(params: Any, tables: Collection[str]) -> tuple[dict[str, Array], Any]:
+def split(params: Any, tables: Collection[str]) -> tuple[dict[str, Any], Any]:
     """(tables by path, the other parameters)."""
     leaves = flat(params)
     rest = {path: leaf for path, leaf in leaves.items() if path not in tables}

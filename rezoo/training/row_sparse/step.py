@@ -100,7 +100,7 @@ class Looked(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """Where tables lie, and so how their rows are read and moved: on one device, or by `rezoo.sharding`."""
+    """Where tables lie, and so how their rows are read and moved: on one device, or spread over many."""
 
     read: Callable[[dict[str, Array], Calls], Looked]
     """(tables, ids by table)."""

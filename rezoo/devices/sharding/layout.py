@@ -3,16 +3,12 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Shaped
 
-from rezoo.training import row_sparse
-from rezoo.training.row_sparse import OptState, RowOptimizer
-from rezoo.types import Batch, TrainState, Variables
+from rezoo.types import Variables
 
 AXIS = "data"
 """Axis of the mesh along which batches and tables are spread, if no other is named."""
@@ -33,7 +29,7 @@ def rules(variables: Variables, *, axis: str = AXIS, dense: Collection[str] = ()
     >>> batch = pairs([1], [2])
     >>> variables = MF(3, 5, dim=2).init(jax.random.key(0), batch.query, batch.item)
     >>> rules(variables, dense=["item_bias"])["params"]["user"]["embedding"]
-    PartitionSpec('data',)
+    P('data',)
     """
 
     def rule(path: Any, leaf: Any) -> PartitionSpec:
@@ -50,7 +46,7 @@ def describe(variables: Variables, specs: Mapping[str, Any], devices: int) -> st
     >>> variables = {"params": {"user": {"embedding": jnp.zeros((10, 4))}}}
     >>> print(describe(variables, rules(variables), 8))
     params/user/embedding  10 × 4  by row along data          32 B a device
-    all                                                      32 B a device
+    all                                                       32 B a device
     """
     lines, total = [], 0
     flat_specs = jax.tree.leaves(specs, is_leaf=_is_spec)
@@ -132,44 +128,6 @@ def spread(batch: Any, mesh: Mesh, axis: str = AXIS) -> Any:
     if any(n % devices for n in rows):
         raise ValueError(f"{sorted(rows)} rows cannot be spread over {devices} devices: fill the batch up")
     return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(axis)))
-
-
-def init_state(
-    key: jax.Array,
-    model: nn.Module,
-    dense_optimizer: optax.GradientTransformation,
-    row_optimizer: RowOptimizer,
-    batch: Batch,
-    *,
-    mesh: Mesh,
-    axis: str = AXIS,
-    constants: Mapping[str, Any] | None = None,
-    dense: Collection[str] = (),
-) -> TrainState:
-    """The state before the first step: that of `row_sparse.init_state`, spread over the devices.
-
-    Raises:
-      ValueError: as `row_sparse.init_state`, and if the mesh has no such axis.
-    """
-    state = row_sparse.init_state(
-        key, model, dense_optimizer, row_optimizer, batch, constants=constants, dense=list(dense)
-    )
-    return sharded(state, state_rules(state, axis), mesh)
-
-
-def state_rules(state: TrainState, axis: str = AXIS) -> TrainState:
-    """`rules` of all that a run is: the tables that are trained by row, and their optimizer's state."""
-    nowhere = jax.tree.map(lambda _: PartitionSpec(), state)
-    rows = jax.tree.map(lambda _: PartitionSpec(axis), state.opt_state.rows)
-    params = jax.tree.map_with_path(
-        lambda path, _: (
-            PartitionSpec(axis)
-            if jax.tree_util.keystr(path, simple=True, separator="/") in rows
-            else PartitionSpec()
-        ),
-        state.params,
-    )
-    return nowhere._replace(params=params, opt_state=OptState(nowhere.opt_state.dense, rows))
 
 
 def axis_of(mesh: Mesh, axis: str) -> Mesh:

@@ -62,15 +62,17 @@ def gather_ids() -> Route:
     return Route(fetch, push, sent)
 
 
-def all_to_all(capacity: float = 1.25, spare: int = 16) -> Route:
+def all_to_all(spare: float = 4.0) -> Route:
     """Each id that a device looks up is sent once, to the device that holds it, which sends the row back.
 
-    Between each two devices there are `capacity` × (ids of a device / devices) + `spare` places. An id takes
-    one however often a device looks it up. One that finds no place is counted in `overflow`.
+    Between each two devices there are m + `spare` · √m + 4 places, m = ids of a device / devices: seldom too
+    few for different ids in random order. An id takes one place however often a device looks
+    it up; one that finds none is counted in `overflow`.
     """
 
     def places(ids: int, devices: int) -> int:
-        return min(ids, math.ceil(capacity * ids / devices) + spare)
+        mean = ids / devices
+        return min(ids, math.ceil(mean + spare * mean**0.5) + 4)
 
     def fetch(table: Array, ids: Array, axis: str) -> Fetched:
         size, rows = jax.lax.axis_size(axis), len(table)
@@ -86,8 +88,8 @@ def all_to_all(capacity: float = 1.25, spare: int = 16) -> Route:
         fits = (place < room) & (holder < size)
         at = jnp.where(fits, holder * room + place, size * room)
         wanted = jnp.full(size * room, rows, ids.dtype).at[at].set(ordered % rows, mode="drop")
-        wanted = jax.lax.all_to_all(wanted.reshape(size, room), axis, 0, 0)
-        found = jax.lax.all_to_all(table.at[wanted].get(mode="fill", fill_value=0), axis, 0, 0)
+        wanted = exchanged(wanted.reshape(size, room), axis)
+        found = exchanged(table.at[wanted].get(mode="fill", fill_value=0), axis)
         at = jnp.zeros_like(at).at[origin].set(at)
         rows_of_ids = found.reshape(size * room, -1).at[at].get(mode="fill", fill_value=0)
         overflow = (new & ~fits & (holder < size)).sum(dtype=jnp.int32)
@@ -96,13 +98,18 @@ def all_to_all(capacity: float = 1.25, spare: int = 16) -> Route:
     def push(grads: Array, trip: tuple[Array, Array], axis: str) -> tuple[Array, Array]:
         wanted, at = trip
         summed = jnp.zeros((wanted.size, grads.shape[1]), grads.dtype).at[at].add(grads, mode="drop")
-        back = jax.lax.all_to_all(summed.reshape(*wanted.shape, -1), axis, 0, 0)
+        back = exchanged(summed.reshape(*wanted.shape, -1), axis)
         return wanted.ravel(), back.reshape(wanted.size, -1)
 
     def sent(ids: int, width: int, devices: int) -> int:
         return 4 * places(ids, devices) * (2 * width + 1) * (devices - 1)
 
     return Route(fetch, push, sent)
+
+
+def exchanged(x: Array, axis: str) -> Array:
+    """Part i of each device's `[n ...]` on device i, in the order of the devices."""
+    return jax.lax.all_to_all(x, axis, 0, 0, tiled=True)
 
 
 def cheapest(routes: Sequence[Route], ids: int, width: int, devices: int) -> Route:
