@@ -8,10 +8,10 @@ in a process of its own:
 
 - sent: MF (64 wide, 16,384 pairs a device) with users and items spread over 8, 16 and 64 devices, of 10⁴ to
   10⁸ rows: bytes that a device's collectives give in a step, for each of the two routes of
-  `rezoo.devices.sharding`; beside it 2 · ids · width · 4, those of the rows of its ids and their gradients.
+  `rezoo.devices.sharding`; beside it 2 · ids · width · 4, those of its ids' rows and their gradients.
 - operations: floating-point operations of a step on each of 1 … 512 devices, at 16,384 pairs a device, without
   those by which a CPU puts together what an all-to-all brought (other devices do that while it is sent).
-- big: one table of 10⁸ rows, 16 wide, row-wise Adagrad, over 8 devices, beside one of 10⁵.
+- big: MF of 10⁸ users and 10⁴ items, 16 wide, row-wise Adagrad, over 8 devices, beside 10⁵ users.
 - sessions: GRU4Rec and SASRec over 10⁷ items on one device, trained by row against 1,024 sampled items,
   beside 10⁴ items, and beside a dense optimizer.
 """
@@ -23,9 +23,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -43,7 +41,7 @@ from rezoo.models import MF, GRU4Rec, SASRec
 from rezoo.training import row_sparse
 from rezoo.types import Batch, Step, TrainState
 
-EACH, WIDTH, LENGTH, SAMPLE = 2**14, 64, 20, 1024
+EACH, WIDTH, LENGTH, SAMPLE, PRODUCTS = 2**14, 64, 20, 1024, 10**4
 ROUTES = {"gather ids": sharding.gather_ids(), "all to all": sharding.all_to_all()}
 PATTERN = re.compile(r"= (.*?) (all-to-all|all-gather|all-reduce|reduce-scatter)(?:-start)?\(")
 ARRAY = re.compile(r"(pred|s8|u8|s32|u32|f32|s64|f64)\[([\d,]*)\]")
@@ -122,24 +120,22 @@ def mesh() -> jax.sharding.Mesh:
     return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
 
 
-def pairs(rows: int, number: int) -> Batch:
-    """Pairs of users and items whose popularity falls as in a shop."""
-    rng = np.random.default_rng(0)
-    user, item = (np.minimum(rng.zipf(1.2, number), rows - 1).astype(np.int32) for _ in range(2))
-    return batches.pairs(user, item, rng.integers(0, 2, number))
+def popular(rows: int, shape: Any) -> np.ndarray:
+    """Ids whose popularity falls as a shop's."""
+    return (np.random.default_rng(0).zipf(1.2, shape) % (rows - 1) + 1).astype(np.int32)
 
 
-def factorization(rows: int, width: int, routes: Any) -> tuple[Step, Callable[..., TrainState], TrainState]:
-    """The step of MF over the mesh, how its state is made, and where its arrays lie."""
-    model, row = MF(rows, rows, width), batches.pairs([1], [1], [1])
+def pairs(users: int, items: int, number: int) -> Batch:
+    """Who saw what, and clicked or not."""
+    label = np.arange(number) % 2
+    return batches.pairs(popular(users, number), popular(items, number), label)
+
+
+def factorization(users: int, items: int, width: int) -> tuple[Any, Any, Any]:
+    """MF, its objective, and its optimizers."""
+    model = MF(users, items, width)
     optimizers = optax.sgd(0.1), row_sparse.row_wise_adagrad(0.1)
-    step = row_sparse.make_step(
-        objectives.pointwise(model, losses.logistic),
-        *optimizers,
-        row_sparse.spread_over(mesh(), routes=routes),
-    )
-    init = partial(row_sparse.init_state, jax.random.key(0), model, *optimizers, row)
-    return step, init, row_sparse.rules(jax.eval_shape(init))
+    return model, objectives.pointwise(model, losses.logistic), optimizers
 
 
 def sent(rows: int, route: sharding.Route) -> dict[str, float]:
@@ -151,19 +147,20 @@ def sent(rows: int, route: sharding.Route) -> dict[str, float]:
 
 def compiled_step(rows: int, route: sharding.Route) -> Any:
     """A step over all devices, compiled for tables that are not made."""
-    step, init, specs = factorization(rows, WIDTH, [route])
+    model, objective, optimizers = factorization(rows, rows, WIDTH)
+    step = row_sparse.make_step(objective, *optimizers, row_sparse.spread_over(mesh(), routes=[route]))
     devices = jax.device_count()
+    batch = sharding.spread(pairs(rows, rows, EACH * devices), mesh())
+    logical = jax.eval_shape(lambda: row_sparse.init_state(jax.random.key(0), model, *optimizers, batch))
 
     def shape(spec: PartitionSpec, leaf: Any) -> Any:
         size = leaf.shape
         size = (devices, -(-size[0] // devices), *size[1:]) if len(spec) else size
         return jax.ShapeDtypeStruct(size, leaf.dtype, sharding=NamedSharding(mesh(), spec))
 
-    is_spec = {"is_leaf": lambda x: isinstance(x, PartitionSpec)}
-    state = jax.tree.map(shape, specs, jax.eval_shape(init), **is_spec)
-    batch = sharding.spread(pairs(rows, EACH * devices), mesh())
-    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
-    return compiled
+    specs = row_sparse.rules(logical)
+    state = jax.tree.map(shape, specs, logical, is_leaf=lambda x: isinstance(x, PartitionSpec))
+    return jax.jit(step, donate_argnums=0).lower(state, batch).compile()
 
 
 def array_bytes(text: str) -> int:
@@ -174,13 +171,9 @@ def array_bytes(text: str) -> int:
 
 def big(rows: int) -> dict[str, float]:
     """Seconds of a step, and memory, with a table of these rows over the devices."""
-    model = GRU4Rec(rows, 16, tied=True)
-    rng = np.random.default_rng(0)
-    item = np.minimum(rng.zipf(1.2, (256, LENGTH + 1)), rows - 1).astype(np.int32)
-    batch = next_items(item)
-    objective = objectives.next_item_sampled(model, losses.softmax_cross_entropy, np.ones(rows), SAMPLE)
-    optimizers = optax.adam(1e-3), row_sparse.row_wise_adagrad(0.1)
+    model, objective, optimizers = factorization(rows, PRODUCTS, 16)
     step = row_sparse.make_step(objective, *optimizers, row_sparse.spread_over(mesh()))
+    batch = pairs(rows, PRODUCTS, EACH)
     state = row_sparse.init_spread(jax.random.key(0), model, *optimizers, batch, mesh())
     return timed(step, state, sharding.spread(batch, mesh()))
 
@@ -188,8 +181,7 @@ def big(rows: int) -> dict[str, float]:
 def sessions(items: int, name: str, how: str) -> dict[str, float]:
     """Seconds of a step, and memory, of a session model on one device."""
     model = GRU4Rec(items, WIDTH, tied=True) if name == "GRU4Rec" else SASRec(items, WIDTH, max_length=LENGTH)
-    rng = np.random.default_rng(0)
-    batch = next_items(np.minimum(rng.zipf(1.2, (128, LENGTH + 1)), items - 1).astype(np.int32))
+    batch = next_items(popular(items, (128, LENGTH + 1)))
     objective = objectives.next_item_sampled(model, losses.softmax_cross_entropy, jnp.ones(items), SAMPLE)
     dense = optax.adam(1e-3)
     if how == "dense":

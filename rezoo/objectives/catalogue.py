@@ -116,7 +116,7 @@ def next_item_sampled(
     >>> print(objective(variables, jax.random.key(1), batch)[0].round(4))  # ln 2: all scores alike
     0.6931
     """
-    weight = popularity.at[0].set(0.0)
+    weight = jnp.asarray(popularity).at[0].set(0.0)
     log_share = jnp.log(jnp.maximum(weight / weight.sum(), 1e-12))
     sums = cumulative(weight)
 
