@@ -8,7 +8,7 @@ traced. `chex.disable_asserts()` turns those of shapes off.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -19,6 +19,9 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import lookup
+
+BLOCK = 2**16
+"""Weights of a block of `Cumulative`."""
 
 
 def same_shape(**arrays: Any) -> None:
@@ -157,12 +160,50 @@ def find(
     return jnp.where(found, low, -1).astype(jnp.int32)
 
 
-def draw(key: jax.Array, cumulative: Float[Array, " N"], shape: tuple[int, ...]) -> Int[Array, " ..."]:
-    """Places drawn with replacement in proportion to weights, of which the cumulative sums are given."""
-    point = jax.random.uniform(key, shape, cumulative.dtype, maxval=cumulative[-1])
+class Cumulative(NamedTuple):
+    """Cumulative sums of weights, in blocks of `BLOCK`: what `draw` looks its places up in."""
+
+    blocks: Float[Array, " S"]
+    """Over whole blocks."""
+    within: Float[Array, " S K"]
+    """Over the weights of each block; the last block is filled up with weights of 0."""
+
+
+def cumulative(weight: Float[Array, " N"]) -> Cumulative:
+    """The sums of these weights."""
+    width = min(BLOCK, len(weight))
+    within = jnp.cumsum(jnp.pad(weight, (0, -len(weight) % width)).reshape(-1, width), axis=1)
+    return Cumulative(jnp.cumsum(within[:, -1]), within)
+
+
+def draw(key: jax.Array, sums: Cumulative, shape: tuple[int, ...]) -> Int[Array, " ..."]:
+    """Places drawn with replacement in proportion to weights, of which the cumulative sums are given.
+
+    A random number of 23 bits cannot tell ten million places apart, so a long list is drawn from in two
+    steps: a block, then a place in it.
+
+    >>> int(draw(jax.random.key(0), cumulative(jnp.array([0.0, 3.0, 0.0])), ()))
+    1
+    """
+    count, width = sums.within.shape
+    if count == 1:
+        return _drawn(key, sums.within[0], shape)
+    block_key, key = jax.random.split(key)
+    block = _drawn(block_key, sums.blocks, shape)
+    point = jax.random.uniform(key, shape, sums.within.dtype) * sums.within[block, -1]
+
+    def halve(n: Array, found: Array) -> Array:
+        ahead = found + (width >> (n + 1))
+        return jnp.where(sums.within[block, ahead - 1] <= point, ahead, found)
+
+    found = jax.lax.fori_loop(0, width.bit_length() - 1, halve, jnp.zeros(shape, jnp.int32))
+    return block * width + found
+
+
+def _drawn(key: jax.Array, sums: Float[Array, " N"], shape: tuple[int, ...]) -> Int[Array, " ..."]:
+    point = jax.random.uniform(key, shape, sums.dtype, maxval=sums[-1])
     method = pick(cpu="scan", accelerator="scan_unrolled")
-    found = jnp.searchsorted(cumulative, point.ravel(), side="right", method=method)
-    return found.reshape(shape)
+    return jnp.searchsorted(sums, point.ravel(), side="right", method=method).reshape(shape)
 
 
 def per_row(value: Shaped[Array, " B"], like: Shaped[Array, " B *C"]) -> Shaped[Array, " B *_"]:

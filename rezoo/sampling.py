@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import draw, find
+from rezoo.arrays import cumulative, draw, find
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import everywhere, lookup
 from rezoo.types import Query, Sampler
@@ -41,10 +41,10 @@ def popularity(count: Float[Array, " N"] | np.ndarray, alpha: float | Array = 0.
     """
     with jax.ensure_compile_time_eval():  # inside jit XLA would fold a long sum, and take its time
         occurs, log_share = _log_share(count, alpha)
-        cumulative = jnp.cumsum(jnp.exp(log_share))
+        sums = cumulative(jnp.exp(log_share))
 
     def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
-        return occurs.at[draw(key, cumulative, (item.shape[0], n))].get(mode="clip")
+        return occurs.at[draw(key, sums, (item.shape[0], n))].get(mode="clip")
 
     return sample
 

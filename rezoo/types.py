@@ -126,7 +126,8 @@ class MultiTask(Scorer, Protocol):
 class Retriever(Scorer, Protocol):
     """A model whose score is the inner product of a query vector and an item vector.
 
-    Where item vectors are computed, `vectors(item)` beside `table()` gives those of some items alone.
+    A model with `vectors(item) -> [*S D]` gives the rows of `table()` of some items without the others, so
+    that its tables can be trained row by row and computed vectors are those of a batch alone.
     """
 
     def encode(self, query: Query) -> Float[Array, " B D"]: ...

@@ -20,6 +20,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, sampling, training
 from rezoo.data.sessions import Sessions
+from rezoo.devices import sharding
 from rezoo.models import (
     AFM,
     CFGAN,
@@ -77,6 +78,7 @@ from rezoo.nn.interaction import LowRankCross
 from rezoo.nn.recurrent import LSTM, hard_sigmoid
 from rezoo.nn.similarity import cosine
 from rezoo.serving import model_json
+from rezoo.training import row_sparse
 from rezoo.types import Batch, Query, Target
 
 USERS, ITEMS, L = 7, 11, 5
@@ -384,9 +386,14 @@ def test_encode_and_table_give_the_score(name):
     model, variables, query = CASES[name].model, variables_of(name), queries(6)
     if not hasattr(model, "encode"):
         pytest.skip("not a retriever")
-    inner = apply(model, variables, query, method="encode") @ apply(model, variables, method="table").T
+    table = apply(model, variables, method="table")
+    inner = apply(model, variables, query, method="encode") @ table.T
     slate = jnp.asarray(np.tile(np.arange(ITEMS, dtype=np.int32), (6, 1)))
     np.testing.assert_allclose(inner, apply(model, variables, query, slate), rtol=1e-4, atol=1e-5)
+    if hasattr(model, "prefixes"):
+        assert hasattr(model, "vectors"), "a session model is trained by row through `vectors`"
+    if hasattr(model, "vectors"):
+        np.testing.assert_allclose(apply(model, variables, slate, method="vectors"), table[slate], rtol=1e-6)
 
 
 @every_scorer
@@ -486,6 +493,49 @@ def test_a_vmapped_study_equals_single_runs(name):
     np.testing.assert_allclose(means["loss"][0, 1], mean["loss"], rtol=rounding)
     assert len({float(loss) for loss in means["loss"].ravel()}) == 4
     assert (states.step == 4).all()
+
+
+def by_row(case: Case):
+    """The objective of a model whose tables are trained by row, and those of its modules that are not."""
+    if case.objective.startswith("next_item"):
+        popularity = jnp.ones(ITEMS)
+        objective = objectives.next_item_sampled(case.model, losses.softmax_cross_entropy, popularity, 4)
+        return objective, []
+    return objective_for(case), {"every_item": ["output_bias"]}.get(case.objective, [])
+
+
+@eight_devices
+@mostly_long(TRAINED)
+def test_tables_spread_over_eight_devices_are_trained_as_on_one(name):
+    case, mesh = CASES[name], jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    objective, dense = by_row(case)
+    optimizers, batch = (SGD, row_sparse.adagrad(0.1)), batch_for(case)
+    state = row_sparse.init_state(
+        jax.random.key(0), case.model, *optimizers, batch, constants=case.constants, dense=dense
+    )
+    specs = row_sparse.rules(state)
+    placed, spread = sharding.sharded(state, specs, mesh), sharding.spread(batch, mesh)
+    alone = jax.jit(row_sparse.make_step(objective, *optimizers))
+    for route in (sharding.gather_ids(), sharding.all_to_all()):
+        together = jax.jit(
+            row_sparse.make_step(objective, *optimizers, row_sparse.spread_over(mesh, routes=[route]))
+        )
+        one, many = state, placed
+        for _ in range(2):
+            one, expected = alone(one, batch)
+            many, metrics = together(many, spread)
+            np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-5)
+            assert int(metrics["overflow"]) == 0
+        many = sharding.whole(many, specs, state)
+        chex.assert_trees_all_close(many.params, one.params, rtol=1e-4, atol=1e-5)
+        kept = [
+            jax.tree.map(lambda rows: rows.optimizer, x.opt_state.rows, is_leaf=is_rows) for x in (many, one)
+        ]
+        chex.assert_trees_all_close(*kept, rtol=1e-4, atol=1e-5)
+
+
+def is_rows(x):
+    return isinstance(x, row_sparse.RowState)
 
 
 def answers(name: str):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from rezoo import sampling
+from rezoo import arrays, sampling
 from rezoo.data.batches import queries
 
 
@@ -61,6 +61,21 @@ def test_the_power_may_be_traced():
 def test_what_never_occurs_is_never_drawn_from_a_long_catalogue():
     count = np.where(np.arange(20_001) % 2, np.arange(20_001), 0)
     assert (draw(sampling.popularity(count), 2000, 100) % 2 == 1).all()
+
+
+def test_a_long_catalogue_is_drawn_from_in_two_steps(monkeypatch):
+    monkeypatch.setattr("rezoo.arrays.BLOCK", 4)
+    count = np.array([9, 1, 4, 0, 16, 25, 3, 2, 0, 7])
+    share = np.where(np.arange(10) > 0, count, 0.0)
+    assert chi_square(draw(sampling.popularity(count, 1.0)), share / share.sum()) > 1e-3
+
+
+def test_no_item_of_many_millions_is_left_out():
+    """One random number of 23 bits would reach at most 8.4 million of them."""
+    sums = arrays.cumulative(jnp.ones(2**25))
+    drawn = np.asarray(jax.jit(lambda key: arrays.draw(key, sums, (2**20,)))(jax.random.key(0)))
+    assert (np.bincount(drawn % 8, minlength=8) > 0.98 * 2**17).all()
+    assert len(np.unique(drawn)) > 0.98 * 2**20  # expected with all alike: 1 - 2⁻⁶ of them
 
 
 def test_popularity_of_nothing_is_refused():

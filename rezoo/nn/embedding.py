@@ -49,11 +49,11 @@ class Embed(nn.Module):
     Row 0 starts as zeros: where training never meets the unknown, it adds nothing to a score.
 
     What each call looks up is sown: the rows in the collection `rows`, so that an objective can
-    regularise just those, and their ids in `row_ids`. Where nobody reads them, they cost nothing.
+    regularise just those, and their ids in `row_ids`. Nobody pays for them who does not read them.
 
-    The collection `row_taps`, where it is given, holds for each call an array of zeros like its
-    rows: the rows' gradient arrives there, and none at the table. That is how `row_sparse` trains
-    a table without a gradient of its size.
+    The collection `given_rows`, where it is there, holds the rows of each call, and the table is not read:
+    so `row_sparse` trains it without a gradient of its size, and `sharding` where no device holds all of it.
+    Calls beyond those that it holds get zeros, as where only their ids are asked for.
     """
 
     num_embeddings: int
@@ -62,23 +62,39 @@ class Embed(nn.Module):
 
     def setup(self) -> None:
         shape = self.num_embeddings, self.features
-        self.embedding = jnp.asarray(self.param("embedding", self._init, shape, jnp.float32))
+        if not self.has_variable("given_rows", "embedding"):
+            self.embedding = jnp.asarray(self.param("embedding", self._init, shape, jnp.float32))
 
     def __call__(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
         """The row of each id."""
         ids = or_unknown(ids, self.num_embeddings)
-        rows = lookup(self.embedding, ids)
-        if self.has_variable("row_taps", "embedding"):
-            call = len(self.get_variable("row_ids", "embedding", ()))
-            rows = jax.lax.stop_gradient(rows) + self.get_variable("row_taps", "embedding")[call]
+        rows = self._rows(ids)
         if not self.is_initializing():
             self.sow("row_ids", "embedding", ids)
             self.sow("rows", "rows", rows)
         return rows
 
     def table(self) -> Float[Array, " N D"]:
-        """The whole table, for scoring a catalogue."""
+        """The whole table, for scoring a catalogue.
+
+        Raises:
+          ValueError: if only some rows are there.
+        """
+        if self.has_variable("given_rows", "embedding"):
+            path = "/".join((*self.path, "embedding"))
+            raise ValueError(
+                f"the loss depends on the whole table {path!r} (a tied softmax, `table()`), so it cannot be "
+                f"trained row by row: leave it to the dense optimizer by init_state(…, dense=[{self.name!r}])"
+            )
         return self.embedding
+
+    def _rows(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        if not self.has_variable("given_rows", "embedding"):
+            return lookup(self.embedding, ids)
+        given, call = (self.get_variable(name, "embedding", ()) for name in ("given_rows", "row_ids"))
+        if len(given) > len(call):
+            return given[len(call)]
+        return jnp.zeros((*ids.shape, self.features), jnp.float32)
 
     def _init(self, key: jax.Array, shape: tuple[int, int], dtype: Any) -> Float[Array, " N D"]:
         return self.embedding_init(key, shape, dtype).at[0].set(0.0)

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from rezoo import losses
-from rezoo.arrays import draw
-from rezoo.devices.meshes import lookup
+from rezoo.arrays import cumulative, draw
 from rezoo.nn.bag import scattered
-from rezoo.objectives.forward import Weights, forward, mean, weight_of
+from rezoo.objectives.forward import Weights, forward, item_vectors, mean, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
 
 
@@ -95,7 +94,8 @@ def next_item_sampled(
     by the logarithm of how often it is expected among them, ln (n q_i), so that with
     `losses.softmax_cross_entropy` the sum over the sample estimates the sum over the catalogue (Bengio
     and Senécal 2008, https://doi.org/10.1109/TNN.2007.912312). A negative that is the position's own
-    target does not count.
+    target does not count. Where the model has `vectors`, the targets' and the negatives' rows alone are
+    looked up, so that `row_sparse` can train it over any number of items.
 
     Args:
       model: a `SessionModel`.
@@ -116,24 +116,23 @@ def next_item_sampled(
     >>> print(objective(variables, jax.random.key(1), batch)[0].round(4))  # ln 2: all scores alike
     0.6931
     """
-    weight = popularity.at[0].set(0.0)
+    weight = jnp.asarray(popularity).at[0].set(0.0)
     log_share = jnp.log(jnp.maximum(weight / weight.sum(), 1e-12))
-    cumulative = jnp.cumsum(weight)
+    sums = cumulative(weight)
 
-    def states(module: Any, query: Query) -> tuple[Array, Array]:
-        return module.prefixes(query), module.table()
+    def vectors(module: Any, query: Query, *items: Array) -> tuple[Array, ...]:
+        return module.prefixes(query), *(item_vectors(module, one) for one in items)
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         draw_key, model_key = jax.random.split(key)
-        (state, table), sown = forward(model, variables, model_key, batch.query, method=states)
-        drawn = draw(draw_key, cumulative, (num_negatives,)).clip(1, len(weight) - 1)
-        expected = math.log(num_negatives) + log_share
+        drawn = draw(draw_key, sums, (num_negatives,)).clip(1, len(weight) - 1)
+        inputs = batch.query, batch.item, drawn
+        (state, of_target, of_drawn), sown = forward(model, variables, model_key, *inputs, method=vectors)
         target, where = batch.item.ravel(), batch.where.ravel()
-        state = state.reshape(-1, state.shape[-1])
-        own = (state * lookup(table, target)).sum(-1)
-        other = state @ lookup(table, drawn).T
+        own = (state * of_target).sum(-1).ravel()
+        other = state.reshape(-1, state.shape[-1]) @ of_drawn.T
         if corrected:
-            other = other - expected[drawn][None]
+            other = other - (math.log(num_negatives) + log_share[drawn])[None]
         score = jnp.concatenate([own[:, None], other], axis=1)
         counts = where[:, None] & jnp.pad(
             drawn[None] != target[:, None], ((0, 0), (1, 0)), constant_values=True

@@ -6,9 +6,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.arrays import same_rows
+from rezoo.devices.meshes import lookup
 from rezoo.types import Batch, Variables
 
 Weights = Callable[[Batch], Array]
@@ -46,6 +47,16 @@ def forward(
     same_rows(**dict(zip(("query", "item"), inputs, strict=False)), where=where)
     variables = variables if where is None else {**variables, "batch": {"where": where}}
     return model.apply(variables, *inputs, rngs={"dropout": key}, mutable=WRITABLE, method=method)
+
+
+def item_vectors(model: Any, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+    """The rows of `table()` of some items; where the model has `vectors`, no other row is touched.
+
+    Args:
+      model: a `Retriever`, bound to its variables: called inside of a method of `forward`.
+      item: dense ids.
+    """
+    return model.vectors(item) if hasattr(model, "vectors") else lookup(model.table(), item)
 
 
 def mean(

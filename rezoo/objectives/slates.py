@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from rezoo.arrays import same_shape
 from rezoo.devices.meshes import alike, everywhere, lookup
-from rezoo.objectives.forward import Weights, forward, mean, weight_of
+from rezoo.objectives.forward import Weights, forward, item_vectors, mean, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Variables
 
 
@@ -112,8 +112,8 @@ def in_batch(
     down; `losses.sampled_softmax` with `log_q` takes that back (Yi 2019,
     https://doi.org/10.1145/3298689.3346996).
 
-    Takes batches of pairs, `item: [B]`, and a `Retriever`: one product of queries and items. Where its
-    item vectors are computed, its method `vectors(item)` gives those of the batch alone.
+    Takes batches of pairs, `item: [B]`, and a `Retriever`: one product of queries and items. Where it has
+    `vectors`, no other items' vectors are looked up or computed.
 
     Args:
       model: a `Retriever`.
@@ -132,8 +132,7 @@ def in_batch(
     """
 
     def scores(module: Any, query: Query, item: Array) -> Array:
-        rows = module.vectors(item) if hasattr(module, "vectors") else lookup(module.table(), item)
-        return jnp.einsum("bd,cd->bc", module.encode(query), everywhere(rows))
+        return jnp.einsum("bd,cd->bc", module.encode(query), everywhere(item_vectors(module, item)))
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         score, sown = forward(model, variables, key, batch.query, batch.item, method=scores)

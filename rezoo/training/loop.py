@@ -126,7 +126,7 @@ def run(
             state, metrics = epoch(state)
             metrics = jax.device_get(metrics | (evaluate(state.variables) if evaluate else {}))
             if np.all(state.halted):
-                raise Diverged(diagnosis(state, done + 1))
+                raise Diverged(diagnosis(state, done + 1, metrics))
             if monitor:
                 new = np.where(state.halted, -np.inf, monitor(metrics))
                 better = new > score
@@ -139,8 +139,10 @@ def run(
     return Run(state, best if monitor else state.variables, history, best_epoch, notes["seconds"])
 
 
-def diagnosis(state: TrainState, epoch: int | None = None) -> str:
+def diagnosis(state: TrainState, epoch: int | None = None, metrics: Mapping[str, Any] | None = None) -> str:
     """Which step ended a halted run, and which parameters are not finite where.
+
+    Where `metrics` have an `overflow`, rows of a table that is spread over devices found no place.
 
     >>> import jax.numpy as jnp
     >>> params = {"user": {"embedding": jnp.array([[1.0], [jnp.nan]])}}
@@ -157,6 +159,12 @@ def diagnosis(state: TrainState, epoch: int | None = None) -> str:
             places.append(f"{name}: {bad.sum()} of {bad.size} values, first in rows {rows}")
     where = f" of epoch {epoch}" if epoch else ""
     step = np.asarray(state.step).max()
+    if metrics and (lost := np.max(metrics.get("overflow", 0))):
+        return (
+            f"{lost:,.3g} of the ids that a step{where} looks up found no place on their way to the devices "
+            "that hold their rows: give row_sparse.spread_over routes=[sharding.all_to_all(spare=…)] with "
+            "more to spare, or [sharding.gather_ids()]"
+        )
     return (
         f"training met NaN or infinity in step {step}{where}. "
         + (f"Parameters concerned: {'; '.join(places)}. " if places else "Only the loss is concerned. ")

@@ -1,6 +1,8 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from rezoo.nn.embedding import Embed
 
@@ -41,15 +43,32 @@ def test_init_makes_the_table_and_nothing_else():
     assert jax.tree.map(jnp.shape, variables) == {"params": {"embedding": (4, 3)}}
 
 
-def test_the_gradient_goes_to_the_taps_and_not_to_the_table():
-    ids = jnp.array([1, 1, 3])
-    weight = jnp.array([[1.0], [10.0], [100.0]])
+class Twice(nn.Module):
+    """Looks two lists of ids up in one table."""
 
-    def value(params, taps):
-        variables = {"params": params, "row_taps": {"embedding": (taps,)}}
-        rows, _ = Embed(4, 3).apply(variables, ids, mutable=["row_ids"])
-        return (jnp.broadcast_to(weight, rows.shape) * rows).sum()
+    @nn.compact
+    def __call__(self, *ids):
+        table = Embed(4, 3, name="table")
+        return [table(one) for one in ids]
 
-    table, taps = jax.grad(value, (0, 1))(VARIABLES["params"], jnp.zeros((3, 3)))
-    assert not table["embedding"].any()
-    np.testing.assert_array_equal(taps, np.repeat(weight, 3, axis=1))
+
+def test_rows_that_are_given_take_the_place_of_the_table():
+    ids = jnp.array([1, 1, 3]), jnp.array([[2], [9]])
+    given = jnp.ones((3, 3)), jnp.full((2, 1, 3), 2.0)
+    variables = {"given_rows": {"table": {"embedding": given}}}
+    rows, sown = Twice().apply(variables, *ids, mutable=["row_ids"])
+    jax.tree.map(np.testing.assert_array_equal, rows, list(given))
+    known = [one.tolist() for one in sown["row_ids"]["table"]["embedding"]]
+    assert known == [[1, 1, 3], [[2], [0]]]
+
+
+def test_where_no_rows_are_given_only_the_ids_are_told():
+    rows, sown = Twice().apply(
+        {"given_rows": {"table": {"embedding": ()}}}, jnp.array([1, 7]), mutable=["row_ids"]
+    )
+    assert not rows[0].any() and sown["row_ids"]["table"]["embedding"][0].tolist() == [1, 0]
+
+
+def test_the_whole_table_is_not_there_where_rows_are_given():
+    with pytest.raises(ValueError, match=r"whole table.*init_state"):
+        Embed(4, 3).apply({"given_rows": {"embedding": ()}}, method="table")

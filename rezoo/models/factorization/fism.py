@@ -56,6 +56,10 @@ class FISM(nn.Module):
     def table(self) -> Float[Array, " N D"]:
         return with_columns(self.item.table(), self.item_bias.table())
 
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return with_columns(self.item(item), self.item_bias(item))
+
     def profile(self, query: Query) -> Float[Array, " B D"]:
         """n^-α Σ_j p_j."""
         total, count = self.total(query)

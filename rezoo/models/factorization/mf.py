@@ -42,6 +42,10 @@ class MF(nn.Module):
     def table(self) -> Float[Array, " N D"]:
         return with_columns(self.item.table(), self.item_bias.table())
 
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return with_columns(self.item(item), self.item_bias(item))
+
 
 class BiasedMF(nn.Module):
     """r̂_ui = μ + b_u + b_i + ⟨p_u, q_i⟩, for ratings (Koren 2009, equation 4).
@@ -72,3 +76,7 @@ class BiasedMF(nn.Module):
 
     def table(self) -> Float[Array, " N D"]:
         return with_columns(self.item.table(), 1.0, self.item_bias.table())
+
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return with_columns(self.item(item), 1.0, self.item_bias(item))

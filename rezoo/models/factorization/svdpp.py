@@ -53,6 +53,10 @@ class SVDpp(nn.Module):
     def table(self) -> Float[Array, " N D"]:
         return with_columns(self.item.table(), 1.0, self.item_bias.table())
 
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return with_columns(self.item(item), 1.0, self.item_bias(item))
+
     def taste(self, query: Query) -> Float[Array, " B D"]:
         """p_u + |N(u)|^-½ Σ_{j ∈ N(u)} y_j."""
         real = (query.history > 0).astype(jnp.float32)

@@ -73,8 +73,11 @@ class YouTubeDNN(nn.Module):
         return with_columns(self.item.table(), self.item_bias.table()) if self.bias else self.item.table()
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        vector = with_columns(self.item(item), self.item_bias(item)) if self.bias else self.item(item)
-        return inner(self.encode(query), vector)
+        return inner(self.encode(query), self.vectors(item))
+
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return with_columns(self.item(item), self.item_bias(item)) if self.bias else self.item(item)
 
 
 class YouTubeRanker(nn.Module):

@@ -73,8 +73,11 @@ class Caser(nn.Module):
         return with_columns(items.all_vectors(self, self.output), items.all_vectors(self, self.bias))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        vector, bias = (items.vectors(self, rows, item) for rows in (self.output, self.bias))
-        return inner(self.encode(query), with_columns(vector, bias))
+        return inner(self.encode(query), self.vectors(item))
+
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S E"]:
+        """The rows of `table()` of some items."""
+        return with_columns(*(items.vectors(self, rows, item) for rows in (self.output, self.bias)))
 
     def _local(self, history: Int[Array, " B L"], segment: Int[Array, " B L"]) -> Float[Array, " B L D"]:
         """z_t after every event."""

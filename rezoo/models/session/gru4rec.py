@@ -106,8 +106,11 @@ class GRU4Rec(nn.Module):
         return self.item if self.tied else self.output
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        vector, bias = (items.vectors(self, rows, item) for rows in (self.scored(), self.bias))
-        return inner(self.encode(query), with_columns(vector, bias))
+        return inner(self.encode(query), self.vectors(item))
+
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S E"]:
+        """The rows of `table()` of some items."""
+        return with_columns(*(items.vectors(self, rows, item) for rows in (self.scored(), self.bias)))
 
 
 def adagrad(

@@ -70,7 +70,11 @@ class NextItNet(nn.Module):
         return self.similarity.item(items.all_vectors(self, self.output))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        return inner(self.encode(query), self.similarity.item(items.vectors(self, self.output, item)))
+        return inner(self.encode(query), self.vectors(item))
+
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return self.similarity.item(items.vectors(self, self.output, item))
 
 
 class Residual(nn.Module):

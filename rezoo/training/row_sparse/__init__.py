@@ -2,8 +2,8 @@
 
 `make_step` is `training.make_step` for models with large tables. A batch looks up a few thousand
 rows; only those rows of the table and of its optimizer's state are read and written, in place if
-the state is donated. The table is never differentiated: each lookup's gradient arrives at a "tap"
-of the lookup's own shape (see `nn.embedding.Embed`).
+the state is donated. The table is never differentiated: the model is given the rows that it looks up
+(see `nn.embedding.Embed`), and the loss is differentiated by them.
 
 Sparse is the optimizer's choice, not the model's. Below some 10⁴ rows a dense optimizer is as fast.
 """
@@ -16,6 +16,7 @@ from rezoo.training.row_sparse.optimizers import (
     row_wise_adagrad,
     sgd,
 )
+from rezoo.training.row_sparse.spread import init_spread, rules, spread_over
 from rezoo.training.row_sparse.step import OptState, RowState, init_state, make_step, sum_by_id
 
 __all__ = [
@@ -23,11 +24,14 @@ __all__ = [
     "RowOptimizer",
     "RowState",
     "adagrad",
+    "init_spread",
     "init_state",
     "lazy_adam",
     "make_step",
     "momentum",
     "row_wise_adagrad",
+    "rules",
     "sgd",
+    "spread_over",
     "sum_by_id",
 ]

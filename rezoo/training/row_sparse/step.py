@@ -1,7 +1,8 @@
 """The training step, and the state that it takes."""
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -10,9 +11,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from rezoo.devices.meshes import everywhere, lookup
 from rezoo.objectives.inputs import masked
 from rezoo.training import step as dense_step
-from rezoo.training.row_sparse.gradients import flat, gradients, join, looked_up_ids, split
+from rezoo.training.row_sparse.gradients import Calls, by_rows, flat, ids_of, join, looked_up_ids, split
 from rezoo.training.row_sparse.optimizers import RowOptimizer
 from rezoo.types import Aux, Batch, Objective, Scalars, Step, TrainState
 
@@ -87,8 +89,47 @@ def init_state(
     return state._replace(opt_state=OptState(dense_optimizer.init(rest), rows))
 
 
+class Looked(NamedTuple):
+    """Rows that were read."""
+
+    rows: Calls
+    trips: dict[str, Any]
+    """By path of the table, whatever `Tables.move` needs of how its rows were read."""
+    lost: Scalars
+    """Counts that are 0 where every row was read; a step where one is not writes nothing and halts."""
+
+
+class Tables(NamedTuple):
+    """Where tables lie, and so how their rows are read and moved: on one device, or spread over many."""
+
+    read: Callable[[dict[str, Array], Calls], Looked]
+    """(tables, ids by table)."""
+    move: Callable[..., tuple[Array, RowState, Array]]
+    """(`update_rows` of an optimizer, table, its state, ids of each call, gradients of their rows, trip,
+    number of the step, whether it writes nothing) -> (table, state, whether they are finite)."""
+
+
+def _read(tables: dict[str, Array], ids: Calls) -> Looked:
+    rows = {path: tuple(lookup(tables[path], one) for one in calls) for path, calls in ids.items()}
+    return Looked(rows, {}, {})
+
+
+def _move(
+    update: Any, table: Array, state: RowState, ids: Any, grads: Any, trip: None, step: Array, frozen: Array
+) -> tuple[Array, RowState, Array]:
+    ids, grads = everywhere((ids, grads))
+    every_grad = jnp.concatenate([grad.reshape(-1, grad.shape[-1]) for grad in grads])
+    return update(table, state, jnp.concatenate([one.ravel() for one in ids]), every_grad, step, frozen)
+
+
+HERE = Tables(_read, _move)
+
+
 def make_step(
-    objective: Objective, dense_optimizer: optax.GradientTransformation, row_optimizer: RowOptimizer
+    objective: Objective,
+    dense_optimizer: optax.GradientTransformation,
+    row_optimizer: RowOptimizer,
+    tables_on: Tables = HERE,
 ) -> Step:
     """One update of the looked-up rows, and of every parameter that is not in a table.
 
@@ -96,7 +137,13 @@ def make_step(
     `training.make_step`. A step whose loss is not finite writes no row.
 
     The objective must call the model once, and return the collection `row_ids` that the model
-    writes in `Aux.sown`, as those of `rezoo.objectives` do.
+    writes in `Aux.sown`, as those of `rezoo.objectives` do. It is evaluated a second time for the ids alone.
+
+    Args:
+      objective: what is minimised.
+      dense_optimizer: for all parameters but the tables.
+      row_optimizer: for the rows that are looked up.
+      tables_on: where the tables lie.
 
     Raises:
       ValueError: if the loss depends on a table otherwise than by its looked-up rows.
@@ -119,16 +166,25 @@ def make_step(
         key, batch = jax.random.fold_in(state.key, state.step), masked(batch)
         tables, dense = split(state.params, state.opt_state.rows)
         rows = dict(state.opt_state.rows)
-        loss, aux, grads, row_grads = gradients(objective, state.constants, key, batch, dense, tables)
+        # Both evaluations draw the same.
+        first, value = (
+            by_rows(objective, state.constants, one, batch) for one in (jax.random.clone(key), key)
+        )
+        ids = ids_of(first, dense, tables)
+        looked = tables_on.read(tables, ids)
+        gradient = jax.value_and_grad(value, (0, 1), has_aux=True)
+        (loss, aux), (grads, row_grads) = gradient(dense, looked.rows)
 
         old = state._replace(params=dense, opt_state=state.opt_state.dense)
         updates, opt_state = dense_optimizer.update(grads, old.opt_state, dense)
         params = optax.apply_updates(dense, updates)
-        finite = [dense_step.all_finite((loss, params))]
-        frozen = state.halted | ~jnp.isfinite(loss)
-        for path, (ids, grad) in row_grads.items():
-            tables[path], rows[path], ok = _update_rows(
-                row_optimizer, tables[path], rows[path], ids, grad, state.step + 1, frozen
+        complete = jnp.array([lost == 0 for lost in looked.lost.values()]).all()
+        finite = [dense_step.all_finite((loss, params)), complete]
+        now = state.step + 1, state.halted | ~jnp.isfinite(loss) | ~complete
+        update = partial(update_rows, row_optimizer)
+        for path, grad in row_grads.items():
+            tables[path], rows[path], ok = tables_on.move(
+                update, tables[path], rows[path], ids[path], grad, looked.trips.get(path), *now
             )
             finite.append(ok)
         new = old._replace(
@@ -140,7 +196,7 @@ def make_step(
         )
         new = dense_step.unless_halted(old, new)
         new = new._replace(params=join(new.params, tables), opt_state=OptState(new.opt_state, rows))
-        return new, aux.metrics
+        return new, aux.metrics | looked.lost
 
     return step
 
@@ -173,7 +229,7 @@ def sum_by_id(
     return jnp.zeros_like(values).at[at].add(values), at == place, slot
 
 
-def _update_rows(
+def update_rows(
     optimizer: RowOptimizer,
     table: Float[Array, " N D"],
     state: RowState,

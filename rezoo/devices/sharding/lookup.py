@@ -1,0 +1,130 @@
+"""Rows of a table that is spread over devices, to where they are looked up, and their gradients back.
+
+A table of N rows lies on n devices as `[n R D]`, R = ⌈N / n⌉: an id's row is at `[id % n, id // n]`. Each
+device looks up the ids of its part of the batch. The functions of a `Route` run on every device, inside
+of `jax.shard_map`; which of the two sends less is a matter of counting, as `cheapest` does.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int
+
+
+class Fetched(NamedTuple):
+    """What a device is sent for the ids that it looks up."""
+
+    rows: Float[Array, " M D"]
+    trip: Any
+    """What `Route.push` needs to send gradients the same way: arrays."""
+    overflow: Int[Array, ""]
+    """Ids of this device that had no place."""
+
+
+class Route(NamedTuple):
+    """A way of rows from the devices that hold them to those that look them up."""
+
+    fetch: Callable[[Float[Array, " R D"], Int[Array, " M"], str], Fetched]
+    """(this device's rows, ids that it looks up or -1, axis of the mesh)."""
+    push: Callable[[Float[Array, " M D"], Any, str], tuple[Int[Array, " K"], Float[Array, " K D"]]]
+    """(gradients of the rows that were fetched, trip, axis) -> (rows of this device, their gradients);
+    a row may come several times, and R, whose gradient is 0, stands for none."""
+    sent: Callable[[int, int, int], int]
+    """(ids that a device looks up, width, devices) -> bytes that it sends in both ways."""
+
+
+def gather_ids() -> Route:
+    """Every device is told all ids, and gives the rows that it holds; their sum is sent to who asked.
+
+    What is sent grows with the number of devices: for few of them.
+    """
+
+    def fetch(table: Array, ids: Array, axis: str) -> Fetched:
+        size = jax.lax.axis_size(axis)
+        every = jax.lax.all_gather(ids, axis)
+        here = (every >= 0) & (every % size == jax.lax.axis_index(axis))
+        own = jnp.where(here, every // size, len(table))
+        rows = table.at[own].get(mode="fill", fill_value=0)
+        return Fetched(jax.lax.psum_scatter(rows, axis, scatter_dimension=0), (own, here), jnp.int32(0))
+
+    def push(grads: Array, trip: tuple[Array, Array], axis: str) -> tuple[Array, Array]:
+        own, here = trip
+        every = jnp.where(here[..., None], jax.lax.all_gather(grads, axis), 0)
+        return own.ravel(), every.reshape(-1, grads.shape[1])
+
+    def sent(ids: int, width: int, devices: int) -> int:
+        return 4 * ids * (2 * width + 1) * (devices - 1)
+
+    return Route(fetch, push, sent)
+
+
+def all_to_all(spare: float = 4.0) -> Route:
+    """Each id that a device looks up is sent once, to the device that holds it, which sends the row back.
+
+    Between each two devices there are m + `spare` · √m + 4 places, m = ids of a device / devices: seldom too
+    few for different ids in random order. An id takes one place however often a device looks
+    it up; one that finds none is counted in `overflow`.
+    """
+
+    def places(ids: int, devices: int) -> int:
+        mean = ids / devices
+        return min(ids, math.ceil(mean + spare * mean**0.5) + 4)
+
+    def fetch(table: Array, ids: Array, axis: str) -> Fetched:
+        size, rows = jax.lax.axis_size(axis), len(table)
+        room = places(len(ids), size)
+        # Sorted by holder, and equal ids side by side; what fills up goes to a holder that is not there.
+        holder_and_row = jnp.where(ids >= 0, ids % size * rows + ids // size, size * rows)
+        ordered, origin = jax.lax.sort((holder_and_row, jnp.arange(len(ids))), num_keys=1)
+        new = jnp.append(True, ordered[1:] != ordered[:-1])
+        holder = ordered // rows
+        number = jnp.cumsum(new) - 1
+        before = jnp.zeros(size, number.dtype).at[holder].add(new)
+        place = number - (jnp.cumsum(before) - before)[holder]
+        fits = (place < room) & (holder < size)
+        at = jnp.where(fits, holder * room + place, size * room)
+        wanted = jnp.full(size * room, rows, ids.dtype).at[at].set(ordered % rows, mode="drop")
+        wanted = exchanged(wanted.reshape(size, room), axis)
+        found = exchanged(table.at[wanted].get(mode="fill", fill_value=0), axis)
+        at = jnp.zeros_like(at).at[origin].set(at)
+        rows_of_ids = found.reshape(size * room, -1).at[at].get(mode="fill", fill_value=0)
+        overflow = (new & ~fits & (holder < size)).sum(dtype=jnp.int32)
+        return Fetched(rows_of_ids, (wanted, at), overflow)
+
+    def push(grads: Array, trip: tuple[Array, Array], axis: str) -> tuple[Array, Array]:
+        wanted, at = trip
+        summed = jnp.zeros((wanted.size, grads.shape[1]), grads.dtype).at[at].add(grads, mode="drop")
+        back = exchanged(summed.reshape(*wanted.shape, -1), axis)
+        return wanted.ravel(), back.reshape(wanted.size, -1)
+
+    def sent(ids: int, width: int, devices: int) -> int:
+        return 4 * places(ids, devices) * (2 * width + 1) * (devices - 1)
+
+    return Route(fetch, push, sent)
+
+
+def exchanged(x: Array, axis: str) -> Array:
+    """Part i of each device's `[n ...]` on device i, in the order of the devices."""
+    return jax.lax.all_to_all(x, axis, 0, 0, tiled=True)
+
+
+def cheapest(routes: Sequence[Route], ids: int, width: int, devices: int) -> Route:
+    """The route on which a device sends the fewest bytes."""
+    return min(routes, key=lambda route: route.sent(ids, width, devices))
+
+
+def split(calls: Sequence[Int[Array, " ..."]], mesh: Mesh, axis: str) -> tuple[Int[Array, " S"], ...]:
+    """The ids of each call in one row, filled up with -1 to be spread evenly over the devices."""
+    size = mesh.shape[axis]
+    flat = (jnp.pad(ids.ravel(), (0, -ids.size % size), constant_values=-1) for ids in calls)
+    spread = NamedSharding(mesh, PartitionSpec(axis))
+    return tuple(jax.lax.with_sharding_constraint(ids, spread) for ids in flat)
+
+
+def joined(rows: Float[Array, " S D"], ids: Int[Array, " *C"]) -> Float[Array, " *C D"]:
+    """The rows of a call of `split`, in the shape of its ids."""
+    return rows[: ids.size].reshape(*ids.shape, rows.shape[1])

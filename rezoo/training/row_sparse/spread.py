@@ -1,0 +1,188 @@
+"""Tables that are spread over devices (`rezoo.devices.sharding`), in the place of those of one device."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+from rezoo.devices import sharding
+from rezoo.devices.sharding import AXIS, Route
+from rezoo.training.row_sparse.gradients import Calls, join, split
+from rezoo.training.row_sparse.optimizers import RowOptimizer
+from rezoo.training.row_sparse.step import Looked, OptState, RowState, Tables, init_state
+from rezoo.types import Batch, TrainState
+
+
+def rules(state: TrainState, axis: str = AXIS) -> TrainState:
+    """Where each array of a run is to lie, for `sharding.sharded`.
+
+    The tables that are trained by row, and what their optimizer keeps, are spread; all else is whole on
+    every device.
+
+    >>> import optax
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import MF
+    >>> from rezoo.training import row_sparse
+    >>> batch = pairs([1], [2])
+    >>> state = row_sparse.init_state(
+    ...     jax.random.key(0), MF(3, 5), optax.sgd(0.1), row_sparse.sgd(0.1), batch, dense=["item_bias"]
+    ... )
+    >>> rules(state).params["item"]["embedding"], rules(state).params["item_bias"]["embedding"]
+    (P('data',), P())
+    """
+    rows = state.opt_state.rows
+
+    def rule(path: Any, _: Any) -> PartitionSpec:
+        by_row = jax.tree_util.keystr(path, simple=True, separator="/") in rows
+        return PartitionSpec(axis) if by_row else PartitionSpec()
+
+    whole = jax.tree.map(lambda _: PartitionSpec(), state)
+    spread = jax.tree.map(lambda _: PartitionSpec(axis), rows)
+    params = jax.tree.map_with_path(rule, state.params)
+    return whole._replace(params=params, opt_state=OptState(whole.opt_state.dense, spread))
+
+
+def init_spread(
+    key: jax.Array,
+    model: nn.Module,
+    dense_optimizer: optax.GradientTransformation,
+    row_optimizer: RowOptimizer,
+    batch: Batch,
+    mesh: Mesh,
+    axis: str = AXIS,
+    **options: Any,
+) -> TrainState:
+    """`init_state` over a mesh, of tables that no device could hold: each device draws its own rows.
+
+    They are drawn by their tables' initializers, so not as on one device; the scale of an initializer that
+    looks at the number of rows, such as Glorot's, is that of a device's.
+
+    Args:
+      key: as all up to `batch`, for `init_state`.
+      model: a `Scorer`.
+      dense_optimizer: for all parameters but the tables.
+      row_optimizer: for the tables.
+      batch: any batch; only its shapes matter.
+      mesh: the devices.
+      axis: of the mesh, along which tables are spread.
+      options: `constants` and `dense` of `init_state`.
+
+    Raises:
+      ValueError: as `init_state`, and if the mesh has no such axis.
+    """
+    mesh, draws = sharding.axis_of(mesh, axis), {}
+
+    def note(method: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        if hasattr(context.module, "embedding_init"):
+            draws["/".join((*context.module.path, "embedding"))] = context.module.embedding_init
+        return method(*args, **kwargs)
+
+    init = partial(init_state, key, model, dense_optimizer, row_optimizer, batch, **options)
+    with nn.intercept_methods(note):
+        shapes = jax.eval_shape(init)
+    tables = split(shapes.params, shapes.opt_state.rows)[0]
+
+    def others() -> tuple[Any, TrainState]:
+        state = init()
+        rest = split(state.params, tables)[1]
+        return rest, state._replace(params={}, opt_state=OptState(state.opt_state.dense, {}))
+
+    def own(path: str, key: jax.Array) -> tuple[Array, RowState]:
+        device = jax.lax.axis_index(axis)
+        rows = -(-tables[path].shape[0] // mesh.shape[axis])
+        table = draws[path](jax.random.fold_in(key, device), (rows, *tables[path].shape[1:]), jnp.float32)
+        table = table.at[0].set(jnp.where(device > 0, table[0], 0.0))  # the unknown's row
+        kept = row_optimizer.init(table), jnp.zeros(rows, jnp.int32)
+        return jax.tree.map(lambda leaf: leaf[None], (table, RowState(*kept)))
+
+    spread = {"in_specs": PartitionSpec(), "out_specs": PartitionSpec(axis), "check_vma": False}
+    rest, state = jax.jit(others, out_shardings=NamedSharding(mesh, PartitionSpec()))()
+    made = {
+        path: jax.jit(jax.shard_map(partial(own, path), mesh=mesh, **spread))(jax.random.fold_in(key, number))
+        for number, path in enumerate(sorted(tables))
+    }
+    params = join(rest, {path: table for path, (table, _) in made.items()})
+    rows = {path: row_state for path, (_, row_state) in made.items()}
+    return state._replace(params=params, opt_state=OptState(state.opt_state.dense, rows))
+
+
+def spread_over(
+    mesh: Mesh,
+    axis: str = AXIS,
+    routes: Sequence[Route] = (sharding.gather_ids(), sharding.all_to_all()),
+) -> Tables:
+    """Tables spread over the devices of a mesh, for `make_step`: its step computes what one device would.
+
+    It takes a state by `sharding.sharded(state, rules(state), mesh)`, and batches by `sharding.spread`. Its
+    metric `overflow` counts ids that found no place on their route; a step that had any writes nothing and
+    halts, as one does whose loss is not finite.
+
+    Args:
+      mesh: the devices.
+      axis: of the mesh, along which batches and tables are spread.
+      routes: of which each table takes the one that sends the fewest bytes.
+
+    Raises:
+      ValueError: if the mesh has no such axis.
+    """
+    mesh = sharding.axis_of(mesh, axis)
+    spread, everywhere = PartitionSpec(axis), PartitionSpec()
+
+    def over_devices(function: Any, arguments: Any, results: Any) -> Any:
+        return jax.shard_map(function, mesh=mesh, in_specs=arguments, out_specs=results)
+
+    def route_of(table: Array, calls: Sequence[Array]) -> Route:
+        devices = mesh.shape[axis]
+        ids = sum(-(-one.size // devices) for one in calls)
+        return sharding.cheapest(routes, ids, table.shape[-1], devices)
+
+    def read(tables: dict[str, Array], ids: Calls) -> Looked:
+        rows: Calls = {}
+        trips, overflow = {}, jnp.int32(0)
+        for path, calls in ids.items():
+            fetch = route_of(tables[path], calls).fetch
+
+            def local(table: Array, parts: tuple[Array, ...], fetch: Any = fetch) -> Any:
+                found, trip, overflow = fetch(table[0], jnp.concatenate(parts), axis)
+                ends = np.cumsum([len(part) for part in parts[:-1]], dtype=int)
+                return tuple(jnp.split(found, ends)), trip, jax.lax.psum(overflow, axis)
+
+            places = (spread, spread), (spread, spread, everywhere)
+            found, trips[path], lost = over_devices(local, *places)(
+                tables[path], sharding.split(calls, mesh, axis)
+            )
+            rows[path] = tuple(sharding.joined(part, one) for part, one in zip(found, calls, strict=True))
+            overflow += lost
+        return Looked(rows, trips, {"overflow": overflow})
+
+    def move(
+        update: Any, table: Array, state: RowState, ids: Any, grads: Any, trip: Any, *now: Array
+    ) -> tuple[Array, RowState, Array]:
+        push = route_of(table, ids).push
+
+        def local(table: Array, state: RowState, trip: Any, grads: Any, *now: Array) -> Any:
+            own = push(jnp.concatenate(grads), trip, axis)
+            one = jax.tree.map(lambda leaf: leaf[0], (table, state))
+            *new, finite = update(*one, *own, *now)
+            new = jax.tree.map(lambda leaf: leaf[None], tuple(new))
+            return *new, jax.lax.psum(~finite, axis) == 0
+
+        places = (spread, spread, spread, spread, everywhere, everywhere), (spread, spread, everywhere)
+        flat = tuple(_rows_like(grad, one, mesh, axis) for grad, one in zip(grads, ids, strict=True))
+        return over_devices(local, *places)(table, state, trip, flat, *now)
+
+    return Tables(read, move)
+
+
+def _rows_like(grad: Array, ids: Array, mesh: Mesh, axis: str) -> Array:
+    """Gradients of a call's rows, spread as `split` has spread its ids."""
+    flat = grad.reshape(-1, grad.shape[-1])
+    flat = jnp.pad(flat, ((0, -len(flat) % mesh.shape[axis]), (0, 0)))
+    return jax.lax.with_sharding_constraint(flat, NamedSharding(mesh, PartitionSpec(axis)))
