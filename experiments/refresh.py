@@ -1,0 +1,288 @@
+"""A shop that drifts for ten days: a model refreshed each day, trained again each day, and left as it was.
+
+    python experiments/refresh.py --record --seeds 3
+
+The simulated shop (`rezoo.datasets.shop_days`): 600 products on sale, of which 1% are replaced each night,
+intents and fashions that move, 1,000 sessions a day. GRU4Rec is trained on the first 20 days. Then, on each of ten
+evenings, the day's sessions are learnt:
+
+- refreshed: `rezoo.serving.refresh`, from yesterday's variables, on the day's sessions and as many of the past; the
+  newest tenth of the day is first held out, and decides whether the refreshed model is accepted;
+- trained again: from the start, on all sessions so far, by the same program;
+- left: nothing.
+
+Each is asked for every click after the first of the next day's sessions, among all products that it knows:
+recall@20, a product that it does not know being a miss. "first day" is the same for sessions of the first of the ten
+days that nobody learns: what is forgotten. Seconds are sums over the ten days, measuring and accepting included,
+without lowering and compiling and with them: tables and data keep their lengths for some days (`grow.capacity`), so
+both strategies compile on few of them. The oracle knows how the shop works on that day. Settings of both
+strategies were chosen on a shop of another seed (--tune).
+"""
+
+import dataclasses
+import time
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import common
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rezoo import metrics, training
+from rezoo.data import batches
+from rezoo.data.ids import Ids
+from rezoo.data.interactions import Interactions
+from rezoo.data.times import SECOND
+from rezoo.datasets import shop, shop_days
+from rezoo.datasets.shop import ShopConfig
+from rezoo.datasets.shop_days import Day, Drift
+from rezoo.datasets.shop_rows import draw_sessions
+from rezoo.models import GRU4Rec
+from rezoo.serving.bundle import Saved
+from rezoo.serving.refresh import Settings, refresh
+from rezoo.serving.refresh.events import in_ids_of
+from rezoo.serving.refresh.learn import learner
+from rezoo.serving.refresh.measure import hits
+
+DATA, PROTOCOL = "shop, drifting", "each evening the day is learnt; every click of the next day is asked for"
+NAMES = {
+    "refreshed": "GRU4Rec, refreshed each day",
+    "again": "GRU4Rec, trained again each day",
+    "left": "GRU4Rec, left as it was",
+}
+K, EVENINGS, OF_DAY = 20, 10, 86_400
+COMPILING = ("/jax/core/compile/backend_compile_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration")
+
+
+class Size(NamedTuple):
+    """Of the shop and the models."""
+
+    config: ShopConfig = ShopConfig()
+    sessions: int = 1_000
+    before: int = 20
+    """Days before the first evening."""
+    evenings: int = EVENINGS
+    dim: int = 48
+    asked: int = 1_000
+    """Sessions of the first day that nobody learns."""
+    again: Settings = Settings(num_epochs=10, rate=5e-3, batch_size=256)
+    refreshed: Settings = Settings(num_epochs=2, rate=2e-3, batch_size=64, least=1)
+
+
+SMALL = Size(
+    ShopConfig(shoppers=100, products=40),
+    sessions=60,
+    before=3,
+    evenings=2,
+    dim=8,
+    asked=40,
+    again=Settings(num_epochs=1, rate=5e-3),
+    refreshed=Settings(num_epochs=1, at_least=10, least=1),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags(common.Flags):
+    """Flags of this experiment."""
+
+    seeds: int = 3
+    """Shops, each with its own runs."""
+    tune: bool = False
+    """Print figures of several settings of the refresh on another shop, and stop."""
+
+
+class Shop(NamedTuple):
+    """The days as one log, in which every session has a number."""
+
+    days: list[Day]
+    log: Interactions
+    day: np.ndarray
+    """Of each event."""
+    first: Interactions
+    """Sessions of the first of the ten days that nobody learns."""
+
+    def until(self, day: int) -> np.ndarray:
+        """Events before the end of a day."""
+        return self.day <= day
+
+
+class Strategy(NamedTuple):
+    """What one strategy did."""
+
+    recall: list[float]
+    """Of the next day, by evening."""
+    forgotten: float
+    """Recall of the first day after the last evening."""
+    seconds: float
+    """Without lowering and compiling."""
+    compiling: float
+
+
+class Clock:
+    """Seconds that JAX has spent lowering and compiling."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        jax.monitoring.register_event_duration_secs_listener(self._add)
+
+    def _add(self, event: str, seconds: float, **_: Any) -> None:
+        self.seconds += seconds if event in COMPILING else 0.0
+
+
+def main(flags: Flags, results: common.Results) -> None:
+    """Every strategy on every seed."""
+    size = SMALL if flags.smoke else Size()
+    if not flags.smoke:  # or compiling would only be reading what was compiled before
+        jax.config.update("jax_enable_compilation_cache", False)
+    clock = Clock()
+    if flags.tune:
+        return tune(size, clock)
+    for seed in range(min(flags.seeds, 2) if flags.smoke else flags.seeds):
+        if len(results.values(NAMES["left"], DATA, PROTOCOL, f"recall@{K}")) > seed:
+            continue
+        begin = time.monotonic()
+        made = drawn(size, seed)
+        found = {name: run(made, size, seed, name, clock) for name in NAMES}
+        best = oracle(made, size)
+        with results.together():
+            for name, one in found.items():
+                record(results, NAMES[name], one)
+            results.add("Oracle", DATA, PROTOCOL, f"recall@{K}", float(np.mean(best)), seconds=0.0)
+        print(f"seed {seed}: {time.monotonic() - begin:.0f} s", flush=True)
+    results.finish()
+    shares(results)
+
+
+def record(results: common.Results, name: str, one: Strategy) -> None:
+    """The rows of a strategy on one shop."""
+    figures = {f"recall@{K}": float(np.mean(one.recall)), f"recall@{K}, first day": one.forgotten}
+    figures |= {"seconds": one.seconds, "seconds with compiling": one.seconds + one.compiling}
+    figures |= {f"recall@{K}, day {day}": value for day, value in enumerate(one.recall, 1)}
+    for metric, value in figures.items():
+        results.add(name, DATA, PROTOCOL, metric, value, seconds=one.seconds / len(figures))
+
+
+def shares(results: common.Results) -> None:
+    """The refresh as shares of training again."""
+    for metric in (f"recall@{K}", f"recall@{K}, first day", "seconds", "seconds with compiling"):
+        refreshed, again = (
+            np.mean(results.values(NAMES[name], DATA, PROTOCOL, metric)) for name in ("refreshed", "again")
+        )
+        print(f"{metric}: refreshed / trained again = {refreshed / again:.3f}")
+
+
+def drawn(size: Size, seed: int) -> Shop:
+    """A shop's days as a log."""
+    drift = Drift(days=size.before + size.evenings + 1, sessions=size.sessions)
+    days = list(shop_days.days(size.config, drift, seed))
+    items = Ids(np.arange(1, len(days[0].on_sale)))
+    users = Ids(np.arange(1, size.config.shoppers + 1))
+    parts = [
+        as_log(day.user, day.items, users, items, number, number * size.sessions)
+        for number, day in enumerate(days)
+    ]
+    log = Interactions(
+        *(np.concatenate(column) for column in zip(*(part[:2] for part in parts), strict=True)),
+        None,
+        np.concatenate([part.timestamp for part in parts]),
+        np.concatenate([part.session for part in parts]),
+        {},
+        users,
+        items,
+    )
+    ever = replace(size.config, products=len(items.raw))
+    user, clicks = draw_sessions(jax.random.key(10_000 + seed), days[size.before].world, ever, size.asked)
+    first = as_log(np.asarray(user), np.asarray(clicks), users, items, 0, 0)
+    return Shop(days, log, log.timestamp // (OF_DAY * SECOND), first)  # pyright: ignore[reportOptionalOperand]
+
+
+def as_log(
+    user: np.ndarray, clicks: np.ndarray, users: Ids, items: Ids, day: int, before: int
+) -> Interactions:
+    """Sessions `[S L]` of a day, spread over it in their order, the clicks of one half a minute apart."""
+    number, nth = np.nonzero(clicks)
+    start = day * OF_DAY + number * ((OF_DAY - 600) // len(clicks))
+    time = ((start + 30 * nth) * SECOND).astype(np.int64)
+    session = (1 + before + number).astype(np.int32)
+    return Interactions(
+        user[number].astype(np.int32), clicks[number, nth], None, time, session, {}, users, items
+    )
+
+
+def again(log: Interactions, size: Size, key: jax.Array) -> Saved:
+    """GRU4Rec trained from the start on all sessions of a log, over the products that it has."""
+    items, _ = log.items.only(log.item)
+    start, run = jax.random.split(key)
+    model = GRU4Rec(items.size, size.dim, dropout=0.2)
+    row = batches.pairs([0], [0], history=[[0]])
+    params = training.init_state(start, model, optax.identity(), row).params
+    saved = Saved(model, {"params": params}, log.users, items)
+    events = in_ids_of(saved, log, np.ones(log.num_rows, bool))
+    return learner(saved)(saved, events, run, size.again)
+
+
+def run(made: Shop, size: Size, seed: int, name: str, clock: Clock) -> Strategy:
+    """One strategy's ten evenings."""
+    key = jax.random.key(seed)
+    model = again(made.log.take(made.until(size.before - 1)), size, jax.random.fold_in(key, 0))
+    recall, seconds, compiling = [], 0.0, 0.0
+    for evening in range(size.evenings):
+        day, own = size.before + evening, jax.random.fold_in(key, 1 + evening)
+        known = made.log.take(made.until(day))
+        begin, compiled = time.monotonic(), clock.seconds
+        if name == "again":
+            model = again(known, size, own)
+        elif name == "refreshed":
+            outcome = refresh(model, known, made.day[made.until(day)] == day, own, size.refreshed)
+            model = outcome.saved or model
+        jax.block_until_ready(model.variables)
+        compiled = clock.seconds - compiled
+        seconds, compiling = seconds + time.monotonic() - begin - compiled, compiling + compiled
+        recall.append(found(model, made.log.take(made.day == day + 1)))
+        if name == "refreshed":
+            print(f"evening {evening + 1}: {outcome}", flush=True)
+        print(f"{name}, evening {evening + 1}: {recall[-1]:.4f}, {seconds:.1f} s so far", flush=True)
+    return Strategy(recall, found(model, made.first), seconds, compiling)
+
+
+def found(saved: Saved, log: Interactions) -> float:
+    """recall@20 of every click after the first of a log's sessions."""
+    return float(hits(saved, log, np.ones(log.num_rows, bool), k=K)[0].mean())
+
+
+def oracle(made: Shop, size: Size) -> list[float]:
+    """The recall of who knows the next day's truth, by evening."""
+    return [_best(day) for day in made.days[size.before + 1 :]]
+
+
+def _best(day: Day) -> float:
+    """recall@20 of every click after the first, by the probabilities of the day."""
+    ranked: list[np.ndarray] = []
+    for place in range(1, day.items.shape[1]):
+        asked = day.items[:, place] > 0
+        history = np.where(np.arange(day.items.shape[1]) < place, day.items, 0)[asked]
+        score = shop.next_click(day.world, jnp.asarray(day.user[asked]), jnp.asarray(history))
+        target = jnp.asarray(day.items[asked, place])[:, None]
+        where = jnp.asarray(day.on_sale)[None] & jnp.ones((len(history), 1), bool)
+        ranked.append(np.asarray(metrics.target_ranks(score, target, where=where)[:, 0]))
+    return float((np.concatenate(ranked) <= K).mean())
+
+
+def tune(size: Size, clock: Clock) -> None:
+    """Figures of several settings on a shop of another seed."""
+    made = drawn(size, 100)
+    print("again", run(made, size, 100, "again", clock), flush=True)
+    print("left", run(made, size, 100, "left", clock), flush=True)
+    for past in (0.5, 1.0, 2.0):
+        for epochs in (1, 2, 4):
+            for rate in (1e-3, 2e-3, 4e-3):
+                at = size.refreshed._replace(past=past, num_epochs=epochs, rate=rate)
+                one = run(made, size._replace(refreshed=at), 100, "refreshed", clock)
+                told = f"recall {np.mean(one.recall):.4f}, first day {one.forgotten:.4f}, {one.seconds:.1f} s"
+                print(f"past {past}, epochs {epochs}, rate {rate}: {told}", flush=True)
+
+
+if __name__ == "__main__":
+    main(*common.start(__file__, __doc__, Flags))
