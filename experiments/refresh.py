@@ -1,22 +1,22 @@
 """A shop that drifts for ten days: a model refreshed each day, trained again each day, and left as it was.
 
-    python experiments/refresh.py --record --seeds 3
+    python experiments/refresh.py --record
 
 The simulated shop (`rezoo.datasets.shop_days`): 600 products on sale, of which 1% are replaced each night,
-intents and fashions that move, 1,000 sessions a day. GRU4Rec is trained on the first 20 days. Then, on each of ten
-evenings, the day's sessions are learnt:
+intents and fashions that move, 600 sessions a day. GRU4Rec is trained on the first 20 days. Then, on each of
+ten evenings, the day's sessions are learnt:
 
-- refreshed: `rezoo.serving.refresh`, from yesterday's variables, on the day's sessions and as many of the past; the
-  newest tenth of the day is first held out, and decides whether the refreshed model is accepted;
+- refreshed: `rezoo.serving.refresh`, from yesterday's variables, on the day's sessions and some of the past;
+  the newest tenth of the day is first held out, and decides whether the refreshed model is accepted;
 - trained again: from the start, on all sessions so far, by the same program;
 - left: nothing.
 
 Each is asked for every click after the first of the next day's sessions, among all products that it knows:
-recall@20, a product that it does not know being a miss. "first day" is the same for sessions of the first of the ten
-days that nobody learns: what is forgotten. Seconds are sums over the ten days, measuring and accepting included,
-without lowering and compiling and with them: tables and data keep their lengths for some days (`grow.capacity`), so
-both strategies compile on few of them. The oracle knows how the shop works on that day. Settings of both
-strategies were chosen on a shop of another seed (--tune).
+recall@20, a product that it does not know being a miss. "first day" is the same for sessions of the first
+of the ten days that nobody learns: what is forgotten. Seconds are sums over the ten days, measuring and
+accepting included, without lowering and compiling and with them: tables and data keep their lengths for
+some days (`grow.capacity`), so that both strategies compile on few of them. The oracle knows how the shop
+works on that day. Settings of both strategies were chosen on a shop of another seed (--tune).
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions
 from rezoo.data.times import SECOND
 from rezoo.datasets import shop, shop_days
-from rezoo.datasets.shop import ShopConfig
+from rezoo.datasets.shop import ShopConfig, World
 from rezoo.datasets.shop_days import Day, Drift
 from rezoo.datasets.shop_rows import draw_sessions
 from rezoo.models import GRU4Rec
@@ -52,7 +52,7 @@ NAMES = {
     "again": "GRU4Rec, trained again each day",
     "left": "GRU4Rec, left as it was",
 }
-K, EVENINGS, OF_DAY = 20, 10, 86_400
+K, EVENINGS, OF_DAY, TUNED_ON = 20, 10, 86_400, 100
 COMPILING = ("/jax/core/compile/backend_compile_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration")
 
 
@@ -60,7 +60,7 @@ class Size(NamedTuple):
     """Of the shop and the models."""
 
     config: ShopConfig = ShopConfig()
-    sessions: int = 1_000
+    sessions: int = 600
     before: int = 20
     """Days before the first evening."""
     evenings: int = EVENINGS
@@ -127,8 +127,8 @@ class Clock:
         self.seconds = 0.0
         jax.monitoring.register_event_duration_secs_listener(self._add)
 
-    def _add(self, event: str, seconds: float, **_: Any) -> None:
-        self.seconds += seconds if event in COMPILING else 0.0
+    def _add(self, event: str, duration_secs: float, **_: Any) -> None:
+        self.seconds += duration_secs if event in COMPILING else 0.0
 
 
 def main(flags: Flags, results: common.Results) -> None:
@@ -144,7 +144,8 @@ def main(flags: Flags, results: common.Results) -> None:
             continue
         begin = time.monotonic()
         made = drawn(size, seed)
-        found = {name: run(made, size, seed, name, clock) for name in NAMES}
+        base = first(made, size, seed)
+        found = {name: run(made, size, seed, name, clock, base) for name in NAMES}
         best = oracle(made, size)
         with results.together():
             for name, one in found.items():
@@ -177,37 +178,31 @@ def drawn(size: Size, seed: int) -> Shop:
     """A shop's days as a log."""
     drift = Drift(days=size.before + size.evenings + 1, sessions=size.sessions)
     days = list(shop_days.days(size.config, drift, seed))
-    items = Ids(np.arange(1, len(days[0].on_sale)))
-    users = Ids(np.arange(1, size.config.shoppers + 1))
-    parts = [
-        as_log(day.user, day.items, users, items, number, number * size.sessions)
-        for number, day in enumerate(days)
-    ]
-    log = Interactions(
-        *(np.concatenate(column) for column in zip(*(part[:2] for part in parts), strict=True)),
-        None,
-        np.concatenate([part.timestamp for part in parts]),
-        np.concatenate([part.session for part in parts]),
-        {},
-        users,
-        items,
+    ever = replace(size.config, products=len(days[0].on_sale) - 1)
+    log = as_log(
+        np.concatenate([day.user for day in days]),
+        np.concatenate([day.items for day in days]),
+        ever,
+        size.sessions,
     )
-    ever = replace(size.config, products=len(items.raw))
     user, clicks = draw_sessions(jax.random.key(10_000 + seed), days[size.before].world, ever, size.asked)
-    first = as_log(np.asarray(user), np.asarray(clicks), users, items, 0, 0)
-    return Shop(days, log, log.timestamp // (OF_DAY * SECOND), first)  # pyright: ignore[reportOptionalOperand]
+    of_first = as_log(np.asarray(user), np.asarray(clicks), ever, size.asked)
+    return Shop(days, log, np.asarray(log.timestamp) // (OF_DAY * SECOND), of_first)
 
 
-def as_log(
-    user: np.ndarray, clicks: np.ndarray, users: Ids, items: Ids, day: int, before: int
-) -> Interactions:
-    """Sessions `[S L]` of a day, spread over it in their order, the clicks of one half a minute apart."""
+def as_log(user: np.ndarray, clicks: np.ndarray, config: ShopConfig, of_day: int) -> Interactions:
+    """Sessions `[S L]`, `of_day` a day, spread over it in their order, the clicks half a minute apart."""
     number, nth = np.nonzero(clicks)
-    start = day * OF_DAY + number * ((OF_DAY - 600) // len(clicks))
-    time = ((start + 30 * nth) * SECOND).astype(np.int64)
-    session = (1 + before + number).astype(np.int32)
+    start = number // of_day * OF_DAY + number % of_day * ((OF_DAY - 600) // of_day)
     return Interactions(
-        user[number].astype(np.int32), clicks[number, nth], None, time, session, {}, users, items
+        user[number].astype(np.int32),
+        clicks[number, nth],
+        None,
+        ((start + 30 * nth) * SECOND).astype(np.int64),
+        (1 + number).astype(np.int32),
+        {},
+        Ids(np.arange(1, config.shoppers + 1)),
+        Ids(np.arange(1, config.products + 1)),
     )
 
 
@@ -223,15 +218,20 @@ def again(log: Interactions, size: Size, key: jax.Array) -> Saved:
     return learner(saved)(saved, events, run, size.again)
 
 
-def run(made: Shop, size: Size, seed: int, name: str, clock: Clock) -> Strategy:
-    """One strategy's ten evenings."""
+def first(made: Shop, size: Size, seed: int) -> Saved:
+    """The model of the days before."""
+    return again(made.log.take(made.until(size.before - 1)), size, jax.random.key(seed))
+
+
+def run(made: Shop, size: Size, seed: int, name: str, clock: Clock, model: Saved) -> Strategy:
+    """One strategy's ten evenings, from the model of the days before."""
     key = jax.random.key(seed)
-    model = again(made.log.take(made.until(size.before - 1)), size, jax.random.fold_in(key, 0))
     recall, seconds, compiling = [], 0.0, 0.0
     for evening in range(size.evenings):
         day, own = size.before + evening, jax.random.fold_in(key, 1 + evening)
         known = made.log.take(made.until(day))
         begin, compiled = time.monotonic(), clock.seconds
+        outcome = None
         if name == "again":
             model = again(known, size, own)
         elif name == "refreshed":
@@ -241,9 +241,9 @@ def run(made: Shop, size: Size, seed: int, name: str, clock: Clock) -> Strategy:
         compiled = clock.seconds - compiled
         seconds, compiling = seconds + time.monotonic() - begin - compiled, compiling + compiled
         recall.append(found(model, made.log.take(made.day == day + 1)))
-        if name == "refreshed":
-            print(f"evening {evening + 1}: {outcome}", flush=True)
         print(f"{name}, evening {evening + 1}: {recall[-1]:.4f}, {seconds:.1f} s so far", flush=True)
+        if outcome is not None:
+            print(outcome, flush=True)
     return Strategy(recall, found(model, made.first), seconds, compiling)
 
 
@@ -259,29 +259,39 @@ def oracle(made: Shop, size: Size) -> list[float]:
 
 def _best(day: Day) -> float:
     """recall@20 of every click after the first, by the probabilities of the day."""
-    ranked: list[np.ndarray] = []
-    for place in range(1, day.items.shape[1]):
-        asked = day.items[:, place] > 0
-        history = np.where(np.arange(day.items.shape[1]) < place, day.items, 0)[asked]
-        score = shop.next_click(day.world, jnp.asarray(day.user[asked]), jnp.asarray(history))
-        target = jnp.asarray(day.items[asked, place])[:, None]
-        where = jnp.asarray(day.on_sale)[None] & jnp.ones((len(history), 1), bool)
-        ranked.append(np.asarray(metrics.target_ranks(score, target, where=where)[:, 0]))
-    return float((np.concatenate(ranked) <= K).mean())
+    hit = [
+        np.asarray(_rank(day.world, day.on_sale, day.user, day.items, place)) <= K
+        for place in range(1, day.items.shape[1])
+    ]
+    return float(np.stack(hit, axis=1)[day.items[:, 1:] > 0].mean())
+
+
+@jax.jit
+def _rank(world: World, on_sale: Any, user: Any, items: Any, place: Any) -> jax.Array:
+    """The rank of each session's click at a place, by the clicks before it."""
+    history = jnp.where((jnp.arange(items.shape[1]) < place)[None], items, 0)
+    target = jax.lax.dynamic_slice_in_dim(items, place, 1, axis=1)
+    where = jnp.broadcast_to(on_sale[None], (len(items), len(on_sale)))
+    return metrics.target_ranks(shop.next_click(world, user, history), target, where=where)[:, 0]
 
 
 def tune(size: Size, clock: Clock) -> None:
     """Figures of several settings on a shop of another seed."""
-    made = drawn(size, 100)
-    print("again", run(made, size, 100, "again", clock), flush=True)
-    print("left", run(made, size, 100, "left", clock), flush=True)
-    for past in (0.5, 1.0, 2.0):
-        for epochs in (1, 2, 4):
-            for rate in (1e-3, 2e-3, 4e-3):
-                at = size.refreshed._replace(past=past, num_epochs=epochs, rate=rate)
-                one = run(made, size._replace(refreshed=at), 100, "refreshed", clock)
-                told = f"recall {np.mean(one.recall):.4f}, first day {one.forgotten:.4f}, {one.seconds:.1f} s"
-                print(f"past {past}, epochs {epochs}, rate {rate}: {told}", flush=True)
+    made = drawn(size, TUNED_ON)
+    base = first(made, size, TUNED_ON)
+
+    def tell(name: str, at: Size, text: str) -> None:
+        one = run(made, at, TUNED_ON, name, clock, base)
+        told = f"recall {np.mean(one.recall):.4f}, first day {one.forgotten:.4f}, {one.seconds:.1f} s"
+        print(f"{name} {text}: {told} and {one.compiling:.1f} s of compiling", flush=True)
+
+    tell("left", size, "")
+    changes: list[dict[str, Any]] = [{}, {"past": 0.5}, {"past": 2.0}, {"past": 4.0}]
+    changes += [{"num_epochs": 1}, {"num_epochs": 4}, {"rate": 1e-3}, {"rate": 4e-3}]
+    for one in changes:
+        tell("refreshed", size._replace(refreshed=size.refreshed._replace(**one)), str(one))
+    for one in ({}, {"num_epochs": 6}, {"num_epochs": 15}):
+        tell("again", size._replace(again=size.again._replace(**one)), str(one))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
     python experiments/serve.py shop --log events.sqlite              # shop is a link to a saved model
     python experiments/refresh_service.py shop --log events.sqlite    # each night, or each hour
 
-LINK is what the service serves: a link to a saved model (`your_log.py` saves one; `ln -s runs/your_log/…/model
-shop`). Events that the model behind it has not learnt are read from the log, while the service writes to it. The
-model's tables are made longer for new products and customers, it is trained from where it was, and measured
-on the newest events beside the old one (`rezoo.serving.refresh`). If it is not behind, it is saved in
-LINK.versions, and the link is exchanged: the service takes it over without a pause. Otherwise the reasons are
-printed, the old one stays, the exit status is 1, and the events are learnt the next time. A run that is killed
-has changed nothing. With --smoke a small model is refreshed.
+LINK is what the service serves: a link (`ln -s FOLDER shop`) to a saved model, such as `your_log.py` saves.
+Events that this model has not learnt are read from the log, while the service writes to it. The model gets
+rows for new products and customers, is trained from where it was, and is measured on the newest events
+beside the old one (`rezoo.serving.refresh`). If it is not behind, it is saved in LINK.versions, and the
+link is exchanged: the service takes it over without a pause. Otherwise the reasons are printed, the old one
+stays, the exit status is 1, and the events are learnt the next time. A run that is killed leaves the old
+model served. With --smoke a small model is refreshed.
 """
 
 import shutil
@@ -47,8 +47,8 @@ class Flags:
     past: Path | None = None
     """File of the events of the training, as for `your_log.py`; models of iALS need it."""
     gap: float | None = None
-    """Seconds without an event after which a session is over; if not given, all events of a customer follow each
-    other where the model keeps histories of customers, and 1800 seconds end a session where it does not."""
+    """Seconds without an event after which a session is over. If not given: 1800 for a model without
+    histories of customers; where it keeps them, all events of a customer follow each other."""
     at_least: int = DEFAULT.at_least
     """Held-out events that are needed."""
     least: int = DEFAULT.least
@@ -114,7 +114,7 @@ def smoke(out: Path) -> int:
     ]
     log.append(events)
     log.close()
-    status = main(Flags(out / "shop", out / "events.sqlite", at_least=20))
+    status = main(Flags(out / "shop", out / "events.sqlite", at_least=10))
     if status or not saved.load(out / "shop").items.encode([900]).all():
         raise RuntimeError("the new product has not been learnt")
     return main(Flags(out / "shop", out / "events.sqlite"))

@@ -3,9 +3,10 @@
     for day in shop_days.days(ShopConfig(products=600), Drift(days=30)):
         day.items                                   # the sessions of that day, [S session_length]
 
-Products are numbered in the order in which they come: those of the first day are 1 … `config.products`. Every
-day a share of the products on sale, drawn at random, leaves for good, and as many new ones come. The vectors of
-the hidden intents, and the logarithms of the products' popularity, move by a stationary random walk:
+Products are numbered in the order in which they come: those of the first day are 1 … `config.products`.
+Every night a share of the products on sale, drawn at random, leaves for good, and as many new ones come.
+The vectors of the hidden intents, and the logarithms of the products' popularity, move by a stationary
+random walk:
 
     x ← √(1 - s²) x + s ε,    ε of the spread that x had on the first day
 

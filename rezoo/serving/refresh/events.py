@@ -1,4 +1,4 @@
-"""Events to refresh a model from, in the ids of the model: from a log, or from the service's log of events."""
+"""Events to refresh a model from: of a log, or of the service's log of events, in the ids of the model."""
 
 from collections.abc import Iterable
 from typing import NamedTuple

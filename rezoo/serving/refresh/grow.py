@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import unflatten_dict
 from scipy import sparse
 
 from rezoo import training
@@ -27,6 +27,7 @@ from rezoo.evaluation.scoring import ByIdentity
 from rezoo.serving.bundle import PAST, Saved
 from rezoo.serving.cold_start import lengthened, whole
 from rezoo.serving.refresh.events import Events
+from rezoo.training.row_sparse.gradients import flat
 from rezoo.types import Variables
 
 ROWS = {"num_users": "user_features", "num_items": "item_features"}
@@ -112,8 +113,13 @@ def with_rows(saved: Saved, events: Events) -> Saved:
         place = _of_users(events, old, size) if field == "num_users" else _beside(events, old, size)
         if getattr(saved.model, features, None):
             place = functools.partial(_unknown, size - old)
-        saved = _placed(saved, field, size, place)
+        saved = _resized(saved, field, size, functools.partial(_extended_by, place))
     return saved
+
+
+def _extended_by(place: Callable[[np.ndarray], np.ndarray], table: np.ndarray) -> np.ndarray:
+    """A table with the rows that `place` makes of it."""
+    return np.concatenate([table, place(table).astype(table.dtype)])
 
 
 def _unknown(more: int, table: np.ndarray) -> np.ndarray:
@@ -121,14 +127,18 @@ def _unknown(more: int, table: np.ndarray) -> np.ndarray:
     return np.repeat(table[:1], more, axis=0)
 
 
-def _placed(saved: Saved, field: str, size: int, place: Callable[[np.ndarray], np.ndarray]) -> Saved:
-    """The same with `size` rows in the tables of a field, the new ones made of the old table."""
-    paths, flat = tables(saved, field), flatten_dict(saved.variables["params"], sep="/")
-    for path in paths:
-        table = np.asarray(flat[path])
-        flat[path] = jnp.asarray(np.concatenate([table, place(table).astype(table.dtype)]))
-    variables = {**saved.variables, "params": unflatten_dict(flat, sep="/")}
-    return saved._replace(model=saved.model.clone(**{field: size}), variables=variables)
+def _resized(saved: Saved, field: str, size: int, change: Callable[[np.ndarray], np.ndarray]) -> Saved:
+    """The same with another number of rows in the tables of a field."""
+    params = flat(saved.variables["params"])
+    for path in tables(saved, field):
+        params[path] = jnp.asarray(change(np.asarray(params[path])))
+    variables = {**saved.variables, "params": unflatten_dict(params, sep="/")}
+    return saved._replace(model=_like(saved.model, {field: size}), variables=variables)
+
+
+def _like(model: Any, fields: Mapping[str, int]) -> nn.Module:
+    """A model with other fields."""
+    return model.clone(**fields)
 
 
 def _beside(events: Events, old: int, size: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -145,11 +155,10 @@ def _beside(events: Events, old: int, size: int) -> Callable[[np.ndarray], np.nd
 
 def _of_users(events: Events, old: int, size: int) -> Callable[[np.ndarray], np.ndarray]:
     """Places users: the mean over their items of the mean of the known users that had the item."""
-    had = sparse.csr_array(
-        (np.ones(len(events.user), np.float32), (events.user, events.item)),
-        shape=(size, events.item.max(initial=0) + 1),
-    )
-    had = had.multiply(np.arange(had.shape[1])[None] > 0).tocsr()
+    known = events.take(events.item > 0)
+    one = np.ones(len(known.user), np.float32)
+    shape = size, int(known.item.max(initial=0)) + 1
+    had: Any = sparse.csr_array((one, (known.user, known.item)), shape=shape)
     of_item = _mean_of(had[1:old].T.tocsr())
     of_user = had[old:]
 
@@ -190,9 +199,9 @@ def tables(saved: Saved, field: str) -> list[str]:
     if not getattr(saved.model, field, 0):
         return []
     few = {name: 4 for name in ROWS if getattr(saved.model, name, 0)}
-    small = as_before(saved.model.clone(**few))
+    small = as_before(_like(saved.model, few))
     if (key := (ByIdentity(small), field)) not in _TABLES:
-        now, more = (_shapes(saved, model) for model in (small, small.clone(**{field: 5})))
+        now, more = (_shapes(saved, model) for model in (small, _like(small, {field: 5})))
         _TABLES[key] = sorted(path for path, shape in now.items() if shape != more[path])
     return _TABLES[key]
 
@@ -209,7 +218,7 @@ def _shapes(saved: Saved, model: nn.Module) -> dict[str, tuple[int, ...]]:
     made: Any = jax.eval_shape(
         lambda: training.init_state(jax.random.key(0), model, optax.identity(), row, constants=constants)
     )
-    return {path: leaf.shape for path, leaf in flatten_dict(made.params, sep="/").items()}
+    return {path: leaf.shape for path, leaf in flat(made.params).items()}
 
 
 def as_before(model: nn.Module) -> nn.Module:
@@ -249,21 +258,19 @@ def sized(saved: Saved, rows: Callable[[int], int] | Mapping[str, int]) -> Saved
         if not (now := getattr(saved.model, field, 0)):
             continue
         size = rows[field] if isinstance(rows, Mapping) else rows(now)
-        flat = flatten_dict(saved.variables["params"], sep="/")
-        for path in tables(saved, field) if size != now else []:
-            flat[path] = _of_length(flat[path], size)
-        variables = {**saved.variables, "params": unflatten_dict(flat, sep="/")}
-        if field == "num_items" and "catalogue" in variables:
-            catalogue = variables["catalogue"]
-            variables["catalogue"] = {name: _of_length(one, size) for name, one in catalogue.items()}
-        saved = saved._replace(model=saved.model.clone(**{field: size}), variables=variables)
+        change = functools.partial(_of_length, size)
+        saved = _resized(saved, field, size, change)
+        if field == "num_items" and "catalogue" in saved.variables:
+            columns = saved.variables["catalogue"].items()
+            catalogue = {name: jnp.asarray(change(np.asarray(column))) for name, column in columns}
+            saved = saved._replace(variables={**saved.variables, "catalogue": catalogue})
     return saved
 
 
-def _of_length(table: Any, size: int) -> jax.Array:
+def _of_length(size: int, table: np.ndarray) -> np.ndarray:
     """The first rows of a table, filled up with 0."""
-    table = np.asarray(table)[:size]
-    return jnp.asarray(np.pad(table, [(0, size - len(table))] + [(0, 0)] * (table.ndim - 1)))
+    table = table[:size]
+    return np.pad(table, [(0, size - len(table))] + [(0, 0)] * (table.ndim - 1))
 
 
 def with_histories(saved: Saved, events: Events, most: int) -> Saved:

@@ -1,9 +1,9 @@
 """How a saved model learns fresh events: counted, solved for, or trained from where it was.
 
-`learner(saved)` gives the function for its kind of model: `(saved, events, key, settings) -> saved`, where the id
-maps are long enough already. Counts are added to, so that they are those of everything; the vectors of iALS are
-solved for in closed form; MF and session models are trained by Adam from the saved variables, on the fresh events
-and a sample of those before.
+`learner(saved)` gives the function for its kind of model: `(saved, events, key, settings) -> saved`, where
+the id maps have the new ids already. Counts are added to, so that they are those of everything; the vectors
+of iALS are solved for in closed form; MF and session models are trained by Adam from the saved variables,
+on the fresh events and a sample of those before.
 """
 
 import functools
@@ -150,11 +150,12 @@ def solved(saved: Saved, events: Events, key: jax.Array, at: Settings) -> Saved:
     saved = with_rows(saved, events)
     params = saved.variables["params"]
     p, q = params["user"]["embedding"], params["item"]["embedding"]
-    pairs = np.unique(np.stack([events.user, events.item])[:, (events.user > 0) & (events.item > 0)], axis=1)
-    users, items = (np.unique(column[events.fresh & (column > 0)]) for column in (events.user, events.item))
-    p = ials.solved(q, p, *pairs, users, weights=at.weights)
-    q = ials.solved(p, q, *pairs[::-1], items, weights=at.weights)
-    p = ials.solved(q, p, *pairs, users, weights=at.weights)
+    known = (events.user > 0) & (events.item > 0)
+    user, item = np.unique(np.stack([events.user[known], events.item[known]]), axis=1)
+    users, items = np.unique(events.user[events.fresh & known]), np.unique(events.item[events.fresh & known])
+    p = ials.solved(q, p, user, item, users, weights=at.weights)
+    q = ials.solved(p, q, item, user, items, weights=at.weights)
+    p = ials.solved(q, p, user, item, users, weights=at.weights)
     variables = {"params": {"user": {"embedding": p}, "item": {"embedding": q}}}
     return saved._replace(variables=variables)
 
@@ -225,7 +226,8 @@ OF_CLASS: dict[type[nn.Module], Learner] = {
 
 
 def next_items(saved: Saved, events: Events, key: jax.Array, at: Settings) -> Batch | None:
-    """Fresh events and those before them, and a sample of earlier sequences; None if nothing follows anything.
+    """Fresh events and those before them, and a sample of earlier sequences; None if nothing follows
+    anything.
 
     In sequences with fresh events only these are targets.
     """
@@ -264,7 +266,8 @@ def _epoch(objective: Objective, rate: float, batch_size: int) -> Any:
 
 
 def next_item(model: nn.Module) -> Objective:
-    """`objectives.next_item_softmax` over the items that there are: rows from `spare/first` on belong to none.
+    """`objectives.next_item_softmax` over the items that there are: rows from `spare/first` on belong to
+    none.
 
     The number is in the collection `spare`, so that it may change without another program.
     """

@@ -65,9 +65,9 @@ def refresh(
 
     Args:
       saved: popularity, co-occurrence, `TopFreq`, iALS, MF or a session model.
-      log: what happened, of all time or at least what is fresh; its session column, if it has one, says
-        which events follow each other, otherwise all of a user do. The past is needed for iALS. Without it
-        session models of customers take it from their histories, and other models learn from fresh events alone.
+      log: what happened, of all time or at least what is fresh. Events of a session follow each other, or, if
+        the log names no sessions, all of a user. iALS needs the past. Without it session models of customers
+        take it from their histories, and others learn from fresh events alone.
       fresh: which rows of the log the model has not learnt, an index or a mask.
       key: of all randomness.
       settings: how it learns, and when it is refused.
