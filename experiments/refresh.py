@@ -3,7 +3,7 @@
     python experiments/refresh.py --record
 
 The simulated shop (`rezoo.datasets.shop_days`): 600 products on sale, of which 1% are replaced each night,
-intents and fashions that move, 600 sessions a day. GRU4Rec is trained on the first 20 days. Then, on each of
+intents and fashions that move, 400 sessions a day. GRU4Rec is trained on the first 15 days. Then, on each of
 ten evenings, the day's sessions are learnt:
 
 - refreshed: `rezoo.serving.refresh`, from yesterday's variables, on the day's sessions and some of the past;
@@ -60,8 +60,8 @@ class Size(NamedTuple):
     """Of the shop and the models."""
 
     config: ShopConfig = ShopConfig()
-    sessions: int = 600
-    before: int = 20
+    sessions: int = 400
+    before: int = 15
     """Days before the first evening."""
     evenings: int = EVENINGS
     dim: int = 48
@@ -290,8 +290,10 @@ def tune(size: Size, clock: Clock) -> None:
     changes += [{"num_epochs": 1}, {"num_epochs": 4}, {"rate": 1e-3}, {"rate": 4e-3}]
     for one in changes:
         tell("refreshed", size._replace(refreshed=size.refreshed._replace(**one)), str(one))
-    for one in ({}, {"num_epochs": 6}, {"num_epochs": 15}):
-        tell("again", size._replace(again=size.again._replace(**one)), str(one))
+    for one in ({}, {"num_epochs": 6}, {"num_epochs": 15}, {"rate": 2e-3}):
+        model = first(made, size._replace(again=size.again._replace(**one)), TUNED_ON)
+        recall = found(model, made.log.take(made.day == size.before))
+        print(f"trained on the first days {one}: recall {recall:.4f} of the next", flush=True)
 
 
 if __name__ == "__main__":
