@@ -102,6 +102,8 @@ def refresh(
     held = np.zeros(len(is_fresh), bool)
     held[at[len(at) - round(settings.held * len(at)) :]] = True
 
+    if reasons := _too_few(int(held.sum()), settings):
+        return ended(saved, reasons)
     length = min(settings.length, getattr(saved.model, "max_length", settings.length))
     settings = settings._replace(length=length)
 
@@ -116,7 +118,7 @@ def refresh(
     try:
         new = learnt(saved, log.take(~held), is_fresh[~held], first)
         measured = measure(saved, new, log, held, settings)
-        reasons = _reasons(measured, settings)
+        reasons = _too_few(measured.events, settings) or _worse(measured, settings)
         if not reasons:
             new = learnt(new, log, held, second)
     except Diverged as error:
@@ -125,16 +127,21 @@ def refresh(
     return ended(new, reasons, measured, int(unknown[is_fresh].sum()))
 
 
-def _reasons(measured: Measured, settings: Settings) -> list[str]:
-    """Why a refreshed model is refused; empty if it is not."""
-    if measured.events < settings.at_least:
-        return [
-            f"{measured.events:,} held-out events are too few to tell, {settings.at_least:,} are wanted "
-            "(at_least): refresh with more events, or hold out more of them (held)"
-        ]
-    if measured.new - measured.old < -settings.worst * measured.error:
-        return [
-            f"recall@{measured.k} fell by more than {settings.worst:g} standard errors: look at what came, "
-            "or train the model again"
-        ]
-    return []
+def _too_few(events: int, settings: Settings) -> list[str]:
+    """Why nothing can be measured; empty if it can."""
+    if events >= settings.at_least:
+        return []
+    return [
+        f"{events:,} held-out events are too few to tell, {settings.at_least:,} are wanted (at_least): "
+        "refresh with more events, or hold out more of them (held)"
+    ]
+
+
+def _worse(measured: Measured, settings: Settings) -> list[str]:
+    """Why a refreshed model is refused for its lists; empty if it is not."""
+    if measured.new - measured.old >= -settings.worst * measured.error:
+        return []
+    return [
+        f"recall@{measured.k} fell by more than {settings.worst:g} standard errors: look at what came, or "
+        "train the model again"
+    ]
