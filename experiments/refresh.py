@@ -7,7 +7,8 @@ intents and fashions that move, 400 sessions a day. GRU4Rec is trained on the fi
 ten evenings, the day's sessions are learnt:
 
 - refreshed: `rezoo.serving.refresh`, from yesterday's variables, on the day's sessions and some of the past;
-  the newest tenth of the day is first held out, and decides whether the refreshed model is accepted;
+  the newest tenth of the day is first held out, and decides whether the refreshed model is accepted; what is
+  refused is tried again with the next day;
 - trained again: from the start, on all sessions so far, by the same program;
 - left: nothing.
 
@@ -226,7 +227,7 @@ def first(made: Shop, size: Size, seed: int) -> Saved:
 def run(made: Shop, size: Size, seed: int, name: str, clock: Clock, model: Saved) -> Strategy:
     """One strategy's ten evenings, from the model of the days before."""
     key = jax.random.key(seed)
-    recall, seconds, compiling = [], 0.0, 0.0
+    recall, seconds, compiling, learnt = [], 0.0, 0.0, size.before - 1
     for evening in range(size.evenings):
         day, own = size.before + evening, jax.random.fold_in(key, 1 + evening)
         known = made.log.take(made.until(day))
@@ -235,8 +236,8 @@ def run(made: Shop, size: Size, seed: int, name: str, clock: Clock, model: Saved
         if name == "again":
             model = again(known, size, own)
         elif name == "refreshed":
-            outcome = refresh(model, known, made.day[made.until(day)] == day, own, size.refreshed)
-            model = outcome.saved or model
+            outcome = refresh(model, known, made.day[made.until(day)] > learnt, own, size.refreshed)
+            model, learnt = (outcome.saved, day) if outcome.saved else (model, learnt)
         jax.block_until_ready(model.variables)
         compiled = clock.seconds - compiled
         seconds, compiling = seconds + time.monotonic() - begin - compiled, compiling + compiled

@@ -139,7 +139,7 @@ def _too_few(events: int, settings: Settings) -> list[str]:
 
 def _worse(measured: Measured, settings: Settings) -> list[str]:
     """Why a refreshed model is refused for its lists; empty if it is not."""
-    if measured.new - measured.old >= -settings.worst * measured.error:
+    if not measured.old - measured.new > settings.worst * measured.error:
         return []
     return [
         f"recall@{measured.k} fell by more than {settings.worst:g} standard errors: look at what came, or "

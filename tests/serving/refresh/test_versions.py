@@ -60,7 +60,7 @@ def test_a_folder_is_not_replaced_and_a_link_to_one_is(tmp_path):
     assert count(tmp_path / "shop") == 2 and count(tmp_path / "first") == 1
 
 
-@pytest.mark.parametrize("stop", ["saving", "between"])
+@pytest.mark.parametrize("stop", [pytest.param("saving", marks=pytest.mark.slow), "between"])
 def test_a_process_that_is_killed_leaves_the_old_version(stop, tmp_path):
     link = tmp_path / "shop"
     publish(link, shop(1.0), {"last": 1})
