@@ -14,4 +14,19 @@ from rezoo.serving.refresh.measure import Measured
 from rezoo.serving.refresh.refresher import Outcome, refresh
 from rezoo.serving.refresh.versions import notes_of, publish
 
-__all__ = ["Measured", "Outcome", "Settings", "joined", "notes_of", "of_service", "publish", "refresh"]
+__all__ = [
+    "Measured",
+    "Outcome",
+    "Settings",
+    "events",
+    "grow",
+    "joined",
+    "learn",
+    "measure",
+    "notes_of",
+    "of_service",
+    "publish",
+    "refresh",
+    "refresher",
+    "versions",
+]
