@@ -78,6 +78,8 @@ class World(NamedTuple):
     log_popularity: Float[Array, " N"]
     age_category: Float[Array, " A K"]
     hour_category: Float[Array, " H K"]
+    intent: Float[Array, " Z D"]
+    """What a session is after."""
     start: Float[Array, " U Z"]
     """Log-probability of a session's first intent."""
     move: Float[Array, " Z Z"]
@@ -106,10 +108,7 @@ def world(key: jax.Array, config: ShopConfig) -> World:
     rank = jax.random.permutation(next(keys), items) + 1.0
     log_popularity = (-config.popularity_bias * jnp.log(rank)).at[0].set(-jnp.inf)
     intent = share * 1.6 * normal(config.intents, d)
-    emit = log_popularity[None] * 0.5 + 1.5 * intent @ vector.T
-    near = -2.0 * jnp.square(intent[:, None] - intent[None]).sum(-1) - 1e9 * jnp.eye(config.intents)
-    stay = jnp.eye(config.intents)
-    move = (1 - config.drift) * stay + config.drift * jax.nn.softmax(near, axis=1)
+    start, move, emit = clicking(config, taste, vector, log_popularity, intent)
     return World(
         age=age,
         gender=gender,
@@ -122,10 +121,23 @@ def world(key: jax.Array, config: ShopConfig) -> World:
         log_popularity=log_popularity,
         age_category=normal(len(AGES), kinds + 1, scale=0.8),
         hour_category=normal(len(DAYPARTS), kinds + 1, scale=0.8),
-        start=jax.nn.log_softmax(2.0 * taste @ intent.T, axis=1),
-        move=jnp.log(move),
-        emit=jax.nn.log_softmax(emit, axis=1),
+        intent=intent,
+        start=start,
+        move=move,
+        emit=emit,
     )
+
+
+def clicking(
+    config: ShopConfig, taste: Array, vector: Array, log_popularity: Array, intent: Array
+) -> tuple[Array, Array, Array]:
+    """`start`, `move` and `emit` of a world: how sessions begin, go on, and what is clicked."""
+    near = -2.0 * jnp.square(intent[:, None] - intent[None]).sum(-1) - 1e9 * jnp.eye(config.intents)
+    stay = jnp.eye(config.intents)
+    move = (1 - config.drift) * stay + config.drift * jax.nn.softmax(near, axis=1)
+    emit = log_popularity[None] * 0.5 + 1.5 * intent @ vector.T
+    start = jax.nn.log_softmax(2.0 * taste @ intent.T, axis=1)
+    return start, jnp.log(move), jax.nn.log_softmax(emit, axis=1)
 
 
 def opinion(world: World, user: Array, item: Array) -> Array:

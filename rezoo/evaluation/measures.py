@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -110,12 +110,14 @@ def ranks(
     target: Int[Array, " U T"],
     *,
     exclude: Int[Array, " U S"] | None = None,
+    num_items: int | Int[Array, ""] | None = None,
     block: int = 256,
 ) -> Float[Array, " U T"]:
     """The rank of each target in the whole catalogue, for metrics of one's own; as in `evaluate`.
 
     It is inf for padding, for a target that is unknown or scored NaN, and for one that stands a second
-    time in its row: `where=metrics.distinct(target, target != 0)` makes a metric count it once.
+    time in its row: `where=metrics.distinct(target, target != 0)` makes a metric count it once. `num_items`
+    is for tables with rows to spare: only ids below it are in the catalogue.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -126,7 +128,7 @@ def ranks(
     """
     checks.warn_of_unknown("target", target, rows_of_catalogue(model, variables), MISS, negative=True)
     checks.warn_of_repeated(target)
-    ranked = _ranked(model, variables, query, target, exclude, block)
+    ranked = _ranked(model, variables, query, target, exclude, block, num_items)
     checks.warn_of_nan(ranked.nan, "worse than all others")
     return ranked.rank
 
@@ -197,26 +199,42 @@ def _ranked_among(
 
 
 def _ranked(
-    model: nn.Module, variables: Variables, query: Query, target: Array, exclude: Array | None, block: int
+    model: nn.Module,
+    variables: Variables,
+    query: Query,
+    target: Array,
+    exclude: Array | None,
+    block: int,
+    num_items: Any = None,
 ) -> Ranked:
     if exclude is None:
         exclude = jnp.zeros((len(query.user), 0), jnp.int32)
     same_rows(query=query)
     checks.rows(2, query=query.user, target=target, exclude=exclude)
-    return _ranked_in_all(model, variables, query, target, exclude, block=block)
+    return _ranked_in_all(model, variables, query, target, exclude, num_items, block=block)
 
 
 @compiled("block")
 def _ranked_in_all(
-    model: nn.Module, variables: Variables, query: Query, target: Array, exclude: Array, *, block: int
+    model: nn.Module,
+    variables: Variables,
+    query: Query,
+    target: Array,
+    exclude: Array,
+    num_items: Any,
+    *,
+    block: int,
 ) -> Ranked:
     def of_block(rows: tuple[Query, Array, Array]) -> Ranked:
         query, target, exclude = rows
         score = score_all(model, variables, query)
         size = score.shape[1]
-        known = (target > 0) & (target < size)
+        end = size if num_items is None else num_items
+        known = (target > 0) & (target < end)
         place = jnp.where(known, target, 0)
         allowed = along(jax.vmap(partial(_all_but, size))(exclude), target)
+        if num_items is not None:
+            allowed &= (jnp.arange(size) < end)[None]
         held = known & ~jnp.take_along_axis(allowed, place, axis=1)
         allowed = jax.vmap(lambda row, place: row.at[place].set(True).at[0].set(False))(allowed, place)
         rank = metrics.target_ranks(score, target, where=allowed, counted=known)

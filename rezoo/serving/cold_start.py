@@ -87,9 +87,8 @@ def _added(
     if not whole:  # who has no value of any feature is placed by none
         nameless |= np.all([is_missing(as_array(columns[name])) for name in wanted], axis=0)
     rows = np.flatnonzero((ids.encode(raw) == 0) & ~nameless)
-    spelt = _spelt(ids, raw[rows])
-    first = np.sort(np.unique(spelt, return_index=True)[1])
-    rows, spelt = rows[first], spelt[first]
+    longer, first = lengthened(ids, raw[rows])
+    rows = rows[first]
     if not len(rows):
         return None
     if not wanted:
@@ -99,14 +98,34 @@ def _added(
             f"features of {what}"
         )
     new = fitted.transform({name: as_array(columns[name])[rows] for name in wanted})
-    if whole and spelt.dtype.kind == "U" and ids.raw.dtype.kind in "iu":
+    if whole and longer.raw.dtype.kind == "U" and ids.raw.dtype.kind in "iu":
         raise DataError(
             f"the {what} of this model are integers, such as {ids.raw[0]}, but not all of the new ones, such "
             f"as {', '.join(map(str, raw[rows][:3]))}"
         )
+    return longer, new
+
+
+def lengthened(ids: Ids, new: np.ndarray) -> tuple[Ids, np.ndarray]:
+    """The map with further ids, and the rows of `new` that they are: the first of each.
+
+    Integers stay integers if all new ids are some; otherwise all become text.
+
+    Args:
+      ids: the map.
+      new: raw ids that it does not know.
+
+    >>> ids, rows = lengthened(Ids(np.array([7, 5])), np.array(["9", "8", "9"]))
+    >>> ids.raw.tolist(), rows.tolist()
+    ([7, 5, 9, 8], [0, 1])
+    """
+    if not len(new):
+        return ids, np.zeros(0, np.int64)
+    spelt = _spelt(ids, new)
+    first = np.sort(np.unique(spelt, return_index=True)[1])
     old = ids.raw.astype(str) if spelt.dtype.kind == "U" else ids.raw
-    names = None if ids.names is None else np.append(ids.names, np.full(len(spelt), ""))
-    return Ids(np.concatenate([old, spelt]), names), new
+    names = None if ids.names is None else np.append(ids.names, np.full(len(first), ""))
+    return Ids(np.concatenate([old, spelt[first]]), names), first
 
 
 def _check(what: str, raw: np.ndarray, wanted: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
@@ -129,12 +148,16 @@ def _check(what: str, raw: np.ndarray, wanted: Mapping[str, Any], columns: Mappi
 
 def _spelt(ids: Ids, new: np.ndarray) -> np.ndarray:
     """New ids as integers, if the known ones are and all of them can be; else as text."""
-    numbers = [_whole(value) for value in new.tolist()] if ids.raw.dtype.kind in "iu" else [None]
+    numbers = [whole(value) for value in new.tolist()] if ids.raw.dtype.kind in "iu" else [None]
     return new.astype(str) if None in numbers or not len(new) else np.array(numbers, np.int64)
 
 
-def _whole(value: Any) -> int | None:
-    """The integer in 64 bits that a number or a text spells."""
+def whole(value: Any) -> int | None:
+    """The integer in 64 bits that a number or a text spells.
+
+    >>> whole(" 12.0"), whole("012")
+    (12, None)
+    """
     text = str(value).strip()
     found = re.fullmatch(r"(-?(?:0|[1-9]\d{0,18}))(?:\.0+)?", text, re.ASCII)
     number = int(found[1]) if found else None

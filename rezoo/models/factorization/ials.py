@@ -184,6 +184,34 @@ def with_users(
     return {"params": {**variables["params"], "user": {"embedding": p}}}
 
 
+def solved(
+    fixed: Float[Array, " N D"],
+    table: Float[Array, " M D"],
+    row: Int[np.ndarray, " n"],
+    other: Int[np.ndarray, " n"],
+    wanted: Int[np.ndarray, " w"],
+    *,
+    weights: Weights | None = None,
+) -> Float[Array, " M D"]:
+    """One side's table with some rows solved for exactly, while the other side's vectors are fixed.
+
+    Args:
+      fixed: the vectors of the other side; that of 0 is 0.
+      table: the vectors of this side.
+      row: dense ids of this side, of distinct pairs, all above 0.
+      other: dense ids of the other side.
+      wanted: rows of the table; those without a pair stay as they are.
+      weights: α, λ, ν.
+    """
+    kept = np.isin(row, wanted)
+    if not kept.any():
+        return table
+    at_once = pick(cpu=NUMBERS[0], accelerator=NUMBERS[1]) // (CHUNK * fixed.shape[1])
+    blocks = _blocks(row[kept], other[kept], at_once)
+    rows = np.unique(row[kept])
+    return table.at[rows].set(_half(fixed, table, blocks, weights or Weights(), cholesky)[rows])
+
+
 class _Blocks(NamedTuple):
     """What is solved at once: all pieces of some rows."""
 

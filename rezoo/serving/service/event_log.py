@@ -6,10 +6,12 @@
 `EventLog` is an interface of three methods; put your own behind it, over PostgreSQL or Kafka.
 """
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rezoo.errors import DataError
@@ -64,6 +66,7 @@ class SqliteLog:
       file: made if it is not there; `:memory:` for a log that ends with the process.
       fsync: wait for the disk, so that accepted events survive a power cut, too.
       patience: seconds to wait for another process to let the file go.
+      read_only: read what another process writes; nothing can be appended.
 
     Raises:
       DataError: if the file is not such a log, or another process writes to it.
@@ -75,10 +78,19 @@ class SqliteLog:
     [(2, 7)]
     """
 
-    def __init__(self, file: str | Path, *, fsync: bool = True, patience: float = 5.0):
+    def __init__(
+        self, file: str | Path, *, fsync: bool = True, patience: float = 5.0, read_only: bool = False
+    ):
+        self._owner = contextlib.ExitStack()
+        columns = "number, key, visitor, item, type, time, received, user, features"
         try:
+            if read_only:
+                self._sql = sqlite3.connect(f"{Path(file).absolute().as_uri()}?mode=ro", uri=True)
+                self._sql.execute(f"SELECT {columns} FROM events LIMIT 1")
+                return
+            if str(file) != ":memory:":
+                self._owner.enter_context(_sole(Path(f"{file}-owner"), patience))
             self._sql = sqlite3.connect(file, timeout=patience, isolation_level=None, check_same_thread=False)
-            self._sql.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._sql.execute("PRAGMA journal_mode = WAL")
             self._sql.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
             self._sql.execute(
@@ -86,10 +98,9 @@ class SqliteLog:
                 "visitor TEXT NOT NULL, item TEXT NOT NULL, type TEXT NOT NULL, time REAL NOT NULL, "
                 "received REAL NOT NULL, user TEXT, features TEXT) STRICT"
             )
-            self._sql.execute(
-                "SELECT number, key, visitor, item, type, time, received, user, features FROM events"
-            )
-        except sqlite3.Error as error:
+            self._sql.execute(f"SELECT {columns} FROM events")
+        except (sqlite3.Error, OSError) as error:
+            self._owner.close()
             raise DataError(
                 f"{file} cannot be opened as a log of events ({error}): give another file, or end the "
                 "process that writes to it"
@@ -126,6 +137,29 @@ class SqliteLog:
     def close(self) -> None:
         """Nothing can be read or appended afterwards."""
         self._sql.close()
+        self._owner.close()
+
+
+@contextlib.contextmanager
+def _sole(file: Path, patience: float) -> Iterator[None]:
+    """Hold a file that one process can hold; it is let go when the process ends, however it ends.
+
+    Raises:
+      OSError: if another process holds it for longer than `patience` seconds.
+    """
+    import fcntl
+
+    end = monotonic() + patience
+    with file.open("a") as handle:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if monotonic() > end:
+                    raise BlockingIOError("another process writes to it") from None
+                sleep(0.05)
+        yield
 
 
 def _row(event: Event) -> tuple[Any, ...]:
