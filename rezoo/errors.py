@@ -8,7 +8,13 @@ class DataError(ValueError):
     """Input that cannot be used. The message names file, row and column, and says what to do."""
 
 
-EXTRAS = {"matplotlib": "notebooks", "optuna": "tune", "starlette": "serve", "prometheus_client": "serve"}
+EXTRAS = {
+    "flatbuffers": "export",
+    "matplotlib": "notebooks",
+    "optuna": "tune",
+    "prometheus_client": "serve",
+    "starlette": "serve",
+}
 
 
 def needed(module: str) -> Any:
