@@ -1,6 +1,6 @@
-"""A saved model for those who have no rezoo: programs for jax and numpy alone, vectors for an index.
+"""A saved model without rezoo: programs for jax and numpy alone, vectors for an index, ONNX.
 
-    python experiments/export.py MODEL_FOLDER --out OUT --vectors
+    python experiments/export.py MODEL_FOLDER --out OUT --vectors --onnx
 
 MODEL_FOLDER is what `rezoo.serving.saved.save` wrote (`your_log.py` saves one). OUT/jax is asked by the
 `load.py` in it, which needs jax, numpy and flatbuffers; copy the folder to where it is used:
@@ -17,6 +17,13 @@ OUT/vectors holds item and user vectors whose inner product is the score, and th
     index.add(numpy.arange(len(items)), items)
     index.search(numpy.load("OUT/vectors/users.npy")[0], 10).keys    # rows of items.parquet
 
+OUT/onnx holds `recommend.onnx` and `predict.onnx`, which take dense ids; those of ids.npz are 1, 2, 3 …:
+
+    session = onnxruntime.InferenceSession("OUT/onnx/recommend.onnx")
+    print([one.name for one in session.get_inputs()])                # user, history, features/… that it reads
+    history, nothing = numpy.array([[3, 7]], "int32"), numpy.zeros((1, 1), "int32")
+    ids, scores = session.run(None, {"history": history, "exclude": nothing})
+
 With --smoke a small model is trained, exported, and asked by a process that cannot import rezoo or flax.
 """
 
@@ -25,6 +32,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +62,8 @@ class Flags:
     """Newest events of a live session that are kept."""
     vectors: bool = False
     """Item and user vectors, too."""
+    onnx: bool = False
+    """ONNX, too."""
     smoke: bool = False
     """Train a small model, export it, and ask it in another process."""
 
@@ -72,6 +82,8 @@ def write(flags: Flags, model: Saved) -> None:
     export.save(flags.out / "jax", model, k=flags.k, length=flags.length)
     if flags.vectors:
         export.vectors(flags.out / "vectors", model)
+    if flags.onnx:
+        export.onnx(flags.out / "onnx", model, k=flags.k)
     for file in sorted(flags.out.glob("*/*")):
         print(f"{file.stat().st_size:>12,} bytes  {file}")
 
@@ -92,7 +104,7 @@ def smoke(out: Path) -> None:
     rng = np.random.default_rng(0)
     log = from_columns({"user": rng.integers(0, 50, 2000), "item": rng.integers(0, 80, 2000)})
     model = recipes.gru4rec(log, jax.random.key(0), dim=8, num_epochs=1)
-    write(Flags(out=out, k=5, vectors=True), model)
+    write(Flags(out=out, k=5, vectors=True, onnx=find_spec("onnx") is not None), model)
     asked = [sys.executable, "-c", ALONE, str(out / "jax")]
     lists = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
     told = answers.recommend(model, ["nobody"], 5, histories=[[7]], on_unknown=answers.ignore)

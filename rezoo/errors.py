@@ -11,6 +11,7 @@ class DataError(ValueError):
 EXTRAS = {
     "flatbuffers": "export",
     "matplotlib": "notebooks",
+    "onnx": "onnx",
     "optuna": "tune",
     "prometheus_client": "serve",
     "starlette": "serve",

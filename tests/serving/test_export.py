@@ -19,7 +19,7 @@ from exports import WHO, rows, same_lists, saved_of
 
 from rezoo.data.ids import Ids
 from rezoo.errors import DataError
-from rezoo.serving import answers, export, live
+from rezoo.serving import answers, export
 from rezoo.serving.export.load import Model, finder
 from rezoo.storage import durable
 
@@ -44,31 +44,19 @@ def test_an_export_answers_as_the_saved_model_does(tmp_path, name):
         saved.model, "encode"
     )
     if model.sessions:
-        sessions_agree(saved, model)
+        sessions_agree(model)
 
 
-def sessions_agree(saved, model):
-    """Two sessions of a model and of its export, side by side."""
-    served = live.serve(saved.model, saved.variables)
-    known = {name: jnp.asarray(column[[1, 0]]) for name, column in saved.user_columns.items()}
-    query = live.Query(jnp.array([1, 0]), jnp.array([[3, 4], [5, 0]]), known)
-    slot = jnp.array([2, 0])
-
-    def clicked(served):
-        sessions = live.start(saved.model, served, 3, length=zoo.L, like=query)
-        sessions = live.begin(saved.model, served, sessions, slot, query)
-        sessions = live.observe(saved.model, served, sessions, slot, jnp.array([7, 9]))
-        return live.recommend(saved.model, served, sessions, jnp.array([2, 0, 1]), 4)
-
-    ids, scores = jax.jit(clicked)(served)
-    theirs = [
-        [(10 * item, score) for item, score in zip(*row, strict=True) if item]
-        for row in zip(ids.tolist(), scores.tolist(), strict=True)
-    ]
-    sessions = model.start(3)
-    sessions = model.begin(sessions, [2, 0], ["u1", None], histories=[[30, 40], [50]])
-    sessions = model.observe(sessions, [2, 0], [70, "90"])
-    same_lists(model.next_items(sessions, [2, 0, 1], k=4), theirs)
+def sessions_agree(model):
+    """Live sessions continue as the histories that they are."""
+    sessions = model.start(4)
+    sessions = model.begin(sessions, [2, 0, 3, -1], WHO, histories=[[30], [], [50], [10]])
+    for clicks in ([70, "20", 99, 10], [20, 80, 60, 10]):
+        sessions = model.observe(sessions, [2, 0, 3, 7], clicks)
+    past = [[30, 70, 20], [20, 80], [50, 60], [10] * zoo.L]
+    same_lists(
+        model.next_items(sessions, [2, 0, 3, 1], k=6)[:3], model.recommend(WHO, k=6, histories=past)[:3]
+    )
 
 
 ALONE = """

@@ -1,6 +1,7 @@
 """A saved model for those who have no rezoo: in their service, in another runtime, in a vector index.
 
     export.save("out/shop", shop)            # programs for jax and numpy alone, with a loader: load.py
+    export.onnx("out/onnx", shop)            # for ONNX Runtime, in whatever language
     export.vectors("out/vectors", shop)      # item and user vectors, for FAISS, ScaNN, usearch …
 
 `save` writes what `answers.recommend`, `answers.predict` and `serving.live` compute as StableHLO, by
@@ -17,6 +18,7 @@ whoever has no rezoo; rezoo never runs it from there. Programs run when the mode
 """
 
 from rezoo.serving.export.folder import save
+from rezoo.serving.export.onnx_file import onnx
 from rezoo.serving.export.vector_files import vectors
 
-__all__ = ["save", "vectors"]
+__all__ = ["onnx", "save", "vectors"]

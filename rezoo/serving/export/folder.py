@@ -56,7 +56,7 @@ def save(folder: str | Path, saved: Saved, *, k: int = 100, length: int = 50) ->
     try:
         with durable.folder(place(folder, FILES, MARK, "an exported model")) as partial:
             types = npz.write(partial / "variables.npz", model.variables)
-            npz.write(partial / "ids.npz", _ids(saved))
+            npz.write(partial / "ids.npz", of_ids(saved))
             for name, content in programs.exported(made):
                 (partial / f"{name}.jax").write_bytes(content)
             (partial / "load.py").write_bytes(Path(load.__file__).read_bytes())
@@ -66,7 +66,7 @@ def save(folder: str | Path, saved: Saved, *, k: int = 100, length: int = 50) ->
         raise DataError(f"{folder} cannot be written ({error}); what was there is as it was") from error
 
 
-def _ids(saved: Saved) -> dict[str, np.ndarray]:
+def of_ids(saved: Saved) -> dict[str, np.ndarray]:
     """Raw ids and what is known of users, in the types that programs take."""
     stored = {"users": saved.users.raw, "items": saved.items.raw}
     if saved.items.names is not None:

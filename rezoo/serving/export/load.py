@@ -36,8 +36,8 @@ import numpy as np
 FORMAT = 1
 MOST = 2**22
 """Bytes of manifest.json."""
-CALLS = {"shape_assertion"}
-"""The custom calls that programs may have: JAX checks the shapes of arguments by it."""
+CALLS = {"shape_assertion", "stablehlo.dynamic_reduce_window"}
+"""The custom calls that programs may have: JAX's check of arguments' shapes, an operation of open shape."""
 BROKEN = (
     OSError,
     ValueError,

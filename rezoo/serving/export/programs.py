@@ -72,23 +72,15 @@ def programs(model: Parts, k: int, length: int) -> dict[str, Program]:
       k: length of the lists.
       length: newest events of a session that are kept.
     """
-    rows, events, hidden, slots = jax.export.symbolic_shape("rows, events, excluded, slots")
-    retriever = evaluation.is_retriever(model.saved.model)
-    variables = jax.tree.map(lambda x: shape(x.shape, x.dtype), model.variables)
-    table = jax.eval_shape(lambda given: _table(model, given), variables) if retriever else None
-    served = {"variables": variables, "table": table}
-    features = {name: shape((rows, *x.shape), x.dtype) for name, x in model.features.items()}
-    if model.rates_history:
-        features["history_rating"] = shape((rows, events), jnp.float32)
-    of_rows, of_pairs = shape((rows,), jnp.int32), shape((rows, hidden), jnp.int32)
-    query = {"user": of_rows, "history": shape((rows, events), jnp.int32), "features": features}
-
+    rows, events, excluded, slots = jax.export.symbolic_shape("rows, events, excluded, slots")
+    served, query = arguments(model, rows, events)
+    of_rows, of_pairs = query["user"], shape((rows, excluded), jnp.int32)
     made = {
         "recommend": Program(lambda *given: _recommend(model, k, *given), (served, query, of_pairs)),
-        "predict": Program(lambda *given: _predict(model, *given), (served, query, of_rows)),
+        "predict": Program(lambda *given: predicted(model, *given), (served, query, of_rows)),
     }
-    if retriever:
-        made["table"] = Program(lambda given: _table(model, given), (variables,))
+    if served["table"] is not None:
+        made["table"] = Program(lambda given: table(model, given), (served["variables"],))
         made["encode"] = Program(lambda *given: _encode(model, *given), (served, query))
     if model.has_sessions:
         packed = Packed(model, length)
@@ -103,13 +95,43 @@ def programs(model: Parts, k: int, length: int) -> dict[str, Program]:
     return made
 
 
-def _served(served: Tree) -> live.Served:
-    return live.Served(npz.nested(served["variables"], "variables", quoted=True), served["table"])
+def arguments(model: Parts, rows: Any, events: Any) -> tuple[Tree, Tree]:
+    """The shapes of what the model is asked with, and of a question of so many rows and events."""
+    variables = jax.tree.map(lambda x: shape(x.shape, x.dtype), model.variables)
+    retriever = evaluation.is_retriever(model.saved.model)
+    vectors = jax.eval_shape(partial(table, model), variables) if retriever else None
+    features = {name: shape((rows, *x.shape), x.dtype) for name, x in model.features.items()}
+    if model.rates_history:
+        features["history_rating"] = shape((rows, events), jnp.float32)
+    history = shape((rows, events), jnp.int32)
+    query = {"user": shape((rows,), jnp.int32), "history": history, "features": features}
+    return {"variables": variables, "table": vectors}, query
 
 
-def _table(model: Parts, variables: Tree) -> Any:
+def table(model: Parts, variables: Tree) -> Any:
+    """A retriever's item vectors `[D N]`."""
     nested = npz.nested(variables, "variables", quoted=True)
     return live.serve(model.saved.model, nested).table
+
+
+def scores(model: Parts, served: Tree, query: Tree) -> jax.Array:
+    """The score of every item, `[rows N]`."""
+    if served["table"] is not None:
+        return _encode(model, served, query) @ served["table"]
+    saved, variables = model.saved, _served(served).variables
+    return evaluation.score_all(saved.model, variables, Query(**query), num_items=saved.items.size)
+
+
+def predicted(model: Parts, served: Tree, query: Tree, item: jax.Array) -> jax.Array:
+    """The prediction for each row's item, on the original scale: `[rows]`."""
+    saved = model.saved
+    score = evaluation.apply(saved.model, _served(served).variables, Query(**query), item)
+    stars = saved.link(score) * saved.scale.factor + saved.scale.shift
+    return stars if saved.clip is None else jnp.clip(stars, *saved.clip)
+
+
+def _served(served: Tree) -> live.Served:
+    return live.Served(npz.nested(served["variables"], "variables", quoted=True), served["table"])
 
 
 def _encode(model: Parts, served: Tree, query: Tree) -> jax.Array:
@@ -120,7 +142,7 @@ def _recommend(
     model: Parts, k: int, served: Tree, query: Tree, exclude: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     if served["table"] is not None:
-        return live.best(_encode(model, served, query) @ served["table"], k, exclude)
+        return live.best(scores(model, served, query), k, exclude)
     return evaluation.recommend(
         model.saved.model,
         _served(served).variables,
@@ -129,13 +151,6 @@ def _recommend(
         exclude=exclude,
         num_items=model.saved.items.size,
     )
-
-
-def _predict(model: Parts, served: Tree, query: Tree, item: jax.Array) -> jax.Array:
-    saved = model.saved
-    score = evaluation.apply(saved.model, _served(served).variables, Query(**query), item)
-    stars = saved.link(score) * saved.scale.factor + saved.scale.shift
-    return stars if saved.clip is None else jnp.clip(stars, *saved.clip)
 
 
 def _start(saved: Saved, length: int, variables: Tree) -> Sessions:
