@@ -38,16 +38,9 @@ MOST = 2**22
 """Bytes of manifest.json."""
 CALLS = {"shape_assertion", "stablehlo.dynamic_reduce_window"}
 """The custom calls that programs may have: JAX's check of arguments' shapes, an operation of open shape."""
-BROKEN = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    struct.error,
-    zipfile.BadZipFile,
-)
+BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError)
+BROKEN += (ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile)
+"""What Python, NumPy, flatbuffers and JAX raise for content that is not what it should be."""
 
 
 class Model:

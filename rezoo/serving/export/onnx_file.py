@@ -17,7 +17,8 @@ from rezoo.serving.bundle import Saved
 from rezoo.serving.checks import check
 from rezoo.serving.export import programs
 from rezoo.serving.export.folder import of_ids
-from rezoo.serving.export.onnx_graph import IR_VERSION, OPSET, Graph, convert, needed_by, read_by
+from rezoo.serving.export.onnx_graph import IR_VERSION, OPSET, Graph, needed_by, read_by
+from rezoo.serving.export.onnx_operations import convert
 from rezoo.serving.folder import place
 from rezoo.storage import durable
 
@@ -69,7 +70,7 @@ def onnx(folder: str | Path, saved: Saved, *, k: int = 100) -> None:
         "model": type(saved.model).__name__,
         "k": k,
         "opset": OPSET,
-        "inputs": {name: [one.name for one in model.graph.input] for name, model in made.items()},
+        "inputs": {name: [one.name for one in proto.graph.input] for name, proto in made.items()},
     }
     try:
         with durable.folder(place(folder, FILES, MARK, "a model for ONNX")) as partial:
