@@ -15,7 +15,7 @@ SAME = {
     "lt": "Less", "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual", "eq": "Equal",
     "tanh": "Tanh", "logistic": "Sigmoid", "exp": "Exp", "log": "Log", "neg": "Neg", "abs": "Abs",
     "sqrt": "Sqrt", "erf": "Erf", "floor": "Floor", "sign": "Sign", "copy": "Identity",
-    "stop_gradient": "Identity", "cumsum": "CumSum",
+    "stop_gradient": "Identity",
 }  # fmt: skip
 CALLS = {"jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2"}
 REDUCTIONS = {"reduce_sum": "ReduceSum", "reduce_max": "ReduceMax", "reduce_min": "ReduceMin"}
@@ -139,7 +139,10 @@ def _highest(graph: Graph, eqn: Any, given: list[str]) -> str:
 def _scan(graph: Graph, eqn: Any, given: list[str]) -> list[str]:
     """A loop over the first axis; what is the same in each turn is read from outside of the loop."""
     info, inner = graph.onnx.helper.make_tensor_value_info, eqn.params["jaxpr"]
-    consts, carried = eqn.params["num_consts"], eqn.params["num_carry"]
+    if "ft_in" in eqn.params:  # JAX 0.12
+        consts, carried, _ = map(len, eqn.params["ft_in"].unpack())
+    else:
+        consts, carried = eqn.params["num_consts"], eqn.params["num_carry"]
     body, atoms = Graph(graph), inner.jaxpr.invars[consts:]
     names = [body.name("turn") for _ in atoms]
     made = [body.op("Identity", one) for one in convert(body, inner, [*given[:consts], *names])]
