@@ -67,7 +67,7 @@ def save(folder: str | Path, saved: Saved, *, k: int = 100, length: int = 50) ->
 
 
 def of_ids(saved: Saved) -> dict[str, np.ndarray]:
-    """Raw ids and what is known of users, in the types that programs take."""
+    """Raw ids, and the features and histories of users, in the types that programs take."""
     stored = {"users": saved.users.raw, "items": saved.items.raw}
     if saved.items.names is not None:
         stored["item_names"] = saved.items.names
