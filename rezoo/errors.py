@@ -9,7 +9,8 @@ class DataError(ValueError):
 
 
 SERVE = ("starlette", "prometheus_client", "uvicorn", "httptools")
-EXTRAS = {"matplotlib": "notebooks", "optuna": "tune"} | dict.fromkeys(SERVE, "serve")
+EXTRAS = {"flatbuffers": "export", "matplotlib": "notebooks", "onnx": "onnx", "optuna": "tune"}
+EXTRAS |= dict.fromkeys(SERVE, "serve")
 
 
 def needed(module: str) -> Any:

@@ -24,8 +24,8 @@ def rows(ndim: int, **arrays: Any) -> None:
     (first, of), *others = arrays.items()
     for name, array in others:
         shape = np.shape(array)
-        if len(shape) != ndim or shape[0] != len(of):
-            wanted = ", ".join([str(len(of)), "columns"][:ndim])
+        if len(shape) != ndim or shape[0] != np.shape(of)[0]:
+            wanted = ", ".join([str(np.shape(of)[0]), "columns"][:ndim])
             raise ValueError(
                 f"{name} has the shape {list(shape)}: give it [{wanted}], a row for each of {first}"
             )

@@ -6,11 +6,17 @@ from pathlib import Path
 from rezoo.errors import DataError
 
 
-def place(folder: str | Path, files: set[str]) -> Path:
-    """Where a model of these files may be written: nothing is there, or an empty folder, or such a model.
+def place(folder: str | Path, files: set[str], mark: str = "saved.json", what: str = "a saved model") -> Path:
+    """Where what has these files may be written: nothing is there, or an empty folder, or such a one.
+
+    Args:
+      folder: the place.
+      files: all that it may hold.
+      mark: the file that it always has.
+      what: how an error calls it.
 
     Raises:
-      DataError: if something else is, or it is the working folder or one above it.
+      DataError: if something else is there, or it is the working folder or one above it.
     """
     target = Path(os.path.realpath(folder))
     if target in (here := Path.cwd(), *here.parents):
@@ -18,9 +24,9 @@ def place(folder: str | Path, files: set[str]) -> Path:
     if not target.exists():
         return target
     found = {path.name for path in target.iterdir()} if target.is_dir() else {"a file"}
-    if found and not ("saved.json" in found and found <= files):
+    if found and not (mark in found and found <= files):
         others = ", ".join(sorted(found - files or found)[:3])
-        raise DataError(f"{folder} is not a saved model, but holds {others}: name another, or delete it")
+        raise DataError(f"{folder} is not {what}, but holds {others}: name another, or delete it")
     return target
 
 

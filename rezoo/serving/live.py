@@ -125,7 +125,7 @@ def begin(
     carry = None
     if sessions.carry is not None:
         carry = evaluation.apply(model, served.variables, query, method="begin")
-    ring = jnp.zeros((len(slot), sessions.ring.shape[1]), jnp.int32)
+    ring = jnp.zeros((slot.shape[0], sessions.ring.shape[1]), jnp.int32)
     new = Sessions(query.user, query.features, ring, jnp.zeros_like(slot), carry)
     sessions = written(sessions, slot, new)
 
@@ -189,8 +189,20 @@ def recommend(
     >>> ids.tolist(), scores.tolist()
     ([[3]], [[1.0]])
     """
+    return best(scores(model, served, sessions, slot), k, exclude)
+
+
+def best(
+    score: Float[Array, " B N"], k: int, exclude: Int[Array, " B E"] | None = None
+) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
+    """As `recommend`, of the score of every item.
+
+    >>> ids, _ = best(jnp.array([[9.0, 1.0, 3.0, 2.0]]), k=2, exclude=jnp.array([[2]]))
+    >>> ids.tolist()
+    [[3, 1]]
+    """
     at_least_1(k=k)
-    score = scores(model, served, sessions, slot).at[:, 0].set(-jnp.inf)
+    score = score.at[:, 0].set(-jnp.inf)
     if exclude is not None:
         row = jnp.arange(score.shape[0])[:, None]
         score = score.at[row, jnp.maximum(exclude, 0)].set(-jnp.inf, mode="drop")

@@ -68,11 +68,11 @@ def score(saved: Saved, variables: Any) -> Any:
     >>> score(shop, variables).tolist()
     [0.0]
     """
-    return _score(ByIdentity(saved.model), variables, _question(saved))
+    return _score(ByIdentity(saved.model), variables, question(saved))
 
 
 def _enters(saved: Saved, column: Callable[[Query], Array], **features: Array) -> bool:
-    query = _question(saved, **features)
+    query = question(saved, **features)
     place = next(
         n for n, leaf in enumerate(jax.tree.leaves((saved.variables, query))) if leaf is column(query)
     )
@@ -85,8 +85,16 @@ def _score(one: ByIdentity, variables: Any, query: Query) -> Array:
     return one.model.apply(variables, query, jnp.zeros(1, jnp.int32))  # pyright: ignore[reportReturnType]
 
 
-def _question(saved: Saved, **features: Array) -> Query:
-    """A query of nobody, with the columns of the saved model's users and context."""
+def question(saved: Saved, **features: Array) -> Query:
+    """A query of nobody, with the columns of the saved model's users and context, and these.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import Popularity
+    >>> variables = {"params": {"count": jnp.array([0.0, 3, 1])}}
+    >>> shop = Saved(Popularity(3), variables, Ids(np.array(["ann"])), Ids(np.array(["hat", "tea"])))
+    >>> question(shop).history.tolist()
+    [[0]]
+    """
     columns = {name: one.transform([None]) for name, one in saved.context_features.fitted.items()}
     columns |= {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()}
     columns = jax.tree.map(jnp.asarray, columns)

@@ -1,0 +1,276 @@
+"""Asks an exported model by raw ids. It needs jax and numpy, and flatbuffers, with which `jax.export` reads.
+
+    model = Model("shop")                                       # this file lies in that folder, too
+    model.recommend(["ann", "bob"], k=10)                       # for each user [(item, score), …], best first
+    model.predict(["ann", "ann"], ["tea", "cup"])               # on the scale of the training data
+
+    sessions = model.start(1000)                                # if model.sessions: live sessions by slot
+    sessions = model.begin(sessions, [7], ["ann"])
+    sessions = model.observe(sessions, [7], ["tea"])
+    model.next_items(sessions, [7], k=10)
+
+Unknown users are answered with the prior, unknown items of histories are left out. A program is compiled
+at the first call with each number of rows: ask in batches of a few sizes. `features` are given as fitted,
+integers and floats; those of known users are in the folder.
+
+A file that has not the size and the SHA-256 that manifest.json states is refused, and loading unpickles
+nothing and executes no Python of the folder. Asking runs the folder's programs, which are XLA's: they
+compute, and call nothing outside of XLA. Who can write the manifest can write its sums, too: take folders
+from where you take code.
+"""
+
+import hashlib
+import io
+import json
+import re
+import struct
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.export
+import numpy as np
+
+FORMAT = 1
+MOST = 2**22
+"""Bytes of manifest.json."""
+CALLS = {"shape_assertion", "stablehlo.dynamic_reduce_window"}
+"""The custom calls that programs may have: JAX's check of arguments' shapes, an operation of open shape."""
+BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError)
+BROKEN += (ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile)
+"""What Python, NumPy, flatbuffers and JAX raise for content that is not what it should be."""
+
+
+class Model:
+    """An exported model, loaded.
+
+    Raises:
+      ValueError: if the folder is not whole, or is of another format.
+    """
+
+    def __init__(self, folder: str | Path):
+        try:
+            self._load(Path(folder))
+        except BROKEN as error:
+            raise ValueError(f"{folder} is not an exported model that this can read: {error}") from error
+
+    def _load(self, folder: Path) -> None:
+        self.manifest = json.loads(read(folder / "manifest.json"))
+        if (found := self.manifest["format"]) != FORMAT:
+            raise ValueError(
+                f"it has format {found}, and this reads {FORMAT}: use the load.py of that folder"
+            )
+        files = self.manifest["files"]
+        stored = arrays(read(folder / "ids.npz", files["ids.npz"]))
+        variables = arrays(read(folder / "variables.npz", files["variables.npz"]))
+        for name, kind in self.manifest["types"].items():
+            variables[name] = variables[name].view(jax.numpy.dtype(kind))
+        self.items, self.names = stored["items"], stored.get("item_names")
+        self._user, self._item = finder(stored["users"]), finder(self.items)
+        self._past = {name: stored[name] for name in ("history", "history_rating") if name in stored}
+        self._columns = {
+            name: stored[f"user_columns/{name}"]
+            for name in self.manifest["features"]
+            if f"user_columns/{name}" in stored
+        }
+        programs = [name for name in PROGRAMS if f"{name}.jax" in files]
+        self.programs = {
+            name: program(read(folder / f"{name}.jax", files[f"{name}.jax"]), DONATED.get(name, ()))
+            for name in programs
+        }
+        self.sessions = "observe" in programs
+        self._served = {"variables": jax.device_put(variables), "table": None}
+        if "table" in programs:
+            self._served["table"] = self.programs["table"](self._served["variables"])
+
+    def recommend(
+        self, users: Sequence[Any], k: int = 10, *, exclude: Sequence | None = None, **question: Any
+    ) -> list[list[tuple[Any, float]]]:
+        """For each user the k best items and their scores; `question` as of `query`."""
+        query = self.query(users, **question)
+        return self._lists(self.programs["recommend"](self._served, query, self._hidden(exclude, users)), k)
+
+    def predict(self, users: Sequence[Any], items: Sequence[Any], **question: Any) -> np.ndarray:
+        """The prediction for each pair: float32 `[n]`."""
+        query = self.query(users, **question)
+        return np.asarray(self.programs["predict"](self._served, query, dense(self._item, items)))
+
+    def encode(self, users: Sequence[Any], **question: Any) -> np.ndarray:
+        """Each user's vector `[n D]`, whose inner product with an item's is the score: for a vector index."""
+        return np.asarray(self.programs["encode"](self._served, self.query(users, **question)))
+
+    def start(self, slots: int) -> dict[str, Any]:
+        """So many sessions, of nobody and without an event."""
+        shapes = self.manifest["sessions"].items()
+        empty = {name: np.zeros((slots, *shape), kind) for name, (kind, shape) in shapes}
+        return self.begin(empty, range(slots), [None] * slots, histories=[[]] * slots)
+
+    def begin(self, sessions: Any, slots: Sequence[int], users: Sequence[Any], **question: Any) -> Any:
+        """The sessions after new ones began at these slots; those that are given may not be used again."""
+        return self.programs["begin"](self._served, sessions, place(slots), self.query(users, **question))
+
+    def observe(self, sessions: Any, slots: Sequence[int], items: Sequence[Any]) -> Any:
+        """The sessions after one more event in each of these slots, which differ from each other."""
+        return self.programs["observe"](self._served, sessions, place(slots), dense(self._item, items))
+
+    def next_items(
+        self, sessions: Any, slots: Sequence[int], k: int = 10, *, exclude: Sequence | None = None
+    ) -> list[list[tuple[Any, float]]]:
+        """For each of these sessions the k best items and their scores."""
+        hidden = self._hidden(exclude, slots)
+        return self._lists(self.programs["next_items"](self._served, sessions, place(slots), hidden), k)
+
+    def query(
+        self,
+        users: Sequence[Any],
+        *,
+        histories: Sequence[Sequence[Any]] | None = None,
+        ratings: Sequence[Sequence[float]] | None = None,
+        features: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """What programs call `query`.
+
+        Args:
+          users: raw ids.
+          histories: raw item ids of each one's past, oldest first; those of the folder by default.
+          ratings: those of each one's past, for models that read them.
+          features: fitted features by name, a row for each user; known users have those of the folder.
+
+        Raises:
+          ValueError: if the model reads a history or a feature that is not there.
+        """
+        user, features = dense(self._user, users), features or {}
+        if histories is not None:
+            past = self._lined(histories, ratings)
+        elif self._past:
+            past = {name: one[user] for name, one in self._past.items()}
+        elif self.manifest["reads_history"]:
+            raise ValueError(f"{self.manifest['model']} reads a history: give histories=[[…], …]")
+        else:
+            past = {"history": np.zeros((len(user), 1), np.int32)}
+        columns = {name: self._column(name, user, features) for name in self.manifest["features"]}
+        if self.manifest["rates_history"]:
+            columns["history_rating"] = past["history_rating"]
+        return {"user": user, "history": past["history"], "features": columns}
+
+    def _column(self, name: str, user: np.ndarray, features: Mapping[str, Any]) -> np.ndarray:
+        kind, shape = self.manifest["features"][name]
+        column, stored = np.zeros((len(user), *shape), kind), self._columns.get(name)
+        if name in features:
+            column[:] = features[name]
+        elif stored is None:
+            raise ValueError(f"the model reads {name!r} of each question: give features={{{name!r}: …}}")
+        else:
+            column[:] = stored[0]
+        if stored is not None:
+            column[user > 0] = stored[user[user > 0]]
+        return column
+
+    def _lined(self, histories: Sequence[Sequence[Any]], ratings: Any = None) -> dict[str, np.ndarray]:
+        """Lists as rows, padded with 0 at the end, without the items that are unknown."""
+        if ratings is None and self.manifest["rates_history"]:
+            raise ValueError(
+                f"{self.manifest['model']} reads the ratings of histories: give ratings=[[…], …]"
+            )
+        ratings = [[0.0] * len(one) for one in histories] if ratings is None else ratings
+        width = max([1, *map(len, histories)])
+        rows = np.zeros((len(histories), width), np.int32), np.zeros((len(histories), width), np.float32)
+        for item, rating, raw, rated in zip(*rows, histories, ratings, strict=True):
+            known = [(n, r) for n, r in zip(map(self._item, raw), rated, strict=True) if n]
+            item[: len(known)], rating[: len(known)] = zip(*known, strict=True) if known else ((), ())
+        return {"history": rows[0], "history_rating": rows[1]}
+
+    def _hidden(self, exclude: Sequence | None, rows: Sequence) -> np.ndarray:
+        lists = [list(map(self._item, one)) for one in exclude or [[]] * len(rows)]
+        hidden = np.zeros((len(lists), max([1, *map(len, lists)])), np.int32)
+        for row, one in zip(hidden, lists, strict=True):
+            row[: len(one)] = one
+        return hidden
+
+    def _lists(self, found: tuple[Any, Any], k: int) -> list[list[tuple[Any, float]]]:
+        if not 1 <= k <= self.manifest["k"]:
+            raise ValueError(f"k = {k}: lists of 1 … {self.manifest['k']} were exported")
+        ids, scores = (np.asarray(one)[:, :k].tolist() for one in found)
+        return [
+            [(self.items[n - 1].item(), score) for n, score in zip(row, best, strict=True) if n > 0]
+            for row, best in zip(ids, scores, strict=True)
+        ]
+
+
+PROGRAMS = ("table", "recommend", "predict", "encode", "begin", "observe", "next_items")
+DONATED = {"begin": (1,), "observe": (1,)}
+"""The sessions are written in place."""
+
+
+def read(file: Path, known: Mapping[str, Any] | None = None) -> bytes:
+    """A file's bytes, if they are those of the manifest."""
+    if not file.is_file():
+        raise ValueError(f"{file.name} is missing")
+    size, most = file.stat().st_size, MOST if known is None else known["bytes"]
+    if size > most or (known is not None and size != most):
+        raise ValueError(f"{file.name} has {size} bytes, not the {most} that are expected: copy it again")
+    data = file.read_bytes()
+    if known is not None and hashlib.sha256(data).hexdigest() != known["sha256"]:
+        raise ValueError(f"{file.name} was altered, or is damaged: copy it again, or export the model again")
+    return data
+
+
+def arrays(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of an npz file, none larger than the file."""
+    found = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        for info in file.infolist():
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{info.filename} is compressed")
+            stream = io.BytesIO(file.read(info))
+            if np.lib.format.read_magic(stream) != (1, 0):
+                raise ValueError(f"{info.filename} is no array")
+            shape, columns_first, kind = np.lib.format.read_array_header_1_0(stream)
+            array = np.frombuffer(stream.getbuffer()[stream.tell() :], kind)  # refuses objects
+            name = info.filename.removesuffix(".npy")
+            found[name] = array.reshape(shape, order="F" if columns_first else "C")
+    return found
+
+
+def program(data: bytes, donated: tuple[int, ...]) -> Callable[..., Any]:
+    """An exported program, compiled at the first call with each shape."""
+    exported = jax.export.deserialize(bytearray(data))
+    if strange := set(re.findall(r'custom_call @"?([^"(\s]+)', exported.mlir_module())) - CALLS:
+        raise ValueError(f"a program calls {', '.join(sorted(strange))}, which no exported model does")
+    return jax.jit(exported.call, donate_argnums=donated)
+
+
+def finder(raw: np.ndarray) -> Callable[[Any], int]:
+    """From a raw id to its number, 0 if it is unknown.
+
+    Where the ids are integers, "12", " 12", "12.0" and 12.0 are 12, and "012" is not; where they are text, 12
+    and 12.0 are "12", and blanks around a text count only if the ids have them.
+    """
+    number = {one: n for n, one in enumerate(raw.tolist(), 1)}
+    integers = raw.dtype.kind in "iub"
+
+    def find(one: Any) -> int:
+        if isinstance(one, float | np.floating):
+            one = int(one) if abs(one) < 2.0**53 and one == int(one) else None
+        if isinstance(one, bool | np.bool_ | int | np.integer):
+            return number.get(int(one) if integers else str(one), 0)
+        if not isinstance(one, str):
+            return 0
+        if integers:
+            found = re.fullmatch(r"\s*(-?(?:0|[1-9][0-9]*))(?:\.0+)?\s*", one)
+            return number.get(int(found[1]), 0) if found and len(found[1]) < 20 else 0
+        return number.get(one, 0) or number.get(one.strip(), 0)
+
+    return find
+
+
+def dense(find: Callable[[Any], int], raw: Sequence[Any]) -> np.ndarray:
+    """The numbers of raw ids."""
+    return np.array([find(one) for one in raw], np.int32)
+
+
+def place(slots: Sequence[int]) -> np.ndarray:
+    """Slots as programs take them."""
+    return np.asarray(slots, np.int32)
