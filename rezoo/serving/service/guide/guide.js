@@ -9,6 +9,7 @@ import { keep, keyOf, known, note, random, restart, visit } from "./visit.js";
 
 const K = 10; // places of a list
 const PAGE = 24; // products of the shelf at once
+const CLOSE = 0.7; // share of the first reason's weight from which the second is told too
 const SHORT = 60; // values of a column that can be chips, at most
 
 let guide; // what the service says of its first model
@@ -149,13 +150,13 @@ function card(product, { why = "", entered = false } = {}) {
   const facts = make("p", { className: "facts" });
   if (typeof price === "number") facts.append(make("span", { className: "price", textContent: number(price) }));
   if (category !== undefined && category !== null) facts.append(make("span", { textContent: word(category) }));
+  if (entered) facts.append(make("span", { className: "badge", textContent: text("entered") }));
   const words = make("div", { className: "words", id: own }, facts, why && make("p", { className: "why", textContent: why }));
   const node = make("li", { className: "product", "data-key": product.key });
   node.append(picture(String(category ?? product.name), category ? word(category) : ""));
   node.append(make("div", { className: "text" }, choice, words));
-  if (entered) node.append(make("span", { className: "badge", textContent: text("entered") }));
   if (guide.similar) {
-    const like = make("button", { type: "button", className: "similar", textContent: "≈", title: text("likeButton") });
+    const like = make("button", { type: "button", className: "similar", textContent: text("similar") });
     like.setAttribute("aria-label", text("like", named(product.name)));
     like.onclick = () => more(product, like);
     node.append(like);
@@ -165,10 +166,11 @@ function card(product, { why = "", entered = false } = {}) {
 
 /** Why a model has a product in its list. */
 function reason(column, product) {
-  const names = (product.because ?? []).filter(({ weight }) => !(weight <= 0)).slice(0, 2);
-  if (names.length) return text("because", names.map((one) => named(known(one).name)));
-  const told = column.guide?.features.map(({ name }) => visit.told[name]).filter((value) => value !== undefined) ?? [];
-  return told.length && !visit.chosen.length ? text("told", told.map(word)) : "";
+  const told = product.because ?? []; // the strongest reason first
+  const reasons = told.filter(({ weight }) => weight > 0 && weight >= CLOSE * told[0].weight).slice(0, 2);
+  if (reasons.length) return text("because", reasons.map((one) => named(known(one).name)));
+  const features = column.guide.features.map(({ name }) => visit.told[name]).filter((value) => value !== undefined);
+  return features.length && !visit.chosen.length ? text("told", features.map(word)) : "";
 }
 
 /** A column of the page for a list: of a model, or of what is popular. */
