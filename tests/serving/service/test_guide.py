@@ -1,4 +1,4 @@
-"""The guide in a browser: what a shopper sees and does, by mouse and keyboard, and what if something fails."""
+"""The guide in a browser: what a shopper sees and does, with mouse or keys, and what if something fails."""
 
 import asyncio
 import re
@@ -132,7 +132,7 @@ def opened(chromium, server):
     """Opens the page in a fresh profile, and says at the end whether it complained."""
     contexts, complaints = [], []
 
-    def go(address=server.address, *, locale="en-GB", **how):
+    def go(address=server.address, *, locale="en-GB", shown=".column-a .product", **how):
         context = chromium.new_context(locale=locale, **how)
         context.set_default_timeout(15_000)
         contexts.append(context)
@@ -140,7 +140,7 @@ def opened(chromium, server):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda one: one.type == "error" and complaints.append(one.text))
         page.goto(address)
-        page.locator(".column-a .product").first.wait_for()
+        page.locator(shown).first.wait_for()
         return page
 
     yield go
@@ -305,6 +305,23 @@ def test_something_else_and_more_like_this(opened):
 
 
 @browsers
+def test_a_model_of_ids_alone_has_the_page_too(opened, folders, tmp_path):
+    popular = recipes.popularity(log(), jax.random.key(0))
+    saved.save(tmp_path / "model", popular._replace(items=Ids(popular.items.raw), history=None))
+    own = Server(app(Shop(tmp_path / "model", SqliteLog(":memory:"), SETTINGS)))
+    try:
+        page = opened(own.address)
+        assert page.locator(".column h2").all_text_contents() == ["Popularity"]
+        assert page.locator("#you").is_hidden() and page.locator("#categories").is_hidden()
+        choose(page, ".column-a")
+        assert page.locator("#chosen span").text_content() == "0" and "0" not in keys(page, "a")
+        choose(page, "#shelf", nth=3)
+        assert page.locator(".column-a .score").text_content().endswith("of 2 choices were in this list")
+    finally:
+        own.kill()
+
+
+@browsers
 def test_a_name_is_shown_and_not_run(opened):
     page = opened()
     shown = page.locator(".column-popular .choose").first
@@ -457,6 +474,15 @@ def test_an_old_answer_never_takes_the_place_of_a_newer_one(opened, server):
     page.wait_for_timeout(1500)
     chosen = page.locator("#chosen li").evaluate_all("all => all.map(one => one.dataset.key)")
     assert not set(chosen) & (set(keys(page, "a")) | set(keys(page, "b")))
+
+
+@browsers
+def test_a_model_that_is_being_loaded_is_waited_for(opened, server):
+    server.busy = {"/guide.json": 1}
+    page = opened(shown="#notice p")
+    assert page.get_by_role("alert").text_content().startswith("The model is being loaded.")
+    page.locator(".column-a .product").first.wait_for()
+    assert page.locator("#notice").is_hidden()
 
 
 @browsers

@@ -19,12 +19,10 @@ const ENGLISH = {
   only: "Only these categories",
   everything: "Everything",
   else: "Something else",
-  elseSaid: "The products shown are left out.",
   similar: "Similar",
   like: (name) => `Similar to ${name}`,
-  likeNone: "No product is like this one.",
+  likeNone: (name) => `Nothing is similar to ${name}.`,
   close: "Close",
-  model: (letter, name) => (letter ? `${letter} · ${name}` : name),
   modelHint: "From your choices",
   popular: "Most popular",
   popularHint: "What everybody sees",
@@ -46,7 +44,6 @@ const ENGLISH = {
   down: "The service cannot be reached. What you chose is kept, and sent when it is back.",
   refused: (text) => `The service could not answer: ${text}`,
   retry: "Try again",
-  price: (value) => `price ${value}`,
 };
 
 const CHINESE = {
@@ -66,12 +63,10 @@ const CHINESE = {
   only: "只看这些类别",
   everything: "全部",
   else: "换一批",
-  elseSaid: "已略过刚才显示的商品。",
   similar: "相似",
   like: (name) => `相似商品：${name}`,
-  likeNone: "没有相似的商品。",
+  likeNone: (name) => `没有与${name}相似的商品。`,
   close: "关闭",
-  model: (letter, name) => (letter ? `${letter} · ${name}` : name),
   modelHint: "根据您的选择",
   popular: "热门商品",
   popularHint: "人人看到的都一样",
@@ -93,7 +88,6 @@ const CHINESE = {
   down: "无法连接服务。您的选择已保留，恢复后会自动发送。",
   refused: (text) => `服务无法回答：${text}`,
   retry: "重试",
-  price: (value) => `价格 ${value}`,
 };
 
 /** Words of the simulated shop; those of another catalogue are shown as they are. */

@@ -40,16 +40,3 @@ export function note({ item, key, name, about }, columns) {
   visit.chosen.push({ item, key, name, about });
   keep();
 }
-
-export const keyOf = (item) => JSON.stringify(item); // ids are texts or numbers
-const products = new Map();
-
-/** A product with all that is known of it. */
-export function known(one) {
-  const key = keyOf(one.item);
-  const product = { name: String(one.item), about: {}, ...products.get(key), key, item: one.item };
-  if (one.name) product.name = one.name;
-  if (one.about) product.about = one.about;
-  products.set(key, product);
-  return product;
-}
