@@ -19,8 +19,8 @@ what has no stock is not shown, and lists can be filtered and mixed, and say why
 
 Both are replaced like the model.
 
-A page to try the model by clicking is at /; with --beside FOLDER2 it shows a second model too, which is sent the
-same clicks, and how often each had the next one.
+A page to try the model by clicking is at /; with --beside FOLDER2 it shows a second model too, which is sent
+the same clicks, and how often each had the next one.
 """
 
 import json
