@@ -3,9 +3,14 @@
 import asyncio
 import re
 import shutil
+import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
+import httpx2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +35,7 @@ from rezoo.serving.service.shop import Shop
 ITEMS, SETTINGS = 60, FEW._replace(exclude=40)
 EVIL = "<img src=x onerror=\"document.title='broken'\">"
 CATEGORIES = ("tea", "lamp", "novel", "gadget")
+SERVE = Path(__file__).parents[3] / "experiments" / "serve.py"
 browsers = pytest.mark.browser
 
 
@@ -186,6 +192,51 @@ def test_its_files_come_with_the_service_and_nothing_else_may_run(folders):
     ages = {"name": "age", "kind": "choice", "values": ["25-34", "35-44", "under 25"]}
     assert told["features"][0] == ages and told["popular"][0]["name"] == EVIL
     assert told["popular"][0]["about"] == {"category": "tea", "price": 0.5}
+
+
+@pytest.mark.slow
+def test_two_models_are_served_beside_each_other_and_keep_events_of_their_own(folders, tmp_path):
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    command = [
+        sys.executable,
+        str(SERVE),
+        str(folders / "a"),
+        "--beside",
+        str(folders / "b"),
+        "--port",
+        str(port),
+    ]
+    process = subprocess.Popen([*command, "--log", str(tmp_path / "events.sqlite")])
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            end = time.monotonic() + 120
+            for path in ("/ready", "/b/ready"):
+                while not asked(client, path):
+                    assert process.poll() is None and time.monotonic() < end
+                    time.sleep(0.1)
+            models = [client.get(path).json()["model"] for path in ("/guide.json", "/b/guide.json")]
+            assert (
+                models == ["GRU4Rec", "CoOccurrence"] and client.get("/guide.json").json()["beside"] == "b/"
+            )
+            assert "<title>Shopping guide" in client.get("/").text
+            for path in ("/events", "/b/events", "/b/events"):
+                assert client.post(path, json={"visitor": "v", "item": 3}).status_code == 200
+    finally:
+        process.terminate()
+        process.wait(30)
+    for name, many in (("events", 1), ("events-b", 2)):
+        kept = SqliteLog(tmp_path / f"{name}.sqlite")
+        assert len(list(kept.read())) == many
+        kept.close()
+
+
+def asked(client, path):
+    try:
+        return client.get(path).status_code == 200
+    except httpx2.TransportError:
+        return False
 
 
 @browsers

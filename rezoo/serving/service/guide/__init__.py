@@ -35,8 +35,8 @@ POPULAR, VALUES = 100, 50
 def files() -> dict[str, tuple[bytes, str]]:
     """The page's files by name, and their media types.
 
-    >>> sorted(files())[-1], files()["style.css"][1]
-    ('style.css', 'text/css; charset=utf-8')
+    >>> files()["style.css"][1]
+    'text/css; charset=utf-8'
     """
     found = {}
     for file in resources.files(__name__).iterdir():
@@ -47,9 +47,9 @@ def files() -> dict[str, tuple[bytes, str]]:
 
 
 def features(engine: Engine) -> list[dict[str, Any]]:
-    """What a stranger may tell: each feature of users with its kind, `choice`, `choices` or `number`.
+    """What a stranger may tell: each feature of users with its kind, `choice` (of `values`) or `number`.
 
-    A feature of so many values that nobody would choose from them, or of free text, has the kind `other`.
+    Free text, and a feature of so many values that nobody would choose from them, have the kind `other`.
     """
     fitted = engine.first.saved.user_features.fitted | engine.predictor.saved.user_features.fitted
     return [{"name": name, **_asked(one)} for name, one in fitted.items()]
@@ -57,8 +57,7 @@ def features(engine: Engine) -> list[dict[str, Any]]:
 
 def _asked(one: Any) -> dict[str, Any]:
     if isinstance(one, Vocabulary | Vocabularies) and len(one.values) <= VALUES:
-        kind = "choice" if isinstance(one, Vocabulary) else "choices"
-        return {"kind": kind, "values": one.values.tolist()}
+        return {"kind": "choice", "values": one.values.tolist()}
     return {"kind": "number" if isinstance(one, Standardised | Buckets) else "other"}
 
 

@@ -18,7 +18,9 @@ export class Unreachable extends Error {}
 const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 
 async function reached(path, body) {
-  const options = body && { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+  // A proxy before several services finds the visitor's one by X-Visitor.
+  const headers = { "Content-Type": "application/json", "X-Visitor": body?.visitor };
+  const options = body && { method: "POST", body: JSON.stringify(body), headers };
   try {
     const response = await fetch(path, { ...options, signal: AbortSignal.timeout(PATIENCE) });
     const told = await response.json().catch(() => ({}));
