@@ -15,10 +15,16 @@ export function card(product, { why = "", entered = false, similar = false } = {
   const category = categoryOf(product);
   const { price } = product.about;
   const facts = make("p", { className: "facts" });
-  if (typeof price === "number") facts.append(make("span", { className: "price", textContent: number(price) }));
+  if (typeof price === "number")
+    facts.append(make("span", { className: "price", textContent: number(price) }));
   if (category !== undefined) facts.append(make("span", { textContent: word(category) }));
   if (entered) facts.append(make("span", { className: "badge", textContent: text("entered") }));
-  const more = make("div", { id: `product-${++numbers}` }, facts, why && make("p", { className: "why", textContent: why }));
+  const more = make(
+    "div",
+    { id: `product-${++numbers}` },
+    facts,
+    why && make("p", { className: "why", textContent: why }),
+  );
   const choice = make("button", { type: "button", className: "choose", textContent: named(product.name) });
   choice.setAttribute("aria-describedby", more.id);
   const node = make("li", { className: "product", "data-key": product.key });
@@ -29,7 +35,8 @@ export function card(product, { why = "", entered = false, similar = false } = {
     node.append(like);
   }
   for (const button of node.querySelectorAll("button"))
-    button.onclick = () => button.dispatchEvent(new CustomEvent(button.className, { detail: product, bubbles: true }));
+    button.onclick = () =>
+      button.dispatchEvent(new CustomEvent(button.className, { detail: product, bubbles: true }));
   return node;
 }
 

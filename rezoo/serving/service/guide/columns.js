@@ -50,7 +50,9 @@ export class Column {
     const { guide, letter, shown, entered, similar } = this;
     this.title.textContent = guide ? [letter, guide.model].filter(Boolean).join(" · ") : text("popular");
     this.hint.textContent = text(guide ? "modelHint" : "popularHint");
-    const cards = shown.map((one) => card(one, { why: this.#reason(one), entered: entered.has(one.key), similar }));
+    const cards = shown.map((one) =>
+      card(one, { why: this.#reason(one), entered: entered.has(one.key), similar }),
+    );
     fill(this.list, cards);
     this.empty.hidden = shown.length > 0;
     this.empty.textContent = text(this.answered ? "empty" : "loading");
@@ -67,9 +69,17 @@ export class Column {
   #reason({ because = [] }) {
     if (!this.guide) return "";
     const [strongest] = because;
-    const reasons = because.filter(({ weight }) => weight > 0 && weight >= CLOSE * strongest.weight).slice(0, 2);
-    if (reasons.length) return text("because", reasons.map((one) => named(known(one).name)));
-    const told = this.guide.features.map(({ name }) => visit.told[name]).filter((value) => value !== undefined);
+    const reasons = because
+      .filter(({ weight }) => weight > 0 && weight >= CLOSE * strongest.weight)
+      .slice(0, 2);
+    if (reasons.length)
+      return text(
+        "because",
+        reasons.map((one) => named(known(one).name)),
+      );
+    const told = this.guide.features
+      .map(({ name }) => visit.told[name])
+      .filter((value) => value !== undefined);
     return told.length && !visit.chosen.length ? text("told", told.map(word)) : "";
   }
 }

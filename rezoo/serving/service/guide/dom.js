@@ -24,7 +24,8 @@ export function fill(list, cards) {
   const before = new Map([...list.children].map((one) => [one.dataset.key, one.offsetTop]));
   list.replaceChildren(...cards);
   if (active) {
-    const same = cards.find((one) => one.dataset.key === from.dataset.key) ?? cards[Math.min(place, cards.length - 1)];
+    const same =
+      cards.find((one) => one.dataset.key === from.dataset.key) ?? cards[Math.min(place, cards.length - 1)];
     const target = same?.querySelector(`.${active.className}`) ?? byId("lists");
     target.focus({ preventScroll: true });
   }

@@ -19,7 +19,12 @@ export function drawFeatures(features, told) {
 }
 
 function field({ name }, choose) {
-  const input = make("input", { id: `feature-${name}`, type: "number", step: "any", value: visit.told[name] ?? "" });
+  const input = make("input", {
+    id: `feature-${name}`,
+    type: "number",
+    step: "any",
+    value: visit.told[name] ?? "",
+  });
   input.onchange = () => choose(name, input.value === "" ? null : Number(input.value));
   return make("label", { className: "feature" }, make("span", { textContent: label(name) }), input);
 }
@@ -39,5 +44,7 @@ function group({ name, values }, choose) {
 /** "under 25" before "25-34", and numbers as numbers; other texts as they come. */
 function inOrder(values) {
   const least = (value) => (/^under\b/.test(value) ? -Infinity : parseFloat(value));
-  return values.some((value) => Number.isNaN(least(value))) ? values : [...values].sort((a, b) => least(a) - least(b));
+  return values.some((value) => Number.isNaN(least(value)))
+    ? values
+    : [...values].sort((a, b) => least(a) - least(b));
 }

@@ -15,7 +15,7 @@ const PAGE = 24; // products of the shelf at once
 const CHOSEN = 12; // choices that are shown, the newest
 
 let guide; // what the service says of its first model
-let models = []; // a column for each, with a lane of its own
+const models = []; // a column for each, with a lane of its own
 let popular; // a column, or undefined
 const only = new Set(); // categories
 const shelf = { shown: [], asked: 0 };
@@ -36,10 +36,19 @@ function question({ guide: { asks, features, exclude, k } }) {
   return asked;
 }
 
-const listed = (model) => attempt(model.id, () => model.lane.list(question(model)), () => listed(model));
+const listed = (model) =>
+  attempt(
+    model.id,
+    () => model.lane.list(question(model)),
+    () => listed(model),
+  );
 
 function sent(model, event) {
-  return attempt(model.id, () => model.lane.event({ ...question(model), ...event }), () => listed(model));
+  return attempt(
+    model.id,
+    () => model.lane.event({ ...question(model), ...event }),
+    () => listed(model),
+  );
 }
 
 /** The next products of the shelf, from `start` on. */
@@ -104,7 +113,7 @@ function startOver() {
 }
 
 async function similar(product, button) {
-  const path = `items/${encodeURIComponent(product.item)}/similar?k=${K}`;
+  const path = `items/${encodeURIComponent(product.item)}/similar?k=${Math.min(K, guide.k)}`;
   const work = async () => {
     const { items } = await ask(path, { waits: waits("like") });
     Object.assign(like, { product, button, shown: items.map(known) });
@@ -139,13 +148,21 @@ function drawVisit() {
 
 function drawYou() {
   const all = new Map(models.flatMap(({ guide }) => guide.features.map((one) => [one.name, one])));
-  drawFeatures([...all.values()].filter(({ kind }) => kind !== "other"), refresh);
+  drawFeatures(
+    [...all.values()].filter(({ kind }) => kind !== "other"),
+    refresh,
+  );
 }
 
 function drawChips() {
   const chip = (value, pressed, change) => {
     const label = value === null ? text("everything") : word(value);
-    const node = make("button", { type: "button", className: "chip", textContent: label, "aria-pressed": String(pressed) });
+    const node = make("button", {
+      type: "button",
+      className: "chip",
+      textContent: label,
+      "aria-pressed": String(pressed),
+    });
     node.onclick = () => narrow(change);
     return node;
   };
@@ -154,17 +171,27 @@ function drawChips() {
   const active = [...place.children].indexOf(document.activeElement);
   const chips = categories.values.map((value) => chip(value, only.has(value), toggle(value)));
   place.hidden = !chips.length;
-  place.replaceChildren(chip(null, !only.size, () => only.clear()), ...chips);
+  place.replaceChildren(
+    chip(null, !only.size, () => only.clear()),
+    ...chips,
+  );
   place.children[active]?.focus();
 }
 
 function drawLike() {
   if (byId("like").hidden) return;
   byId("like-title").textContent = text(like.shown.length ? "like" : "likeNone", named(like.product.name));
-  fill(byId("like-items"), like.shown.map((one) => card(one, { similar: guide.similar })));
+  fill(
+    byId("like-items"),
+    like.shown.map((one) => card(one, { similar: guide.similar })),
+  );
 }
 
-const drawShelf = () => fill(byId("shelf-items"), shelf.shown.map((one) => card(one, { similar: guide.similar })));
+const drawShelf = () =>
+  fill(
+    byId("shelf-items"),
+    shelf.shown.map((one) => card(one, { similar: guide.similar })),
+  );
 
 function drawAll() {
   write();
@@ -193,6 +220,7 @@ async function begin() {
   const work = async () => {
     const first = await ask("guide.json", patient);
     const second = first.beside && (await ask(`${first.beside}guide.json`, patient));
+    if (guide) return; // asked twice
     guide = first;
     addModel(first, "", "a", second ? "A" : "");
     if (second) addModel(second, first.beside, "b", "B");

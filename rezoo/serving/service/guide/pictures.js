@@ -30,15 +30,14 @@ const SHAPES = {
   ],
   headphones: [
     ["s", "M11 30v-5a13 13 0 0 1 26 0v5"],
-    ["f", "M9 28h6a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2h-2a4 4 0 0 1-4-4zM39 28h-6a2 2 0 0 0-2 2v8a2 2 0 0 0 2 2h2a4 4 0 0 0 4-4z"],
+    ["f", "M9 28h6a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2h-2a4 4 0 0 1-4-4z"],
+    ["f", "M39 28h-6a2 2 0 0 0-2 2v8a2 2 0 0 0 2 2h2a4 4 0 0 0 4-4z"],
   ],
   novel: [
     ["f", "M23 14c-4-4-9-4-14-3v25c5-1 10-1 14 2zM25 14c4-4 9-4 14-3v25c-5-1-10-1-14 2z"],
     ["h", "M13 17c2 0 4 0 6 1M13 23c2 0 4 0 6 1M35 17c-2 0-4 0-6 1M35 23c-2 0-4 0-6 1"],
   ],
-  puzzle: [
-    ["f", "M11 17h8c-3-8 11-8 8 0h9v8c8-3 8 11 0 8v7H11v-8c8 3 8-11 0-8z"],
-  ],
+  puzzle: [["f", "M11 17h8c-3-8 11-8 8 0h9v8c8-3 8 11 0 8v7H11v-8c8 3 8-11 0-8z"]],
   "running shoe": [
     ["f", "M8 31c0-7 1-12 3-16l7 3c2 6 8 10 15 11 5 1 8 3 8 7z"],
     ["f", "M8 36h33v2a2 2 0 0 1-2 2H10a2 2 0 0 1-2-2z"],
@@ -96,7 +95,8 @@ export function picture(category, name) {
     node.setAttribute("aria-label", name);
   } else node.setAttribute("aria-hidden", "true");
   const shapes = SHAPES[category] ?? [["f", OTHERS[digest(category) % OTHERS.length]]];
-  for (const [kind, d] of shapes) node.append(drawn("path", { d, class: { f: "fill", s: "line", h: "light" }[kind] }));
+  for (const [kind, d] of shapes)
+    node.append(drawn("path", { d, class: { f: "fill", s: "line", h: "light" }[kind] }));
   if (known < 0) {
     const letter = drawn("text", { x: 24, y: 30, class: "letter" });
     letter.textContent = [...category][0]?.toUpperCase() ?? "";

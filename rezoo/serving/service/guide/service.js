@@ -1,4 +1,4 @@
-// Questions to the service: patient where it asks for patience, and answered in the order in which they were asked.
+// Questions to the service: repeated when it says, and answered in the order in which they were asked.
 
 const PATIENCE = 10_000; // milliseconds that an answer may take
 const LONGEST = 30; // seconds of one wait that the service may ask for
@@ -32,14 +32,15 @@ async function reached(path, body) {
 }
 
 /**
- * The JSON answer of `path`; a POST if there is a body. While the service is busy (503) it is asked again after as
- * many seconds as it says, `tries` times in all; `waits(seconds)` is called before each wait.
+ * The JSON answer of `path`; a POST if there is a body. While the service is busy (503) it is asked again after
+ * as many seconds as it says, `tries` times in all; `waits(seconds)` is called before each wait.
  */
 export async function ask(path, { body, tries = TRIES, waits = () => {} } = {}) {
   for (let n = 1; ; n++) {
     const { response, told } = await reached(path, body);
     if (response.ok) return told;
-    if (response.status !== 503 || n >= tries) throw new Refused(response.status, told.error ?? response.statusText);
+    if (response.status !== 503 || n >= tries)
+      throw new Refused(response.status, told.error ?? response.statusText);
     const seconds = Math.min(Math.max(Number(response.headers.get("Retry-After")) || 1, 0.1), LONGEST);
     waits(seconds, told.error);
     await pause(seconds);
@@ -47,8 +48,8 @@ export async function ask(path, { body, tries = TRIES, waits = () => {} } = {}) 
 }
 
 /**
- * What one model is asked. Events are sent one after the other, and kept until they are accepted; an answer is
- * handed to `show(items)` only if nothing was asked after its question.
+ * What one model is asked. Events are sent one after the other, and kept until they are accepted; an answer
+ * is handed to `show(items)` only if nothing was asked after its question.
  */
 export class Lane {
   constructor(prefix, show, waits) {

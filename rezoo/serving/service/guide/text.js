@@ -26,7 +26,10 @@ const ENGLISH = {
   modelHint: "From your choices",
   popular: "Most popular",
   popularHint: "What everybody sees",
-  hits: (hits, asked) => (asked ? `Hit rate ${percent(hits / asked)}: ${hits} of ${asked} choices were in this list` : "No choice yet"),
+  hits: (hits, asked) =>
+    asked
+      ? `Hit rate ${percent(hits / asked)}: ${hits} of ${asked} choices were in this list`
+      : "No choice yet",
   because: (names) => `because you looked at ${names.join(" and ")}`,
   told: (values) => `because you said ${values.join(", ")}`,
   entered: "new",
@@ -70,7 +73,8 @@ const CHINESE = {
   modelHint: "根据您的选择",
   popular: "热门商品",
   popularHint: "人人看到的都一样",
-  hits: (hits, asked) => (asked ? `命中率 ${percent(hits / asked)}：${asked} 次选择中 ${hits} 次在此列表` : "尚未选择"),
+  hits: (hits, asked) =>
+    asked ? `命中率 ${percent(hits / asked)}：${asked} 次选择中 ${hits} 次在此列表` : "尚未选择",
   because: (names) => `因为您看过${names.join("和")}`,
   told: (values) => `因为您说过：${values.join("、")}`,
   entered: "新",
@@ -178,7 +182,9 @@ export function named(name) {
 }
 
 export const number = (value) =>
-  new Intl.NumberFormat(LANGUAGES[chosen].tag, { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(value);
+  new Intl.NumberFormat(LANGUAGES[chosen].tag, { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(
+    value,
+  );
 
 /** Write all texts of the page's own HTML. */
 export function write() {
@@ -186,7 +192,8 @@ export function write() {
   document.documentElement.lang = tag;
   document.title = text("title");
   for (const node of document.querySelectorAll("[data-text]")) node.textContent = text(node.dataset.text);
-  for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", text(node.dataset.label));
+  for (const node of document.querySelectorAll("[data-label]"))
+    node.setAttribute("aria-label", text(node.dataset.label));
   for (const node of document.querySelectorAll("[data-language]"))
     node.setAttribute("aria-pressed", String(node.dataset.language === chosen));
 }
