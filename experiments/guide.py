@@ -15,13 +15,10 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import optax
-import pyarrow as pa
-import pyarrow.csv
 import tyro
 from common import HERE, say
 from protocols.next_items import with_first_event
@@ -35,7 +32,7 @@ from rezoo.data.sessions import histories
 from rezoo.datasets import shop, shop_builder
 from rezoo.datasets.shop import ShopConfig
 from rezoo.models import GRU4Rec
-from rezoo.serving import answers, saved
+from rezoo.serving import answers, saved, tables
 from rezoo.serving.bundle import Saved
 from rezoo.training import loop
 
@@ -72,7 +69,7 @@ def main(flags: Flags) -> None:
     }
     for name, model in models.items():
         saved.save(flags.out / name, model)
-    pa.csv.write_csv(pa.table(products(made)), flags.out / "items.csv")
+    tables.write(products(made), flags.out / "items.csv")
     print(f"trained in {time.monotonic() - begin:.0f} s", flush=True)
     if flags.smoke:
         for name in models:
@@ -96,13 +93,13 @@ def visits(made: shop_builder.Shop) -> Interactions:
     return from_columns({"user": visit, "item": item}, items=every)
 
 
-def products(made: shop_builder.Shop) -> dict[str, Any]:
+def products(made: shop_builder.Shop) -> dict[str, np.ndarray]:
     """The table of products."""
     category = made.products["category"][1:]
     return {
         "item": np.arange(1, len(made.names)),
-        "title": made.names[1:],
-        "category": [shop.NOUNS[number - 1] for number in category],
+        "title": np.array(made.names[1:]),
+        "category": np.array(shop.NOUNS)[category - 1],
         "price": np.round(np.exp(made.products["log_price"][1:].astype(float)), 2),
     }
 

@@ -4,6 +4,7 @@ The service has it at `/`. It is plain HTML, CSS and JavaScript in files beside 
 own interface and nothing else, and is told by `/guide.json` what there is to ask.
 """
 
+from collections import ChainMap
 from collections.abc import Collection
 from importlib import resources
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from rezoo.data.fitted import Buckets, Standardised, Vocabularies, Vocabulary
 from rezoo.evaluation import is_retriever
+from rezoo.serving.bundle import Saved
 from rezoo.serving.service.engine import Engine
 
 KINDS = {
@@ -51,8 +53,13 @@ def features(engine: Engine) -> list[dict[str, Any]]:
 
     Free text, and a feature of so many values that nobody would choose from them, have the kind `other`.
     """
-    fitted = engine.first.saved.user_features.fitted | engine.predictor.saved.user_features.fitted
+    fitted = ChainMap(*(one.user_features.fitted for one in _models(engine)))
     return [{"name": name, **_asked(one)} for name, one in fitted.items()]
+
+
+def _models(engine: Engine) -> list[Saved]:
+    """The first stage, and the second if there is one."""
+    return [one.saved for one in (engine.first, engine.ranker) if one is not None]
 
 
 def _asked(one: Any) -> dict[str, Any]:
@@ -79,10 +86,9 @@ def described(engine: Engine, asks: Collection[str]) -> dict[str, Any]:
       engine: what answers.
       asks: the fields of a question for a list.
     """
-    models = (type(one.saved.model).__name__ for one in (engine.first, engine.predictor))
     return {
         "version": engine.version,
-        "model": ", ".join(dict.fromkeys(models)),
+        "model": ", ".join(type(one.model).__name__ for one in _models(engine)),
         "features": features(engine),
         "similar": is_retriever(engine.saved.model),
         "popular": popular(engine),
