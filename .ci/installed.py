@@ -52,7 +52,10 @@ exec(compile(example, "README.md", "exec"), {})
 from rezoo.data.ids import Ids  # noqa: E402
 from rezoo.models import MF  # noqa: E402
 from rezoo.serving import answers, bundle, saved  # noqa: E402
+from rezoo.serving.service import guide  # noqa: E402
 from rezoo.types import Query  # noqa: E402
+
+assert {"index.html", "style.css", "guide.js"} < set(guide.files())
 
 users, items = Ids(np.array(["ann", "bo"])), Ids(np.array(["hat", "tea", "mug"]))
 model = MF(users.size, items.size, 4)

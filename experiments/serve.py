@@ -22,6 +22,9 @@ Both are replaced like the model.
 With --workers N there are N services, on N ports from --port on, each with a log and sessions of its own, and
 started again when it ends. A proxy gives each visitor always the same one: the lines for nginx are printed.
 How to put it behind a shop is told in `rezoo.serving.service`.
+
+A page to try the model by clicking is at /; with --beside FOLDER2 it shows a second model too, which is sent
+the same clicks, and how often each had the next one.
 """
 
 import contextlib
@@ -42,6 +45,7 @@ import numpy as np
 import tyro
 import uvicorn
 from common import say
+from starlette.applications import Starlette
 
 from rezoo import recipes
 from rezoo.data.interactions import from_columns
@@ -68,6 +72,8 @@ class Flags:
     """Folder of another saved model, which orders the candidates of the first and predicts."""
     items: Path | None = None
     """Table of the shop's items (CSV, Parquet …): id, title, any columns, such as price, category, stock."""
+    beside: Path | None = None
+    """Folder of a second model, served below /b, which the page shows beside the first."""
     log: Path = Path("events.sqlite")
     """File of the events, made if it is not there."""
     host: str = "127.0.0.1"
@@ -129,17 +135,11 @@ def several(flags: Flags, folder: Path) -> None:
 
 def serving(flags: Flags, folder: Path) -> uvicorn.Server:
     """The server, which is not yet running."""
-    flags.log.parent.mkdir(parents=True, exist_ok=True)
-    log = SqliteLog(flags.log, fsync=flags.power_cuts)
-    settings = Settings(slots=flags.slots, idle=flags.idle, length=flags.length)
-    application = app(
-        Shop(folder, log, settings, ranker=flags.ranker, items=flags.items),
-        token=os.environ.get("REZOO_TOKEN"),
-        window=flags.window,
-        watch=flags.watch,
-    )
+    second = None
+    if flags.beside is not None:
+        second = application(flags, flags.beside, flags.log.with_stem(f"{flags.log.stem}-b"))
     config = uvicorn.Config(
-        application,
+        application(flags, folder, flags.log, ranker=flags.ranker, beside=second),
         host=flags.host,
         port=flags.port,
         log_level="warning",
@@ -152,6 +152,22 @@ def serving(flags: Flags, folder: Path) -> uvicorn.Server:
         timeout_graceful_shutdown=10,
     )
     return uvicorn.Server(config)
+
+
+def application(
+    flags: Flags, folder: Path, file: Path, *, ranker: Path | None = None, beside: Starlette | None = None
+) -> Starlette:
+    """The application of one model, whose events are kept in the file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    log = SqliteLog(file, fsync=flags.power_cuts)
+    settings = Settings(slots=flags.slots, idle=flags.idle, length=flags.length)
+    return app(
+        Shop(folder, log, settings, ranker=ranker, items=flags.items),
+        token=os.environ.get("REZOO_TOKEN"),
+        window=flags.window,
+        watch=flags.watch,
+        beside=beside,
+    )
 
 
 def smoke(out: Path) -> None:

@@ -38,8 +38,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tensorflow_datasets as tfds
+from protocols.next_items import with_first_event
 
-from rezoo import evaluation, losses, metrics, objectives, training
+from rezoo import evaluation, metrics, objectives, training
 from rezoo.arrays import offsets_of, ranges
 from rezoo.data import batches, features, sessions
 from rezoo.data.features import Categorical
@@ -49,7 +50,7 @@ from rezoo.datasets.shop import AGES, GENDERS, ShopConfig
 from rezoo.models import NARM, STAMP, GRU4Rec, SASRec
 from rezoo.studies import sweep
 from rezoo.training import loop
-from rezoo.types import Aux, Batch, Objective, Variables
+from rezoo.types import Batch, Variables
 
 K = 20
 PROTOCOL = "recall@20 of the next event, {} events known; held-out {}"
@@ -145,23 +146,6 @@ def batch(part: Part) -> Batch:
     features = {name: jnp.asarray(column) for name, column in part.user.items()}
     query = batches.queries(history=events[:, :-1], features=features)
     return Batch(query, events[:, 1:], (events[:, 1:] > 0).astype(jnp.float32), events[:, 1:] > 0)
-
-
-def with_first_event(model: nn.Module) -> Objective:
-    """The softmax over the catalogue of every event that follows another, and of the first one."""
-    following = objectives.next_item_softmax(model)
-    beginning = objectives.every_item(model, losses.softmax_cross_entropy)
-
-    def objective(variables: Variables, key: jax.Array, rows: Batch) -> tuple[jax.Array, Aux]:
-        one, two = jax.random.split(key)
-        value, aux = following(variables, one, rows)
-        first, query = rows.query.history[:, :1], rows.query._replace(history=rows.query.history[:, :0])
-        alone, _ = beginning(variables, two, Batch(query, first, jnp.ones(first.shape), first > 0))
-        events, sessions = rows.where.sum(), (first > 0).sum()
-        value = (value * events + alone * sessions) / jnp.maximum(events + sessions, 1)
-        return value, Aux({"loss": value}, aux.sown)
-
-    return objective
 
 
 def recall(model: nn.Module, part: Part, ask: Sequence[int]) -> Callable[[Variables], jax.Array]:

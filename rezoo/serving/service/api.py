@@ -236,6 +236,7 @@ def openapi(settings: Settings) -> dict[str, Any]:
             },
             "/health": {"get": operation("Whether the process is alive.")},
             "/ready": {"get": operation("Whether questions are answered, and by which version.")},
+            "/guide.json": {"get": operation("What the page at / can ask of this service.")},
             "/metrics": {"get": operation("Counters and times, for Prometheus.", content="text/plain")},
             "/admin/reload": {
                 "post": operation("Serve the folder's newest content; needs the token.", errors=["401"])

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from rezoo.errors import DataError, needed
-from rezoo.serving.service import api
+from rezoo.serving.service import api, guide
 from rezoo.serving.service.batching import Batcher, BusyError
 from rezoo.serving.service.event_log import Event, LogFullError
 from rezoo.serving.service.fields import from_json, from_query
@@ -50,10 +50,12 @@ from starlette.applications import Starlette  # noqa: E402
 from starlette.exceptions import HTTPException  # noqa: E402
 from starlette.requests import ClientDisconnect, Request  # noqa: E402
 from starlette.responses import JSONResponse, Response  # noqa: E402
-from starlette.routing import Route  # noqa: E402
+from starlette.routing import BaseRoute, Mount, Route  # noqa: E402
 
 MOST_BODY = 2**16
 """Bytes of a request."""
+BESIDE = "b"
+"""Where the second model is served."""
 PATIENCE = 10.0
 """Seconds in which a request must have arrived, and in which it is answered."""
 STATUS = {
@@ -109,6 +111,7 @@ def app(
     window: float = 0.001,
     waiting: int = 1024,
     watch: float | None = None,
+    beside: Starlette | None = None,
 ) -> Starlette:
     """The application.
 
@@ -118,6 +121,7 @@ def app(
       window: seconds that a request waits for others to be answered with.
       waiting: requests that may wait; more are refused with 503.
       watch: look for a new version of the folder so often, in seconds; never if not given.
+      beside: the application of a second model, served below `/b`; the guide shows both.
 
     >>> import tempfile
     >>> import numpy as np
@@ -234,6 +238,16 @@ def app(
     async def page(request: Request) -> Response:
         return Response(api.page(settings), media_type="text/html; charset=utf-8")
 
+    of_guide: dict[str, dict[str, Any]] = {}
+
+    async def describe_guide(request: Request) -> dict[str, Any]:
+        engine = newest()
+        if (about := of_guide.get(engine.version)) is None:
+            about = await asyncio.to_thread(guide.described, engine, fields["recommend"])
+            of_guide.clear()
+            of_guide[engine.version] = about
+        return about | {"beside": BESIDE + "/" if beside else None}
+
     def counted(route: str, function: Callable[[Request], Awaitable[Any]]) -> Any:
         async def handle(request: Request) -> Response:
             begin = time.perf_counter()
@@ -244,7 +258,7 @@ def app(
 
         return handle
 
-    routes = [
+    routes: list[BaseRoute] = [
         Route(path, counted(path.replace(":path", ""), function), methods=methods)
         for path, function, methods in (
             ("/events", events, ["POST"]),
@@ -258,13 +272,20 @@ def app(
             ("/admin/reload", reload, ["POST"]),
             ("/openapi.json", describe, ["GET"]),
             ("/docs", page, ["GET"]),
+            ("/guide.json", describe_guide, ["GET"]),
         )
     ]
+    for name, (content, kind) in guide.files().items():
+        path = "/" if name == "index.html" else f"/guide/{name}"
+        routes.append(Route(path, _file(content, kind)))
+    if beside:
+        routes.append(Mount(f"/{BESIDE}", beside))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         task = asyncio.create_task(_keep(shop, watch))
-        yield
+        async with beside.router.lifespan_context(beside) if beside else contextlib.nullcontext():
+            yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -280,6 +301,15 @@ def app(
     application = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: refused})
     application.router.redirect_slashes = False  # it reads addresses that are no UTF-8
     return application
+
+
+def _file(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
+    """What answers with a file of the guide."""
+
+    async def send(request: Request) -> Response:
+        return Response(content, media_type=kind, headers=guide.HEADERS)
+
+    return send
 
 
 async def _keep(shop: Shop, watch: float | None) -> None:
