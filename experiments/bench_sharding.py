@@ -8,9 +8,9 @@ in a process of its own:
 
 - sent: MF (64 wide, 16,384 pairs a device) with users and items spread over 8, 16 and 64 devices, of 10⁴ to
   10⁸ rows: bytes that a device's collectives give in a step, for each of the two routes of
-  `rezoo.devices.sharding`; beside it 2 · ids · width · 4, those of its ids' rows and their gradients.
-- operations: floating-point operations of a step on each of 1 … 512 devices, at 16,384 pairs a device, without
-  those by which a CPU puts together what an all-to-all brought (other devices do that while it is sent).
+  `rezoo.devices.sharding`; beside it those of its ids' rows and gradients, 2 · ids · width · 4.
+- operations: floating-point operations of a step on each of 1 … 512 devices, at 16,384 pairs a device,
+  without those by which a CPU puts together what an all-to-all brought.
 - big: MF of 10⁸ users and 10⁴ items, 16 wide, row-wise Adagrad, over 8 devices, beside 10⁵ users.
 - sessions: GRU4Rec and SASRec over 10⁷ items on one device, trained by row against 1,024 sampled items,
   beside 10⁴ items, and beside a dense optimizer.
@@ -131,7 +131,7 @@ def pairs(users: int, items: int, number: int) -> Batch:
     return batches.pairs(popular(users, number), popular(items, number), label)
 
 
-def factorization(users: int, items: int, width: int) -> tuple[Any, Any, Any]:
+def factorization(users: int, items: int, width: int) -> tuple[Any, Any, tuple[Any, Any]]:
     """MF, its objective, and its optimizers."""
     model = MF(users, items, width)
     optimizers = optax.sgd(0.1), row_sparse.row_wise_adagrad(0.1)
@@ -194,8 +194,8 @@ def sessions(items: int, name: str, how: str) -> dict[str, float]:
 
 def next_items(item: np.ndarray) -> Batch:
     """Sessions of clicks, each to be told from those before it."""
-    ones = np.ones(item[:, 1:].shape)
-    return Batch(batches.queries(history=item[:, :-1]), jnp.asarray(item[:, 1:]), jnp.asarray(ones), ones > 0)
+    query, target = batches.queries(history=item[:, :-1]), jnp.asarray(item[:, 1:])
+    return Batch(query, target, jnp.ones(target.shape), target > 0)
 
 
 def timed(step: Step, state: TrainState, batch: Batch) -> dict[str, float]:

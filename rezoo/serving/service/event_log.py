@@ -139,6 +139,10 @@ class SqliteLog:
         self._sql.close()
         self._owner.close()
 
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # it was never opened
+            self.close()
+
 
 @contextlib.contextmanager
 def _sole(file: Path, patience: float) -> Iterator[None]:
