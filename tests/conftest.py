@@ -1,12 +1,9 @@
 """Strictness for every test: rank promotion raises, keys may not be reused, eight fake devices."""
 
-import atexit
 import contextlib
 import ctypes
 import gc
 import os
-import shutil
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,14 +16,6 @@ os.environ.setdefault(
     + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else ""),
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# What one test has compiled another finds again, also after its worker has dropped it. A folder for each
-# worker, as JAX may read what another process has half written.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:
-    folder = tempfile.mkdtemp(prefix="rezoo-tests-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import helpers
 import jax

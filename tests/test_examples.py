@@ -19,6 +19,7 @@ PUBLIC |= {
 }
 EXCEPTIONS = {
     "rezoo.training.loop.progress_bar": "draws in a terminal",
+    "rezoo.serving.service.workers.supervise": "starts processes that serve; the example is serve.py",
     "rezoo.data.features.load": "reads what FeatureSet.save wrote; the example of both is FeatureSet's",
 }
 

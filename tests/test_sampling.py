@@ -72,10 +72,9 @@ def test_a_long_catalogue_is_drawn_from_in_two_steps(monkeypatch):
 
 def test_no_item_of_many_millions_is_left_out():
     """One random number of 23 bits would reach at most 8.4 million of them."""
-    sums = arrays.cumulative(jnp.ones(2**25))
-    drawn = np.asarray(jax.jit(lambda key: arrays.draw(key, sums, (2**20,)))(jax.random.key(0)))
-    assert (np.bincount(drawn % 8, minlength=8) > 0.98 * 2**17).all()
-    assert len(np.unique(drawn)) > 0.98 * 2**20  # expected with all alike: 1 - 2⁻⁶ of them
+    sums = jax.jit(arrays.cumulative)(jnp.ones(2**25))
+    drawn = np.asarray(jax.jit(arrays.draw, static_argnums=2)(jax.random.key(0), sums, (2**16,)))
+    assert (np.bincount(drawn % 8, minlength=8) > 0.9 * 2**13).all()  # one step gives multiples of 4 alone
 
 
 def test_popularity_of_nothing_is_refused():

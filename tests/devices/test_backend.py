@@ -38,7 +38,7 @@ def test_searches_find_the_same(accelerated):
     row, column = np.unique(np.random.default_rng(0).integers(0, 30, (2, 200)), axis=1)
     offset = jnp.asarray(np.searchsorted(row, np.arange(31)))
     asked = jnp.arange(30).repeat(30), jnp.tile(jnp.arange(30), 30)
-    cumulative = jnp.cumsum(jax.random.uniform(jax.random.key(0), (1000,)))
+    cumulative = arrays.cumulative(jax.random.uniform(jax.random.key(0), (1000,)))
     find = lambda: arrays.find(offset, jnp.asarray(column), *asked, longest=30)  # noqa: E731
     draw = lambda: arrays.draw(jax.random.key(1), cumulative, (50, 2))  # noqa: E731
     before = find(), draw()

@@ -76,9 +76,9 @@ def sharded(tree: Any, specs: Any, mesh: Mesh) -> Any:
 
     def place(spec: PartitionSpec, leaf: Any) -> Any:
         if not len(spec):
-            return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec()))
-        devices = axis_of(mesh, spec[0]).shape[spec[0]]
-        return jax.device_put(by_holder(jnp.asarray(leaf), devices), NamedSharding(mesh, spec))
+            return jax.device_put(leaf, NamedSharding(_automatic(mesh), PartitionSpec()))
+        on = axis_of(mesh, spec[0])
+        return jax.device_put(by_holder(jnp.asarray(leaf), on.shape[spec[0]]), NamedSharding(on, spec))
 
     return jax.tree.map(place, specs, tree, is_leaf=_is_spec)
 
@@ -123,7 +123,8 @@ def spread(batch: Any, mesh: Mesh, axis: str = AXIS) -> Any:
     Raises:
       ValueError: if the devices do not divide the number of rows.
     """
-    devices = axis_of(mesh, axis).shape[axis]
+    mesh = axis_of(mesh, axis)
+    devices = mesh.shape[axis]
     rows = {leaf.shape[0] for leaf in jax.tree.leaves(batch)}
     if any(n % devices for n in rows):
         raise ValueError(f"{sorted(rows)} rows cannot be spread over {devices} devices: fill the batch up")
@@ -140,6 +141,10 @@ def axis_of(mesh: Mesh, axis: str) -> Mesh:
         raise ValueError(
             f"the mesh has no axis {axis!r}, but {', '.join(mesh.axis_names)}: name one by axis="
         )
+    return _automatic(mesh)
+
+
+def _automatic(mesh: Mesh) -> Mesh:
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
 
 

@@ -54,7 +54,12 @@ class Ask(NamedTuple):
 
 
 def columns(asks: Sequence[Ask], like: Ask, exclude: int) -> dict[str, Any]:
-    """The questions as arrays, a row each; `like` has the features where a question has none."""
+    """The questions as arrays, a row each; `like` has the features where a question has none.
+
+    >>> batch = columns([Ask(slot=3, item=7, exclude=[5]), Ask()], Ask(), 2)
+    >>> batch["slot"].tolist(), batch["item"].tolist(), batch["exclude"].tolist()
+    ([3, -1], [7, 0], [[5, 0], [0, 0]])
+    """
     batch = {
         "slot": np.array([ask.slot for ask in asks], np.int32),
         "fresh": np.array([ask.fresh for ask in asks], bool),
@@ -78,6 +83,9 @@ def begins_with(ask: Ask) -> Features:
     """Features that a session holds, if it begins with this question.
 
     The log of events has no context: a session that is made again from it begins as if none was given.
+
+    >>> dict(begins_with(Ask(context={"hour": np.array([3])})))
+    {'hour': array([3])}
     """
     return {**ask.who.features, **ask.context}
 

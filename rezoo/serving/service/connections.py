@@ -86,7 +86,11 @@ class Guarded(HttpToolsProtocol):
 
 
 def room() -> int:
-    """`CONNECTIONS`, or fewer where so many files cannot be open; raises the limit of open files."""
+    """`CONNECTIONS`, or fewer where so many files cannot be open; raises the limit of open files.
+
+    >>> 0 < room() <= CONNECTIONS
+    True
+    """
     try:
         import resource
     except ImportError:  # Windows has no such limit

@@ -76,6 +76,15 @@ def init_spread(
 
     Raises:
       ValueError: as `init_state`, and if the mesh has no such axis.
+
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import MF
+    >>> from rezoo.training import row_sparse
+    >>> mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
+    >>> optimizers = optax.sgd(0.1), row_sparse.sgd(0.1)
+    >>> state = init_spread(jax.random.key(0), MF(3, 5, dim=2), *optimizers, pairs([1], [2]), mesh)
+    >>> state.params["item"]["embedding"].shape  # two devices, each with three of six rows
+    (2, 3, 2)
     """
     mesh, draws = sharding.axis_of(mesh, axis), {}
 
@@ -131,6 +140,19 @@ def spread_over(
 
     Raises:
       ValueError: if the mesh has no such axis.
+
+    >>> from rezoo import losses, objectives
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import MF
+    >>> from rezoo.training import row_sparse
+    >>> mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
+    >>> model, optimizers = MF(3, 5, dim=2), (optax.sgd(0.1), row_sparse.sgd(0.1))
+    >>> batch = sharding.spread(pairs([1, 2], [2, 4]), mesh)
+    >>> state = init_spread(jax.random.key(0), model, *optimizers, batch, mesh)
+    >>> objective = objectives.pointwise(model, losses.squared)
+    >>> step = row_sparse.make_step(objective, *optimizers, spread_over(mesh))
+    >>> int(jax.jit(step)(state, batch)[1]["overflow"])
+    0
     """
     mesh = sharding.axis_of(mesh, axis)
     spread, everywhere = PartitionSpec(axis), PartitionSpec()
