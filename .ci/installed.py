@@ -25,7 +25,7 @@ assert all((package / name).exists() for name in ("CHANGELOG.md", "LICENSE", "py
 assert importlib.metadata.files("rezoo") and not list(package.rglob("test_*"))
 
 
-EXTRA = {"rezoo.serving.service.app": "serve"}
+EXTRA = dict.fromkeys((f"rezoo.serving.service.{name}" for name in ("app", "connections")), "serve")
 """Modules that an extra is for: importing them without it says which."""
 
 
