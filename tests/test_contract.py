@@ -495,6 +495,9 @@ def test_a_vmapped_study_equals_single_runs(name):
     assert (states.step == 4).all()
 
 
+BOTH_ROUTES = {"FeatureMF", "SASRec"}
+
+
 def by_row(case: Case):
     """The objective of a model whose tables are trained by row."""
     if case.objective.startswith("next_item"):
@@ -505,7 +508,7 @@ def by_row(case: Case):
 
 
 @eight_devices
-@mostly_long(TRAINED, {"FeatureMF", "SASRec"})
+@mostly_long(TRAINED, BOTH_ROUTES)
 def test_tables_spread_over_eight_devices_are_trained_as_on_one(name):
     if CASES[name].objective == "every_item":
         pytest.skip("its tables are used as a whole")
@@ -516,7 +519,7 @@ def test_tables_spread_over_eight_devices_are_trained_as_on_one(name):
     specs = row_sparse.rules(state)
     placed, spread = sharding.sharded(state, specs, mesh), sharding.spread(batch, mesh)
     alone = jax.jit(row_sparse.make_step(objective, *optimizers))
-    for route in (sharding.gather_ids(), sharding.all_to_all()):
+    for route in [sharding.all_to_all()] + [sharding.gather_ids()] * (name in BOTH_ROUTES):
         together = jax.jit(
             row_sparse.make_step(objective, *optimizers, row_sparse.spread_over(mesh, routes=[route]))
         )
