@@ -14,7 +14,16 @@ turn arrays from one form into the other, so a model is saved as it is on one de
 """
 
 from rezoo.devices.sharding.layout import AXIS, axis_of, describe, rules, sharded, spread, whole
-from rezoo.devices.sharding.lookup import Fetched, Route, all_to_all, cheapest, gather_ids, joined, split
+from rezoo.devices.sharding.lookup import (
+    Fetched,
+    Route,
+    all_to_all,
+    cheapest,
+    evenly,
+    gather_ids,
+    joined,
+    split,
+)
 
 __all__ = [
     "AXIS",
@@ -24,6 +33,7 @@ __all__ = [
     "axis_of",
     "cheapest",
     "describe",
+    "evenly",
     "gather_ids",
     "joined",
     "rules",

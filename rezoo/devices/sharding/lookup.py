@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 
 class Fetched(NamedTuple):
@@ -119,10 +119,14 @@ def cheapest(routes: Sequence[Route], ids: int, width: int, devices: int) -> Rou
 
 def split(calls: Sequence[Int[Array, " ..."]], mesh: Mesh, axis: str) -> tuple[Int[Array, " S"], ...]:
     """The ids of each call in one row, filled up with -1 to be spread evenly over the devices."""
-    size = mesh.shape[axis]
-    flat = (jnp.pad(ids.ravel(), (0, -ids.size % size), constant_values=-1) for ids in calls)
-    spread = NamedSharding(mesh, PartitionSpec(axis))
-    return tuple(jax.lax.with_sharding_constraint(ids, spread) for ids in flat)
+    return tuple(evenly(ids.ravel(), mesh, axis, fill=-1) for ids in calls)
+
+
+def evenly(x: Shaped[Array, " S ..."], mesh: Mesh, axis: str, fill: int = 0) -> Shaped[Array, " P ..."]:
+    """The rows of `x`, filled up to be spread evenly over the devices."""
+    beyond = ((0, -len(x) % mesh.shape[axis]), *[(0, 0)] * (x.ndim - 1))
+    filled = jnp.pad(x, beyond, constant_values=fill)
+    return jax.lax.with_sharding_constraint(filled, NamedSharding(mesh, PartitionSpec(axis)))
 
 
 def joined(rows: Float[Array, " S D"], ids: Int[Array, " *C"]) -> Float[Array, " *C D"]:

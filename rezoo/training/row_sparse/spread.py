@@ -197,14 +197,7 @@ def spread_over(
             return *new, jax.lax.psum(~finite, axis) == 0
 
         places = (spread, spread, spread, spread, everywhere, everywhere), (spread, spread, everywhere)
-        flat = tuple(_rows_like(grad, one, mesh, axis) for grad, one in zip(grads, ids, strict=True))
+        flat = tuple(sharding.evenly(grad.reshape(-1, grad.shape[-1]), mesh, axis) for grad in grads)
         return over_devices(local, *places)(table, state, trip, flat, *now)
 
     return Tables(read, move)
-
-
-def _rows_like(grad: Array, ids: Array, mesh: Mesh, axis: str) -> Array:
-    """Gradients of a call's rows, spread as `split` has spread its ids."""
-    flat = grad.reshape(-1, grad.shape[-1])
-    flat = jnp.pad(flat, ((0, -len(flat) % mesh.shape[axis]), (0, 0)))
-    return jax.lax.with_sharding_constraint(flat, NamedSharding(mesh, PartitionSpec(axis)))

@@ -1,7 +1,7 @@
 """The guide: a page on which a shopper clicks products, and the lists change and say why.
 
 The service has it at `/`. It is plain HTML, CSS and JavaScript in files beside this one, asks the service's
-own interface and nothing else, and is told by `/guide.json` what there is to ask.
+own interface and nothing else, and `/guide.json` says what there is to ask.
 """
 
 from collections import ChainMap
