@@ -296,7 +296,7 @@ class Engine:
         history = np.asarray(query.history)[0]
         features = {name: np.asarray(one) for name, one in query.features.items()}
         past = Past(history[history > 0].tolist())
-        return Who(int(query.user[0]), features), past
+        return Who(int(np.asarray(query.user)[0]), features), past
 
     def _batch(self, asks: Sequence[Ask]) -> dict[str, Any]:
         return columns(asks, self._nobody, self.settings.exclude)
