@@ -21,8 +21,12 @@ _COMPILED: dict = {}
 
 
 def _compiled(model: nn.Module, name: str, function: Callable, **options: Any) -> Callable:
-    # By identity: a model with a field that is a dict has no hash.
-    key = id(model), name, *options.values()
+    which: Any = model
+    try:
+        hash(model)
+    except TypeError:  # a model with a field that is a dict has no hash
+        which = id(model)
+    key = which, name, *options.values()
     if key not in _COMPILED:
         _COMPILED[key] = model, jax.jit(functools.partial(function, **options))
     return _COMPILED[key][1]
@@ -35,6 +39,15 @@ def forget() -> None:
 
 def init(model: nn.Module, *inputs: Any, method: str | None = None, seed: int = 0) -> Any:
     return _compiled(model, "init", model.init, method=method)(jax.random.key(seed), *inputs)
+
+
+def made(model: nn.Module, constants: Any, *inputs: Any) -> Any:
+    """The first parameters of a model that reads constants."""
+
+    def make(key: Any, constants: Any, *inputs: Any) -> Any:
+        return model.apply(constants, *inputs, rngs={"params": key}, mutable=["params"])[1]["params"]
+
+    return _compiled(model, "made", make)(jax.random.key(0), constants, *inputs)
 
 
 def init_state(key: jax.Array, model: nn.Module, optimizer: Any, batch: Any, **options: Any) -> Any:

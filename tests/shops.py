@@ -1,5 +1,6 @@
 """Small models that are served in the tests."""
 
+import copy
 import functools
 
 import jax
@@ -19,6 +20,7 @@ from rezoo.serving.bundle import Saved, probability
 from rezoo.serving.service.asks import Settings
 from rezoo.serving.service.catalogue import Catalogue
 from rezoo.serving.service.engine import Engine
+from rezoo.serving.slots import Slots
 
 ITEMS, USERS = 40, 20
 SETTINGS = Settings(sizes=(1, 4), slots=16, length=6, k=10, exclude=5, idle=100.0, items=(8,), candidates=12)
@@ -35,9 +37,24 @@ def log(seed=0):
     )
 
 
+@functools.cache
 def model(recipe="gru4rec", seed=0):
     few = {} if recipe in ("popularity", "buy_again", "co_occurrence") else dict(dim=8, num_epochs=1)
     return getattr(recipes, recipe)(log(seed), jax.random.key(seed), **few)
+
+
+@functools.cache
+def _engine(recipe):
+    return Engine(model(recipe), "1", SETTINGS)
+
+
+def engine(recipe="gru4rec"):
+    """One of a model, without sessions; all of a model share the programs, which are compiled once."""
+    first = _engine(recipe)
+    new = copy.copy(first)
+    new.slots = Slots(SETTINGS.slots, idle=SETTINGS.idle, clock=lambda: new.now)
+    new.sessions = jax.tree.map(lambda x: jnp.asarray(np.array(x)), first.sessions)
+    return new
 
 
 def folder(path, recipe="gru4rec", seed=0):

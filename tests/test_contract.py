@@ -5,6 +5,7 @@ Models in closed form bring the variables that their `fit` made, and are asked a
 
 import functools
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import chex
@@ -355,9 +356,11 @@ def variables_of(name: str):
 every_scorer = pytest.mark.parametrize("name", CASES, scope="module")
 ALWAYS = {"MF", "FeatureMF", "NFM", "MultVAE", "DIN", "MMoE", "GRU4Rec", "SASRec", "EASE"}
 """Programs that one test alone needs are compiled for these in every run, for the others by `-m slow`."""
+FEW = {"FeatureMF", "MultVAE", "SASRec"}
+"""Likewise, where the programs are large."""
 
 
-def mostly_long(cases: dict, always: set = ALWAYS) -> pytest.MarkDecorator:
+def mostly_long(cases: Iterable[str], always: set[str] = ALWAYS) -> pytest.MarkDecorator:
     marked = [pytest.param(name, marks=() if name in always else pytest.mark.slow) for name in cases]
     return pytest.mark.parametrize("name", marked, scope="module")
 
@@ -412,19 +415,16 @@ def test_each_prefix_is_the_encoding_of_the_history_so_far(name):
 @every_scorer
 def test_the_unknown_gets_a_finite_score(name):
     model, variables = CASES[name].model, variables_of(name)
-    nobody = jax.tree.map(jnp.zeros_like, queries(3))
-    score = apply(model, variables, nobody, jnp.array([0, 1, 2], jnp.int32))
+    nobody, items = jax.tree.map(jnp.zeros_like, queries(6)), jnp.arange(6, dtype=jnp.int32)
+    score = apply(model, variables, nobody, items)
     assert np.isfinite(score).all()
-    beyond = apply(
-        model, variables, nobody._replace(user=nobody.user + USERS + 5), jnp.array([0, 1, 2], jnp.int32)
-    )
+    beyond = apply(model, variables, nobody._replace(user=nobody.user + USERS + 5), items)
     np.testing.assert_allclose(beyond, score, rtol=1e-5)
     below = nobody._replace(user=nobody.user - 2, history=nobody.history - 2)
-    below = apply(model, variables, below, jnp.array([0, 1, 2], jnp.int32))
-    np.testing.assert_allclose(below, score, rtol=1e-5)
+    np.testing.assert_allclose(apply(model, variables, below, items), score, rtol=1e-5)
     for no_item in (ITEMS + 3, -2):
-        new = apply(model, variables, nobody, jnp.full(3, no_item, jnp.int32))
-        np.testing.assert_allclose(new, jnp.broadcast_to(score[0], 3), rtol=1e-5)
+        new = apply(model, variables, nobody, jnp.full(6, no_item, jnp.int32))
+        np.testing.assert_allclose(new, np.broadcast_to(score[0], 6), rtol=1e-5)
 
 
 @every_scorer
@@ -475,7 +475,7 @@ def test_a_batch_of_padding_alone_moves_nothing(name):
     chex.assert_trees_all_equal(new.params, state.params)
 
 
-@mostly_long(TRAINED)
+@mostly_long(TRAINED, FEW)
 def test_a_vmapped_study_equals_single_runs(name):
     case = CASES[name]
 
@@ -495,7 +495,7 @@ def test_a_vmapped_study_equals_single_runs(name):
     assert (states.step == 4).all()
 
 
-BOTH_ROUTES = {"FeatureMF", "SASRec"}
+BOTH_ROUTES = {"FeatureMF"}
 
 
 def by_row(case: Case):
@@ -508,7 +508,7 @@ def by_row(case: Case):
 
 
 @eight_devices
-@mostly_long(TRAINED, BOTH_ROUTES)
+@mostly_long(TRAINED, {"FeatureMF", "SASRec"})
 def test_tables_spread_over_eight_devices_are_trained_as_on_one(name):
     if CASES[name].objective == "every_item":
         pytest.skip("its tables are used as a whole")
@@ -554,7 +554,7 @@ def answers(name: str):
 
 
 @eight_devices
-@mostly_long(CASES)
+@mostly_long(CASES, FEW | {"EASE"})
 def test_an_explicit_mesh_gives_the_single_devices_answers(name):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
     alone = answers(name)(variables_of(name), queries(8))
@@ -612,7 +612,7 @@ def test_a_variant_stands_on_an_explicit_mesh_and_in_an_export_and_keeps_float32
 
 @eight_devices
 @pytest.mark.parametrize("axes", [AxisType.Auto, AxisType.Explicit], ids=lambda axes: axes.name)
-@mostly_long(TRAINED)
+@mostly_long(TRAINED, FEW)
 def test_a_mesh_of_devices_gives_the_single_devices_step(name, axes):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(axes,))
     batch = batch_for(CASES[name])
@@ -708,29 +708,43 @@ def test_a_list_longer_than_the_catalogue_ends_with_nothing(name):
         assert sorted(listed[listed > 0].tolist()) == left and (listed[len(left) :] == 0).all(), row
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if "catalogue" in case.constants])
+WITH_CATALOGUE = [name for name, case in CASES.items() if "catalogue" in case.constants]
+TWO_PRODUCTS = {
+    "category": jnp.array([1, 2], jnp.int32),
+    "price": jnp.array([0.2, 0.9]),
+    "rater": jnp.array([[2, 0], [3, 5]], jnp.int32),
+    "rating": jnp.array([[1.0, 0.0], [4.0, 2.0]]),
+}
+
+
+def with_two_products(variables):
+    """Variables whose catalogue has two more products than the model was made for."""
+    columns = variables["catalogue"].items()
+    return {**variables, "catalogue": {name: np.r_[rows, TWO_PRODUCTS[name]] for name, rows in columns}}
+
+
+@pytest.mark.parametrize("name", WITH_CATALOGUE)
 def test_a_longer_catalogue_scores_new_products_from_their_data(name):
-    model, variables, query = CASES[name].model, variables_of(name), queries(4)
-    two = {
-        "category": jnp.array([1, 2], jnp.int32),
-        "price": jnp.array([0.2, 0.9]),
-        "rater": jnp.array([[2, 0], [3, 5]], jnp.int32),
-        "rating": jnp.array([[1.0, 0.0], [4.0, 2.0]]),
-    }
-    catalogue = variables["catalogue"]
-    longer = {column: jnp.concatenate([rows, two[column]]) for column, rows in catalogue.items()}
-    longer = {**variables, "catalogue": longer}
-    whole = score_all(model, longer, query)
-    assert whole.shape == (4, ITEMS + 2) and np.isfinite(whole).all()
+    model, variables, query = CASES[name].model, variables_of(name), queries(6)
+    longer = with_two_products(variables)
+    whole = np.asarray(score_all(model, longer, query))
+    assert whole.shape == (6, ITEMS + 2) and np.isfinite(whole).all()
     assert (np.abs(whole[:, -2] - whole[:, -1]) > 1e-4).any()
     old = score_all(model, variables, query)
     np.testing.assert_allclose(whole[:, :ITEMS], old, rtol=1e-5, atol=1e-6)
-    new = jnp.tile(jnp.array([ITEMS, ITEMS + 1], jnp.int32), (4, 1))
-    np.testing.assert_allclose(apply(model, longer, query, new), whole[:, ITEMS:], rtol=1e-5, atol=1e-6)
+    new = jnp.array([ITEMS, ITEMS + 1] * 3, jnp.int32)
+    of_new = whole[np.arange(6), new]
+    np.testing.assert_allclose(apply(model, longer, query, new), of_new, rtol=1e-5, atol=1e-6)
+
+
+@mostly_long(WITH_CATALOGUE)
+def test_a_longer_catalogue_is_listed_and_ranked(name):
+    model, longer, query = CASES[name].model, with_two_products(variables_of(name)), queries(6)
+    whole = np.asarray(score_all(model, longer, query))
     ids, _ = jax.jit(functools.partial(evaluation.recommend, model, k=ITEMS + 1))(longer, query)
     assert (np.sort(ids, axis=1) == np.arange(1, ITEMS + 2)).all()
     ranks = jax.jit(functools.partial(evaluation.ranks, model))
-    rank = np.asarray(ranks(longer, query, jnp.full((4, 1), ITEMS + 1)))[:, 0]
-    better, last = np.asarray(whole[:, 1:-1]), np.asarray(whole[:, -1:])
+    rank = np.asarray(ranks(longer, query, jnp.full((6, 1), ITEMS + 1)))[:, 0]
+    better, last = whole[:, 1:-1], whole[:, -1:]
     assert (rank >= 1 + (better > last + 1e-5).sum(1)).all()
     assert (rank <= 1 + (better > last - 1e-5).sum(1)).all()  # the rest are ties but for rounding

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import apply, init, init_state, noisy, score_all
+from helpers import apply, init, init_state, made, noisy, score_all
 
 from rezoo import losses, objectives, training
 from rezoo.data.sessions import Sessions
@@ -434,10 +434,8 @@ CATALOGUE = {"words": jnp.array([[0, 0], [1, 2], [3, 0], *[[4, 5]] * 6]), "price
 
 def feature_params(model, asked, item):
     """Parameters with no zeros left in them."""
-    rngs = {"params": jax.random.key(0)}
-    make = jax.jit(functools.partial(model.apply, rngs=rngs, mutable=["params"]))
-    _, made = make({"catalogue": CATALOGUE}, asked, item)
-    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x) + np.float32(0.1)), made["params"])
+    params = made(model, {"catalogue": CATALOGUE}, asked, item)
+    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x) + np.float32(0.1)), params)
 
 
 @pytest.mark.parametrize("name", ["FeatureMF", "FeatureNeuMF"])

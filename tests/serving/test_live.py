@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import init, noisy
+from helpers import init, made, noisy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -161,9 +161,7 @@ def test_a_new_item_is_observed_and_ranked_by_its_features_in_a_session_that_was
     model = kind(ITEMS, 4, item_features={"sort": 5})
     sort = jnp.arange(ITEMS, dtype=jnp.int32) % 4
     asked = who([0], [[1, 2, 0]])
-    rngs = {"params": jax.random.key(0)}
-    _, made = model.apply({"catalogue": {"sort": sort}}, asked, ints(1), rngs=rngs, mutable=["params"])
-    params = noisy(made["params"], 0.3)
+    params = noisy(made(model, {"catalogue": {"sort": sort}}, asked, ints(1)), 0.3)
     before = {"params": params, "catalogue": {"sort": sort}}
     after = {"params": params, "catalogue": {"sort": jnp.append(sort, 4)}}
     served = live.serve(model, before)

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from flax.core import FrozenDict
+from helpers import init, made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,11 +63,9 @@ PRODUCTS = {"kind": np.array(["", "tea", "tea|cup", "cup", "pot"]), "price": np.
 def ask(model, **constants):
     """The model with parameters that have no zeros in them but row 0's."""
     query = queries(history=jnp.zeros((1, 2), jnp.int32), features={"age": jnp.zeros(1, jnp.int32)})
-    rngs = {"params": jax.random.key(0)}
-    make = jax.jit(partial(model.apply, rngs=rngs, mutable=["params"]))
-    _, made = make(constants, query, jnp.ones(1, jnp.int32))
+    params = made(model, constants, query, jnp.ones(1, jnp.int32))
     return {
-        "params": jax.tree.map(lambda x: jnp.asarray(np.asarray(x) * np.float32(9)), made["params"]),
+        "params": jax.tree.map(lambda x: jnp.asarray(np.asarray(x) * np.float32(9)), params),
         **constants,
     }
 
@@ -101,7 +100,7 @@ def with_hour(kind=FM, **sizes) -> Saved:
     hours = features.fit({"hour": features.Categorical()}, {"hour": ["noon", "night"]})
     model = kind({"user": 4, "item": 5, **hours.sizes, **sizes})
     query = queries(history=jnp.zeros((1, 1), jnp.int32), features={"hour": jnp.zeros(1, jnp.int32)})
-    variables = model.init(jax.random.key(0), query, jnp.ones(1, jnp.int32))
+    variables = init(model, query, jnp.ones(1, jnp.int32))
     params = jax.tree.map(lambda x: jax.random.normal(jax.random.key(x.size), x.shape), variables["params"])
     return Saved(model, {**variables, "params": params}, USERS, ITEMS, context_features=hours)
 
@@ -478,13 +477,9 @@ def test_names_that_have_strokes_and_blanks_in_them_are_kept(tmp_path):
     model = FeatureMF(4, 5, people.sizes, {"sort": 3}, 3)
     query = queries(features={name: jnp.zeros(1, jnp.int32)})
     catalogue = {"sort": jnp.zeros(5, jnp.int32)}
-    rngs = {"params": jax.random.key(0)}
-    _, made = model.apply(
-        {"catalogue": catalogue}, query, jnp.ones(1, jnp.int32), rngs=rngs, mutable=["params"]
-    )
-    one = Saved(
-        model, {**made, "catalogue": catalogue}, USERS, ITEMS, people.transform({name: PEOPLE["age"]}), people
-    )
+    params = made(model, {"catalogue": catalogue}, query, jnp.ones(1, jnp.int32))
+    variables = {"params": params, "catalogue": catalogue}
+    one = Saved(model, variables, USERS, ITEMS, people.transform({name: PEOPLE["age"]}), people)
     saved.save(tmp_path / "run", one)
     back = saved.load(tmp_path / "run")
     chex.assert_trees_all_equal(back.variables, one.variables)

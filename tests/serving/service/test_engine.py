@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from shops import SETTINGS, TABLE, log, model
+from shops import SETTINGS, TABLE, engine, log, model
 
 from rezoo.errors import DataError
 from rezoo.recipes import networks
@@ -50,13 +50,12 @@ def lists(engine, visitors=30):
 
 @pytest.mark.parametrize("recipe", MODELS)
 def test_a_list_is_what_the_model_says_of_the_sessions_events(recipe):
-    shop = model(recipe)
-    engine = Engine(shop, "1", SETTINGS)
+    shop, one = model(recipe), engine(recipe)
     for user in ("u3", "stranger"):
         clicked = ["p3", "p5", "zzz", "p8"]
         for n, item in enumerate(clicked):
-            ask = engine.open(Event(f"{user}{n}", user, item, received=float(n)))
-            ids, scores = engine.answer([ask])
+            ask = one.open(Event(f"{user}{n}", user, item, received=float(n)))
+            ids, scores = one.answer([ask])
         if shop.history is not None and user == "u3":
             past = shop.items.decode(without(shop.history[shop.users.encode(["u3"])[0]])).tolist()
             clicked = [*past[-SETTINGS.length :], *clicked]
@@ -79,31 +78,29 @@ def without(row):
 @pytest.mark.parametrize("recipe", ["gru4rec", "sasrec"])
 def test_sessions_come_back_from_the_log_as_they_were(recipe):
     """Idle ones end, slots are used again, and some visitors find none free."""
-    some, shop = events(), model(recipe)
-    engine, again = Engine(shop, "1", SETTINGS), Engine(shop, "1", SETTINGS)
+    some, one, again = events(), engine(recipe), engine(recipe)
     full = 0
     for event in some:
         try:
-            observed(engine, [event])
+            observed(one, [event])
         except RuntimeError:
             full += 1
-    assert again.replay(iter(some)) == len(engine.slots) == SETTINGS.slots and full
-    np.testing.assert_array_equal(again.sessions.count, engine.sessions.count)
+    assert again.replay(iter(some)) == len(one.slots) == SETTINGS.slots and full
+    np.testing.assert_array_equal(again.sessions.count, one.sessions.count)
     for (open_, ids, scores), (open_again, ids_again, scores_again) in zip(
-        lists(engine).values(), lists(again).values(), strict=True
+        lists(one).values(), lists(again).values(), strict=True
     ):
         assert open_ == open_again
         np.testing.assert_allclose(scores, scores_again, rtol=1e-4, atol=1e-5)
         assert (ids == ids_again).mean() > 0.7  # but for ties by rounding
-    half, rest = Engine(shop, "1", SETTINGS), some[100:]
+    half, rest = engine(recipe), some[100:]
     half.replay(iter(some[:100]))
     half.replay(iter(rest))
     np.testing.assert_array_equal(half.sessions.ring, again.sessions.ring)
 
 
 def test_a_batch_answers_as_one_by_one():
-    shop, some = model(), events(4, visitors=100)
-    one, many = Engine(shop, "1", SETTINGS), Engine(shop, "1", SETTINGS)
+    some, one, many = events(4, visitors=100), engine(), engine()
     alone = [one.answer([one.open(event)]) for event in some]
     ids, scores = many.answer([many.open(event) for event in some])
     np.testing.assert_array_equal(ids[: len(some)], np.concatenate([row for row, _ in alone]))
@@ -118,34 +115,34 @@ def test_a_batch_answers_as_one_by_one():
 def test_nothing_is_compiled_by_a_question():
     shop = model()
     jax.clear_caches()  # other tests may have compiled what a question needs
-    engine = Engine(shop, "1", SETTINGS, table=Catalogue.read(TABLE))
+    one = Engine(shop, "1", SETTINGS, table=Catalogue.read(TABLE))
     with jax.log_compiles(), pytest.MonkeyPatch.context() as patch:
         compiled = []
         from jax._src import compiler
 
         patch.setattr(compiler, "backend_compile_and_load", lambda *a, **k: compiled.append(a))
-        observed(engine, events(20))
-        ask = engine.of_user("u3", None, Wanted(5, exclude=["p3"]))
-        engine.ask(ask, Past([1, 2]))
-        engine.similar(3)
-        engine.predict(Predict(["p1", "p2"], user="u3"), -1)
-        engine.predict(Predict(["p1", "p2"], visitor="v3"), 0)
-        engine.reasons(ask, Past([1, 2]), np.array([3, 4]))
+        observed(one, events(20))
+        ask = one.of_user("u3", None, Wanted(5, exclude=["p3"]))
+        one.ask(ask, Past([1, 2]))
+        one.similar(3)
+        one.predict(Predict(["p1", "p2"], user="u3"), -1)
+        one.predict(Predict(["p1", "p2"], visitor="v3"), 0)
+        one.reasons(ask, Past([1, 2]), np.array([3, 4]))
         filtered = Wanted(5, filters={"category": "tea"}, at_most={"price": 1}, reasons=True)
-        some = [engine.of_slot(slot, filtered) for slot in (0, 1)]
-        ids, scores = engine.answer(some)
-        engine.cut(some[0], Past(), (ids[0], scores[0]), filtered)
-        engine.reasons(some[0], Past(), ids[0])
+        some = [one.of_slot(slot, filtered) for slot in (0, 1)]
+        ids, scores = one.answer(some)
+        one.cut(some[0], Past(), (ids[0], scores[0]), filtered)
+        one.reasons(some[0], Past(), ids[0])
     assert not compiled
 
 
 def test_a_stranger_is_known_by_features():
     ages = {"user": [f"u{n}" for n in range(20)], "age": [n % 2 for n in range(20)]}
     shop = networks.wide_deep(log(), jax.random.key(0), users=ages, dim=4, num_epochs=1)
-    engine = Engine(shop, "1", SETTINGS)
+    one = Engine(shop, "1", SETTINGS)
     event = Event("1", "new", "p3", features={"age": 1})
-    _, scores = engine.answer([engine.open(event)])
+    _, scores = one.answer([one.open(event)])
     expected = answers.recommend(shop, ["new"], 10, {"age": [1]}, on_unknown=answers.ignore)
     np.testing.assert_allclose(scores[0], expected["score"], rtol=1e-5)
     with pytest.raises(DataError, match="age"):
-        engine.open(Event("2", "other", "p3", features={"old": 1}))
+        one.open(Event("2", "other", "p3", features={"old": 1}))
