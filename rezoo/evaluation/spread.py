@@ -1,0 +1,161 @@
+"""Lists and ranks over items that are spread over devices, the same as where one device has them all.
+
+Each device makes the vectors of its share of the queries, is sent those of the others, and scores its own
+items. What it sends are queries and what it found for them, which does not grow with the number of items.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array
+
+from rezoo.devices import sharding
+from rezoo.devices.meshes import in_blocks
+from rezoo.devices.sharding.items import best_of_all, id_at, of_own_share, place_of
+from rezoo.evaluation import scoring
+from rezoo.evaluation.chunks import best_in_chunks
+from rezoo.evaluation.scoring import catalogue_size
+from rezoo.metrics.counting import ahead, distinct
+from rezoo.nn import spread
+from rezoo.nn.embedding import rows_or_zero
+from rezoo.types import Query, Variables
+
+
+def rows_of_catalogue(model: nn.Module, variables: Variables, mesh: Mesh | None) -> int:
+    """Rows of what the model ranks.
+
+    Raises:
+      ValueError: if tables are spread and there is no mesh, or if there is one and the model has no `vectors`.
+    """
+    if mesh is not None:
+        return spread.items_of(model, variables, catalogue_size(model)).count
+    if tables := spread.split(variables)[0]:
+        raise ValueError(f"the table {min(tables)!r} is spread over devices: give them by mesh=")
+    return scoring.rows_of_catalogue(model, variables)
+
+
+def best(
+    model: nn.Module,
+    variables: Variables,
+    rows: tuple[Query, Array],
+    *,
+    mesh: Mesh,
+    axis: str,
+    length: int,
+    total: int,
+    block: int,
+    item_block: int,
+) -> tuple[Array, Array, Array]:
+    """The best items of each query but those to exclude, their scores, and how many scores are NaN."""
+
+    def of_block(state: Array, vectors: Array, exclude: Array) -> tuple[Array, Array, Array]:
+        def score_at(place: Array) -> Array:
+            return jnp.einsum("bd,nd->bn", state, rows_or_zero(vectors, place))
+
+        ids, top, nan = best_in_chunks(
+            score_at,
+            partial(id_at, axis=axis),
+            place_of(exclude, axis),
+            like=state,
+            places=len(vectors),
+            length=min(length, len(vectors)),
+            total=total,
+            chunk=item_block,
+        )
+        return *best_of_all(ids, top, length, axis), of_own_share(jax.lax.psum(nan, axis), axis)
+
+    return _over_devices(of_block, model, variables, rows, mesh, axis, block)
+
+
+def ranked(
+    model: nn.Module,
+    variables: Variables,
+    rows: tuple[Query, Array, Array],
+    num_items: Any,
+    *,
+    mesh: Mesh,
+    axis: str,
+    block: int,
+) -> tuple[Array, Array, Array]:
+    """Of queries, targets and items to exclude: the rank of each target, whether it is excluded, and how many
+    scores of each query are NaN."""
+
+    def of_block(
+        state: Array, vectors: Array, target: Array, exclude: Array, end: Array
+    ) -> tuple[Array, Array, Array]:
+        score = jnp.einsum("bd,nd->bn", state, vectors)
+        known = (target > 0) & (target < end)
+        place = jnp.where(known, place_of(target, axis), -1)
+
+        def of_target(row: Array) -> Array:
+            found = jnp.take_along_axis(row, jnp.maximum(place, 0), axis=1)
+            return jax.lax.psum(jnp.where(place < 0, 0, found), axis)
+
+        held, own = _marked(place_of(exclude, axis), len(vectors)), of_target(score)
+        item = id_at(jnp.arange(len(vectors)), axis)[None]
+        competes = (item > 0) & (item < end) & (~held | _marked(place, len(vectors)))
+        asked = distinct(target, known)
+        count = ahead(jnp.where(competes, score, jnp.nan), own, asked)
+        nan = (jnp.isnan(score) & competes).sum(axis=1)
+        count, nan = jax.lax.psum((count, nan), axis)
+        rank = jnp.where(asked & ~jnp.isnan(own), (1 + count) / 2, jnp.inf)
+        return jax.tree.map(partial(of_own_share, axis=axis), (rank, of_target(held) > 0, nan))
+
+    total = rows_of_catalogue(model, variables, mesh)
+    end = total if num_items is None else jnp.minimum(num_items, total)
+    ends = jnp.full((len(rows[1]), 1), end, jnp.int32)
+    return _over_devices(of_block, model, variables, (*rows, ends), mesh, axis, block)
+
+
+def _marked(place: Array, places: int) -> Array:
+    """`[B places]`, True at the places of each row; those below 0 are none."""
+
+    def of_row(place: Array) -> Array:
+        return jnp.zeros(places, bool).at[jnp.where(place < 0, places, place)].set(True, mode="drop")
+
+    return jax.vmap(of_row)(place)
+
+
+def _over_devices(
+    of_block: Callable[..., Any],
+    model: nn.Module,
+    variables: Variables,
+    rows: tuple[Query, *tuple[Array, ...]],
+    mesh: Mesh,
+    axis: str,
+    block: int,
+) -> Any:
+    """`of_block(vectors of the queries, of this device's items, the other rows)`, for all rows.
+
+    What it is given has a row for each query of the block, what it returns one for each query of the
+    device's share of the block.
+    """
+    mesh = sharding.axis_of(mesh, axis)
+    items = spread.items_of(model, variables, catalogue_size(model))
+    tables, others = spread.split(variables)
+    spread.check_devices(tables, mesh.shape[axis])
+
+    def local(tables: spread.Tables, others: Variables, rows: Any) -> Any:
+        tables = {path: table[0] for path, table in tables.items()}
+        vectors = spread.own_vectors(model, tables, others, items, axis)
+
+        def of_share(rows: Any) -> Any:
+            query, *others_of_query = rows
+            state = spread.encoded(model, tables, others, query, axis)
+            told = (jax.lax.all_gather(x, axis, tiled=True) for x in (state, *others_of_query))
+            state, *others_of_all = told
+            return of_block(state, vectors, *others_of_all)
+
+        return in_blocks(of_share, rows, max(block // mesh.shape[axis], 1))
+
+    over, everywhere = PartitionSpec(axis), PartitionSpec()
+    places = {"in_specs": (over, everywhere, over), "out_specs": over, "check_vma": False}
+    count = len(rows[0].user)
+    rows = jax.tree.map(lambda x: sharding.evenly(x, mesh, axis), rows)
+    found = jax.shard_map(local, mesh=mesh, **places)(tables, others, rows)
+    return jax.tree.map(lambda x: x[:count], found)
