@@ -30,7 +30,7 @@ def rows_of_catalogue(model: nn.Module, variables: Variables, mesh: Mesh | None)
     """Rows of what the model ranks.
 
     Raises:
-      ValueError: if tables are spread and there is no mesh, or if there is one and the model has no `vectors`.
+      ValueError: if tables are spread and there is no mesh; if there is one and the model has no `vectors`.
     """
     if mesh is not None:
         return spread.items_of(model, variables, catalogue_size(model)).count
@@ -83,7 +83,8 @@ def ranked(
     block: int,
 ) -> tuple[Array, Array, Array]:
     """Of queries, targets and items to exclude: the rank of each target, whether it is excluded, and how many
-    scores of each query are NaN."""
+    scores of each query are NaN.
+    """
 
     def of_block(
         state: Array, vectors: Array, target: Array, exclude: Array, end: Array

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from rezoo.devices.sharding import gather_ids
 from rezoo.devices.sharding.items import id_at, place_of, places_of
@@ -57,8 +57,8 @@ def check_devices(tables: Tables, devices: int) -> None:
     for path, table in tables.items():
         if len(table) != devices:
             raise ValueError(
-                f"the table {path!r} is spread over {len(table)} devices, but the mesh has {devices}: place it "
-                "by `sharding.sharded` on this mesh"
+                f"the table {path!r} is spread over {len(table)} devices, but the mesh has {devices}: place "
+                "it by `sharding.sharded` on this mesh"
             )
 
 
@@ -73,8 +73,8 @@ def items_of(model: nn.Module, variables: Variables, num_items: int) -> Items:
     """
     if not hasattr(model, "vectors"):
         raise ValueError(
-            f"{type(model).__name__} has no `vectors(item)`, so its items cannot be scored on the devices that "
-            "hold them: bring its tables together by `sharding.whole`, and leave out mesh="
+            f"{type(model).__name__} has no `vectors(item)`, so its items cannot be scored on the devices "
+            "that hold them: bring its tables together by `sharding.whole`, and leave out mesh="
         )
     tables, others = split(variables)
     sizes: dict[str, int] = {}

@@ -1,5 +1,7 @@
 """Lists and ranks over tables that are spread over eight devices, beside those over one."""
 
+import re
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from jax.sharding import AxisType
 from rezoo import evaluation
 from rezoo.data import batches
 from rezoo.devices import sharding
+from rezoo.devices.sharding.layout import by_holder
 from rezoo.models import (
     MF,
     NARM,
@@ -26,7 +29,6 @@ from rezoo.models import (
     TwoTower,
     YouTubeDNN,
 )
-from rezoo.types import Query
 
 pytestmark = eight_devices
 USERS, ITEMS, ROWS = 7, 19, 13
@@ -50,7 +52,6 @@ MODELS = {
     "Caser": (Caser(ITEMS, 4, num_users=USERS, window=3, horizontal=2, vertical=2), {}),
     "NextItNet": (NextItNet(ITEMS, 4, dilations=(1, 2), kernel=2), {}),
 }
-ALWAYS = {"MF", "FeatureMF", "SASRec"}
 
 
 def mesh(devices=8, axis="data"):
@@ -88,9 +89,8 @@ def same_lists(one, many):
     np.testing.assert_allclose(many[1], one[1], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in ALWAYS else pytest.mark.slow) for n in MODELS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
 def test_lists_and_ranks_are_those_of_one_device(name):
     model, catalogue = MODELS[name]
     variables, query = variables_of(model, catalogue), queries()
@@ -105,3 +105,81 @@ def test_lists_and_ranks_are_those_of_one_device(name):
     many = evaluation.evaluate(model, spread, query, target, mesh=mesh(), **options)
     for metric, value in one.items():
         np.testing.assert_allclose(many[metric], value, rtol=1e-5, err_msg=metric)
+
+
+def broken(num_items: int):
+    """Variables of MF with ties, a NaN and an infinite score."""
+    model = MF(USERS, num_items, 4)
+    zeros = jax.tree.map(jnp.zeros_like, init(model, queries(1), jnp.ones(1, jnp.int32)))
+    bias = np.zeros((num_items, 1), np.float32)
+    bias[num_items // 2 :: 2] = 1.0
+    bias[[1, 2, num_items - 1], 0] = np.nan, -np.inf, 1.0
+    return model, {"params": {**zeros["params"], "item_bias": {"embedding": jnp.asarray(bias)}}}
+
+
+@pytest.mark.parametrize(
+    ("num_items", "k"),
+    [(19, 7), *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((5, 3), (19, 30)))],
+)
+def test_ties_and_broken_scores_are_those_of_one_device(num_items, k):
+    model, variables = broken(num_items)
+    spread, query = placed(variables), queries(3)
+    exclude = jnp.array([[0, 3], [num_items - 1, 3], [-1, num_items + 8]], jnp.int32)
+    target = jnp.array([[3, 3, 0], [1, 2, num_items], [4, -1, 3]], jnp.int32)
+    with (
+        pytest.warns(UserWarning, match="ids of exclude"),
+        pytest.warns(UserWarning, match="3 scores are NaN"),
+    ):
+        one = evaluation.recommend(model, variables, query, k, exclude=exclude)
+    with (
+        pytest.warns(UserWarning, match="ids of exclude"),
+        pytest.warns(UserWarning, match="3 scores are NaN"),
+    ):
+        many = evaluation.recommend(model, spread, query, k, exclude=exclude, mesh=mesh())
+    same_lists(one, many)
+    with pytest.warns(UserWarning):
+        one = evaluation.evaluate(model, variables, query, target, exclude=exclude)
+    with pytest.warns(UserWarning):
+        many = evaluation.evaluate(model, spread, query, target, exclude=exclude, mesh=mesh())
+    assert {metric: float(value) for metric, value in many.items()} == pytest.approx(
+        {metric: float(value) for metric, value in one.items()}
+    )
+
+
+def test_ranks_leave_out_rows_to_spare_and_axes_have_any_name():
+    model, variables = MF(USERS, ITEMS, 4), variables_of(MF(USERS, ITEMS, 4), {})
+    on, target = mesh(4, "rows"), jnp.arange(ROWS, dtype=jnp.int32)[:, None] + 1
+    one = evaluation.ranks(model, variables, queries(), target, num_items=9)
+    spread = placed(variables, on, dense=["item_bias"])
+    many = evaluation.ranks(model, spread, queries(), target, num_items=jnp.int32(9), mesh=on, axis="rows")
+    np.testing.assert_array_equal(many, one)
+    assert np.isinf(many[8:]).all()
+
+
+def test_what_is_sent_does_not_grow_with_the_catalogue():
+    def sent(num_items):
+        model, on = MF(USERS, num_items, 4), mesh()
+        shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), queries(1), jnp.ones(1, jnp.int32)))
+        spread = jax.eval_shape(lambda: jax.tree.map(lambda x: by_holder(jnp.zeros(x.shape), 8), shapes))
+        ask = jax.jit(lambda variables, query: evaluation.recommend(model, variables, query, 3, mesh=on))
+        text = ask.lower(spread, queries(8)).compile().as_text()
+        kinds = "all-to-all|all-gather|all-reduce|reduce-scatter"
+        return re.findall(rf"= (.*?) (?:{kinds})(?:-start)?\(", text)
+
+    few, many = sent(800), sent(800_000)
+    assert few and [re.sub(r"\{.*?\}", "", one) for one in few] == [
+        re.sub(r"\{.*?\}", "", one) for one in many
+    ]
+
+
+def test_what_cannot_be_done_is_said():
+    model, variables = MF(USERS, ITEMS, 4), variables_of(MF(USERS, ITEMS, 4), {})
+    spread, query = placed(variables), queries(2)
+    with pytest.raises(ValueError, match=r"item/embedding.*mesh="):
+        evaluation.recommend(model, spread, query, 2)
+    with pytest.raises(ValueError, match="over 8 devices, but the mesh has 4"):
+        evaluation.ranks(model, spread, query, jnp.ones((2, 1), jnp.int32), mesh=mesh(4))
+    with pytest.raises(ValueError, match="no axis 'data', but rows"):
+        evaluation.evaluate(model, spread, query, jnp.ones((2, 1), jnp.int32), mesh=mesh(8, "rows"))
+    with pytest.raises(ValueError, match=r"NeuMF has no `vectors\(item\)`.*whole"):
+        evaluation.recommend(NeuMF(USERS, ITEMS, 4), {"params": {}}, query, 2, mesh=mesh())
