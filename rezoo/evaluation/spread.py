@@ -19,7 +19,6 @@ from rezoo.devices.meshes import in_blocks
 from rezoo.devices.sharding.items import best_of_all, id_at, of_own_share, place_of
 from rezoo.evaluation import scoring
 from rezoo.evaluation.chunks import best_in_chunks
-from rezoo.evaluation.scoring import catalogue_size
 from rezoo.metrics.counting import ahead, distinct
 from rezoo.nn import spread
 from rezoo.nn.embedding import rows_or_zero
@@ -33,7 +32,7 @@ def rows_of_catalogue(model: nn.Module, variables: Variables, mesh: Mesh | None)
       ValueError: if tables are spread and there is no mesh; if there is one and the model has no `vectors`.
     """
     if mesh is not None:
-        return spread.items_of(model, variables, catalogue_size(model)).count
+        return spread.items_of(model, variables).count
     if tables := spread.split(variables)[0]:
         raise ValueError(f"the table {min(tables)!r} is spread over devices: give them by mesh=")
     return scoring.rows_of_catalogue(model, variables)
@@ -137,7 +136,7 @@ def _over_devices(
     device's share of the block.
     """
     mesh = sharding.axis_of(mesh, axis)
-    items = spread.items_of(model, variables, catalogue_size(model))
+    items = spread.items_of(model, variables)
     tables, others = spread.split(variables)
     spread.check_devices(tables, mesh.shape[axis])
 

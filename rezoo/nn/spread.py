@@ -62,11 +62,11 @@ def check_devices(tables: Tables, devices: int) -> None:
             )
 
 
-def items_of(model: nn.Module, variables: Variables, num_items: int) -> Items:
+def items_of(model: nn.Module, variables: Variables) -> Items:
     """What the model makes its item vectors of.
 
-    A table belongs to the items themselves if it has `num_items` rows, and is not named like a column of the
-    collection `catalogue`.
+    Of the tables that `vectors` looks up, those with the most rows have one for each item; one that is named
+    like a column of the collection `catalogue` is that column's.
 
     Raises:
       ValueError: if the model has no `vectors`.
@@ -84,9 +84,12 @@ def items_of(model: nn.Module, variables: Variables, num_items: int) -> Items:
             sizes["/".join((*context.module.path, "embedding"))] = context.module.num_embeddings
         return method(*args, **kwargs)
 
+    def zeros(path: str, ids: Array) -> Array:
+        return jnp.zeros((*ids.shape, tables[path].shape[-1]), tables[path].dtype)
+
     with nn.intercept_methods(note):
         item = jnp.zeros(1, jnp.int32)
-        jax.eval_shape(lambda: _given(model, others, dict.fromkeys(tables, ()), item, method="vectors"))
+        jax.eval_shape(lambda: apply(model, tables, others, zeros, item, method="vectors"))
     here = {
         path: jax.ShapeDtypeStruct((sizes[path], table.shape[-1]), table.dtype)
         for path, table in tables.items()
@@ -94,8 +97,9 @@ def items_of(model: nn.Module, variables: Variables, num_items: int) -> Items:
     }
     params = unflatten_dict(flat(others["params"]) | here, sep="/")
     table = jax.eval_shape(lambda params: model.apply({**others, "params": params}, method="table"), params)
-    columns = variables.get("catalogue", {})
-    own = {path for path in here if sizes[path] == num_items and path.split("/")[-2] not in columns}
+    of_ids = {path for path in here if path.split("/")[-2] not in variables.get("catalogue", {})}
+    most = max((sizes[path] for path in of_ids), default=0)
+    own = {path for path in of_ids if sizes[path] == most}
     return Items(table.shape[0], frozenset(own))
 
 
@@ -152,17 +156,29 @@ def apply(
     **options: Any,
 ) -> Any:
     """`model.apply`, which is given the rows that it looks up in the tables."""
-    _, sown = _given(model, others, dict.fromkeys(tables, ()), *inputs, **options)
-    ids = {path: calls for path, calls in flat(sown.get("row_ids", {})).items() if path in tables}
-    rows = {path: tuple(read(path, one) for one in calls) for path, calls in ids.items()}
-    return _given(model, others, rows, *inputs, **options)[0]
+
+    def given(variables: Variables) -> Any:
+        return model.apply(variables, *inputs, mutable=["row_ids"], **options)
+
+    return with_rows(given, tables, others, read)[0]
+
+
+def with_rows(
+    function: Callable[[Variables], tuple[Any, Any]], tables: Collection[str], others: Variables, read: Read
+) -> tuple[Any, Any]:
+    """`function(variables) -> (anything, collections)`, which is given the rows of tables in their place.
+
+    It is called twice, first for the ids that it looks up: the model writes them in the collection `row_ids`.
+    """
+
+    def given(rows: dict[str, tuple[Array, ...]]) -> tuple[Any, Any]:
+        return function({**others, "given_rows": unflatten_dict(rows, sep="/")})
+
+    _, written = given(dict.fromkeys(tables, ()))
+    ids = {path: calls for path, calls in flat(written.get("row_ids", {})).items() if path in tables}
+    return given({path: tuple(read(path, one) for one in calls) for path, calls in ids.items()})
 
 
 def flat(tree: Any) -> dict[str, Any]:
     """Leaves by path."""
     return cast(dict[str, Any], flatten_dict(tree, sep="/"))
-
-
-def _given(model: nn.Module, others: Variables, rows: Any, *inputs: Any, **options: Any) -> Any:
-    given = {**others, "given_rows": unflatten_dict(rows, sep="/")}
-    return model.apply(given, *inputs, mutable=["row_ids"], **options)

@@ -6,11 +6,14 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array
 
 from rezoo import losses
 from rezoo.arrays import cumulative, draw
+from rezoo.devices.sharding import AXIS
 from rezoo.nn.bag import scattered
+from rezoo.objectives import spread
 from rezoo.objectives.forward import Weights, forward, item_vectors, mean, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
 
@@ -48,13 +51,31 @@ def next_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -
 
 
 def next_item_softmax(
-    model: nn.Module, *, chunk: int | None = None, weights: Weights | None = None
+    model: nn.Module,
+    *,
+    chunk: int | None = None,
+    weights: Weights | None = None,
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
 ) -> Objective:
     """`next_item` with the softmax cross entropy, without an array of batch × catalogue.
 
     The same value and gradient in a fraction of the memory and of the time; see
     `losses.catalogue_softmax`, also for `chunk`, and `next_item` for `weights`. Give it packed rows
     (`data.packing`): padding costs as much as clicks here.
+
+    With `mesh` the items are spread over its devices, along `axis`: each sums e^score over its own, and
+    neither tables nor their gradients are sent. All of their rows have a gradient, so they are trained by an
+    optax optimizer, whose state is spread as they are:
+
+        state = training.init_state(key, model, optimizer, batch)
+        params = sharding.sharded(state.params, sharding.rules(state.variables)["params"], mesh)
+        state = state._replace(params=params, opt_state=optimizer.init(params))
+        step = jax.jit(training.make_step(next_item_softmax(model, mesh=mesh), optimizer), donate_argnums=0)
+
+    Raises:
+      ValueError: with `mesh`, if it has no such axis; of the objective, if the tables are not spread over its
+        devices, or the model has no `vectors`.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import GRU4Rec
@@ -65,6 +86,8 @@ def next_item_softmax(
     >>> print(next_item_softmax(model)(variables, jax.random.key(1), batch)[0].round(4))  # ln 4
     1.3863
     """
+    if mesh is not None:
+        return spread.next_item_softmax(model, mesh, axis, chunk=chunk, weights=weights)
 
     def states(module: Any, query: Query) -> tuple[Array, Array]:
         return module.prefixes(query), module.table()

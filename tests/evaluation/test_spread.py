@@ -27,7 +27,6 @@ from rezoo.models import (
     SASRec,
     SVDpp,
     TwoTower,
-    YouTubeDNN,
 )
 
 pytestmark = eight_devices
@@ -44,7 +43,6 @@ MODELS = {
     "BiasedMF": (BiasedMF(USERS, ITEMS, 4, mean=3.0), {}),
     "SVDpp": (SVDpp(USERS, ITEMS, 4), {}),
     "TwoTower": (TwoTower({"item": ITEMS, "category": 4, "age": 3}, 4, (6, 5)), CATALOGUE),
-    "YouTubeDNN": (YouTubeDNN(ITEMS, {"age": 3}, 4, (6,)), {}),
     "GRU4Rec": (GRU4Rec(ITEMS, 4), {}),
     "GRU4Rec-features": (GRU4Rec(ITEMS, 4, tied=True, item_features=FEATURES), CATALOGUE),
     "STAMP": (STAMP(ITEMS, 4), {}),

@@ -43,7 +43,8 @@ def best_of_all(
 
     ids, score = of_share(ids), of_share(score)
     order = jnp.argsort(ids, axis=1)
-    return best_of(*(jnp.take_along_axis(x, order, axis=1) for x in (ids, score)), k)
+    ids, score = (jnp.take_along_axis(x, order, axis=1) for x in (ids, score))
+    return best_of(ids, score, k)
 
 
 def of_own_share(x: Shaped[Array, " B ..."], axis: str) -> Shaped[Array, " b ..."]:
