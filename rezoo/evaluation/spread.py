@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from rezoo.devices import sharding
 from rezoo.devices.meshes import in_blocks
@@ -49,8 +49,12 @@ def best(
     total: int,
     block: int,
     item_block: int,
+    vectors: Array | None = None,
 ) -> tuple[Array, Array, Array]:
-    """The best items of each query but those to exclude, their scores, and how many scores are NaN."""
+    """The best items of each query but those to exclude, their scores, and how many scores are NaN.
+
+    `vectors` are those of `item_vectors`, where they are there already.
+    """
 
     def of_block(state: Array, vectors: Array, exclude: Array) -> tuple[Array, Array, Array]:
         def score_at(place: Array) -> Array:
@@ -68,7 +72,7 @@ def best(
         )
         return *best_of_all(ids, top, length, axis), of_own_share(jax.lax.psum(nan, axis), axis)
 
-    return _over_devices(of_block, model, variables, rows, mesh, axis, block)
+    return _over_devices(of_block, model, variables, rows, mesh, axis, block, vectors)
 
 
 def ranked(
@@ -121,6 +125,18 @@ def _marked(place: Array, places: int) -> Array:
     return jax.vmap(of_row)(place)
 
 
+def item_vectors(model: nn.Module, variables: Variables, mesh: Mesh, axis: str) -> Float[Array, " n R E"]:
+    """The vectors of all items, where their tables are."""
+    items = spread.items_of(model, variables)
+    tables, others = spread.split(variables)
+    spread.check_devices(tables, sharding.axis_of(mesh, axis).shape[axis])
+
+    def local(tables: spread.Tables, others: Variables) -> Array:
+        return spread.own_vectors(model, _own(tables), others, items, axis)[None]
+
+    return _mapped(local, mesh, axis, PartitionSpec(axis), PartitionSpec())(tables, others)
+
+
 def _over_devices(
     of_block: Callable[..., Any],
     model: nn.Module,
@@ -129,6 +145,7 @@ def _over_devices(
     mesh: Mesh,
     axis: str,
     block: int,
+    vectors: Array | None = None,
 ) -> Any:
     """`of_block(vectors of the queries, of this device's items, the other rows)`, for all rows.
 
@@ -136,26 +153,30 @@ def _over_devices(
     device's share of the block.
     """
     mesh = sharding.axis_of(mesh, axis)
-    items = spread.items_of(model, variables)
+    if vectors is None:
+        vectors = item_vectors(model, variables, mesh, axis)
     tables, others = spread.split(variables)
-    spread.check_devices(tables, mesh.shape[axis])
 
-    def local(tables: spread.Tables, others: Variables, rows: Any) -> Any:
-        tables = {path: table[0] for path, table in tables.items()}
-        vectors = spread.own_vectors(model, tables, others, items, axis)
-
+    def local(tables: spread.Tables, vectors: Array, rows: Any, others: Variables) -> Any:
         def of_share(rows: Any) -> Any:
-            query, *others_of_query = rows
-            state = spread.encoded(model, tables, others, query, axis)
-            told = (jax.lax.all_gather(x, axis, tiled=True) for x in (state, *others_of_query))
-            state, *others_of_all = told
-            return of_block(state, vectors, *others_of_all)
+            query, *of_queries = rows
+            state = spread.encoded(model, _own(tables), others, query, axis)
+            state, *of_all = (jax.lax.all_gather(x, axis, tiled=True) for x in (state, *of_queries))
+            return of_block(state, vectors[0], *of_all)
 
         return in_blocks(of_share, rows, max(block // mesh.shape[axis], 1))
 
-    over, everywhere = PartitionSpec(axis), PartitionSpec()
-    places = {"in_specs": (over, everywhere, over), "out_specs": over, "check_vma": False}
-    count = len(rows[0].user)
+    count, over = len(rows[0].user), PartitionSpec(axis)
     rows = jax.tree.map(lambda x: sharding.evenly(x, mesh, axis), rows)
-    found = jax.shard_map(local, mesh=mesh, **places)(tables, others, rows)
+    found = _mapped(local, mesh, axis, over, over, over, PartitionSpec())(tables, vectors, rows, others)
     return jax.tree.map(lambda x: x[:count], found)
+
+
+def _mapped(function: Any, mesh: Mesh, axis: str, *places: PartitionSpec) -> Any:
+    """`function` on every device; what it returns is spread."""
+    mesh = sharding.axis_of(mesh, axis)
+    return jax.shard_map(function, mesh=mesh, in_specs=places, out_specs=PartitionSpec(axis), check_vma=False)
+
+
+def _own(tables: spread.Tables) -> spread.Tables:
+    return {path: table[0] for path, table in tables.items()}
