@@ -104,8 +104,17 @@ def _best(
 ) -> tuple[Array, Array, Array]:
     """The best items of each query, their scores, and how many scores are NaN."""
     if mesh is not None:
-        sizes = {"length": length, "total": total, "block": block, "item_block": item_block}
-        return spread.best(model, variables, (query, exclude), mesh=mesh, axis=axis, **sizes)
+        return spread.best(
+            model,
+            variables,
+            (query, exclude),
+            mesh=mesh,
+            axis=axis,
+            length=length,
+            total=total,
+            block=block,
+            item_block=item_block,
+        )
     retriever = is_retriever(model)
     table = apply(model, variables, method="table") if retriever else None
 

@@ -15,6 +15,8 @@ from rezoo.data import batches
 from rezoo.devices import sharding
 from rezoo.devices.sharding.layout import by_holder
 from rezoo.models import (
+    GMF,
+    IALS,
     MF,
     NARM,
     STAMP,
@@ -41,6 +43,8 @@ MODELS = {
     "FeatureMF": (FeatureMF(USERS, ITEMS, {"age": 3}, FEATURES, 4), CATALOGUE),
     "SASRec": (SASRec(ITEMS, 4, max_length=5), {}),
     "BiasedMF": (BiasedMF(USERS, ITEMS, 4, mean=3.0), {}),
+    "GMF": (GMF(USERS, ITEMS, 4), {}),
+    "IALS": (IALS(USERS, ITEMS, 4), {}),
     "SVDpp": (SVDpp(USERS, ITEMS, 4), {}),
     "TwoTower": (TwoTower({"item": ITEMS, "category": 4, "age": 3}, 4, (6, 5)), CATALOGUE),
     "GRU4Rec": (GRU4Rec(ITEMS, 4), {}),
@@ -52,8 +56,8 @@ MODELS = {
 }
 
 
-def mesh(devices=8, axis="data"):
-    return jax.make_mesh((devices,), (axis,), (AxisType.Auto,), devices=jax.devices()[:devices])
+def mesh(devices=8, axis="data", kind=AxisType.Auto):
+    return jax.make_mesh((devices,), (axis,), (kind,), devices=jax.devices()[:devices])
 
 
 def queries(rows=ROWS):
@@ -146,7 +150,7 @@ def test_ties_and_broken_scores_are_those_of_one_device(num_items, k):
 
 def test_ranks_leave_out_rows_to_spare_and_axes_have_any_name():
     model, variables = MF(USERS, ITEMS, 4), variables_of(MF(USERS, ITEMS, 4), {})
-    on, target = mesh(4, "rows"), jnp.arange(ROWS, dtype=jnp.int32)[:, None] + 1
+    on, target = mesh(4, "rows", AxisType.Explicit), jnp.arange(ROWS, dtype=jnp.int32)[:, None] + 1
     one = evaluation.ranks(model, variables, queries(), target, num_items=9)
     spread = placed(variables, on, dense=["item_bias"])
     many = evaluation.ranks(model, spread, queries(), target, num_items=jnp.int32(9), mesh=on, axis="rows")
