@@ -109,6 +109,7 @@ def next_item_sampled(
     num_negatives: int,
     *,
     corrected: bool = True,
+    in_batch: Array | None = None,
     weights: Weights | None = None,
 ) -> Objective:
     """`next_item` against items drawn once a step and shared by all of its positions.
@@ -127,6 +128,9 @@ def next_item_sampled(
       num_negatives: n.
       corrected: whether scores are lowered; ranking losses, such as GRU4Rec's `losses.bpr_max` and
         `losses.top1_max`, want them as they are.
+      in_batch: `[N]`, how often each item is a target, any unit: the T targets of the batch then are
+        negatives of each other beside those drawn, and a score is lowered by ln (n q_i + T p_i), p the item's
+        share here (mixed negative sampling, Yang 2020, https://doi.org/10.1145/3366424.3386195).
       weights: as for `next_item`.
 
     >>> from rezoo.data.batches import queries
@@ -140,8 +144,8 @@ def next_item_sampled(
     0.6931
     """
     weight = jnp.asarray(popularity).at[0].set(0.0)
-    log_share = jnp.log(jnp.maximum(weight / weight.sum(), 1e-12))
-    sums = cumulative(weight)
+    sums, log_share = cumulative(weight), _log_share(weight)
+    log_targets = None if in_batch is None else _log_share(jnp.asarray(in_batch).at[0].set(0.0))
 
     def vectors(module: Any, query: Query, *items: Array) -> tuple[Array, ...]:
         return module.prefixes(query), *(item_vectors(module, one) for one in items)
@@ -153,13 +157,19 @@ def next_item_sampled(
         (state, of_target, of_drawn), sown = forward(model, variables, model_key, *inputs, method=vectors)
         target, where = batch.item.ravel(), batch.where.ravel()
         own = (state * of_target).sum(-1).ravel()
-        other = state.reshape(-1, state.shape[-1]) @ of_drawn.T
+        negative, of_negative, real = drawn, of_drawn, jnp.ones(num_negatives, bool)
+        if log_targets is not None:
+            negative, real = jnp.concatenate([drawn, target]), jnp.concatenate([real, where])
+            of_negative = jnp.concatenate([of_drawn, of_target.reshape(-1, of_target.shape[-1])])
+        other = state.reshape(-1, state.shape[-1]) @ of_negative.T
         if corrected:
-            other = other - (math.log(num_negatives) + log_share[drawn])[None]
+            log_count = math.log(num_negatives) + log_share[negative]
+            if log_targets is not None:
+                log_count = jnp.logaddexp(log_count, jnp.log(where.sum()) + log_targets[negative])
+            other = other - log_count[None]
         score = jnp.concatenate([own[:, None], other], axis=1)
-        counts = where[:, None] & jnp.pad(
-            drawn[None] != target[:, None], ((0, 0), (1, 0)), constant_values=True
-        )
+        others = real[None] & (negative[None] != target[:, None])
+        counts = where[:, None] & jnp.pad(others, ((0, 0), (1, 0)), constant_values=True)
         label = jnp.zeros_like(score).at[:, 0].set(1.0)
         each = weight_of(weights, batch)
         if each is not None:
@@ -168,6 +178,10 @@ def next_item_sampled(
         return value, Aux({"loss": value}, sown)
 
     return objective
+
+
+def _log_share(weight: Array) -> Array:
+    return jnp.log(jnp.maximum(weight / weight.sum(), 1e-12))
 
 
 def every_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -> Objective:
