@@ -11,7 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from rezoo.devices import sharding
@@ -150,12 +150,13 @@ def _over_devices(
     """`of_block(vectors of the queries, of this device's items, the other rows)`, for all rows.
 
     What it is given has a row for each query of the block, what it returns one for each query of the
-    device's share of the block.
+    device's share of the block. All of it is sent to every device.
     """
     mesh = sharding.axis_of(mesh, axis)
     if vectors is None:
         vectors = item_vectors(model, variables, mesh, axis)
     tables, others = spread.split(variables)
+    spread.check_devices({**tables, "of item vectors": vectors}, mesh.shape[axis])
 
     def local(tables: spread.Tables, vectors: Array, rows: Any, others: Variables) -> Any:
         def of_share(rows: Any) -> Any:
@@ -169,6 +170,7 @@ def _over_devices(
     count, over = len(rows[0].user), PartitionSpec(axis)
     rows = jax.tree.map(lambda x: sharding.evenly(x, mesh, axis), rows)
     found = _mapped(local, mesh, axis, over, over, over, PartitionSpec())(tables, vectors, rows, others)
+    found = jax.lax.with_sharding_constraint(found, NamedSharding(mesh, PartitionSpec()))
     return jax.tree.map(lambda x: x[:count], found)
 
 

@@ -286,12 +286,17 @@ def asked(sessions: Sessions, slot: Int[Array, " B"], context: Mapping[str, Arra
 def of_queries(model: nn.Module, served: Served, query: Query) -> Float[Array, " B N"]:
     """The score of every item for each query; of a model without item vectors `PAIRS` pairs at a time.
 
+    Raises:
+      ValueError: if items are spread over devices.
+
     >>> from rezoo.data import batches
     >>> from rezoo.models import Popularity
     >>> served = serve(Popularity(3), {"params": {"count": jnp.array([0.0, 3, 1])}})
     >>> of_queries(Popularity(3), served, batches.queries([7])).tolist()
     [[0.0, 3.0, 1.0]]
     """
+    if _is_spread(served):
+        raise ValueError("no device has the scores of all items: ask `recommend`, with the mesh of `serve`")
     if served.table is not None:
         return evaluation.apply(model, served.variables, query, method="encode") @ served.table
     size = evaluation.catalogue_size(model, served.variables)

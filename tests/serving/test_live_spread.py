@@ -54,8 +54,13 @@ def test_sessions_over_spread_items_get_the_lists_of_one_device(model):
 def test_a_mesh_is_given_to_both_or_neither():
     model = MF(7, ITEMS, 4)
     served = live.serve(model, placed(variables_of(model)), mesh=mesh())
-    sessions = live.start(model, served, SLOTS)
+    sessions, slot = live.start(model, served, SLOTS), jnp.array([1], jnp.int32)
     with pytest.raises(ValueError, match="mesh= is the one of `serve`"):
-        live.recommend(model, served, sessions, jnp.array([1], jnp.int32), 2)
+        live.recommend(model, served, sessions, slot, 2)
+    with pytest.raises(ValueError, match="no device has the scores of all items"):
+        live.scores(model, served, sessions, slot)
+    with pytest.raises(ValueError, match="is spread over 8 devices, but the mesh has 4"):
+        four = jax.make_mesh((4,), ("data",), devices=jax.devices()[:4])
+        live.recommend(model, served, sessions, slot, 2, mesh=four)
     with pytest.raises(ValueError, match="NeuMF has no"):
         live.serve(NeuMF(7, ITEMS, 4), {"params": {}}, mesh=mesh())

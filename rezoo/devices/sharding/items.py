@@ -23,7 +23,7 @@ def id_at(place: Int[Array, " *S"], axis: str) -> Int[Array, " *S"]:
 
 
 def place_of(ids: Int[Array, " *S"], axis: str) -> Int[Array, " *S"]:
-    """Where these items are on this device, -1 for those of others."""
+    """Where these items are on this device; below 0 for those of others, and for ids below 0."""
     devices = jax.lax.axis_size(axis)
     return jnp.where(ids % devices == jax.lax.axis_index(axis), ids // devices, -1)
 
