@@ -13,8 +13,7 @@ from rezoo.devices.meshes import along, in_blocks
 from rezoo.devices.sharding import AXIS
 from rezoo.evaluation import checks, spread
 from rezoo.evaluation.chunks import best_in_chunks
-from rezoo.evaluation.scoring import apply, compiled, is_retriever
-from rezoo.evaluation.spread import rows_of_catalogue
+from rezoo.evaluation.scoring import apply, compiled, is_retriever, rows_of_catalogue
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Query, Variables
 

@@ -15,8 +15,7 @@ from rezoo.arrays import at_least_1, one_axis, same_rows
 from rezoo.devices.meshes import along, everywhere, in_blocks, lookup
 from rezoo.devices.sharding import AXIS
 from rezoo.evaluation import checks, spread
-from rezoo.evaluation.scoring import apply, compiled, score_all
-from rezoo.evaluation.spread import rows_of_catalogue
+from rezoo.evaluation.scoring import apply, compiled, rows_of_catalogue, score_all
 from rezoo.types import Query, Scalars, Variables
 
 Measure = Callable[..., jax.Array]
@@ -174,7 +173,7 @@ def evaluate_sampled(
     checks.rows(1, query=query.user, target=target)
     checks.rows(2, query=query.user, negatives=negatives)
     try:
-        size = rows_of_catalogue(model, variables, None)
+        size = rows_of_catalogue(model, variables)
     except ValueError:  # a model that hides its catalogue: no id is known to be beyond it
         size = jnp.iinfo(jnp.int32).max
     checks.warn_of_unknown("target", target, size, MISS, negative=True)

@@ -1,4 +1,4 @@
-"""Lists and ranks over items that are spread over devices, the same as where one device has them all.
+"""Lists, ranks and scores of models whose tables are spread over devices, the same as on one device.
 
 Each device makes the vectors of its share of the queries, is sent those of the others, and scores its own
 items. What it sends are queries and what it found for them, which does not grow with the number of items.
@@ -17,25 +17,11 @@ from jaxtyping import Array, Float
 from rezoo.devices import sharding
 from rezoo.devices.meshes import in_blocks
 from rezoo.devices.sharding.items import best_of_all, id_at, of_own_share, place_of
-from rezoo.evaluation import scoring
 from rezoo.evaluation.chunks import best_in_chunks
 from rezoo.metrics.counting import ahead, distinct
 from rezoo.nn import spread
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Query, Variables
-
-
-def rows_of_catalogue(model: nn.Module, variables: Variables, mesh: Mesh | None) -> int:
-    """Rows of what the model ranks.
-
-    Raises:
-      ValueError: if tables are spread and there is no mesh; if there is one and the model has no `vectors`.
-    """
-    if mesh is not None:
-        return spread.items_of(model, variables).count
-    if tables := spread.split(variables)[0]:
-        raise ValueError(f"the table {min(tables)!r} is spread over devices: give them by mesh=")
-    return scoring.rows_of_catalogue(model, variables)
 
 
 def best(
@@ -72,7 +58,7 @@ def best(
         )
         return *best_of_all(ids, top, length, axis), of_own_share(jax.lax.psum(nan, axis), axis)
 
-    return _over_devices(of_block, model, variables, rows, mesh, axis, block, vectors)
+    return _over_items(of_block, model, variables, rows, mesh, axis, block, vectors)
 
 
 def ranked(
@@ -110,10 +96,10 @@ def ranked(
         rank = jnp.where(asked & ~jnp.isnan(own), (1 + count) / 2, jnp.inf)
         return jax.tree.map(partial(of_own_share, axis=axis), (rank, of_target(held) > 0, nan))
 
-    total = rows_of_catalogue(model, variables, mesh)
+    total = spread.items_of(model, variables).count
     end = total if num_items is None else jnp.minimum(num_items, total)
     ends = jnp.full((len(rows[1]), 1), end, jnp.int32)
-    return _over_devices(of_block, model, variables, (*rows, ends), mesh, axis, block)
+    return _over_items(of_block, model, variables, (*rows, ends), mesh, axis, block)
 
 
 def _marked(place: Array, places: int) -> Array:
@@ -132,12 +118,31 @@ def item_vectors(model: nn.Module, variables: Variables, mesh: Mesh, axis: str) 
     spread.check_devices(tables, sharding.axis_of(mesh, axis).shape[axis])
 
     def local(tables: spread.Tables, others: Variables) -> Array:
-        return spread.own_vectors(model, _own(tables), others, items, axis)[None]
+        tables = {path: table[0] for path, table in tables.items()}
+        return spread.own_vectors(model, tables, others, items, axis)[None]
 
     return _mapped(local, mesh, axis, PartitionSpec(axis), PartitionSpec())(tables, others)
 
 
-def _over_devices(
+def predicted(
+    model: nn.Module,
+    variables: Variables,
+    rows: tuple[Query, Array],
+    *,
+    mesh: Mesh,
+    axis: str,
+    block: int,
+    method: str | None,
+) -> Any:
+    """What the model gives for each query and its items: any model."""
+
+    def of_share(tables: spread.Tables, others: Variables, rows: Any) -> Any:
+        return (spread.of_inputs(model, tables, others, axis, *rows, method=method),)
+
+    return _by_share(of_share, variables, rows, mesh, axis, block)[0]
+
+
+def _over_items(
     of_block: Callable[..., Any],
     model: nn.Module,
     variables: Variables,
@@ -150,27 +155,45 @@ def _over_devices(
     """`of_block(vectors of the queries, of this device's items, the other rows)`, for all rows.
 
     What it is given has a row for each query of the block, what it returns one for each query of the
-    device's share of the block. All of it is sent to every device.
+    device's share of the block.
     """
-    mesh = sharding.axis_of(mesh, axis)
     if vectors is None:
         vectors = item_vectors(model, variables, mesh, axis)
+
+    def of_share(tables: spread.Tables, others: Variables, rows: Any, vectors: Array) -> Any:
+        query, *of_queries = rows
+        state = spread.of_inputs(model, tables, others, axis, query, method="encode")
+        state, *of_all = (jax.lax.all_gather(x, axis, tiled=True) for x in (state, *of_queries))
+        return of_block(state, vectors, *of_all)
+
+    return _by_share(of_share, variables, rows, mesh, axis, block, vectors)
+
+
+def _by_share(
+    function: Callable[..., Any],
+    variables: Variables,
+    rows: Any,
+    mesh: Mesh,
+    axis: str,
+    block: int,
+    *vectors: Array,
+) -> Any:
+    """`function(tables, other variables, rows, *vectors)` of each device's share, for all rows."""
+    mesh = sharding.axis_of(mesh, axis)
+    devices, over, everywhere = mesh.shape[axis], PartitionSpec(axis), PartitionSpec()
     tables, others = spread.split(variables)
-    spread.check_devices({**tables, "of item vectors": vectors}, mesh.shape[axis])
+    spread.check_devices(tables | dict(zip(["of item vectors"], vectors, strict=False)), devices)
 
-    def local(tables: spread.Tables, vectors: Array, rows: Any, others: Variables) -> Any:
-        def of_share(rows: Any) -> Any:
-            query, *of_queries = rows
-            state = spread.encoded(model, _own(tables), others, query, axis)
-            state, *of_all = (jax.lax.all_gather(x, axis, tiled=True) for x in (state, *of_queries))
-            return of_block(state, vectors[0], *of_all)
+    def local(tables: spread.Tables, vectors: Any, rows: Any, others: Variables) -> Any:
+        tables, vectors = jax.tree.map(lambda x: x[0], (tables, vectors))
+        return in_blocks(
+            lambda rows: function(tables, others, rows, *vectors), rows, max(block // devices, 1)
+        )
 
-        return in_blocks(of_share, rows, max(block // mesh.shape[axis], 1))
-
-    count, over = len(rows[0].user), PartitionSpec(axis)
+    count = len(jax.tree.leaves(rows)[0])
     rows = jax.tree.map(lambda x: sharding.evenly(x, mesh, axis), rows)
-    found = _mapped(local, mesh, axis, over, over, over, PartitionSpec())(tables, vectors, rows, others)
-    found = jax.lax.with_sharding_constraint(found, NamedSharding(mesh, PartitionSpec()))
+    found = _mapped(local, mesh, axis, over, over, over, everywhere)(tables, vectors, rows, others)
+    found = jax.lax.with_sharding_constraint(found, NamedSharding(mesh, everywhere))
     return jax.tree.map(lambda x: x[:count], found)
 
 
@@ -178,7 +201,3 @@ def _mapped(function: Any, mesh: Mesh, axis: str, *places: PartitionSpec) -> Any
     """`function` on every device; what it returns is spread."""
     mesh = sharding.axis_of(mesh, axis)
     return jax.shard_map(function, mesh=mesh, in_specs=places, out_specs=PartitionSpec(axis), check_vma=False)
-
-
-def _own(tables: spread.Tables) -> spread.Tables:
-    return {path: table[0] for path, table in tables.items()}

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from rezoo.devices.sharding import gather_ids
 from rezoo.devices.sharding.items import id_at, place_of, places_of
 from rezoo.nn.embedding import Embed
-from rezoo.types import Query, Variables
+from rezoo.types import Variables
 
 Tables = dict[str, Array]
 """By path in the parameters, such as `item/embedding`."""
@@ -103,30 +103,36 @@ def items_of(model: nn.Module, variables: Variables) -> Items:
     return Items(table.shape[0], frozenset(own))
 
 
-def encoded(
-    model: nn.Module, tables: Tables, others: Variables, query: Query, axis: str
-) -> Float[Array, " B E"]:
-    """`encode` of this device's queries, on every device of `jax.shard_map`.
+def of_inputs(
+    model: nn.Module,
+    tables: Tables,
+    others: Variables,
+    axis: str,
+    *inputs: Any,
+    method: str | None = None,
+) -> Any:
+    """`model.apply` to inputs of this device, on every device of `jax.shard_map`.
 
     Args:
-      model: a `Retriever`.
+      model: any.
       tables: the rows of this device, `[R D]`.
       others: variables that are whole on every device.
-      query: of this device.
       axis: of the mesh.
+      inputs: such as queries, and items.
+      method: such as `encode`.
     """
 
     def read(path: str, ids: Array) -> Array:
         rows = gather_ids().fetch(tables[path], ids.ravel(), axis).rows
         return rows.reshape(*ids.shape, rows.shape[1])
 
-    return apply(model, tables, others, read, query, method="encode")
+    return apply(model, tables, others, read, *inputs, method=method)
 
 
 def own_vectors(
     model: nn.Module, tables: Tables, others: Variables, items: Items, axis: str, **options: Any
 ) -> Float[Array, " R E"]:
-    """`vectors` of this device's items; takes what `encoded` takes.
+    """`vectors` of this device's items; takes what `of_inputs` takes.
 
     Tables of features, which have a row for a value and not for an item, are made whole for it. What else is
     looked up in a table of items than an item's own row is NaN.

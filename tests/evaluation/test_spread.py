@@ -22,14 +22,18 @@ from rezoo.models import (
     STAMP,
     BiasedMF,
     Caser,
+    DeepFM,
     FeatureMF,
     GRU4Rec,
+    MMoE,
+    MultDAE,
     NeuMF,
     NextItNet,
     SASRec,
     SVDpp,
     TwoTower,
 )
+from rezoo.types import Batch
 
 pytestmark = eight_devices
 USERS, ITEMS, ROWS = 7, 19, 13
@@ -185,3 +189,30 @@ def test_what_cannot_be_done_is_said():
         evaluation.evaluate(model, spread, query, jnp.ones((2, 1), jnp.int32), mesh=mesh(8, "rows"))
     with pytest.raises(ValueError, match=r"NeuMF has no `vectors\(item\)`.*whole"):
         evaluation.recommend(NeuMF(USERS, ITEMS, 4), {"params": {}}, query, 2, mesh=mesh())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [
+        (NeuMF(USERS, ITEMS, 4), evaluation.evaluate_ratings),
+        (DeepFM({"user": USERS, "item": ITEMS, "age": 3}, 4, widths=(5,)), evaluation.evaluate_clicks),
+        (MMoE({"user": USERS, "item": ITEMS, "age": 3}, ["a", "b"], 4, experts=2), evaluation.predict_tasks),
+    ],
+    ids=["NeuMF", "DeepFM", "MMoE"],
+)
+def test_scores_of_any_model_are_those_of_one_device(model, method):
+    variables, query = variables_of(model, {}), queries()
+    item = jnp.arange(ROWS, dtype=jnp.int32) + 5
+    batch = Batch(query, item, (item % 2).astype(jnp.float32), item < 15)
+    one, many = method(model, variables, batch), method(model, placed(variables), batch, mesh=mesh(), block=8)
+    for name, value in one.items():
+        np.testing.assert_allclose(many[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_a_table_that_is_used_as_a_whole_is_named():
+    model = MultDAE(ITEMS, 6)
+    variables = model.init(jax.random.key(0), queries(1), jnp.ones(1, jnp.int32))
+    batch = Batch(queries(2), jnp.ones(2, jnp.int32), jnp.ones(2), jnp.ones(2, bool))
+    with pytest.raises(ValueError, match=r"whole table.*sharding\.rules"):
+        evaluation.predict(model, placed(variables), batch, mesh=mesh())
