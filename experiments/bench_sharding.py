@@ -11,6 +11,8 @@ in a process of its own:
   `rezoo.devices.sharding`; beside it those of its ids' rows and gradients, 2 · ids · width · 4.
 - lists: the ten best of 10⁴ to 10⁸ items for 256 users of that MF, over 8 and 64 devices: bytes that a
   device's collectives give; beside it those of the users' vectors, 4 · 256 · width.
+- softmax: the same bytes of a gradient of the full softmax of SASRec over 10⁴ and 10⁷ items, of 128 sessions
+  of 20 clicks; beside them those of the states, 4 · 128 · 20 · width.
 - operations: floating-point operations of a step on each of 1 … 512 devices, at 16,384 pairs a device,
   without those by which a CPU puts together what an all-to-all brought.
 - big: MF of 10⁸ users and 10⁴ items, 16 wide, row-wise Adagrad, over 8 devices, beside 10⁵ users.
@@ -75,6 +77,12 @@ def main(flags: ShardingFlags, results: Results) -> None:
             key = ("MF", f"{size:.0e} rows, {number} devices", "ten best for 256 users")
             for metric, value in told.items():
                 results.put(*key, metric, value, seconds=seconds)
+    for number in () if smoke else (8, 64):
+        for size in (10**4, 10**7):
+            told, seconds = measured(f"softmax {size}", number)
+            key = ("SASRec", f"{size:.0e} rows, {number} devices", "a gradient of the full softmax")
+            for metric, value in told.items():
+                results.put(*key, metric, value, seconds=seconds)
     for number in (2,) if smoke else (1, 8, 64, 512):
         told, seconds = measured(f"operations {number} 1000000", number)
         key = ("MF", f"1e+06 rows, {number} devices", "a step, all to all")
@@ -120,6 +128,8 @@ def measure(part: str) -> dict[str, float]:
         return sent(int(rest[0]), ROUTES[" ".join(rest[1:])])
     if kind == "lists":
         return lists(int(size))
+    if kind == "softmax":
+        return softmax(int(size))
     if kind == "big":
         return big(int(size))
     return sessions(int(size), rest[0], " ".join(rest[1:]))
@@ -163,6 +173,17 @@ def lists(rows: int) -> dict[str, float]:
     best = jax.jit(lambda variables, query: evaluation.recommend(model, variables, query, 10, mesh=mesh()))
     program = best.lower(variables, query).compile()
     return {"bytes sent": given_bytes(program), "bytes of vectors": 4 * ASKED * WIDTH}
+
+
+def softmax(rows: int) -> dict[str, float]:
+    """Bytes that a device's collectives give for the gradient by all parameters, and of the states."""
+    model, batch = SASRec(rows, WIDTH, max_length=LENGTH), next_items(popular(rows, (128, LENGTH + 1)))
+    logical = jax.eval_shape(lambda: model.init(jax.random.key(0), batch.query, batch.item[:, 0]))
+    objective = objectives.next_item_softmax(model, mesh=mesh())
+    gradient = jax.jit(jax.grad(lambda *inputs: objective(*inputs)[0]))
+    variables = spread_shapes(logical, sharding.rules(logical))
+    program = gradient.lower(variables, jax.random.key(0), batch).compile()
+    return {"bytes sent": given_bytes(program), "bytes of states": 4 * 128 * LENGTH * WIDTH}
 
 
 def given_bytes(program: Any) -> float:

@@ -21,14 +21,12 @@ from rezoo.models import (
     NARM,
     STAMP,
     BiasedMF,
-    Caser,
     DeepFM,
     FeatureMF,
     GRU4Rec,
     MMoE,
     MultDAE,
     NeuMF,
-    NextItNet,
     SASRec,
     SVDpp,
     TwoTower,
@@ -55,8 +53,6 @@ MODELS = {
     "GRU4Rec-features": (GRU4Rec(ITEMS, 4, tied=True, item_features=FEATURES), CATALOGUE),
     "STAMP": (STAMP(ITEMS, 4), {}),
     "NARM": (NARM(ITEMS, 4, hidden=5), {}),
-    "Caser": (Caser(ITEMS, 4, num_users=USERS, window=3, horizontal=2, vertical=2), {}),
-    "NextItNet": (NextItNet(ITEMS, 4, dilations=(1, 2), kernel=2), {}),
 }
 
 

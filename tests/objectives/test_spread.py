@@ -12,7 +12,7 @@ from jax.sharding import AxisType
 from rezoo import objectives, training
 from rezoo.data import batches
 from rezoo.devices import sharding
-from rezoo.models import NARM, STAMP, GRU4Rec, SASRec
+from rezoo.models import STAMP, GRU4Rec, SASRec
 from rezoo.types import Batch
 
 pytestmark = [eight_devices, pytest.mark.slow]
@@ -23,7 +23,6 @@ MODELS = {
     "GRU4Rec-5": (GRU4Rec(5, 4), {}),
     "GRU4Rec-features": (GRU4Rec(19, 4, tied=True, **FEATURES), {"catalogue": CATALOGUE}),
     "STAMP": (STAMP(19, 4), {}),
-    "NARM": (NARM(19, 4, hidden=5), {}),
 }
 
 
