@@ -9,6 +9,10 @@ in a process of its own:
 - sent: MF (64 wide, 16,384 pairs a device) with users and items spread over 8, 16 and 64 devices, of 10⁴ to
   10⁸ rows: bytes that a device's collectives give in a step, for each of the two routes of
   `rezoo.devices.sharding`; beside it those of its ids' rows and gradients, 2 · ids · width · 4.
+- lists: the ten best of 10⁴ to 10⁸ items for 256 users of that MF, over 8 and 64 devices: bytes that a
+  device's collectives give; beside it those of the users' vectors, 4 · 256 · width.
+- softmax: the same bytes of a gradient of the full softmax of SASRec over 10⁴ and 10⁷ items, of 128 sessions
+  of 20 clicks; beside them those of the states, 4 · 128 · 20 · width.
 - operations: floating-point operations of a step on each of 1 … 512 devices, at 16,384 pairs a device,
   without those by which a CPU puts together what an all-to-all brought.
 - big: MF of 10⁸ users and 10⁴ items, 16 wide, row-wise Adagrad, over 8 devices, beside 10⁵ users.
@@ -33,7 +37,7 @@ import optax
 from common import Flags, Results, start
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from rezoo import losses, objectives, training
+from rezoo import evaluation, losses, objectives, training
 from rezoo.data import batches
 from rezoo.devices import sharding
 from rezoo.devices.sharding import lookup
@@ -41,7 +45,7 @@ from rezoo.models import MF, GRU4Rec, SASRec
 from rezoo.training import row_sparse
 from rezoo.types import Batch, Step, TrainState
 
-EACH, WIDTH, LENGTH, SAMPLE, PRODUCTS = 2**14, 64, 20, 1024, 10**4
+EACH, WIDTH, LENGTH, SAMPLE, PRODUCTS, ASKED = 2**14, 64, 20, 1024, 10**4, 256
 ROUTES = {"gather ids": sharding.gather_ids(), "all to all": sharding.all_to_all()}
 PATTERN = re.compile(r"= (.*?) (all-to-all|all-gather|all-reduce|reduce-scatter)(?:-start)?\(")
 ARRAY = re.compile(r"(pred|s8|u8|s32|u32|f32|s64|f64)\[([\d,]*)\]")
@@ -67,6 +71,18 @@ def main(flags: ShardingFlags, results: Results) -> None:
                 key = ("MF", f"{size:.0e} rows, {number} devices", f"a step, {route}")
                 for metric in ("bytes sent", "bytes of rows"):
                     results.put(*key, metric, told[metric], seconds=seconds)
+    for number in (2,) if smoke else (8, 64):
+        for size in rows:
+            told, seconds = measured(f"lists {size}", number)
+            key = ("MF", f"{size:.0e} rows, {number} devices", "ten best for 256 users")
+            for metric, value in told.items():
+                results.put(*key, metric, value, seconds=seconds)
+    for number in () if smoke else (8, 64):
+        for size in (10**4, 10**7):
+            told, seconds = measured(f"softmax {size}", number)
+            key = ("SASRec", f"{size:.0e} rows, {number} devices", "a gradient of the full softmax")
+            for metric, value in told.items():
+                results.put(*key, metric, value, seconds=seconds)
     for number in (2,) if smoke else (1, 8, 64, 512):
         told, seconds = measured(f"operations {number} 1000000", number)
         key = ("MF", f"1e+06 rows, {number} devices", "a step, all to all")
@@ -110,6 +126,10 @@ def measure(part: str) -> dict[str, float]:
         return {"operations": compiled_step(int(size), ROUTES["all to all"]).cost_analysis()["flops"]}
     if kind == "sent":
         return sent(int(rest[0]), ROUTES[" ".join(rest[1:])])
+    if kind == "lists":
+        return lists(int(size))
+    if kind == "softmax":
+        return softmax(int(size))
     if kind == "big":
         return big(int(size))
     return sessions(int(size), rest[0], " ".join(rest[1:]))
@@ -140,26 +160,57 @@ def factorization(users: int, items: int, width: int) -> tuple[Any, Any, tuple[A
 
 def sent(rows: int, route: sharding.Route) -> dict[str, float]:
     """Bytes that a device's collectives give in a step, and of the rows of its pairs and their gradients."""
-    given = PATTERN.findall(compiled_step(rows, route).as_text())
     own = 2 * 4 * EACH * (2 * WIDTH + 1)  # a user's vector, an item's, and its bias
-    return {"bytes sent": sum(array_bytes(result) for result, _ in given), "bytes of rows": own}
+    return {"bytes sent": given_bytes(compiled_step(rows, route)), "bytes of rows": own}
 
 
-def compiled_step(rows: int, route: sharding.Route) -> Any:
-    """A step over all devices, compiled for tables that are not made."""
-    model, objective, optimizers = factorization(rows, rows, WIDTH)
-    step = row_sparse.make_step(objective, *optimizers, row_sparse.spread_over(mesh(), routes=[route]))
+def lists(rows: int) -> dict[str, float]:
+    """Bytes that a device's collectives give for lists, and of the vectors of those who are given them."""
+    model = factorization(rows, rows, WIDTH)[0]
+    query = batches.queries(popular(rows, ASKED))
+    logical = jax.eval_shape(lambda: model.init(jax.random.key(0), query, query.user))
+    variables = spread_shapes(logical, sharding.rules(logical))
+    best = jax.jit(lambda variables, query: evaluation.recommend(model, variables, query, 10, mesh=mesh()))
+    program = best.lower(variables, query).compile()
+    return {"bytes sent": given_bytes(program), "bytes of vectors": 4 * ASKED * WIDTH}
+
+
+def softmax(rows: int) -> dict[str, float]:
+    """Bytes that a device's collectives give for the gradient by all parameters, and of the states."""
+    model, batch = SASRec(rows, WIDTH, max_length=LENGTH), next_items(popular(rows, (128, LENGTH + 1)))
+    logical = jax.eval_shape(lambda: model.init(jax.random.key(0), batch.query, batch.item[:, 0]))
+    objective = objectives.next_item_softmax(model, mesh=mesh())
+    gradient = jax.jit(jax.grad(lambda *inputs: objective(*inputs)[0]))
+    variables = spread_shapes(logical, sharding.rules(logical))
+    program = gradient.lower(variables, jax.random.key(0), batch).compile()
+    return {"bytes sent": given_bytes(program), "bytes of states": 4 * 128 * LENGTH * WIDTH}
+
+
+def given_bytes(program: Any) -> float:
+    """Bytes that a device's collectives give in a compiled program."""
+    return sum(array_bytes(result) for result, _ in PATTERN.findall(program.as_text()))
+
+
+def spread_shapes(logical: Any, specs: Any) -> Any:
+    """Shapes of arrays on all devices, of those on one."""
     devices = jax.device_count()
-    batch = sharding.spread(pairs(rows, rows, EACH * devices), mesh())
-    logical = jax.eval_shape(lambda: row_sparse.init_state(jax.random.key(0), model, *optimizers, batch))
 
     def shape(spec: PartitionSpec, leaf: Any) -> Any:
         size = leaf.shape
         size = (devices, -(-size[0] // devices), *size[1:]) if len(spec) else size
         return jax.ShapeDtypeStruct(size, leaf.dtype, sharding=NamedSharding(mesh(), spec))
 
-    specs = row_sparse.rules(logical)
-    state = jax.tree.map(shape, specs, logical, is_leaf=lambda x: isinstance(x, PartitionSpec))
+    return jax.tree.map(shape, specs, logical, is_leaf=lambda x: isinstance(x, PartitionSpec))
+
+
+def compiled_step(rows: int, route: sharding.Route) -> Any:
+    """A step over all devices, compiled for tables that are not made."""
+    model, objective, optimizers = factorization(rows, rows, WIDTH)
+    step = row_sparse.make_step(objective, *optimizers, row_sparse.spread_over(mesh(), routes=[route]))
+    batch = sharding.spread(pairs(rows, rows, EACH * jax.device_count()), mesh())
+    logical = jax.eval_shape(lambda: row_sparse.init_state(jax.random.key(0), model, *optimizers, batch))
+
+    state = spread_shapes(logical, row_sparse.rules(logical))
     return jax.jit(step, donate_argnums=0).lower(state, batch).compile()
 
 

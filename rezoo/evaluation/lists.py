@@ -3,16 +3,18 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import at_least_1, best_of, best_places, same_rows
+from rezoo.arrays import at_least_1, best_of, same_rows
 from rezoo.devices.meshes import along, in_blocks
-from rezoo.evaluation import checks
+from rezoo.devices.sharding import AXIS
+from rezoo.evaluation import checks, spread
+from rezoo.evaluation.chunks import best_in_chunks
 from rezoo.evaluation.scoring import apply, compiled, is_retriever, rows_of_catalogue
-from rezoo.nn.embedding import has_row, rows_or_zero
+from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Query, Variables
 
 
@@ -26,6 +28,8 @@ def recommend(
     num_items: int | None = None,
     block: int = 256,
     item_block: int = 65536,
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
 ) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
     """The k best items of the whole catalogue for each query, best first.
 
@@ -42,10 +46,14 @@ def recommend(
       exclude: items that must not be recommended, 0 = padding.
       num_items: rows of the catalogue, if neither its collection nor the model tells.
       block: queries at once.
-      item_block: items at once.
+      item_block: items at once; with `mesh`, on each device.
+      mesh: the devices that the tables are spread over, as by `devices.sharding`; each ranks the items that
+        it holds.
+      axis: of the mesh, along which they are.
 
     Raises:
-      ValueError: if k is below 1, or `exclude` has not a row for each query.
+      ValueError: if k is below 1, or `exclude` has not a row for each query; with `mesh`, if the model has no
+        `vectors`, or its tables are not spread over these devices.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -60,7 +68,8 @@ def recommend(
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
     same_rows(query=query)
     checks.rows(2, query=query.user, exclude=exclude)
-    total = num_items if num_items and not is_retriever(model) else rows_of_catalogue(model, variables)
+    known = num_items if mesh is None and not is_retriever(model) else None
+    total = known or rows_of_catalogue(model, variables, mesh)
     checks.warn_of_unknown("exclude", exclude, total, "they exclude nothing", negative=False)
     ids, scores, nan = _best(
         model,
@@ -71,12 +80,14 @@ def recommend(
         total=total,
         block=block,
         item_block=item_block,
+        mesh=mesh,
+        axis=axis,
     )
     checks.warn_of_nan(nan, "and their items in no list")
     return (ids, scores) if ids.shape[1] == k else best_of(ids, scores, k)
 
 
-@compiled("length", "total", "block", "item_block")
+@compiled("length", "total", "block", "item_block", "mesh", "axis")
 def _best(
     model: nn.Module,
     variables: Variables,
@@ -87,40 +98,46 @@ def _best(
     total: int,
     block: int,
     item_block: int,
+    mesh: Mesh | None,
+    axis: str,
 ) -> tuple[Array, Array, Array]:
     """The best items of each query, their scores, and how many scores are NaN."""
+    if mesh is not None:
+        return spread.best(
+            model,
+            variables,
+            (query, exclude),
+            mesh=mesh,
+            axis=axis,
+            length=length,
+            total=total,
+            block=block,
+            item_block=item_block,
+        )
     retriever = is_retriever(model)
     table = apply(model, variables, method="table") if retriever else None
-    item_block = min(item_block, total)
-    starts = jnp.arange(0, total, item_block, dtype=jnp.int32)
 
     def of_block(rows: tuple[Query, Array]) -> tuple[Array, Array, Array]:
         query, exclude = rows
         size = query.user.shape[0]
         state = apply(model, variables, query, method="encode") if retriever else None
 
-        def merge(best: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], Array]:
-            item = start + jnp.arange(item_block, dtype=jnp.int32)
-            if table is None:
-                slate = along(jnp.broadcast_to(item[None], (size, item_block)), query.user)
-                score = apply(model, variables, query, slate)
-            else:
-                score = jnp.einsum("bd,nd->bn", state, rows_or_zero(table, item))
-            real = has_row(item, total)
-            nan = (jnp.isnan(score) & real[None]).sum(axis=1)
-            score = along(jnp.where(real[None], score, -jnp.inf), query.user)
-            place = jnp.where(
-                (exclude >= start) & (exclude < start + item_block), exclude - start, item_block
-            )
-            score = jax.vmap(lambda score, place: score.at[place].set(-jnp.inf, mode="drop"))(score, place)
-            place, top = best_places(jnp.concatenate([best[1], score], axis=1), length)
-            kept = jnp.take_along_axis(best[0], jnp.minimum(place, length - 1), axis=1)
-            ids = jnp.where(place < length, kept, start + place - length)
-            return (jnp.where(jnp.isneginf(top), 0, ids), top), nan
+        def score_at(item: Array) -> Array:
+            if table is not None:
+                return jnp.einsum("bd,nd->bn", state, rows_or_zero(table, item))
+            slate = along(jnp.broadcast_to(item[None], (size, len(item))), query.user)
+            return apply(model, variables, query, slate)
 
-        empty = jnp.zeros((size, length), jnp.int32), jnp.full((size, length), -jnp.inf, jnp.float32)
-        best, nan = jax.lax.scan(merge, jax.tree.map(lambda x: along(x, query.user), empty), starts)
-        return *best, nan.sum(axis=0)
+        return best_in_chunks(
+            score_at,
+            lambda place: place,
+            exclude,
+            like=query.user,
+            places=total,
+            length=length,
+            total=total,
+            chunk=item_block,
+        )
 
     return in_blocks(of_block, (query, exclude), block)
 

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import metrics
 from rezoo.arrays import at_least_1, one_axis, same_rows
 from rezoo.devices.meshes import along, everywhere, in_blocks, lookup
-from rezoo.evaluation import checks
+from rezoo.devices.sharding import AXIS
+from rezoo.evaluation import checks, spread
 from rezoo.evaluation.scoring import apply, compiled, rows_of_catalogue, score_all
 from rezoo.types import Query, Scalars, Variables
 
@@ -51,6 +53,8 @@ def evaluate(
     measures: Mapping[str, Measure] = MEASURES,
     propensity: Float[Array, " N"] | None = None,
     block: int = 256,
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
 ) -> Scalars:
     """Full-catalogue ranking metrics: `hr@k`, `recall@k`, `precision@k`, `ndcg@k`, `mrr@k`, `map@k`.
 
@@ -75,12 +79,14 @@ def evaluate(
         `{**evaluation.MEASURES, "r_precision": metrics.r_precision}`.
       propensity: of each item, from `metrics.propensities`; adds `debiased_recall@k` and `debiased_ndcg@k`.
       block: users scored at once.
+      mesh: the devices that the tables are spread over, as for `recommend`.
+      axis: of the mesh, along which they are.
 
     Returns:
       Means over the users with a target, with `users`, `users_without_target` and the counts above.
 
     Raises:
-      ValueError: if a k is below 1, or an array has not a row for each query.
+      ValueError: if a k is below 1, or an array has not a row for each query; with `mesh`, as `recommend`.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -92,14 +98,14 @@ def evaluate(
     (0.5, 1.0)
     """
     at_least_1(k=min(k, default=1))
-    size = rows_of_catalogue(model, variables)
+    size = rows_of_catalogue(model, variables, mesh)
     if propensity is not None:
         one_axis(propensity=propensity)
         weigh = {"debiased_recall": metrics.debiased_recall, "debiased_ndcg": metrics.debiased_ndcg}
         each = lookup(propensity, everywhere(jnp.where((target > 0) & (target < size), target, 0)))
         measures = {**measures, **{name: partial(m, propensity=each) for name, m in weigh.items()}}
     checks.warn_of_unknown("target", target, size, MISS, negative=True)
-    ranked = _ranked(model, variables, query, target, exclude, block)
+    ranked = _ranked(model, variables, query, target, exclude, block=block, mesh=mesh, axis=axis)
     return _summary(ranked, target, size, k, measures)
 
 
@@ -112,12 +118,15 @@ def ranks(
     exclude: Int[Array, " U S"] | None = None,
     num_items: int | Int[Array, ""] | None = None,
     block: int = 256,
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
 ) -> Float[Array, " U T"]:
     """The rank of each target in the whole catalogue, for metrics of one's own; as in `evaluate`.
 
     It is inf for padding, for a target that is unknown or scored NaN, and for one that stands a second
     time in its row: `where=metrics.distinct(target, target != 0)` makes a metric count it once. `num_items`
-    is for tables with rows to spare: only ids below it are in the catalogue.
+    is for tables with rows to spare: only ids below it are in the catalogue. `mesh` and `axis` are those of
+    `recommend`.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -126,9 +135,10 @@ def ranks(
     >>> ranks(Popularity(4), variables, query, jnp.array([[1, 0], [2, 3]])).tolist()
     [[1.0, inf], [2.0, 3.0]]
     """
-    checks.warn_of_unknown("target", target, rows_of_catalogue(model, variables), MISS, negative=True)
+    size = rows_of_catalogue(model, variables, mesh)
+    checks.warn_of_unknown("target", target, size, MISS, negative=True)
     checks.warn_of_repeated(target)
-    ranked = _ranked(model, variables, query, target, exclude, block, num_items)
+    ranked = _ranked(model, variables, query, target, exclude, num_items, block=block, mesh=mesh, axis=axis)
     checks.warn_of_nan(ranked.nan, "worse than all others")
     return ranked.rank
 
@@ -204,17 +214,17 @@ def _ranked(
     query: Query,
     target: Array,
     exclude: Array | None,
-    block: int,
     num_items: Any = None,
+    **options: Any,
 ) -> Ranked:
     if exclude is None:
         exclude = jnp.zeros((len(query.user), 0), jnp.int32)
     same_rows(query=query)
     checks.rows(2, query=query.user, target=target, exclude=exclude)
-    return _ranked_in_all(model, variables, query, target, exclude, num_items, block=block)
+    return _ranked_in_all(model, variables, query, target, exclude, num_items, **options)
 
 
-@compiled("block")
+@compiled("block", "mesh", "axis")
 def _ranked_in_all(
     model: nn.Module,
     variables: Variables,
@@ -224,7 +234,13 @@ def _ranked_in_all(
     num_items: Any,
     *,
     block: int,
+    mesh: Mesh | None,
+    axis: str,
 ) -> Ranked:
+    if mesh is not None:
+        rows = query, target, exclude
+        return Ranked(*spread.ranked(model, variables, rows, num_items, mesh=mesh, axis=axis, block=block))
+
     def of_block(rows: tuple[Query, Array, Array]) -> Ranked:
         query, target, exclude = rows
         score = score_all(model, variables, query)

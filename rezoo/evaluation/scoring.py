@@ -8,10 +8,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from rezoo.arrays import same_rows
 from rezoo.devices.meshes import along, in_blocks
+from rezoo.devices.sharding import AXIS
+from rezoo.evaluation import spread
+from rezoo.nn.spread import items_of, split
 from rezoo.types import Batch, Query, Variables
 
 
@@ -71,9 +75,28 @@ def catalogue_size(model: Any, variables: Variables | None = None) -> int:
 
 
 def predict(
-    model: nn.Module, variables: Variables, batch: Batch, *, block: int = 4096
+    model: nn.Module,
+    variables: Variables,
+    batch: Batch,
+    *,
+    block: int = 4096,
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
 ) -> Float[Array, " B *C"]:
     """The model's score of every element of the batch, computed in blocks of rows.
+
+    Args:
+      model: any `Scorer`.
+      variables: its variables.
+      batch: its queries and items are read.
+      block: rows at once.
+      mesh: the devices that the tables are spread over, as by `devices.sharding`; each scores its share of
+        the rows.
+      axis: of the mesh, along which they are.
+
+    Raises:
+      ValueError: if the batch has not a row of items for each query; with `mesh`, if the tables are not
+        spread over these devices, or the model uses one of them as a whole.
 
     >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
@@ -83,13 +106,20 @@ def predict(
     [2.0, 3.0]
     """
     same_rows(query=batch.query, item=batch.item)
-    return _predicted(model, variables, (batch.query, batch.item), block=block)
+    rows = batch.query, batch.item
+    return _predicted(model, variables, rows, method=None, block=block, mesh=mesh, axis=axis)
 
 
 def predict_tasks(
-    model: nn.Module, variables: Variables, batch: Batch, *, block: int = 4096
+    model: nn.Module,
+    variables: Variables,
+    batch: Batch,
+    *,
+    block: int = 4096,
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
 ) -> dict[str, Float[Array, " B *C"]]:
-    """A multi-task model's score by task of every element of the batch, computed in blocks of rows.
+    """A multi-task model's score by task of every element of the batch; takes what `predict` takes.
 
     >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import SharedBottom
@@ -100,7 +130,8 @@ def predict_tasks(
     {'buy': [0.0, 0.0], 'click': [0.0, 0.0]}
     """
     same_rows(query=batch.query, item=batch.item)
-    return _predicted(model, variables, (batch.query, batch.item), method="tasks", block=block)
+    rows = batch.query, batch.item
+    return _predicted(model, variables, rows, method="tasks", block=block, mesh=mesh, axis=axis)
 
 
 class ByIdentity:
@@ -136,20 +167,32 @@ def compiled(*static: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
     return decorate
 
 
-@compiled("block", "method")
+@compiled("block", "method", "mesh", "axis")
 def _predicted(
     model: nn.Module,
     variables: Variables,
     rows: tuple[Query, Array],
     *,
     block: int,
-    method: str | None = None,
+    method: str | None,
+    mesh: Mesh | None,
+    axis: str,
 ) -> Any:
+    if mesh is not None:
+        return spread.predicted(model, variables, rows, mesh=mesh, axis=axis, block=block, method=method)
     return in_blocks(lambda rows: (apply(model, variables, *rows, method=method),), rows, block)[0]
 
 
-def rows_of_catalogue(model: nn.Module, variables: Variables) -> int:
-    """Rows of what the model ranks: a retriever's table, else as `catalogue_size`."""
+def rows_of_catalogue(model: nn.Module, variables: Variables, mesh: Mesh | None = None) -> int:
+    """Rows of what the model ranks: a retriever's table, else as `catalogue_size`.
+
+    Raises:
+      ValueError: if tables are spread and there is no mesh; if there is one and the model has no `vectors`.
+    """
+    if mesh is not None:
+        return items_of(model, variables).count
+    if tables := split(variables)[0]:
+        raise ValueError(f"the table {min(tables)!r} is spread over devices: give them by mesh=")
     if is_retriever(model):
         return jax.eval_shape(lambda: apply(model, variables, method="table")).shape[0]
     return catalogue_size(model, variables)

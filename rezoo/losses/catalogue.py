@@ -1,6 +1,7 @@
 """The softmax over a whole catalogue, without the array of batch × catalogue."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from rezoo.arrays import at_least_1
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import layout, lookup
+from rezoo.devices.sharding.items import place_of
 from rezoo.losses.masks import bounded
 
 SCORES = 2**27
@@ -50,10 +52,46 @@ def catalogue_softmax(
             f"target {list(target.shape)}, state {list(state.shape)}: give one target for each state"
         )
     at_least_1(chunk=chunk)
-    if chunk is None:
-        chunk = pick(cpu=512, accelerator=max(512, SCORES // max(target.size, 1)))
-    value: Array = _catalogue_softmax(state.reshape(-1, state.shape[-1]), table, target.ravel(), chunk)
+    flat = state.reshape(-1, state.shape[-1])
+    value: Array = _catalogue_softmax(flat, table, target.ravel(), chunk or _items_at_once(target.size))
     return value.reshape(target.shape)
+
+
+def spread_softmax(
+    state: Float[Array, " T D"],
+    own: Float[Array, " R D"],
+    target: Int[Array, " T"],
+    *,
+    num_items: int,
+    axis: str,
+    chunk: int | None = None,
+) -> Float[Array, " T"]:
+    """`catalogue_softmax` over items that are spread over devices: on each of them, in `jax.shard_map`.
+
+    A device sums e^score over its own items; the logarithms of these sums are sent, and no score is.
+
+    Args:
+      state: all queries, the same on every device.
+      own: the vectors of this device's items, as `nn.spread.own_vectors` makes them.
+      target: the items that came, whichever device has them.
+      num_items: rows of the catalogue, item 0 included.
+      axis: of the mesh, along which items are spread.
+      chunk: items at a time, as there.
+    """
+    at_least_1(chunk=chunk)
+    device, devices = jax.lax.axis_index(axis), jax.lax.axis_size(axis)
+    items = jnp.where(device == 0, 1, 0), -((device - num_items) // devices)
+    log_sum = _log_sum(state, own, *items, chunk or _items_at_once(target.size))
+    top = jax.lax.pmax(jax.lax.stop_gradient(log_sum), axis)
+    place = place_of(target, axis)
+    score = bounded((state * own[jnp.maximum(place, 0)]).sum(axis=-1))
+    share = jnp.exp(log_sum - top), jnp.where(place < 0, 0.0, score)
+    total, score = jax.lax.psum(share, axis)
+    return top + jnp.log(total) - score
+
+
+def _items_at_once(queries: int) -> int:
+    return pick(cpu=512, accelerator=max(512, SCORES // max(queries, 1)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -64,52 +102,99 @@ def _catalogue_softmax(
 
 
 def _chunk_of(
-    state: Array, table: Array, number: Array, size: int
+    state: Array, table: Array, number: Array, size: int, first: Any = 1, end: Any = None
 ) -> tuple[Array, Float[Array, " c D"], Float[Array, " T c"]]:
-    """(first item, rows, scores) of a chunk; -inf for item 0 and for those of the chunk before.
+    """(first place, rows, scores) of a chunk; -inf where no item is, and for those of the chunk before.
 
-    The last chunk reaches back into the one before it, so that all have one size.
+    The last chunk reaches back into the one before it, so that all have one size. There are items at the
+    places from `first` to `end`, or to the last.
     """
     start = jnp.minimum(number * size, table.shape[0] - size)
     rows = lax.dynamic_slice_in_dim(table, start, size)
-    new = start + jnp.arange(size) >= jnp.maximum(number * size, 1)
+    place = start + jnp.arange(size)
+    new = place >= jnp.maximum(number * size, first)
+    if end is not None:
+        new &= place < end
     return start, rows, jnp.where(new[None], bounded(state @ rows.T), -jnp.inf)
 
 
-def _catalogue_forward(state: Array, table: Array, target: Array, chunk: int) -> tuple[Array, tuple]:
+def _running(state: Array, table: Array, chunk: int, *items: Array) -> Float[Array, " T"]:
+    """The log-sum-exp of the scores; the smallest number where there is no item."""
     size = min(chunk, table.shape[0])
 
     def add(number: Array, running: tuple[Array, Array]) -> tuple[Array, Array]:
         top, total = running
-        score = _chunk_of(state, table, number, size)[2]
+        score = _chunk_of(state, table, number, size, *items)[2]
         higher = jnp.maximum(top, score.max(axis=1))
         return higher, total * jnp.exp(top - higher) + jnp.exp(score - higher[:, None]).sum(axis=1)
 
     start = jnp.full_like(state[:, 0], jnp.finfo(state.dtype).min), jnp.zeros_like(state[:, 0])
     top, total = lax.fori_loop(0, -(-table.shape[0] // size), add, start)
-    log_sum = top + jnp.log(total)
-    own = bounded((state * lookup(table, target)).sum(axis=-1))
-    return log_sum - own, (state, table, target, log_sum)
+    return top + jnp.log(jnp.maximum(total, jnp.finfo(state.dtype).tiny))
 
 
-def _catalogue_backward(chunk: int, saved: tuple, slope: Array) -> tuple[Array, Array, None]:
-    state, table, target, log_sum = saved
+def _gradients(
+    chunk: int,
+    state: Array,
+    table: Array,
+    log_sum: Array,
+    slope: Array,
+    start: tuple[Array, Array],
+    *items: Array,
+) -> tuple[Array, Array]:
+    """Those of the log-sum-exp by states and table, added to `start`."""
     size, whole = min(chunk, table.shape[0]), layout(state)
     # On a CPU a product whose left side is read by columns takes twice the time: hence the barriers.
     columns = lax.optimization_barrier(state.T)
 
     def add(number: Array, gradients: tuple[Array, Array]) -> tuple[Array, Array]:
         of_state, of_table = gradients
-        start, rows, score = _chunk_of(state, table, number, size)
+        start, rows, score = _chunk_of(state, table, number, size, *items)
         share = slope[:, None] * jnp.exp(score - log_sum[:, None])
         more = lax.optimization_barrier(
             jnp.matmul(columns, share, out_sharding=whole)
         ).T + lax.dynamic_slice_in_dim(of_table, start, size)
         return of_state + share @ rows, lax.dynamic_update_slice_in_dim(of_table, more, start, 0)
 
+    return lax.fori_loop(0, -(-table.shape[0] // size), add, start)
+
+
+def _catalogue_forward(state: Array, table: Array, target: Array, chunk: int) -> tuple[Array, tuple]:
+    log_sum = _running(state, table, chunk)
+    own = bounded((state * lookup(table, target)).sum(axis=-1))
+    return log_sum - own, (state, table, target, log_sum)
+
+
+def _catalogue_backward(chunk: int, saved: tuple, slope: Array) -> tuple[Array, Array, None]:
+    state, table, target, log_sum = saved
     of_state = -slope[:, None] * lookup(table, target)
-    of_table = jnp.zeros_like(table).at[target].add(-slope[:, None] * state, out_sharding=whole)
-    return *lax.fori_loop(0, -(-table.shape[0] // size), add, (of_state, of_table)), None
+    of_table = jnp.zeros_like(table).at[target].add(-slope[:, None] * state, out_sharding=layout(state))
+    return *_gradients(chunk, state, table, log_sum, slope, (of_state, of_table)), None
 
 
 _catalogue_softmax.defvjp(_catalogue_forward, _catalogue_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _log_sum(
+    state: Float[Array, " T D"],
+    table: Float[Array, " R D"],
+    first: Int[Array, ""],
+    end: Int[Array, ""],
+    chunk: int,
+) -> Float[Array, " T"]:
+    return _running(state, table, chunk, first, end)
+
+
+def _log_sum_forward(state: Array, table: Array, first: Array, end: Array, chunk: int) -> tuple[Array, tuple]:
+    log_sum = _running(state, table, chunk, first, end)
+    return log_sum, (state, table, first, end, log_sum)
+
+
+def _log_sum_backward(chunk: int, saved: tuple, slope: Array) -> tuple[Array, Array, None, None]:
+    state, table, first, end, log_sum = saved
+    start = jnp.zeros_like(state), jnp.zeros_like(table)
+    return *_gradients(chunk, state, table, log_sum, slope, start, first, end), None, None
+
+
+_log_sum.defvjp(_log_sum_forward, _log_sum_backward)

@@ -67,21 +67,37 @@ def target_ranks(
         # A NaN is neither larger than a number nor the same: what does not compete is made one.
         row, there = jnp.arange(len(flat))[:, None], jnp.where(asked, place, size)
         competing = jnp.where(where.reshape(flat.shape), flat, jnp.nan).at[row, there].set(mine, mode="drop")
-    mine, pairs = mine.ravel(), index.size
+    rank = (1 + ahead(competing, mine, asked)) / 2  # it ties with itself
+    return jnp.where(asked & ~jnp.isnan(mine), rank, jnp.inf).reshape(target.shape)
+
+
+def ahead(
+    score: Float[Array, " B N"], own: Float[Array, " B T"], asked: Bool[Array, " B T"]
+) -> Int[Array, " B T"]:
+    """How many scores are better than each of one's own, and how many are no worse, added up; 0 if not asked.
+
+    A NaN is neither, and nothing is counted of a NaN.
+
+    >>> ahead(jnp.array([[0.1, 0.9, 0.5, 0.5]]), jnp.array([[0.5, 0.1]]), jnp.array([[True, False]])).tolist()
+    [[4, 0]]
+    """
+    size, columns, pairs = score.shape[1], own.shape[1], own.size
+    if not score.size or not pairs:
+        return jnp.zeros(own.shape, jnp.int32)
     # As many scores at a time as a core's cache holds, or as make a kernel worth its launch.
     chunk = min(max(pick(cpu=2**19, accelerator=2**24) // size, 8), pairs)
     pair = jnp.nonzero(asked.ravel(), size=-(-pairs // chunk) * chunk, fill_value=pairs)[0]
+    mine = own.ravel()
 
-    def count(number: Array, rank: Array) -> Array:
+    def count(number: Array, counts: Array) -> Array:
         at = jax.lax.dynamic_slice_in_dim(pair, number * chunk, chunk)
         known = jnp.minimum(at, pairs - 1)
-        others, own = competing[known // columns], mine[known][:, None]
-        ahead = ((others > own).astype(jnp.int32) + (others >= own).astype(jnp.int32)).sum(axis=1)
-        counted = jnp.where(jnp.isnan(own[:, 0]), jnp.inf, (1 + ahead) / 2)  # it ties with itself
-        return rank.at[at].set(counted, mode="drop")
+        others, one = score[known // columns], mine[known][:, None]
+        counted = ((others > one).astype(jnp.int32) + (others >= one).astype(jnp.int32)).sum(axis=1)
+        return counts.at[at].set(counted, mode="drop")
 
-    rank = jax.lax.fori_loop(0, -(-asked.sum() // chunk), count, jnp.full(pairs, jnp.inf))
-    return rank.reshape(target.shape)
+    counts = jax.lax.fori_loop(0, -(-asked.sum() // chunk), count, jnp.zeros(pairs, jnp.int32))
+    return counts.reshape(own.shape)
 
 
 def distinct(target: Int[Array, " *B T"], where: Bool[Array, " *B T"] | None = None) -> Bool[Array, " *B T"]:

@@ -83,8 +83,8 @@ class Embed(nn.Module):
         if self.has_variable("given_rows", "embedding"):
             path = "/".join((*self.path, "embedding"))
             raise ValueError(
-                f"the loss depends on the whole table {path!r} (a tied softmax, `table()`), so it cannot be "
-                f"trained row by row: leave it to the dense optimizer by init_state(…, dense=[{self.name!r}])"
+                f"the whole table {path!r} is used (a tied softmax, `table()`), so it can be neither trained "
+                f"row by row nor spread: give dense=[{self.name!r}] to init_state or to sharding.rules"
             )
         return self.embedding
 

@@ -6,11 +6,14 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array
 
 from rezoo import losses
 from rezoo.arrays import cumulative, draw
+from rezoo.devices.sharding import AXIS
 from rezoo.nn.bag import scattered
+from rezoo.objectives import spread
 from rezoo.objectives.forward import Weights, forward, item_vectors, mean, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
 
@@ -48,13 +51,31 @@ def next_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -
 
 
 def next_item_softmax(
-    model: nn.Module, *, chunk: int | None = None, weights: Weights | None = None
+    model: nn.Module,
+    *,
+    chunk: int | None = None,
+    weights: Weights | None = None,
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
 ) -> Objective:
     """`next_item` with the softmax cross entropy, without an array of batch × catalogue.
 
     The same value and gradient in a fraction of the memory and of the time; see
     `losses.catalogue_softmax`, also for `chunk`, and `next_item` for `weights`. Give it packed rows
     (`data.packing`): padding costs as much as clicks here.
+
+    With `mesh` the items are spread over its devices, along `axis`: each sums e^score over its own, and
+    neither tables nor their gradients are sent. All of their rows have a gradient, so they are trained by an
+    optax optimizer, whose state is spread as they are:
+
+        state = training.init_state(key, model, optimizer, batch)
+        params = sharding.sharded(state.params, sharding.rules(state.variables)["params"], mesh)
+        state = state._replace(params=params, opt_state=optimizer.init(params))
+        step = jax.jit(training.make_step(next_item_softmax(model, mesh=mesh), optimizer), donate_argnums=0)
+
+    Raises:
+      ValueError: with `mesh`, if it has no such axis; of the objective, if the tables are not spread over its
+        devices, or the model has no `vectors`.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import GRU4Rec
@@ -65,6 +86,8 @@ def next_item_softmax(
     >>> print(next_item_softmax(model)(variables, jax.random.key(1), batch)[0].round(4))  # ln 4
     1.3863
     """
+    if mesh is not None:
+        return spread.next_item_softmax(model, mesh, axis, chunk=chunk, weights=weights)
 
     def states(module: Any, query: Query) -> tuple[Array, Array]:
         return module.prefixes(query), module.table()
@@ -86,6 +109,7 @@ def next_item_sampled(
     num_negatives: int,
     *,
     corrected: bool = True,
+    in_batch: Array | None = None,
     weights: Weights | None = None,
 ) -> Objective:
     """`next_item` against items drawn once a step and shared by all of its positions.
@@ -104,6 +128,9 @@ def next_item_sampled(
       num_negatives: n.
       corrected: whether scores are lowered; ranking losses, such as GRU4Rec's `losses.bpr_max` and
         `losses.top1_max`, want them as they are.
+      in_batch: `[N]`, how often each item is a target, any unit: the T targets of the batch then are
+        negatives of each other beside those drawn, and a score is lowered by ln (n q_i + T p_i), p the item's
+        share here (mixed negative sampling, Yang 2020, https://doi.org/10.1145/3366424.3386195).
       weights: as for `next_item`.
 
     >>> from rezoo.data.batches import queries
@@ -117,8 +144,8 @@ def next_item_sampled(
     0.6931
     """
     weight = jnp.asarray(popularity).at[0].set(0.0)
-    log_share = jnp.log(jnp.maximum(weight / weight.sum(), 1e-12))
-    sums = cumulative(weight)
+    sums, log_share = cumulative(weight), _log_share(weight)
+    log_targets = None if in_batch is None else _log_share(jnp.asarray(in_batch).at[0].set(0.0))
 
     def vectors(module: Any, query: Query, *items: Array) -> tuple[Array, ...]:
         return module.prefixes(query), *(item_vectors(module, one) for one in items)
@@ -130,13 +157,19 @@ def next_item_sampled(
         (state, of_target, of_drawn), sown = forward(model, variables, model_key, *inputs, method=vectors)
         target, where = batch.item.ravel(), batch.where.ravel()
         own = (state * of_target).sum(-1).ravel()
-        other = state.reshape(-1, state.shape[-1]) @ of_drawn.T
+        negative, of_negative, real = drawn, of_drawn, jnp.ones(num_negatives, bool)
+        if log_targets is not None:
+            negative, real = jnp.concatenate([drawn, target]), jnp.concatenate([real, where])
+            of_negative = jnp.concatenate([of_drawn, of_target.reshape(-1, of_target.shape[-1])])
+        other = state.reshape(-1, state.shape[-1]) @ of_negative.T
         if corrected:
-            other = other - (math.log(num_negatives) + log_share[drawn])[None]
+            log_count = math.log(num_negatives) + log_share[negative]
+            if log_targets is not None:
+                log_count = jnp.logaddexp(log_count, jnp.log(where.sum()) + log_targets[negative])
+            other = other - log_count[None]
         score = jnp.concatenate([own[:, None], other], axis=1)
-        counts = where[:, None] & jnp.pad(
-            drawn[None] != target[:, None], ((0, 0), (1, 0)), constant_values=True
-        )
+        others = real[None] & (negative[None] != target[:, None])
+        counts = where[:, None] & jnp.pad(others, ((0, 0), (1, 0)), constant_values=True)
         label = jnp.zeros_like(score).at[:, 0].set(1.0)
         each = weight_of(weights, batch)
         if each is not None:
@@ -145,6 +178,10 @@ def next_item_sampled(
         return value, Aux({"loss": value}, sown)
 
     return objective
+
+
+def _log_share(weight: Array) -> Array:
+    return jnp.log(jnp.maximum(weight / weight.sum(), 1e-12))
 
 
 def every_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -> Objective:

@@ -22,40 +22,57 @@ observed there, and the answer is that of an empty session of nobody.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from rezoo import evaluation
 from rezoo.arrays import at_least_1, best_places
 from rezoo.devices.meshes import in_blocks
+from rezoo.devices.sharding import AXIS
+from rezoo.evaluation import spread
 from rezoo.nn.embedding import has_row
+from rezoo.nn.spread import items_of
 from rezoo.serving.session_buffer import PASS_OVER, Sessions, queries, read, written
 from rezoo.types import Query, Variables
 
 PAIRS = 2**18
 """Of a query and an item, that are scored at once."""
+ITEMS = 65536
+"""Of a device, that are scored at once, where items are spread over several."""
 
 
 class Served(NamedTuple):
     """What a model is asked with, made once: arrays only."""
 
     variables: Variables
-    table: Float[Array, " D N"] | None
-    """A retriever's item vectors, a column each: one query then reads them twice as fast."""
+    table: Float[Array, " D N"] | Float[Array, " n R D"] | None
+    """A retriever's item vectors, a column each: one query then reads them twice as fast. Of items that are
+    spread over n devices a row each, on the device that has it."""
 
 
-def serve(model: nn.Module, variables: Variables) -> Served:
+def serve(model: nn.Module, variables: Variables, *, mesh: Mesh | None = None, axis: str = AXIS) -> Served:
     """Prepare to ask a model; again when the catalogue grew, which open sessions survive.
+
+    With `mesh`, whose devices hold its tables (`devices.sharding`), sessions are asked by their last events
+    also of a model with `step`, and `recommend` takes the same mesh.
+
+    Raises:
+      ValueError: with `mesh`, as `evaluation.recommend`.
 
     >>> from rezoo.models import Popularity
     >>> served = serve(Popularity(3), {"params": {"count": jnp.array([0.0, 3, 1])}})
     >>> served.table.tolist()
     [[0.0, 3.0, 1.0]]
     """
+    if mesh is not None:
+        vectors = jax.jit(partial(spread.item_vectors, model, mesh=mesh, axis=axis))
+        return Served(variables, vectors(variables))
     if not evaluation.is_retriever(model):
         return Served(variables, None)
     return Served(variables, evaluation.apply(model, variables, method="table").T)
@@ -93,9 +110,9 @@ def start(
         )
     zero = jnp.zeros(1, jnp.int32)
     nobody = Query(zero, zero[:, None], jax.tree.map(lambda x: jnp.zeros_like(x[:1]), features))
-    carry = (
-        evaluation.apply(model, served.variables, nobody, method="begin") if hasattr(model, "step") else None
-    )
+    carry = None
+    if hasattr(model, "step") and not _is_spread(served):
+        carry = evaluation.apply(model, served.variables, nobody, method="begin")
     row = Sessions(nobody.user, nobody.features, jnp.zeros((1, length), jnp.int32), zero, carry)
     return jax.tree.map(lambda x: jnp.repeat(x, slots, axis=0), row)
 
@@ -171,15 +188,18 @@ def recommend(
     slot: Int[Array, " B"],
     k: int,
     exclude: Int[Array, " B E"] | None = None,
+    *,
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
 ) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
     """The k best items for each of these sessions and their scores, best first.
 
     Where fewer than k items can be recommended, the list ends with id 0 and score -inf; an item whose
     score is NaN cannot. `exclude` is what must not be in it, 0 = padding;
-    `queries(sessions, slot).history` for what was clicked.
+    `queries(sessions, slot).history` for what was clicked. `mesh` and `axis` are those of `serve`.
 
     Raises:
-      ValueError: if k is less than 1.
+      ValueError: if k is less than 1, or only one of this and `serve` was given a mesh.
 
     >>> from rezoo.models import SessionPopularity
     >>> model = SessionPopularity(4)  # what was clicked in this session
@@ -189,7 +209,25 @@ def recommend(
     >>> ids.tolist(), scores.tolist()
     ([[3]], [[1.0]])
     """
-    return best(scores(model, served, sessions, slot), k, exclude)
+    if (mesh is not None) != _is_spread(served):
+        raise ValueError("mesh= is the one of `serve`: give it there and here, or nowhere")
+    if mesh is None:
+        return best(scores(model, served, sessions, slot), k, exclude)
+    at_least_1(k=k)
+    exclude = jnp.zeros((len(slot), 0), jnp.int32) if exclude is None else exclude
+    ids, top, _ = spread.best(
+        model,
+        served.variables,
+        (queries(sessions, slot), exclude),
+        mesh=mesh,
+        axis=axis,
+        length=k,
+        total=num_items(model, served),
+        block=len(slot),
+        item_block=ITEMS,
+        vectors=served.table,
+    )
+    return ids, top
 
 
 def best(
@@ -248,12 +286,17 @@ def asked(sessions: Sessions, slot: Int[Array, " B"], context: Mapping[str, Arra
 def of_queries(model: nn.Module, served: Served, query: Query) -> Float[Array, " B N"]:
     """The score of every item for each query; of a model without item vectors `PAIRS` pairs at a time.
 
+    Raises:
+      ValueError: if items are spread over devices.
+
     >>> from rezoo.data import batches
     >>> from rezoo.models import Popularity
     >>> served = serve(Popularity(3), {"params": {"count": jnp.array([0.0, 3, 1])}})
     >>> of_queries(Popularity(3), served, batches.queries([7])).tolist()
     [[0.0, 3.0, 1.0]]
     """
+    if _is_spread(served):
+        raise ValueError("no device has the scores of all items: ask `recommend`, with the mesh of `serve`")
     if served.table is not None:
         return evaluation.apply(model, served.variables, query, method="encode") @ served.table
     size = evaluation.catalogue_size(model, served.variables)
@@ -271,6 +314,12 @@ def num_items(model: nn.Module, served: Served) -> int:
     >>> num_items(Popularity(3), serve(Popularity(3), {"params": {"count": jnp.zeros(3)}}))
     3
     """
+    if _is_spread(served):
+        return items_of(model, served.variables).count
     if served.table is not None:
         return served.table.shape[1]
     return evaluation.catalogue_size(model, served.variables)
+
+
+def _is_spread(served: Served) -> bool:
+    return served.table is not None and served.table.ndim == 3

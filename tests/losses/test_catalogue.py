@@ -3,8 +3,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import eight_devices
+from jax.sharding import AxisType, PartitionSpec
 
 from rezoo import losses
+from rezoo.devices.sharding.layout import by_holder, by_id
+from rezoo.losses.catalogue import spread_softmax
 
 
 def catalogue(rows=6, items=23, dim=5, seed=0):
@@ -32,6 +36,28 @@ def test_the_catalogue_softmax_equals_the_plain_one_with_its_gradients(chunk):
     ours = both(lambda s, t: losses.catalogue_softmax(s, t, target, chunk=chunk))
     theirs = both(lambda s, t: plain_catalogue(s, t, target))
     chex.assert_trees_all_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@eight_devices
+@pytest.mark.parametrize("items", [5, 23])
+def test_the_softmax_over_spread_items_equals_that_over_a_table_with_its_gradients(items):
+    state, table, target = catalogue(items=items)
+    state, target, slope = state.reshape(6, -1), target.ravel(), jnp.array([1.0, 0.0, 2.0, 0.5, -1.0, 3.0])
+    every, over = PartitionSpec(), PartitionSpec("data")
+    on = {"mesh": jax.make_mesh((8,), ("data",), (AxisType.Auto,)), "in_specs": (every, over)}
+
+    def local(state, table):
+        return spread_softmax(state, table[0], target, num_items=items, axis="data", chunk=2)
+
+    spread = jax.shard_map(local, out_specs=every, check_vma=False, **on)
+
+    def both(loss, table):
+        weighed = jax.value_and_grad(lambda s, t: (slope * loss(s, t)).sum(), argnums=(0, 1))
+        return jax.jit(weighed)(state, table)
+
+    value, (of_state, of_table) = both(spread, by_holder(table, 8))
+    expected = both(lambda s, t: plain_catalogue(s, t, target), table)
+    chex.assert_trees_all_close((value, (of_state, by_id(of_table, items))), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_catalogue_softmax_stands_vmap_and_extreme_scores():

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import init
+from helpers import apply, init
 from scipy.special import log_softmax
 
 from rezoo import losses, metrics, objectives, sampling
@@ -187,6 +187,26 @@ def test_sessions_are_weighed_by_row_or_by_step(weighted):
     np.testing.assert_allclose(by_row, by_step, rtol=1e-6)
     np.testing.assert_allclose(value(lambda batch: jnp.ones(2)), value(None), rtol=1e-6)
     assert abs(float(by_row - value(None))) > 1e-3
+
+
+def test_targets_of_the_batch_are_negatives_beside_those_drawn():
+    model, drawn, count = GRU4Rec(9, 4), np.eye(9)[3], np.array([9.0, 1, 4, 2, 3, 0, 0, 0, 0])
+    item = jnp.array([[2, 4, 2], [3, 2, 0]], jnp.int32)
+    batch = Batch(queries(history=[[1, 2, 4], [4, 3, 0]]), item, (item > 0) * 1.0, item > 0)
+    values = init(model, batch.query, item[:, 0])
+    objective = objectives.next_item_sampled(
+        model, losses.softmax_cross_entropy, jnp.asarray(drawn), 2, in_batch=jnp.asarray(count)
+    )
+    state, table = apply(model, values, batch.query, method="prefixes"), apply(model, values, method="table")
+    score = np.einsum("bld,nd->bln", state, table)
+    terms = []
+    for own, one in zip(score.reshape(6, 9)[:5], [2, 4, 2, 3, 2], strict=True):
+        negative = np.array([other for other in [3, 3, 2, 4, 2, 3, 2] if other != one])
+        expected = 2 * np.maximum(drawn, 1e-12) + 5 * count / 10
+        others = own[negative] - np.log(expected[negative])
+        terms.append(np.log(np.exp([own[one], *others]).sum()) - own[one])
+    found, _ = jax.jit(objective)(values, jax.random.key(1), batch)
+    np.testing.assert_allclose(found, np.mean(terms), rtol=1e-5)
 
 
 def test_a_loss_of_another_shape_is_refused_and_not_averaged():

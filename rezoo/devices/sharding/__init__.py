@@ -5,11 +5,13 @@
     state = row_sparse.init_state(key, model, optax.adam(1e-3), rows, batch)
     state = sharding.sharded(state, row_sparse.rules(state), mesh)
     state, metrics = step(state, sharding.spread(batch, mesh))
+    ids, scores = evaluation.recommend(model, state.variables, query, 10, mesh=mesh)
 
 Models, objectives and optimizers are those of one device. A device holds the rows whose id, divided by the
 number of devices, leaves its own number: frequent ids are so spread evenly, however ids are ordered. A step
 gets the rows that its batch looks up from the devices that hold them, and sends them their gradients; what
-is sent does not depend on the number of rows. `rules` says which array lies where; `sharded` and `whole`
+is sent does not depend on the number of rows. Lists, ranks and the full softmax take the same `mesh=`: there
+each device scores the items whose rows it holds. `rules` says which array lies where; `sharded` and `whole`
 turn arrays from one form into the other, so a model is saved as it is on one device.
 """
 

@@ -55,6 +55,10 @@ class IALS(nn.Module):
     def table(self) -> Float[Array, " N D"]:
         return self.item.table()
 
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return self.item(item)
+
 
 class Weights(NamedTuple):
     """The objective's constants."""

@@ -40,6 +40,10 @@ class GMF(nn.Module):
     def table(self) -> Float[Array, " N D"]:
         return with_columns(self.gmf_item.table(), 1.0)
 
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return with_columns(self.gmf_item(item), 1.0)
+
 
 def product(
     user: Embed, item_table: Embed, query: Query, item: Int[Array, " B *C"]
