@@ -41,7 +41,8 @@ _compile_program = compiler.backend_compile_and_load
 def compile_once(backend: Any, module: Any, devices: Any, options: Any, callbacks: Any) -> Any:
     """What JAX compiles a program with, once for all functions that are the same program.
 
-    Tests jit the same functions of equal models again and again, in closures that JAX cannot know to be equal.
+    Tests jit the same functions of equal models again and again, in closures that JAX cannot know to be
+    equal.
     """
     if callbacks:
         return _compile_program(backend, module, devices, options, callbacks)

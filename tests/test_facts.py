@@ -687,7 +687,14 @@ def test_caser_sees_its_window_alone_and_the_user():
     assert np.abs(before - last([[1, 2, 3, 4, 5]], 2)).max() > 1e-5
 
 
-@pytest.mark.parametrize("kind", [GRU4Rec, NARM, STAMP, SASRec, Caser, NextItNet])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        GRU4Rec,
+        SASRec,
+        *[pytest.param(kind, marks=pytest.mark.slow) for kind in (NARM, STAMP, Caser, NextItNet)],
+    ],
+)
 def test_a_new_item_is_ranked_among_those_that_it_is_like(kind):
     """Sessions stay with one sort of item; item 9 comes after training and is of sort 2, as 2, 5, 8 are."""
     rng = np.random.default_rng(0)

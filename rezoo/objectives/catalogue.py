@@ -32,7 +32,7 @@ def next_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -
     >>> batch = Batch(query, jnp.array([[2, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
     >>> variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item[:, 0]))
     >>> objective = next_item(model, losses.softmax_cross_entropy)
-    >>> print(objective(variables, jax.random.key(1), batch)[0].round(4))  # four items, all scores alike
+    >>> print(jax.jit(objective)(variables, jax.random.key(1), batch)[0].round(4))  # four items alike: ln 4
     1.3863
     """
 
@@ -83,7 +83,7 @@ def next_item_softmax(
     >>> query = queries(history=[[1, 2]])
     >>> batch = Batch(query, jnp.array([[2, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
     >>> variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item[:, 0]))
-    >>> print(next_item_softmax(model)(variables, jax.random.key(1), batch)[0].round(4))  # ln 4
+    >>> print(jax.jit(next_item_softmax(model))(variables, jax.random.key(1), batch)[0].round(4))  # ln 4
     1.3863
     """
     if mesh is not None:
@@ -140,7 +140,7 @@ def next_item_sampled(
     >>> batch = Batch(query, jnp.array([[2, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
     >>> variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item[:, 0]))
     >>> objective = next_item_sampled(model, losses.bpr, jnp.array([0.0, 1, 1, 1, 1]), 3, corrected=False)
-    >>> print(objective(variables, jax.random.key(1), batch)[0].round(4))  # ln 2: all scores alike
+    >>> print(jax.jit(objective)(variables, jax.random.key(1), batch)[0].round(4))  # ln 2: all scores alike
     0.6931
     """
     weight = jnp.asarray(popularity).at[0].set(0.0)
@@ -196,9 +196,9 @@ def every_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) 
     >>> from rezoo.models import Popularity
     >>> query = queries(rows=1)
     >>> batch = Batch(query, jnp.array([[1, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
-    >>> variables = {"params": {"count": jnp.zeros(5)}}  # four items, all scores alike
+    >>> variables = {"params": {"count": jnp.zeros(5)}}  # four items alike: ln 4
     >>> objective = every_item(Popularity(5), losses.softmax_cross_entropy)
-    >>> print(objective(variables, jax.random.key(0), batch)[0].round(4))  # two items, each ln 4
+    >>> print(jax.jit(objective)(variables, jax.random.key(0), batch)[0].round(4))  # two items, each ln 4
     2.7726
     """
 

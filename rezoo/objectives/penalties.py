@@ -46,7 +46,8 @@ def l2(
     >>> batch = pairs([1], [2])
     >>> objective = l2(objectives.pointwise(MF(3, 3, dim=2), losses.squared), {"user": 0.1})
     >>> ones = jax.tree.map(jnp.ones_like, MF(3, 3, dim=2).init(jax.random.key(0), batch.query, batch.item))
-    >>> print(objective(ones, jax.random.key(1), batch)[0].round(4))  # (1 + 1 + 1 - 1)² + 0.1 × (1² + 1²)
+    >>> value, _ = jax.jit(objective)(ones, jax.random.key(1), batch)
+    >>> print(value.round(4))  # (1 + 1 + 1 - 1)² + 0.1 × (1² + 1²)
     4.2
     """
 

@@ -75,7 +75,7 @@ def sampled(
     >>> batch = pairs([0, 0], [1, 2])
     >>> variables = {"params": {"count": jnp.zeros(9)}}  # all scores alike
     >>> objective = sampled(Popularity(9), losses.bpr, sampling.fixed(jnp.array([[5, 6]])), 2)
-    >>> print(objective(variables, jax.random.key(0), batch)[0].round(4))  # ln 2
+    >>> print(jax.jit(objective)(variables, jax.random.key(0), batch)[0].round(4))  # ln 2
     0.6931
     """
 
@@ -127,7 +127,7 @@ def in_batch(
     >>> batch = pairs([0, 0], [1, 2])
     >>> variables = {"params": {"count": jnp.zeros(9)}}  # all scores alike, two items in the batch
     >>> objective = in_batch(Popularity(9), losses.softmax_cross_entropy)
-    >>> print(objective(variables, jax.random.key(0), batch)[0].round(4))  # ln 2
+    >>> print(jax.jit(objective)(variables, jax.random.key(0), batch)[0].round(4))  # ln 2
     0.6931
     """
 

@@ -39,7 +39,8 @@ def multi_task(
     >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool), {"click": label, "buy": label})
     >>> zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item))
     >>> objective = multi_task(model, {"click": losses.logistic, "buy": losses.squared}, {"click": 0.0})
-    >>> float(objective(zeros, jax.random.key(1), batch)[0])  # all scores are 0: 0 × ln 2 + 1 × (0 - 1)²
+    >>> value, _ = jax.jit(objective)(zeros, jax.random.key(1), batch)
+    >>> float(value)  # all scores are 0: 0 × ln 2 + 1 × (0 - 1)²
     1.0
     """
     if isinstance(weights, Mapping) and (unknown := set(weights) - set(losses)):

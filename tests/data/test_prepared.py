@@ -90,6 +90,7 @@ def test_preparing_prints_nothing(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_one_set_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     results = context.Queue()

@@ -49,6 +49,7 @@ def test_bad_lines_are_named(tmp_path, text, message):
         criteo.read(path)
 
 
+@pytest.mark.slow
 def test_the_real_sample(data_folder):
     clicks = criteo.read(f"{data_folder}/criteo-sample-10k/criteo-sample-10k.zip!train_examples.txt")
     assert len(clicks.label) == 10_000 and clicks.label.sum() == 2182

@@ -146,6 +146,7 @@ def test_another_log_in_the_same_folder_is_another_run(tmp_path):
     assert again == second and "going on with 5 rows" in said.stdout
 
 
+@pytest.mark.slow
 def test_the_best_model_is_saved_and_answers(tmp_path):
     (tmp_path / "log.csv").write_text(HEAD + "\n".join(rows()))
     command = [sys.executable, your_log.__file__, str(tmp_path / "log.csv"), "--smoke", "--seeds", "1"]

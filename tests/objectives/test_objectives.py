@@ -66,7 +66,8 @@ def test_in_batch_of_one_row_has_no_choice():
     objective = objectives.in_batch(
         MODEL, losses.sampled_softmax, log_q=sampling.log_popularity(np.ones(9), 1.0)
     )
-    value, grad = jax.value_and_grad(lambda v: objective(v, jax.random.key(0), alone)[0])(variables(alone))
+    loss_and_grad = jax.value_and_grad(lambda v: objective(v, jax.random.key(0), alone)[0])
+    value, grad = jax.jit(loss_and_grad)(variables(alone))
     assert float(value) == 0.0 and all((leaf == 0).all() for leaf in jax.tree.leaves(grad))
 
 
@@ -82,7 +83,7 @@ def test_in_batch_of_one_row_has_no_choice():
 )
 def test_losses_of_every_kind_reach_the_parameters(loss):
     objective = objectives.sampled(MODEL, loss, sampling.uniform(9), 3)
-    grad = jax.grad(lambda v: objective(v, jax.random.key(0), BATCH)[0])(variables(BATCH))
+    grad = jax.jit(jax.grad(lambda v: objective(v, jax.random.key(0), BATCH)[0]))(variables(BATCH))
     touched = np.asarray(jnp.abs(grad["params"]["user"]["embedding"]).sum(1) > 0)
     np.testing.assert_array_equal(touched, [False, True, True, True, True, False])
 
@@ -98,7 +99,7 @@ HISTORY = Batch(
 def test_with_counts_each_id_of_a_batch_is_held_once_and_the_less_the_more_often_it_occurs():
     model, count = DIN({"item": 6, "user": 3}, 3, widths=(4,)), np.array([0, 7, 1, 40, 2, 0])
     batch = HISTORY._replace(query=HISTORY.query._replace(user=jnp.array([1, 1, 2, 2], jnp.int32)))
-    variables = model.init(jax.random.key(0), batch.query, batch.item)
+    variables = init(model, batch.query, batch.item)
     plain = objectives.pointwise(model, losses.logistic)
     held = objectives.l2(plain, {"item": 0.3, "user": 0.1}, {"item": count})
 
@@ -138,6 +139,7 @@ def test_a_weight_of_a_row_is_how_often_it_counts(weighted):
     """The weighted mean is the sum of what each row gives alone, and what does not count has no weight."""
     values = variables(BATCH)
 
+    @jax.jit
     def value(weight, values=values):
         return weighted(lambda batch: weight)(values, jax.random.key(1), BATCH)[0]
 
@@ -147,7 +149,7 @@ def test_a_weight_of_a_row_is_how_often_it_counts(weighted):
     np.testing.assert_allclose(alone.sum(), plain, rtol=1e-5)
     weight = jnp.array([2.0, 0.0, 0.5, 1.0, jnp.nan])
     np.testing.assert_allclose(value(weight), jnp.vdot(alone[:4], weight[:4]), rtol=1e-5)
-    grads = jax.grad(lambda values: value(weight, values))(values)
+    grads = jax.jit(jax.grad(lambda values: value(weight, values)))(values)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
     with pytest.raises(ValueError, match=r"weights have the shape \[4\]"):
         value(jnp.ones(4))
@@ -177,10 +179,10 @@ def test_sessions_are_weighed_by_row_or_by_step(weighted):
     item = jnp.array([[2, 3, 4], [0, 5, 6]], jnp.int32)
     query = queries(history=history)
     batch = Batch(query, item, (item > 0) * 1.0, item > 0)
-    values = model.init(jax.random.key(0), query, item)
+    values = init(model, query, item)
 
     def value(weight):
-        return weighted(model, weights=weight)(values, jax.random.key(1), batch)[0]
+        return jax.jit(weighted(model, weights=weight))(values, jax.random.key(1), batch)[0]
 
     by_row = value(lambda batch: jnp.array([2.0, 0.5]))
     by_step = value(lambda batch: jnp.array([[2.0] * 3, [jnp.nan, 0.5, 0.5]]))

@@ -90,6 +90,7 @@ def alone(folder):
     return [[tuple(pair) for pair in one] for one in lists], stars, [list(map(tuple, following[0]))], shape
 
 
+@pytest.mark.slow
 def test_jax_and_numpy_alone_answer(tmp_path):
     saved = saved_of("GRU4Rec-features")
     export.save(tmp_path / "run", saved, k=5, length=zoo.L)

@@ -156,7 +156,7 @@ def test_a_grown_catalogue_is_served_and_open_sessions_survive():
     assert set(ids[0].tolist()) == {7, ITEMS}
 
 
-@pytest.mark.parametrize("kind", [GRU4Rec, NARM])
+@pytest.mark.parametrize("kind", [GRU4Rec, pytest.param(NARM, marks=pytest.mark.slow)])
 def test_a_new_item_is_observed_and_ranked_by_its_features_in_a_session_that_was_open(kind):
     model = kind(ITEMS, 4, item_features={"sort": 5})
     sort = jnp.arange(ITEMS, dtype=jnp.int32) % 4

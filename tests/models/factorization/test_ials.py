@@ -125,7 +125,7 @@ def test_bad_input_is_named():
         ials.fit(key, np.array([1]), np.array([1]), 3, 3, weights=ials.Weights(l2=0.0))
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("alpha", [0.0, pytest.param(0.2, marks=pytest.mark.slow)])
 def test_the_largest_l2_is_where_all_vectors_vanish(alpha):
     user, item, x = log()
     user, item = np.nonzero(x)

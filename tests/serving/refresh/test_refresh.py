@@ -102,7 +102,9 @@ def test_vectors_of_ials_are_solved_for_in_closed_form():
         refresh(model("ials"), LOG.take(NEW), np.ones(NEW.sum(), bool), key(), QUICK)
 
 
-@pytest.mark.parametrize("name", ["gru4rec", "bpr", "ials", pytest.param("sasrec", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["bpr", "ials", *[pytest.param(name, marks=pytest.mark.slow) for name in ("gru4rec", "sasrec")]]
+)
 def test_what_is_new_is_learnt_and_lists_of_new_customers_are_of_their_kind(name, tmp_path):
     outcome = refresh(model(name), LOG, NEW, key(), QUICK._replace(k=6))
     assert outcome.saved is not None, str(outcome)

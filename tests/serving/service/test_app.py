@@ -329,6 +329,7 @@ def test_a_folder_that_cannot_be_served_is_said(tmp_path):
         assert client.get("/health").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_new_model_takes_over_while_requests_go_on(tmp_path):
     one, two = folder(tmp_path / "one"), folder(tmp_path / "two", seed=1)
     link = tmp_path / "now"

@@ -240,6 +240,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 def test_hostile_requests_get_stated_answers(port):
     with ThreadPoolExecutor(16) as pool:
         found = dict(zip(HOSTILE, pool.map(lambda one: sent(port, one[0]), HOSTILE.values()), strict=True))
