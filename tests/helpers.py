@@ -67,7 +67,9 @@ def noisy(params: Any, scale: float, seed: int = 1) -> Any:
     """Parameters without zeros in them, so that biases and tables all speak."""
     rng = np.random.default_rng(seed)  # NumPy's, as JAX's would be compiled for every shape
     return jax.tree.map(
-        lambda leaf: jnp.asarray((np.asarray(leaf) + scale * rng.normal(size=leaf.shape)).astype(leaf.dtype)),
+        lambda leaf: jax.device_put(
+            (np.asarray(leaf) + scale * rng.normal(size=leaf.shape)).astype(leaf.dtype)
+        ),
         params,
     )
 

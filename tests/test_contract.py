@@ -276,37 +276,44 @@ every_model = pytest.mark.parametrize("name", TRAINED, scope="module")
 
 
 def queries(rows: int, seed: int = 0) -> Query:
+    return jax.device_put(numpy_queries(rows, seed))
+
+
+def numpy_queries(rows: int, seed: int) -> Query:
     """Random users with histories of 0 … L events, padded on the right."""
     rng = np.random.default_rng(seed)
     history = rng.integers(1, ITEMS, (rows, L))
     history[np.arange(L) >= rng.integers(0, L + 1, rows)[:, None]] = 0
     features = {
-        "age": jnp.asarray(rng.integers(0, 4, rows).astype(np.int32)),
-        "genres": jnp.asarray(rng.integers(0, 5, (rows, 3)).astype(np.int32)),
-        "hour": jnp.asarray(rng.random(rows).astype(np.float32)),
+        "age": rng.integers(0, 4, rows).astype(np.int32),
+        "genres": rng.integers(0, 5, (rows, 3)).astype(np.int32),
+        "hour": rng.random(rows).astype(np.float32),
     }
-    return Query(
-        jnp.asarray(rng.integers(0, USERS, rows).astype(np.int32)),
-        jnp.asarray(history.astype(np.int32)),
-        features,
-    )
+    user = rng.integers(0, USERS, rows).astype(np.int32)
+    return Query(user, history.astype(np.int32), features)
 
 
 def batch_for(case: Case, rows: int = 16, seed: int = 0) -> Batch:
     rng = np.random.default_rng(seed)
-    query = queries(rows, seed)
+    query = numpy_queries(rows, seed)
     if case.objective.startswith("next_item"):
-        following = jnp.roll(query.history, -1, axis=1).at[:, -1].set(0)
-        return Batch(query, following, (following > 0).astype(jnp.float32), following > 0)
+        following = np.roll(query.history, -1, axis=1)
+        following[:, -1] = 0
+        return jax.device_put(Batch(query, following, (following > 0).astype(np.float32), following > 0))
     if case.objective == "every_item":
         real = query.history > 0
-        return Batch(query, query.history, real.astype(jnp.float32), real)
-    item = jnp.asarray(rng.integers(1, ITEMS, rows).astype(np.int32))
-    label = jnp.asarray(rng.integers(0, 2, rows).astype(np.float32))
-    known = jnp.asarray(rng.random(rows) < 0.7)
-    second = Target(jnp.asarray(rng.integers(0, 2, rows).astype(np.float32)), known)
-    tasks = {"purchase": Target(label, jnp.ones(rows, bool)), "click": second}
-    return Batch(query, item, label, jnp.ones(rows, bool), tasks if case.objective == "multi_task" else {})
+        return jax.device_put(Batch(query, query.history, real.astype(np.float32), real))
+    item = rng.integers(1, ITEMS, rows).astype(np.int32)
+    label = rng.integers(0, 2, rows).astype(np.float32)
+    known = rng.random(rows) < 0.7
+    second, all_rows = Target(rng.integers(0, 2, rows).astype(np.float32), known), np.ones(rows, bool)
+    tasks = {"purchase": Target(label, all_rows), "click": second} if case.objective == "multi_task" else {}
+    return jax.device_put(Batch(query, item, label, all_rows, tasks))
+
+
+def nothing(tree):
+    """0 in the place of every number."""
+    return jax.device_put(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree))
 
 
 def objective_for(case: Case):
@@ -376,9 +383,9 @@ def test_pairs_slates_and_the_whole_catalogue_agree(name):
     model, variables, query = CASES[name].model, variables_of(name), queries(6)
     whole = score_all(model, variables, query)
     assert whole.shape == (6, ITEMS)
-    slate = jnp.asarray(np.tile(np.arange(ITEMS, dtype=np.int32), (6, 1)))
+    slate = jax.device_put(np.tile(np.arange(ITEMS, dtype=np.int32), (6, 1)))
     np.testing.assert_allclose(apply(model, variables, query, slate), whole, rtol=1e-4, atol=1e-5)
-    item = jnp.array([1, 4, 2, 0, 10, 3], jnp.int32)
+    item = np.array([1, 4, 2, 0, 10, 3], np.int32)
     pairs = apply(model, variables, query, item)
     np.testing.assert_allclose(pairs, np.asarray(whole)[np.arange(6), item], rtol=1e-4, atol=1e-5)
     assert np.ptp(np.asarray(whole)) > 0
@@ -391,7 +398,7 @@ def test_encode_and_table_give_the_score(name):
         pytest.skip("not a retriever")
     table = apply(model, variables, method="table")
     inner = apply(model, variables, query, method="encode") @ table.T
-    slate = jnp.asarray(np.tile(np.arange(ITEMS, dtype=np.int32), (6, 1)))
+    slate = jax.device_put(np.tile(np.arange(ITEMS, dtype=np.int32), (6, 1)))
     np.testing.assert_allclose(inner, apply(model, variables, query, slate), rtol=1e-4, atol=1e-5)
     if hasattr(model, "prefixes"):
         assert hasattr(model, "vectors"), "a session model is trained by row through `vectors`"
@@ -415,22 +422,22 @@ def test_each_prefix_is_the_encoding_of_the_history_so_far(name):
 @every_scorer
 def test_the_unknown_gets_a_finite_score(name):
     model, variables = CASES[name].model, variables_of(name)
-    nobody, items = jax.tree.map(jnp.zeros_like, queries(6)), jnp.arange(6, dtype=jnp.int32)
-    score = apply(model, variables, nobody, items)
+    nobody, items = nothing(queries(6)), np.arange(6, dtype=np.int32)
+    score = np.asarray(apply(model, variables, nobody, items))
     assert np.isfinite(score).all()
     beyond = apply(model, variables, nobody._replace(user=nobody.user + USERS + 5), items)
     np.testing.assert_allclose(beyond, score, rtol=1e-5)
     below = nobody._replace(user=nobody.user - 2, history=nobody.history - 2)
     np.testing.assert_allclose(apply(model, variables, below, items), score, rtol=1e-5)
     for no_item in (ITEMS + 3, -2):
-        new = apply(model, variables, nobody, jnp.full(6, no_item, jnp.int32))
-        np.testing.assert_allclose(new, np.broadcast_to(score[0], 6), rtol=1e-5)
+        new = apply(model, variables, nobody, np.full(6, no_item, np.int32))
+        np.testing.assert_allclose(new, np.full(6, score[0]), rtol=1e-5)
 
 
 @every_scorer
 def test_scoring_is_repeatable_and_training_draws_dropout(name):
     model, variables, query = CASES[name].model, variables_of(name), queries(6)
-    item = jnp.arange(1, 7, dtype=jnp.int32)
+    item = np.arange(1, 7, dtype=np.int32)
     np.testing.assert_array_equal(apply(model, variables, query, item), apply(model, variables, query, item))
     if getattr(model, "dropout", 0.0) > 0:
         dropped = apply(model, variables, query, item, rngs={"dropout": jax.random.key(0)})
@@ -452,14 +459,14 @@ def test_training_lowers_the_loss(name):
 def test_rows_that_do_not_count_change_nothing(name):
     case = CASES[name]
     batch = batch_for(case)
-    rows = jnp.arange(16) >= 10
-    masked = batch._replace(where=batch.where & ~rows.reshape(-1, *[1] * (batch.item.ndim - 1)))
-    other = batch_for(case, seed=5)
-    swapped = jax.tree.map(
-        lambda a, b: jnp.where(rows.reshape(-1, *[1] * (a.ndim - 1)), b, a),
-        masked._replace(where=jnp.zeros(()) * masked.where),
-        other._replace(where=jnp.zeros(()) * other.where),
-    )._replace(where=masked.where)
+    rows = np.arange(16) >= 10
+
+    def along(x):
+        return rows.reshape(-1, *[1] * (x.ndim - 1))
+
+    masked = batch._replace(where=np.asarray(batch.where) & ~along(batch.item))
+    swapped = jax.tree.map(lambda a, b: np.where(along(a), b, a), batch, batch_for(case, seed=5))
+    swapped = swapped._replace(where=masked.where)
     one, _ = stepper(name)(initial(name), masked)
     two, _ = stepper(name)(initial(name), swapped)
     chex.assert_trees_all_close(one.params, two.params, rtol=1e-5, atol=1e-7)
@@ -468,7 +475,7 @@ def test_rows_that_do_not_count_change_nothing(name):
 @every_model
 def test_a_batch_of_padding_alone_moves_nothing(name):
     case = CASES[name]
-    batch = jax.tree.map(jnp.zeros_like, batch_for(case))
+    batch = nothing(batch_for(case))
     state = initial(name)
     new, metrics = stepper(name)(state, batch)
     assert float(metrics["loss"]) == 0.0 and not bool(new.halted)
@@ -649,7 +656,7 @@ def test_one_export_scores_batches_slates_and_histories_of_any_length(name):
     rows, items, events = jax.export.symbolic_shape("rows, items, events")
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype), query)
     shapes = shapes._replace(history=jax.ShapeDtypeStruct((rows, events), jnp.int32))
-    slate = jnp.asarray(np.tile(np.arange(ITEMS, dtype=np.int32), (6, 1)))
+    slate = jax.device_put(np.tile(np.arange(ITEMS, dtype=np.int32), (6, 1)))
     exported = jax.export.export(jax.jit(model.apply), platforms=PLATFORMS)(
         variables_of(name), shapes, jax.ShapeDtypeStruct((rows, items), jnp.int32)
     )
@@ -732,7 +739,7 @@ def test_a_longer_catalogue_scores_new_products_from_their_data(name):
     assert (np.abs(whole[:, -2] - whole[:, -1]) > 1e-4).any()
     old = score_all(model, variables, query)
     np.testing.assert_allclose(whole[:, :ITEMS], old, rtol=1e-5, atol=1e-6)
-    new = jnp.array([ITEMS, ITEMS + 1] * 3, jnp.int32)
+    new = np.array([ITEMS, ITEMS + 1] * 3, np.int32)
     of_new = whole[np.arange(6), new]
     np.testing.assert_allclose(apply(model, longer, query, new), of_new, rtol=1e-5, atol=1e-6)
 

@@ -435,7 +435,7 @@ CATALOGUE = {"words": jnp.array([[0, 0], [1, 2], [3, 0], *[[4, 5]] * 6]), "price
 def feature_params(model, asked, item):
     """Parameters with no zeros left in them."""
     params = made(model, {"catalogue": CATALOGUE}, asked, item)
-    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x) + np.float32(0.1)), params)
+    return jax.tree.map(lambda x: jax.device_put(np.asarray(x) + np.float32(0.1)), params)
 
 
 @pytest.mark.parametrize("name", ["FeatureMF", "FeatureNeuMF"])

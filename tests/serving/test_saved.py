@@ -65,7 +65,7 @@ def ask(model, **constants):
     query = queries(history=jnp.zeros((1, 2), jnp.int32), features={"age": jnp.zeros(1, jnp.int32)})
     params = made(model, constants, query, jnp.ones(1, jnp.int32))
     return {
-        "params": jax.tree.map(lambda x: jnp.asarray(np.asarray(x) * np.float32(9)), params),
+        "params": jax.tree.map(lambda x: jax.device_put(np.asarray(x) * np.float32(9)), params),
         **constants,
     }
 
