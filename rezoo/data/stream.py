@@ -65,14 +65,14 @@ def _padded(file: pq.ParquetFile, path: str, rows: int, wanted: list[str]) -> It
             count += piece.num_rows
             while count >= rows:
                 table = pa.Table.from_batches(held)
-                yield _numpy(table.slice(0, rows), path, done, rows)
+                yield numpy_columns(table.slice(0, rows), path, done, rows)
                 done += rows
                 held, count = table.slice(rows).to_batches(), count - rows
     if count:
-        yield _numpy(pa.Table.from_batches(held), path, done, rows)
+        yield numpy_columns(pa.Table.from_batches(held), path, done, rows)
 
 
-def _numpy(table: pa.Table, path: str, done: int, rows: int) -> dict[str, np.ndarray]:
+def numpy_columns(table: pa.Table, path: str, done: int, rows: int) -> dict[str, np.ndarray]:
     chunk: dict[str, np.ndarray] = {}
     for name in table.column_names:
         column = table[name]

@@ -1,4 +1,7 @@
-"""Save and restore a pytree with Orbax. A half-written or damaged checkpoint is never restored."""
+"""Save and restore a pytree with Orbax. A half-written or damaged checkpoint is never restored.
+
+Of several processes (`rezoo.devices.processes`), all call `save` and `restore`, for a folder that they share.
+"""
 
 import contextlib
 import json
@@ -10,6 +13,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from rezoo.errors import DataError
@@ -29,10 +34,14 @@ def save(folder: str | Path, step: int, tree: Any, notes: Mapping[str, Any] | No
     """
     plain = jax.tree.map(_plain, tree)
     notes = dict(notes or {})
-    about = {"notes": notes, "digest": _digest(plain, notes)}
+    parted = [n for n, leaf in enumerate(jax.tree.leaves(plain)) if not leaf.sharding.is_fully_replicated]
+    about = {"notes": notes, "digest": _digest(plain, notes, parted), "parted": parted}
+    _wait_for_all()
     before = _steps(folder)
+    first = jax.process_index() == 0
     for half in Path(folder).glob("*.orbax-checkpoint-tmp*"):  # of a save that was killed or found no space
-        shutil.rmtree(half)
+        if first:
+            shutil.rmtree(half)
     try:
         with _quiet():
             ocp.save(_place(folder, step), plain, custom_metadata=about, overwrite=step in before)
@@ -44,27 +53,39 @@ def save(folder: str | Path, step: int, tree: Any, notes: Mapping[str, Any] | No
     # One of a later step is damaged, or the run would have gone on from it.
     kept = max((other for other in before if other < step), default=None)
     for other in set(before) - {step, kept}:
-        shutil.rmtree(_place(folder, other))
+        if first:
+            shutil.rmtree(_place(folder, other))
 
 
-def restore(folder: str | Path, template: Any) -> tuple[Any, dict[str, Any]] | None:
+def restore(
+    folder: str | Path, template: Any, *, other_rows: bool = False
+) -> tuple[Any, dict[str, Any]] | None:
     """The newest checkpoint in `folder`: the tree, in the structure of `template`, and its notes.
 
     If that is damaged, the one before, and a line of the log says so. Returns None if there is no
     checkpoint.
 
+    Args:
+      folder: of `save`.
+      template: arrays, or shapes with the sharding that the arrays are to have.
+      other_rows: whether arrays that are spread over devices may end with more or fewer rows of 0.
+
     Raises:
       DataError: if none fits the template (another model or width), or all are damaged.
     """
+    _wait_for_all()
     steps = _steps(folder)
     wanted = jax.tree.map(_plain, template)
     failure: Exception | None = None
     for step in steps:
+        saved = notes = wrong = None
         try:
             with _quiet():
-                saved, notes = _load(folder, step, wanted)
+                saved, notes = _load(folder, step, wanted, other_rows)
         except Exception as error:
-            failure = failure or error
+            wrong = error
+        if wrong or not _everywhere(wrong is None):
+            failure = failure or wrong or ValueError(f"step {step} is damaged for another process")
             continue
         if failure:
             _log.warning(
@@ -79,12 +100,24 @@ def restore(folder: str | Path, template: Any) -> tuple[Any, dict[str, Any]] | N
     return None
 
 
-def _load(folder: str | Path, step: int, wanted: Any) -> tuple[Any, dict[str, Any]]:
-    saved = ocp.load(_place(folder, step), wanted)
+def _load(folder: str | Path, step: int, wanted: Any, other_rows: bool) -> tuple[Any, dict[str, Any]]:
+    loading = ocp.options.ArrayOptions.Loading(enable_padding_and_truncation=other_rows)
+    with ocp.Context(array_options=ocp.options.ArrayOptions(loading=loading)):
+        saved = ocp.load(_place(folder, step), wanted)
     about: Any = ocp.metadata(_place(folder, step)).custom_metadata
-    if about["digest"] != _digest(saved, about["notes"]):
+    if about["digest"] != _digest(saved, about["notes"], about.get("parted", [])):
         raise ValueError(f"the checkpoint of step {step} is not what was written")
     return saved, about["notes"]
+
+
+def _wait_for_all() -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("checkpoint")
+
+
+def _everywhere(whether: bool) -> bool:
+    """Whether it is so in all processes."""
+    return whether if jax.process_count() == 1 else bool(multihost_utils.process_allgather(whether).all())
 
 
 def _steps(folder: str | Path) -> list[int]:
@@ -109,21 +142,45 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _digest(plain: Any, notes: Mapping[str, Any]) -> str:
-    """Of the parts that this process holds whole."""
-    whole = [leaf for leaf in jax.tree.leaves(plain) if leaf.is_fully_addressable]
-    return fingerprint.of(whole, json.dumps(notes))
+def _digest(plain: Any, notes: Mapping[str, Any], parted: list[int]) -> str:
+    """The same for any number of processes and devices.
+
+    Args:
+      plain: a tree of arrays.
+      notes: what JSON can hold.
+      parted: the leaves that were spread over devices when they were saved, of which each adds its part.
+    """
+    leaves = jax.tree.leaves(plain)
+    sums = [int(_sum(leaves[n])) for n in parted]
+    whole = [np.asarray(leaf) for n, leaf in enumerate(leaves) if n not in parted]
+    return fingerprint.of(whole, json.dumps(notes), *([sums] if parted else []))
+
+
+@jax.jit
+def _sum(x: jax.Array) -> jax.Array:
+    """Of the bits of each number times an odd number of its own: rows of 0 at the end add nothing."""
+    bits = (
+        x.astype(jnp.uint8) if x.dtype == bool else jax.lax.bitcast_convert_type(x, f"uint{8 * x.itemsize}")
+    )
+    place = jnp.arange(x.size, dtype=jnp.uint32).reshape(x.shape) * jnp.uint32(2654435761)
+    return (bits.astype(jnp.uint32) * (place | 1)).sum(dtype=jnp.uint32)
 
 
 def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _plain(leaf: Any) -> Any:
-    return jax.random.key_data(leaf) if _is_key(leaf) else jnp.asarray(leaf)
+    if not isinstance(leaf, jax.ShapeDtypeStruct):
+        return jax.random.key_data(leaf) if _is_key(leaf) else jnp.asarray(leaf)
+    if not _is_key(leaf):
+        return leaf
+    data = jax.eval_shape(jax.random.key_data, leaf)
+    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=leaf.sharding)
 
 
 def _like(template: Any, saved: Any) -> Any:
-    if _is_key(template):
-        return jax.random.wrap_key_data(saved, impl=jax.random.key_impl(template))
-    return saved
+    if not _is_key(template):
+        return saved
+    shape = isinstance(template, jax.ShapeDtypeStruct)
+    return jax.random.wrap_key_data(saved, impl=None if shape else jax.random.key_impl(template))
