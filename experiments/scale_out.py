@@ -21,7 +21,7 @@ import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -89,6 +89,17 @@ WHERE_IT_RUNS = ("coordinator", "num_processes", "process_id", "cluster", "timeo
 """Flags in which processes may differ."""
 
 
+class Problem(NamedTuple):
+    """What is trained."""
+
+    model: MF
+    optimizers: tuple[optax.GradientTransformation, row_sparse.RowOptimizer]
+    logical: TrainState
+    """Shapes of the state on one device."""
+    specs: TrainState
+    """Where its arrays lie."""
+
+
 def main(flags: Flags) -> None:
     """Connect, compare, train, evaluate."""
     if flags.smoke:
@@ -97,24 +108,20 @@ def main(flags: Flags) -> None:
         processes.connect(flags.coordinator, flags.num_processes, flags.process_id, timeout=flags.timeout)
     folder, users, items = log_of(flags)
     train, test = (parts.find(f"{folder}/{part}", COLUMNS) for part in ("train", "test"))
-    arguments = {k: v for k, v in vars(flags).items() if k not in WHERE_IT_RUNS} | {
-        "users": users,
-        "items": items,
-    }
+    settings = {name: value for name, value in vars(flags).items() if name not in WHERE_IT_RUNS}
     identity = {
         "code": fingerprint.source(__file__),
-        "arguments": fingerprint.of(json.dumps(arguments)),
         "data": fingerprint.of(train.identity, test.identity),
+        **{f"--{name.replace('_', '-')}": str(value) for name, value in settings.items()},
     }
     processes.agree(identity)
     mesh = jax.make_mesh((jax.device_count(),), (sharding.AXIS,), axis_types=(AxisType.Auto,))
-    model = MF(users + 1, items + 1, flags.dim)
-    run = fingerprint.of(identity)
-    state, logical = learn(flags, model, train, mesh, flags.out / run)
-    figures = evaluate(flags, model, state, logical, test, mesh)
+    run, given = flags.out / fingerprint.of(identity), problem(flags, users, items)
+    state = learn(flags, given, train, mesh, run)
+    figures = evaluate(flags, given, state, test, mesh)
     if processes.first():
         print(json.dumps(figures))
-        with durable.file(flags.out / run / "figures.json") as file:
+        with durable.file(run / "figures.json") as file:
             file.write_text(json.dumps(figures) + "\n")
 
 
@@ -145,27 +152,36 @@ def write(folder: Path, made: shop_builder.Shop, rows: int) -> None:
                 pq.write_table(table, partial_folder / name / f"part-{n}.parquet", row_group_size=rows)
 
 
-def learn(
-    flags: Flags, model: MF, log: parts.Parts, mesh: Mesh, folder: Path
-) -> tuple[TrainState, TrainState]:
-    """The state after all epochs, and the shapes that it would have on one device."""
+def problem(flags: Flags, users: int, items: int) -> Problem:
+    """MF over these largest ids."""
+    model = MF(users + 1, items + 1, flags.dim)
     optimizers = optax.sgd(flags.rate), row_sparse.row_wise_adagrad(flags.rate)
+    begin = partial(row_sparse.init_state, jax.random.key(flags.seed), model, *optimizers, example())
+    logical = jax.eval_shape(begin)
+    return Problem(model, optimizers, logical, row_sparse.rules(logical))
+
+
+def example() -> Batch:
+    """A row, for its shapes."""
+    return batches.pairs([1], [1])
+
+
+def learn(flags: Flags, given: Problem, log: parts.Parts, mesh: Mesh, folder: Path) -> TrainState:
+    """The state after all epochs, going on from the last checkpoint in the folder."""
+    model, optimizers, logical, specs = given
     objective = objectives.sampled(model, losses.bpr, sampling.uniform(model.num_items), 4)
     step = row_sparse.make_step(objective, *optimizers, row_sparse.spread_over(mesh))
     step = jax.jit(step, donate_argnums=0)
-    key, example = jax.random.key(flags.seed), batches.pairs([1], [1])
-    logical = jax.eval_shape(lambda: row_sparse.init_state(key, model, *optimizers, example))
-    specs = row_sparse.rules(logical)
     steps = iter(parts.steps(log, flags.chunks, seed=flags.seed, num_epochs=flags.epochs))
     done, total = 0, flags.epochs * -(-len(log.groups) // flags.chunks)
     if found := sharding.restore(folder, specs, logical, mesh):
         state, notes = found
         done = notes["step"]
         steps.set_state(notes["position"])
-        tell(f"going on from step {done} of {total}")
     else:
-        state = row_sparse.init_spread(key, model, *optimizers, example, mesh)
-    metrics: dict[str, Any] = {}
+        key = jax.random.key(flags.seed)
+        state = row_sparse.init_spread(key, model, *optimizers, example(), mesh)
+    tell(f"begin at step {done} of {total}")
     for columns in steps:
         state, metrics = step(state, sharding.spread(batch(columns, model), mesh))
         done += 1
@@ -177,7 +193,7 @@ def learn(
             notes = {"step": done, "position": steps.get_state()}
             sharding.save(folder, done, state, specs, logical, notes)
             tell(f"step {done} of {total}, loss {float(metrics['loss']):.4f}")
-    return state, logical
+    return state
 
 
 def batch(columns: dict[str, np.ndarray], model: MF) -> Batch:
@@ -192,10 +208,11 @@ def batch(columns: dict[str, np.ndarray], model: MF) -> Batch:
 
 
 def evaluate(
-    flags: Flags, model: MF, state: TrainState, logical: TrainState, log: parts.Parts, mesh: Mesh
+    flags: Flags, given: Problem, state: TrainState, log: parts.Parts, mesh: Mesh
 ) -> dict[str, float]:
     """How each held-out product is ranked in the whole catalogue."""
-    params = sharding.whole(state.params, row_sparse.rules(logical).params, logical.params)
+    model = given.model
+    params = sharding.whole(state.params, given.specs.params, given.logical.params)
 
     @jax.jit
     def sums(params: Any, rows: Batch) -> dict[str, jax.Array]:

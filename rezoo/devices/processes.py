@@ -4,9 +4,10 @@
     processes.agree({"code": fingerprint.source(__file__), "data": …})
     mesh = jax.make_mesh((jax.device_count(),), ("data",))
 
-From there on `jax.devices()` are those of all processes, `rezoo.devices.sharding` spreads batches and tables over
-them, and `rezoo.storage.checkpoint` writes and reads with all of them. When a process dies or stops, the others
-end with an error instead of waiting for it; start all of them again to go on from the last checkpoint.
+From there on `jax.devices()` are those of all processes, `rezoo.devices.sharding` spreads batches and
+tables over them, and `rezoo.storage.checkpoint` writes and reads with all of them. When a process dies or
+stops, the others end with an error instead of waiting for it; start all of them again to go on from the
+last checkpoint.
 """
 
 import json
