@@ -2,18 +2,18 @@
 
 Start the same command on every host, with the number of each; --out (and --log) is a folder that all share:
 
-    python experiments/scale_out.py --coordinator HOST0:8476 --num-processes 2 --process-id 0 --out /shared/run
-    python experiments/scale_out.py --coordinator HOST0:8476 --num-processes 2 --process-id 1 --out /shared/run
+    python experiments/scale_out.py --coordinator HOST:8476 --num-processes 2 --process-id 0 --out SHARED
+    python experiments/scale_out.py --coordinator HOST:8476 --num-processes 2 --process-id 1 --out SHARED
 
-On SLURM, Kubernetes or TPUs, `--cluster` in place of the first three lets JAX find the others; without any of them
-it is one process with all its devices. When a process dies, the others end within a minute: start all again, and
-they go on from the last checkpoint and end as if nothing had happened. They may be more or fewer than before, as
-long as their devices divide the rows of a step.
+HOST is the one of process 0. On SLURM, Kubernetes or TPUs, `--cluster` in place of the first three lets JAX
+find the others; without any of them it is one process with all its devices. When a process dies, the others
+end within a minute: start all again, and they go on from the last checkpoint and end as if nothing had
+happened. They may be more or fewer than before, as long as their devices divide the rows of a step.
 
-MF learns by BPR with row-wise Adagrad, each process from its own share of the log's parts. --log FOLDER is a log of
-your own: Parquet parts with dense ids `user` and `item`, counted from 1, in FOLDER/train and FOLDER/test; row groups
-are what is shuffled, and --chunks of them are a step. Without it, process 0 writes purchases of a simulated shop. At
-the end each held-out product is ranked in the whole catalogue.
+MF learns by BPR with row-wise Adagrad, each process from its own share of the log's parts. --log FOLDER is a
+log of your own: Parquet parts with dense ids `user` and `item`, counted from 1, in FOLDER/train and
+FOLDER/test; row groups are what is shuffled, and --chunks of them are a step. Without it, process 0 writes
+purchases of a simulated shop. At the end each held-out product is ranked in the whole catalogue.
 """
 
 import json
@@ -34,7 +34,7 @@ from common import say
 from jax.sharding import AxisType, Mesh
 
 from rezoo import evaluation, losses, objectives, sampling
-from rezoo.data import batches, parts
+from rezoo.data import batches, stream_parts
 from rezoo.data.stream import WHERE
 from rezoo.datasets import shop, shop_builder
 from rezoo.devices import processes, sharding
@@ -107,7 +107,7 @@ def main(flags: Flags) -> None:
     if flags.cluster or {flags.coordinator, flags.num_processes, flags.process_id} != {None}:
         processes.connect(flags.coordinator, flags.num_processes, flags.process_id, timeout=flags.timeout)
     folder, users, items = log_of(flags)
-    train, test = (parts.find(f"{folder}/{part}", COLUMNS) for part in ("train", "test"))
+    train, test = (stream_parts.find(f"{folder}/{part}", COLUMNS) for part in ("train", "test"))
     settings = {name: value for name, value in vars(flags).items() if name not in WHERE_IT_RUNS}
     identity = {
         "code": fingerprint.source(__file__),
@@ -166,13 +166,13 @@ def example() -> Batch:
     return batches.pairs([1], [1])
 
 
-def learn(flags: Flags, given: Problem, log: parts.Parts, mesh: Mesh, folder: Path) -> TrainState:
+def learn(flags: Flags, given: Problem, log: stream_parts.Parts, mesh: Mesh, folder: Path) -> TrainState:
     """The state after all epochs, going on from the last checkpoint in the folder."""
     model, optimizers, logical, specs = given
     objective = objectives.sampled(model, losses.bpr, sampling.uniform(model.num_items), 4)
     step = row_sparse.make_step(objective, *optimizers, row_sparse.spread_over(mesh))
     step = jax.jit(step, donate_argnums=0)
-    steps = iter(parts.steps(log, flags.chunks, seed=flags.seed, num_epochs=flags.epochs))
+    steps = iter(stream_parts.steps(log, flags.chunks, seed=flags.seed, num_epochs=flags.epochs))
     done, total = 0, flags.epochs * -(-len(log.groups) // flags.chunks)
     if found := sharding.restore(folder, specs, logical, mesh):
         state, notes = found
@@ -208,7 +208,7 @@ def batch(columns: dict[str, np.ndarray], model: MF) -> Batch:
 
 
 def evaluate(
-    flags: Flags, given: Problem, state: TrainState, log: parts.Parts, mesh: Mesh
+    flags: Flags, given: Problem, state: TrainState, log: stream_parts.Parts, mesh: Mesh
 ) -> dict[str, float]:
     """How each held-out product is ranked in the whole catalogue."""
     model = given.model
@@ -223,7 +223,7 @@ def evaluate(
         return {"recall@10": hit.sum(), "ndcg@10": gain.sum(), "rows": rows.where.sum()}
 
     totals = {"recall@10": 0.0, "ndcg@10": 0.0, "rows": 0.0}
-    for columns in parts.steps(log, flags.chunks):
+    for columns in stream_parts.steps(log, flags.chunks):
         found = jax.device_get(sums(params, sharding.spread(batch(columns, model), mesh)))
         totals = {name: totals[name] + float(value) for name, value in found.items()}
     return {name: totals[name] / totals["rows"] for name in ("recall@10", "ndcg@10")}

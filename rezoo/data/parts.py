@@ -1,195 +1,35 @@
-"""Logs that are larger than memory: a folder of Parquet parts, read in random order by one or more processes.
+"""The parts that a log is split into."""
 
-    log = parts.find("clicks/")                            # or "s3://bucket/clicks", "gs://…", "hdfs://…"
-    steps = iter(parts.steps(log, chunks=8, seed=0, num_epochs=3))
-    for columns in steps:
-        state, metrics = step(state, sharding.spread(batch(columns), mesh))
-    steps.get_state()                                      # JSON; steps.set_state(…) goes on exactly there
+from typing import NamedTuple
 
-A row group of a part is a chunk: it is read as a whole, so write parts with row groups of as many rows as one
-chunk should have (`pyarrow.parquet.write_table(table, file, row_group_size=1 << 16)`). Chunks are shuffled over
-all parts, and rows within each chunk; threads read ahead. The rows of a step do not depend on how many
-processes there are: each reads its share of them. Reading is done by Grain (https://google-grain.readthedocs.io).
-"""
-
-from collections.abc import Sequence
-from pathlib import PurePosixPath
-from typing import Any, NamedTuple
-
-import jax
 import numpy as np
-import pyarrow as pa
-import pyarrow.fs
-import pyarrow.parquet as pq
 
-from rezoo.data.stream import WHERE, numpy_columns
-from rezoo.errors import DataError, needed
-from rezoo.storage import fingerprint
-
-Chunk = dict[str, np.ndarray]
+from rezoo.data.interactions import Interactions
+from rezoo.errors import DataError
 
 
-class Parts(NamedTuple):
-    """A folder of parts, of which the footers are read."""
+class Split(NamedTuple):
+    """Row numbers, int64, in ascending order."""
 
-    folder: str
-    system: Any
-    """The `pyarrow.fs.FileSystem`."""
-    groups: list[tuple[str, int, int]]
-    """Of each row group: its part, its number there, and its rows."""
-    schema: pa.Schema
-    """Of the columns to read."""
-    rows: int
-    """Of a chunk: those of the largest row group, unless more were asked for."""
-    identity: str
-    """A digest of names, sizes, columns and statistics of the parts, for `processes.agree`."""
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+
+    def of(self, log: Interactions) -> tuple[Interactions, Interactions, Interactions]:
+        """The rows of the three parts; ids stay as they are."""
+        return log.take(self.train), log.take(self.valid), log.take(self.test)
 
 
-def find(folder: str, columns: Sequence[str] | None = None, rows: int | None = None) -> Parts:
-    """The Parquet files of a folder, in the order of their names; only their footers are read.
+def parts(part: np.ndarray) -> Split:
+    """The split in which row n is in part[n]: 0 train, 1 valid, 2 test; other rows are left out.
 
-    Args:
-      folder: a path, or the URL of one that pyarrow knows (s3, gs, hdfs …).
-      columns: which to read; all if not given. They must be numbers without missing values.
-      rows: of a chunk; smaller row groups are filled up, with `where` False.
-
-    Raises:
-      DataError: if there is no part, one cannot be read, one has other columns or types than the first, or a
-        row group has more than `rows` rows. Names the part.
+    >>> [rows.tolist() for rows in parts(np.array([0, 2, 1, 0]))]
+    [[0, 3], [2], [1]]
     """
-    try:
-        url = "://" in str(folder)
-        system, place = pa.fs.FileSystem.from_uri(folder) if url else (pa.fs.LocalFileSystem(), str(folder))
-        found = system.get_file_info(pa.fs.FileSelector(place, recursive=True))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{folder}: cannot be read as a folder of parts ({error})") from error
-    files = sorted((info.path, info.size) for info in found if _is_part(info))
-    if not files:
-        raise DataError(f"{folder}: holds no file that ends in .parquet")
-    groups, footers, schema = [], [], None
-    for path, size in files:
-        metadata, own = _footer(system, path)
-        own = _chosen(own, columns, path)
-        schema = schema or own
-        if not own.equals(schema):
-            raise DataError(
-                f"{path}: its columns are {_said(own)}; in {files[0][0]} they are {_said(schema)}"
-            )
-        footers.append((PurePosixPath(path).relative_to(place).as_posix(), size, repr(metadata.to_dict())))
-        groups += [(path, n, metadata.row_group(n).num_rows) for n in range(metadata.num_row_groups)]
-    if not groups:
-        raise DataError(f"{folder}: its parts have no rows")
-    path, number, largest = max(groups, key=lambda group: group[2])
-    if rows is not None and largest > rows:
-        raise DataError(
-            f"{path}: row group {number} has {largest:,} rows, more than the {rows:,} of a chunk: write it with "
-            f"row_group_size={rows}, or give rows={largest}"
-        )
-    assert schema is not None
-    return Parts(str(folder), system, groups, schema, rows or largest, fingerprint.of(footers))
+    return Split(*(np.flatnonzero(part == number) for number in range(3)))
 
 
-def steps(
-    parts: Parts,
-    chunks: int,
-    *,
-    seed: int = 0,
-    num_epochs: int = 1,
-    process: tuple[int, int] | None = None,
-    threads: int = 4,
-    ahead: int = 4,
-) -> Any:
-    """What this process reads: for each step the columns of its share of `chunks` chunks.
-
-    All elements have `chunks` / processes · `parts.rows` rows. Rows that fill up chunks, and chunks that fill up
-    an epoch's last step, are 0, with `where` False.
-
-    Args:
-      parts: by `find`.
-      chunks: of a step, over all processes, of which their number must be a divisor.
-      seed: of the order, which is another one in each epoch.
-      num_epochs: how often each row is read.
-      process: this process's number, and how many there are; those of JAX if not given.
-      threads: that read.
-      ahead: elements that are read before they are asked for.
-
-    Returns:
-      A `grain.IterDataset`; its iterators have `get_state` and `set_state`.
-
-    Raises:
-      DataError: if the processes do not divide `chunks`; and when it is read, if a part is torn or gone, or a
-        value is missing or not a number.
-      ModuleNotFoundError: without Grain, which the extra `scale` installs.
-    """
-    grain = needed("grain")
-    number, count = process or (jax.process_index(), jax.process_count())
-    if chunks < 1 or chunks % count:
-        raise DataError(f"{chunks} chunks of a step cannot be split over {count} processes: give a multiple")
-    every = grain.MapDataset.source(_Chunks(parts, -(-len(parts.groups) // chunks) * chunks))
-    shuffled = every.seed(seed).shuffle().repeat(num_epochs).random_map(_permuted)
-    own = shuffled.batch(chunks // count, batch_fn=_joined)[number::count]
-    return own.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead))
-
-
-class _Chunks:
-    """Chunks by number; those beyond the last row group are empty."""
-
-    def __init__(self, parts: Parts, number: int):
-        self.parts, self.number = parts, number
-
-    def __len__(self) -> int:
-        return self.number
-
-    def __getitem__(self, index: int) -> Chunk:
-        groups, schema, rows = self.parts.groups, self.parts.schema, self.parts.rows
-        if index >= len(groups):
-            return numpy_columns(schema.empty_table(), self.parts.folder, 0, rows)
-        path, number, expected = groups[index]
-        try:
-            with pq.ParquetFile(path, filesystem=self.parts.system) as file:
-                table = file.read_row_group(number, columns=schema.names, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(
-                f"{path}: row group {number} cannot be read ({error}); put the part back as it was, or write the "
-                "folder again"
-            ) from error
-        if table.num_rows != expected:
-            raise DataError(f"{path}: changed while it was read; start again")
-        return numpy_columns(table, f"{path}, row group {number}", 0, rows)
-
-
-def _permuted(chunk: Chunk, rng: np.random.Generator) -> Chunk:
-    order = rng.permutation(len(chunk[WHERE]))
-    return {name: column[order] for name, column in chunk.items()}
-
-
-def _joined(chunks: Sequence[Chunk]) -> Chunk:
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-
-
-def _is_part(info: Any) -> bool:
-    hidden = any(piece.startswith((".", "_")) for piece in PurePosixPath(info.path).parts[-1:])
-    return info.is_file and info.path.endswith(".parquet") and not hidden
-
-
-def _footer(system: Any, path: str) -> tuple[Any, pa.Schema]:
-    try:
-        with pq.ParquetFile(path, filesystem=system) as file:
-            return file.metadata, file.schema_arrow.remove_metadata()
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path}: cannot be read as Parquet ({error}); it may be torn: write it again"
-        ) from error
-
-
-def _chosen(schema: pa.Schema, columns: Sequence[str] | None, path: str) -> pa.Schema:
-    wanted = schema.names if columns is None else list(columns)
-    if absent := [name for name in wanted if name not in schema.names]:
-        raise DataError(f"{path}: no column {absent[0]!r}; there are {', '.join(schema.names)}")
-    if WHERE in wanted:
-        raise DataError(f"{path}: a column is named {WHERE!r}, which says which rows are real: rename it")
-    return pa.schema([pa.field(name, schema.field(name).type) for name in wanted])
-
-
-def _said(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name} ({field.type})" for field in schema)
+def check_shares(valid: float, test: float) -> None:
+    """Refuse shares that leave nothing for training."""
+    if not (valid >= 0 and test >= 0 and valid + test < 1):
+        raise DataError(f"shares valid={valid} and test={test} must be ≥ 0 and leave something for training")

@@ -1,6 +1,6 @@
 """Several processes as one: each holds devices of its own, and all run the same program.
 
-    processes.connect("10.0.0.1:8476", num_processes=2, process_id=0)    # on each host, before all else of JAX
+    processes.connect("10.0.0.1:8476", num_processes=2, process_id=0)    # on each host, before JAX computes
     processes.agree({"code": fingerprint.source(__file__), "data": …})
     mesh = jax.make_mesh((jax.device_count(),), ("data",))
 
@@ -44,6 +44,11 @@ def connect(
     Raises:
       DataError: if some of the three are missing, or the number is not one of these processes.
       RuntimeError: if the others are not there in five times `timeout`.
+
+    >>> connect("localhost:8476", num_processes=2)
+    Traceback (most recent call last):
+        ...
+    rezoo.errors.DataError: process_id missing: give all of coordinator, num_processes, process_id, or none
     """
     given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     absent = [name for name, value in given.items() if value is None]
@@ -106,11 +111,18 @@ def gathered(text: str) -> list[str]:
 
 
 def first() -> bool:
-    """Whether this is process 0, which alone prints and writes what is written once."""
+    """Whether this is process 0, which alone prints and writes what is written once.
+
+    >>> first()
+    True
+    """
     return jax.process_index() == 0
 
 
 def wait_for_all(name: str) -> None:
-    """Go on when all processes are here."""
+    """Go on when all processes are here; a name for each place.
+
+    >>> wait_for_all("the log is written")
+    """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)

@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,34 @@ from rezoo.storage import fingerprint
 _log = logging.getLogger(__name__)
 
 
-def save(folder: str | Path, step: int, tree: Any, notes: Mapping[str, Any] | None = None) -> None:
+def save(
+    folder: str | Path,
+    step: int,
+    tree: Any,
+    notes: Mapping[str, Any] | None = None,
+    *,
+    filled_up: Collection[int] = (),
+) -> None:
     """Write `tree` as the checkpoint of `step`, with `notes` (anything JSON can hold) beside it.
 
     The checkpoint takes its name when it is complete, so that a process killed while it saves
     leaves the previous one valid. This one and the newest of an earlier step are kept.
+
+    Args:
+      folder: of the run.
+      step: of the run.
+      tree: of arrays.
+      notes: whatever JSON can hold.
+      filled_up: numbers of leaves that end with rows of 0, of which another number of devices needs another
+        number.
 
     Raises:
       OSError: if it cannot be written; the checkpoints before are kept.
     """
     plain = jax.tree.map(_plain, tree)
     notes = dict(notes or {})
-    parted = [n for n, leaf in enumerate(jax.tree.leaves(plain)) if not leaf.sharding.is_fully_replicated]
-    about = {"notes": notes, "digest": _digest(plain, notes, parted), "parted": parted}
+    summed = [n for n, leaf in enumerate(jax.tree.leaves(plain)) if n in filled_up or not _is_here(leaf)]
+    about = {"notes": notes, "digest": _digest(plain, notes, summed), "summed": summed}
     _wait_for_all()
     before = _steps(folder)
     first = jax.process_index() == 0
@@ -68,7 +83,7 @@ def restore(
     Args:
       folder: of `save`.
       template: arrays, or shapes with the sharding that the arrays are to have.
-      other_rows: whether arrays that are spread over devices may end with more or fewer rows of 0.
+      other_rows: whether arrays may end with more or fewer rows of 0 than they were saved with.
 
     Raises:
       DataError: if none fits the template (another model or width), or all are damaged.
@@ -78,19 +93,20 @@ def restore(
     wanted = jax.tree.map(_plain, template)
     failure: Exception | None = None
     for step in steps:
-        saved = notes = wrong = None
+        loaded, wrong = None, None
         try:
             with _quiet():
-                saved, notes = _load(folder, step, wanted, other_rows)
+                loaded = _load(folder, step, wanted, other_rows)
         except Exception as error:
             wrong = error
-        if wrong or not _everywhere(wrong is None):
-            failure = failure or wrong or ValueError(f"step {step} is damaged for another process")
+        if not _everywhere(loaded is not None) or loaded is None:
+            failure = failure or wrong or ValueError(f"another process cannot read the one of step {step}")
             continue
         if failure:
             _log.warning(
                 "%s: the checkpoint of step %d is damaged; going on from step %d", folder, steps[0], step
             )
+        saved, notes = loaded
         return jax.tree.map(_like, template, saved), notes
     if failure:
         raise DataError(
@@ -105,7 +121,7 @@ def _load(folder: str | Path, step: int, wanted: Any, other_rows: bool) -> tuple
     with ocp.Context(array_options=ocp.options.ArrayOptions(loading=loading)):
         saved = ocp.load(_place(folder, step), wanted)
     about: Any = ocp.metadata(_place(folder, step)).custom_metadata
-    if about["digest"] != _digest(saved, about["notes"], about.get("parted", [])):
+    if about["digest"] != _digest(saved, about["notes"], about.get("summed", [])):
         raise ValueError(f"the checkpoint of step {step} is not what was written")
     return saved, about["notes"]
 
@@ -142,18 +158,23 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _digest(plain: Any, notes: Mapping[str, Any], parted: list[int]) -> str:
+def _digest(plain: Any, notes: Mapping[str, Any], summed: list[int]) -> str:
     """The same for any number of processes and devices.
 
     Args:
       plain: a tree of arrays.
       notes: what JSON can hold.
-      parted: the leaves that were spread over devices when they were saved, of which each adds its part.
+      summed: the leaves that no process holds whole, or that are filled up.
     """
     leaves = jax.tree.leaves(plain)
-    sums = [int(_sum(leaves[n])) for n in parted]
-    whole = [np.asarray(leaf) for n, leaf in enumerate(leaves) if n not in parted]
-    return fingerprint.of(whole, json.dumps(notes), *([sums] if parted else []))
+    sums = [int(_sum(leaves[n])) for n in summed]
+    whole = [np.asarray(leaf) for n, leaf in enumerate(leaves) if n not in summed]
+    return fingerprint.of(whole, json.dumps(notes), *([sums] if summed else []))
+
+
+def _is_here(leaf: jax.Array) -> bool:
+    """Whether this process holds the whole."""
+    return leaf.is_fully_addressable or leaf.is_fully_replicated
 
 
 @jax.jit

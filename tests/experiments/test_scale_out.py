@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from jax.sharding import AxisType
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-sys.path.insert(0, str(EXPERIMENTS))
+sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 
 import scale_out
 
@@ -25,7 +24,7 @@ from rezoo.devices import sharding
 
 KILLS = int(os.environ.get("REZOO_KILLS", "2"))
 USERS, ITEMS = 37, 21
-FLAGS = scale_out.Flags(users=USERS, items=ITEMS, dim=4, epochs=12, save_every=6)
+FLAGS = scale_out.Flags(users=USERS, items=ITEMS, dim=4, epochs=12, save_every=12)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -52,7 +51,7 @@ class Life:
         env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(place / "compiled")}
         env |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PLATFORMS": "cpu"}
         env["XLA_FLAGS"] = env["XLA_FLAGS"].replace("count=8", f"count={devices}")
-        command = [sys.executable, "-W", "error", str(EXPERIMENTS / "scale_out.py"), "--log", place / "log"]
+        command = [sys.executable, "-W", "error", scale_out.__file__, "--log", place / "log"]
         for name in ("users", "items", "dim", "epochs", "save_every"):
             command += [f"--{name.replace('_', '-')}", str(getattr(FLAGS, name))]
         command += ["--out", place / out, "--timeout", "5", "--num-processes", str(number)]
@@ -135,6 +134,6 @@ def test_processes_that_disagree_all_end_with_what_differs(place):
     life = Life(place, "differ", 2, 4, [], ["--rate", "0.2"])
     assert life.end() == [1, 1]
     for number in range(2):
-        host = socket.gethostname()
-        said = f"error: --rate of process 1 on host {host} is '0.2', but that of process 0 on host {host} is '0.1'"
+        host = f"on host {socket.gethostname()} is"
+        said = f"error: --rate of process 1 {host} '0.2', but that of process 0 {host} '0.1'"
         assert said in life.said(number), life.said(number)

@@ -5,6 +5,7 @@ ever holds the whole.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,23 @@ def save(
 
     Raises:
       OSError: as there.
+
+    >>> import tempfile
+    >>> from rezoo.devices.sharding import sharded
+    >>> eight, two = (jax.make_mesh((n,), ("data",), devices=jax.devices()[:n]) for n in (8, 2))
+    >>> state, specs = {"item": jnp.arange(5)}, {"item": PartitionSpec("data")}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(folder, 1, sharded(state, specs, eight), specs, state)
+    ...     restore(folder, specs, state, two)[0]["item"].tolist()
+    [[0, 2, 4], [1, 3, 0]]
     """
 
     def order(spec: PartitionSpec, leaf: Any, shape: Any) -> Any:
-        return in_order(leaf, spec[0], shape.shape[0]) if len(spec) else leaf
+        return in_order(leaf, leaf.sharding.mesh, spec[0], shape.shape[0]) if len(spec) else leaf
 
     ordered = jax.tree.map(order, specs, tree, like, is_leaf=is_spec)
-    checkpoint.save(folder, step, ordered, {**(notes or {}), ROWS: _rows(specs, like)})
+    spread = [n for n, spec in enumerate(jax.tree.leaves(specs, is_leaf=is_spec)) if len(spec)]
+    checkpoint.save(folder, step, ordered, {**(notes or {}), ROWS: _rows(specs, like)}, filled_up=spread)
 
 
 def restore(folder: str | Path, specs: Any, like: Any, mesh: Mesh) -> tuple[Any, dict[str, Any]] | None:
@@ -64,7 +75,7 @@ def restore(folder: str | Path, specs: Any, like: Any, mesh: Mesh) -> tuple[Any,
     """
 
     def shape(spec: PartitionSpec, leaf: Any) -> Any:
-        on = NamedSharding(axis_of(mesh, spec[0]) if len(spec) else axis_of(mesh, mesh.axis_names[0]), spec)
+        on = NamedSharding(axis_of(mesh, spec[0] if len(spec) else mesh.axis_names[0]), spec)
         if not len(spec):
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=on)
         rows = _filled(leaf.shape[0], on.mesh.shape[spec[0]])
@@ -77,47 +88,48 @@ def restore(folder: str | Path, specs: Any, like: Any, mesh: Mesh) -> tuple[Any,
     if (saved := notes.pop(ROWS)) != (ours := _rows(specs, like)):
         name = next(name for name in sorted({*saved, *ours}) if saved.get(name) != ours.get(name))
         raise DataError(
-            f"{folder}: the checkpoint has {saved.get(name, 0):,} rows of {name}, this run {ours.get(name, 0):,}: "
-            "it is of another catalogue; give another folder"
+            f"{folder}: the checkpoint has {saved.get(name, 0):,} rows of {name}, this run "
+            f"{ours.get(name, 0):,}: it is of another catalogue; give another folder"
         )
 
     def place(spec: PartitionSpec, leaf: Any, like: Any) -> Any:
-        return by_owner(leaf, spec[0], like.shape[0]) if len(spec) else leaf
+        return by_owner(leaf, leaf.sharding.mesh, spec[0], like.shape[0]) if len(spec) else leaf
 
     return jax.tree.map(place, specs, ordered, like, is_leaf=is_spec), notes
 
 
-def in_order(x: Shaped[Array, " n R ..."], axis: str, rows: int) -> Shaped[Array, " P ..."]:
+@partial(jax.jit, static_argnames=("mesh", "axis", "rows"))
+def in_order(x: Shaped[Array, " n R ..."], mesh: Mesh, axis: str, rows: int) -> Shaped[Array, " P ..."]:
     """Rows in the order of ids, those beyond `rows` 0; each device a block of them.
 
-    >>> from rezoo.devices.sharding.layout import sharded
-    >>> mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
-    >>> in_order(sharded(jnp.arange(1, 6), PartitionSpec("data"), mesh), "data", 5).tolist()
+    >>> from rezoo.devices.sharding import sharded
+    >>> mesh = axis_of(jax.make_mesh((2,), ("data",), devices=jax.devices()[:2]), "data")
+    >>> x = sharded(jnp.arange(1, 6), PartitionSpec("data"), mesh)
+    >>> in_order(x, mesh, "data", 5).tolist()
     [1, 2, 3, 4, 5, 0, 0, 0]
     """
-    mesh = axis_of(x.sharding.mesh, axis)
     size = mesh.shape[axis]
 
     def local(x: Array) -> Array:
         x = jnp.pad(x[0], ((0, -x.shape[1] % size), *[(0, 0)] * (x.ndim - 2)))
-        parts = jax.lax.all_to_all(x.reshape(size, -1, *x.shape[1:]), axis, 0, 0)
-        x = parts.swapaxes(0, 1).reshape(x.shape)
+        blocks = jax.lax.all_to_all(x.reshape(size, -1, *x.shape[1:]), axis, 0, 0)
+        x = blocks.swapaxes(0, 1).reshape(x.shape)
         ids = jax.lax.axis_index(axis) * len(x) + jnp.arange(len(x))
         return jnp.where((ids < rows).reshape(-1, *[1] * (x.ndim - 1)), x, jnp.zeros_like(x))
 
-    return jax.jit(_over(mesh, axis, local))(x)
+    return _over(mesh, axis, local)(x)
 
 
-def by_owner(x: Shaped[Array, " P ..."], axis: str, rows: int) -> Shaped[Array, " n R ..."]:
+@partial(jax.jit, static_argnames=("mesh", "axis", "rows"))
+def by_owner(x: Shaped[Array, " P ..."], mesh: Mesh, axis: str, rows: int) -> Shaped[Array, " n R ..."]:
     """The inverse of `in_order`."""
-    mesh = axis_of(x.sharding.mesh, axis)
     size = mesh.shape[axis]
 
     def local(x: Array) -> Array:
-        parts = x.reshape(-1, size, *x.shape[1:]).swapaxes(0, 1)
-        return jax.lax.all_to_all(parts, axis, 0, 0).reshape(1, *x.shape)[:, : -(-rows // size)]
+        blocks = x.reshape(-1, size, *x.shape[1:]).swapaxes(0, 1)
+        return jax.lax.all_to_all(blocks, axis, 0, 0).reshape(1, *x.shape)[:, : -(-rows // size)]
 
-    return jax.jit(_over(mesh, axis, local))(x)
+    return _over(mesh, axis, local)(x)
 
 
 def _over(mesh: Mesh, axis: str, local: Any) -> Any:
