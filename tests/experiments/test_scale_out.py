@@ -1,8 +1,10 @@
 """Several processes are one: the same end, whoever is killed and however many go on."""
 
+import json
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,8 +26,30 @@ from rezoo.devices import sharding
 
 KILLS = int(os.environ.get("REZOO_KILLS", "2"))
 USERS, ITEMS = 37, 21
+SET = ("users", "items", "dim", "epochs", "save_every")
 FLAGS = scale_out.Flags(users=USERS, items=ITEMS, dim=4, epochs=12, save_every=12)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+# Imports once, and forks the processes of a life: JAX starts no thread before its first computation.
+NURSERY = """
+import functools, json, os, sys
+sys.path[:0] = sys.argv[1:]
+import scale_out, tyro
+for line in sys.stdin:
+    children = []
+    for said, flags, arguments in json.loads(line):
+        if child := os.fork():
+            children.append(child)
+            continue
+        for stream in (1, 2):
+            os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+        os.environ["XLA_FLAGS"] = flags
+        sys.excepthook = functools.partial(scale_out.say, flags=[])
+        sys.exit(scale_out.main(tyro.cli(scale_out.Flags, args=arguments)))
+    print(json.dumps(children), flush=True)
+    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,45 +65,53 @@ def place(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def begin(place):
+    """`(folder of checkpoints, processes, devices of each, arguments of the last) -> Life`."""
+    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(place / "compiled"), "JAX_PLATFORMS": "cpu"}
+    env |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    paths = [str(Path(scale_out.__file__).parent), str(Path(scale_out.__file__).parents[1])]
+    command = [sys.executable, "-c", NURSERY, *paths]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=env, **pipes) as nursery:
+        yield lambda *arguments: Life(nursery, place, *arguments)
+
+
 class Life:
     """Processes that run at the same time."""
 
-    def __init__(self, place, out, number, devices, *more):
+    def __init__(self, nursery, place, out, number, devices, more=()):
         with socket.socket() as free:
             free.bind(("localhost", 0))
             coordinator = f"localhost:{free.getsockname()[1]}"
-        env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(place / "compiled")}
-        env |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PLATFORMS": "cpu"}
-        env["XLA_FLAGS"] = env["XLA_FLAGS"].replace("count=8", f"count={devices}")
-        command = [sys.executable, "-W", "error", scale_out.__file__, "--log", place / "log"]
-        for name in ("users", "items", "dim", "epochs", "save_every"):
-            command += [f"--{name.replace('_', '-')}", str(getattr(FLAGS, name))]
-        command += ["--out", place / out, "--timeout", "5", "--num-processes", str(number)]
-        command += ["--coordinator", coordinator, "--process-id"]
+        flags = os.environ["XLA_FLAGS"].replace("count=8", f"count={devices}")
+        arguments = [f"--{name.replace('_', '-')}={getattr(FLAGS, name)}" for name in SET]
+        arguments += [f"--log={place / 'log'}", f"--out={place / out}", "--timeout=5"]
+        arguments += [f"--coordinator={coordinator}", f"--num-processes={number}"]
         self.files = [place / f"{out}-{n}.txt" for n in range(number)]
-        self.processes = []
-        for n, file in enumerate(self.files):
-            own = more[n] if more else []
-            with file.open("w") as said:
-                self.processes.append(
-                    subprocess.Popen([*command, str(n), *own], env=env, stdout=said, stderr=said)
-                )
+        lives = [[str(file), flags, [*arguments, f"--process-id={n}"]] for n, file in enumerate(self.files)]
+        lives[-1][-1] += more
+        for file in self.files:
+            file.write_text("")
+        print(json.dumps(lives), file=nursery.stdin, flush=True)
+        self.answers = nursery.stdout
+        self.ids = json.loads(self.answers.readline())
 
-    def wait_for(self, text):
-        while text not in self.said(0) and self.processes[0].poll() is None:
+    def wait_for(self, text, seconds=60):
+        until = time.monotonic() + seconds
+        while text not in self.files[0].read_text() and time.monotonic() < until:
             time.sleep(0.02)
 
-    def said(self, number):
-        return self.files[number].read_text()
+    def said(self):
+        return [file.read_text() for file in self.files]
 
     def end(self):
-        return [process.wait(120) for process in self.processes]
+        return json.loads(self.answers.readline())
 
 
-def lived(*arguments):
+def lived(life):
     """The end of processes that nobody kills."""
-    life = Life(*arguments)
-    assert life.end() == [0] * len(life.processes), "\n".join(map(life.said, range(len(life.files))))
+    assert life.end() == [0] * len(life.ids), "\n".join(life.said())
 
 
 def params(out):
@@ -100,18 +132,18 @@ def close(a, b):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-6), a, b)
 
 
-def test_processes_that_are_killed_end_as_one_that_was_not(place):
-    lived(place, "whole", 2, 4)
+def test_processes_that_are_killed_end_as_one_that_was_not(place, begin):
+    lived(begin("whole", 2, 4))
     whole = params(place / "whole")
-    lived(place, "one", 1, 8)
+    lived(begin("one", 1, 8))
     close(params(place / "one"), whole)
 
     draw, killed = random.Random(0), 0
     while killed < KILLS:
-        life = Life(place, "killed", 2, 4)
+        life = begin("killed", 2, 4)
         life.wait_for("begin" if killed % 2 else "step 12 of")
         time.sleep(draw.uniform(0.0, 1.0))
-        life.processes[victim := draw.randrange(2)].kill()
+        os.kill(life.ids[victim := draw.randrange(2)], signal.SIGKILL)
         begun = time.monotonic()
         statuses = life.end()
         if statuses == [0, 0]:  # they had come to their end: from the start
@@ -119,21 +151,20 @@ def test_processes_that_are_killed_end_as_one_that_was_not(place):
             continue
         killed += 1
         assert time.monotonic() - begun < 60
-        assert statuses[victim] == -9 and statuses[1 - victim] not in (0, -9), life.said(1 - victim)
+        assert statuses[victim] == -9 and statuses[1 - victim] not in (0, -9), life.said()
     for number, devices in ((1, 2), (4, 2)):
         out = f"on {number} × {devices}"
         if (place / "killed").exists():
             shutil.copytree(place / "killed", place / out)
-        lived(place, out, number, devices)
+        lived(begin(out, number, devices))
         close(params(place / out), whole)
-    lived(place, "killed", 2, 4)
+    lived(begin("killed", 2, 4))
     equal(params(place / "killed"), whole)
 
 
-def test_processes_that_disagree_all_end_with_what_differs(place):
-    life = Life(place, "differ", 2, 4, [], ["--rate", "0.2"])
+def test_processes_that_disagree_all_end_with_what_differs(begin):
+    life = begin("differ", 2, 4, ["--rate=0.2"])
     assert life.end() == [1, 1]
-    for number in range(2):
-        host = f"on host {socket.gethostname()} is"
-        said = f"error: --rate of process 1 {host} '0.2', but that of process 0 {host} '0.1'"
-        assert said in life.said(number), life.said(number)
+    host = f"on host {socket.gethostname()} is"
+    expected = f"error: --rate of process 1 {host} '0.2', but that of process 0 {host} '0.1'"
+    assert all(expected in said for said in life.said()), life.said()
