@@ -70,7 +70,7 @@ def find(folder: str, columns: Sequence[str] | None = None, rows: int | None = N
         system, place = fs.FileSystem.from_uri(folder) if url else (fs.LocalFileSystem(), str(folder))
         found = system.get_file_info(fs.FileSelector(place, recursive=True))
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{folder}: cannot be read as a folder of parts ({error})") from error
+        raise DataError(f"{folder}: cannot be read as a folder of parts ({_reason(error)})") from error
     files = sorted((info.path, info.size) for info in found if _is_part(info))
     if not files:
         raise DataError(f"{folder}: holds no file that ends in .parquet")
@@ -169,8 +169,8 @@ class _Chunks:
                 table = file.read_row_group(number, columns=schema.names, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise DataError(
-                f"{path}: row group {number} cannot be read ({error}); put the part back as it was, or write "
-                "the folder again"
+                f"{path}: row group {number} cannot be read ({_reason(error)}); put the part back as it was, "
+                "or write the folder again"
             ) from error
         if table.num_rows != expected:
             raise DataError(f"{path}: changed while it was read; start again")
@@ -197,7 +197,7 @@ def _footer(system: Any, path: str) -> tuple[Any, pa.Schema]:
             return file.metadata, file.schema_arrow.remove_metadata()
     except (OSError, pa.ArrowException) as error:
         raise DataError(
-            f"{path}: cannot be read as Parquet ({error}); it may be torn: write it again"
+            f"{path}: cannot be read as Parquet ({_reason(error)}); it may be torn: write it again"
         ) from error
 
 
@@ -208,6 +208,10 @@ def _chosen(schema: pa.Schema, columns: Sequence[str] | None, path: str) -> pa.S
     if WHERE in wanted:
         raise DataError(f"{path}: a column is named {WHERE!r}, which says which rows are real: rename it")
     return pa.schema([pa.field(name, schema.field(name).type) for name in wanted])
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _said(schema: pa.Schema) -> str:

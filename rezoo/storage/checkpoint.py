@@ -17,6 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from rezoo.devices import processes
 from rezoo.errors import DataError
 from rezoo.storage import fingerprint
 
@@ -51,9 +52,9 @@ def save(
     notes = dict(notes or {})
     summed = [n for n, leaf in enumerate(jax.tree.leaves(plain)) if n in filled_up or not _is_here(leaf)]
     about = {"notes": notes, "digest": _digest(plain, notes, summed), "summed": summed}
-    _wait_for_all()
+    processes.wait_for_all("checkpoint")
     before = _steps(folder)
-    first = jax.process_index() == 0
+    first = processes.first()
     for half in Path(folder).glob("*.orbax-checkpoint-tmp*"):  # of a save that was killed or found no space
         if first:
             shutil.rmtree(half)
@@ -88,7 +89,7 @@ def restore(
     Raises:
       DataError: if none fits the template (another model or width), or all are damaged.
     """
-    _wait_for_all()
+    processes.wait_for_all("checkpoint")
     steps = _steps(folder)
     wanted = jax.tree.map(_plain, template)
     failure: Exception | None = None
@@ -99,15 +100,16 @@ def restore(
                 loaded = _load(folder, step, wanted, other_rows)
         except Exception as error:
             wrong = error
-        if not _everywhere(loaded is not None) or loaded is None:
-            failure = failure or wrong or ValueError(f"another process cannot read the one of step {step}")
+        # Sums are of all processes: none begins them unless all have read.
+        if not (_everywhere(loaded is not None) and loaded and _everywhere(_is_as_written(*loaded))):
+            failure = failure or wrong or ValueError(f"the checkpoint of step {step} is not what was written")
             continue
         if failure:
             _log.warning(
                 "%s: the checkpoint of step %d is damaged; going on from step %d", folder, steps[0], step
             )
-        saved, notes = loaded
-        return jax.tree.map(_like, template, saved), notes
+        saved, about = loaded
+        return jax.tree.map(_like, template, saved), about["notes"]
     if failure:
         raise DataError(
             f"the checkpoint in {folder} cannot be read as this run's state: it is of another "
@@ -121,14 +123,11 @@ def _load(folder: str | Path, step: int, wanted: Any, other_rows: bool) -> tuple
     with ocp.Context(array_options=ocp.options.ArrayOptions(loading=loading)):
         saved = ocp.load(_place(folder, step), wanted)
     about: Any = ocp.metadata(_place(folder, step)).custom_metadata
-    if about["digest"] != _digest(saved, about["notes"], about.get("summed", [])):
-        raise ValueError(f"the checkpoint of step {step} is not what was written")
-    return saved, about["notes"]
+    return saved, {"notes": about["notes"], "digest": about["digest"], "summed": about.get("summed", [])}
 
 
-def _wait_for_all() -> None:
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("checkpoint")
+def _is_as_written(saved: Any, about: Mapping[str, Any]) -> bool:
+    return about["digest"] == _digest(saved, about["notes"], about["summed"])
 
 
 def _everywhere(whether: bool) -> bool:
