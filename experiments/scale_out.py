@@ -13,7 +13,8 @@ happened. They may be more or fewer than before, as long as their devices divide
 MF learns by BPR with row-wise Adagrad, each process from its own share of the log's parts. --log FOLDER is a
 log of your own: Parquet parts with dense ids `user` and `item`, counted from 1, in FOLDER/train and
 FOLDER/test; row groups are what is shuffled, and --chunks of them are a step. Without it, process 0 writes
-purchases of a simulated shop. At the end each held-out product is ranked in the whole catalogue.
+purchases of a simulated shop. At the end each held-out product is ranked in the whole catalogue, each device
+scoring the rows that it holds.
 """
 
 import json
@@ -21,7 +22,7 @@ import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -211,20 +212,18 @@ def evaluate(
     flags: Flags, given: Problem, state: TrainState, log: stream_parts.Parts, mesh: Mesh
 ) -> dict[str, float]:
     """How each held-out product is ranked in the whole catalogue."""
-    model = given.model
-    params = sharding.whole(state.params, given.specs.params, given.logical.params)
 
     @jax.jit
-    def sums(params: Any, rows: Batch) -> dict[str, jax.Array]:
+    def sums(state: TrainState, rows: Batch) -> dict[str, jax.Array]:
         target = jnp.where(rows.where, rows.item, 0)[:, None]
-        rank = evaluation.ranks(model, {"params": params}, rows.query, target)[:, 0]
+        rank = evaluation.ranks(given.model, state.variables, rows.query, target, mesh=mesh)[:, 0]
         hit = rank <= 10
         gain = jnp.where(hit, 1 / jnp.log2(1 + rank), 0.0)
         return {"recall@10": hit.sum(), "ndcg@10": gain.sum(), "rows": rows.where.sum()}
 
     totals = {"recall@10": 0.0, "ndcg@10": 0.0, "rows": 0.0}
     for columns in stream_parts.steps(log, flags.chunks):
-        found = jax.device_get(sums(params, sharding.spread(batch(columns, model), mesh)))
+        found = jax.device_get(sums(state, sharding.spread(batch(columns, given.model), mesh)))
         totals = {name: totals[name] + float(value) for name, value in found.items()}
     return {name: totals[name] / totals["rows"] for name in ("recall@10", "ndcg@10")}
 
