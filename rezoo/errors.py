@@ -9,7 +9,13 @@ class DataError(ValueError):
 
 
 SERVE = ("starlette", "prometheus_client", "uvicorn", "httptools")
-EXTRAS = {"flatbuffers": "export", "matplotlib": "notebooks", "onnx": "onnx", "optuna": "tune"}
+EXTRAS = {
+    "flatbuffers": "export",
+    "matplotlib": "notebooks",
+    "grain": "scale",
+    "onnx": "onnx",
+    "optuna": "tune",
+}
 EXTRAS |= dict.fromkeys(SERVE, "serve")
 
 

@@ -4,7 +4,8 @@
         state, metrics = epoch(state, batch(chunk))      # jitted; one shape, so compiled once
 
 `epoch` shuffles within a chunk; a log that is sorted by anything but time should be shuffled when
-it is written.
+it is written, or lie in a folder of parts, which `rezoo.data.stream_parts` shuffles and splits over
+processes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -65,14 +66,15 @@ def _padded(file: pq.ParquetFile, path: str, rows: int, wanted: list[str]) -> It
             count += piece.num_rows
             while count >= rows:
                 table = pa.Table.from_batches(held)
-                yield _numpy(table.slice(0, rows), path, done, rows)
+                yield to_chunk(table.slice(0, rows), path, done, rows)
                 done += rows
                 held, count = table.slice(rows).to_batches(), count - rows
     if count:
-        yield _numpy(pa.Table.from_batches(held), path, done, rows)
+        yield to_chunk(pa.Table.from_batches(held), path, done, rows)
 
 
-def _numpy(table: pa.Table, path: str, done: int, rows: int) -> dict[str, np.ndarray]:
+def to_chunk(table: pa.Table, path: str, done: int, rows: int) -> dict[str, np.ndarray]:
+    """The columns of a table, filled up with rows of 0; `done` rows of `path` came before, for its errors."""
     chunk: dict[str, np.ndarray] = {}
     for name in table.column_names:
         column = table[name]

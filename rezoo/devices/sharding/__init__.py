@@ -12,7 +12,8 @@ number of devices, leaves its own number: frequent ids are so spread evenly, how
 gets the rows that its batch looks up from the devices that hold them, and sends them their gradients; what
 is sent does not depend on the number of rows. Lists, ranks and the full softmax take the same `mesh=`: there
 each device scores the items whose rows it holds. `rules` says which array lies where; `sharded` and `whole`
-turn arrays from one form into the other, so a model is saved as it is on one device.
+turn arrays from one form into the other, so a model is saved as it is on one device. `save` and `restore`
+write and read checkpoints with which any number of devices, of one process or several, can go on.
 """
 
 from rezoo.devices.sharding.layout import AXIS, axis_of, describe, rules, sharded, spread, whole
@@ -26,6 +27,7 @@ from rezoo.devices.sharding.lookup import (
     joined,
     split,
 )
+from rezoo.devices.sharding.saved import restore, save
 
 __all__ = [
     "AXIS",
@@ -38,7 +40,9 @@ __all__ = [
     "evenly",
     "gather_ids",
     "joined",
+    "restore",
     "rules",
+    "save",
     "sharded",
     "split",
     "spread",

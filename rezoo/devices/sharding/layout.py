@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Shaped
 
@@ -49,7 +50,7 @@ def describe(variables: Variables, specs: Mapping[str, Any], devices: int) -> st
     all                                                       32 B a device
     """
     lines, total = [], 0
-    flat_specs = jax.tree.leaves(specs, is_leaf=_is_spec)
+    flat_specs = jax.tree.leaves(specs, is_leaf=is_spec)
     for (path, leaf), spec in zip(jax.tree.leaves_with_path(dict(variables)), flat_specs, strict=True):
         size = leaf.dtype.itemsize * leaf.size
         if len(spec):
@@ -70,21 +71,25 @@ def describe(variables: Variables, specs: Mapping[str, Any], devices: int) -> st
 def sharded(tree: Any, specs: Any, mesh: Mesh) -> Any:
     """The arrays of a tree on the devices of a mesh; where a spec says so, `[N …]` becomes `[n R …]`.
 
+    Where the mesh has devices of several processes, each gives the same arrays, and holds its part.
+
     Raises:
       ValueError: if the mesh has no axis of that name.
     """
 
     def place(spec: PartitionSpec, leaf: Any) -> Any:
         if not len(spec):
-            return jax.device_put(leaf, NamedSharding(_automatic(mesh), PartitionSpec()))
+            return _put(leaf, NamedSharding(_automatic(mesh), PartitionSpec()))
         on = axis_of(mesh, spec[0])
-        return jax.device_put(by_holder(jnp.asarray(leaf), on.shape[spec[0]]), NamedSharding(on, spec))
+        return _put(by_holder(jnp.asarray(leaf), on.shape[spec[0]]), NamedSharding(on, spec))
 
-    return jax.tree.map(place, specs, tree, is_leaf=_is_spec)
+    return jax.tree.map(place, specs, tree, is_leaf=is_spec)
 
 
 def whole(tree: Any, specs: Any, like: Any) -> Any:
     """What `sharded` was given: arrays whose rows are in the order of ids.
+
+    Of arrays over several processes, every device holds the whole.
 
     Args:
       tree: of `sharded`.
@@ -93,9 +98,14 @@ def whole(tree: Any, specs: Any, like: Any) -> Any:
     """
 
     def collect(spec: PartitionSpec, leaf: Any, shape: Any) -> Any:
-        return by_id(leaf, shape.shape[0]) if len(spec) else leaf
+        if not len(spec):
+            return leaf
+        if leaf.is_fully_addressable:
+            return by_id(leaf, shape.shape[0])
+        everywhere = NamedSharding(leaf.sharding.mesh, PartitionSpec())
+        return jax.jit(by_id, static_argnums=1, out_shardings=everywhere)(leaf, shape.shape[0])
 
-    return jax.tree.map(collect, specs, tree, like, is_leaf=_is_spec)
+    return jax.tree.map(collect, specs, tree, like, is_leaf=is_spec)
 
 
 def by_holder(x: Shaped[Array, " N ..."], devices: int) -> Shaped[Array, " n R ..."]:
@@ -120,15 +130,21 @@ def by_id(x: Shaped[Array, " n R ..."], rows: int) -> Shaped[Array, " N ..."]:
 def spread(batch: Any, mesh: Mesh, axis: str = AXIS) -> Any:
     """A batch, its rows spread over the devices.
 
+    Where the mesh has devices of several processes, each gives rows of its own, all equally many: together
+    they are the batch, in the order of the processes.
+
     Raises:
-      ValueError: if the devices do not divide the number of rows.
+      ValueError: if the devices of this process do not divide the number of its rows.
     """
     mesh = axis_of(mesh, axis)
-    devices = mesh.shape[axis]
+    devices = mesh.shape[axis] * len(mesh.local_devices) // mesh.size
     rows = {leaf.shape[0] for leaf in jax.tree.leaves(batch)}
     if any(n % devices for n in rows):
         raise ValueError(f"{sorted(rows)} rows cannot be spread over {devices} devices: fill the batch up")
-    return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(axis)))
+    on = NamedSharding(mesh, PartitionSpec(axis))
+    if on.is_fully_addressable:
+        return jax.device_put(batch, on)
+    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(on, np.asarray(leaf)), batch)
 
 
 def axis_of(mesh: Mesh, axis: str) -> Mesh:
@@ -148,5 +164,16 @@ def _automatic(mesh: Mesh) -> Mesh:
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
 
 
-def _is_spec(x: Any) -> bool:
+def _put(leaf: Any, on: NamedSharding) -> jax.Array:
+    """`jax.device_put`, of which every process does its part."""
+    if on.is_fully_addressable:
+        return jax.device_put(leaf, on)
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_put(jax.random.key_data(leaf), on), impl=jax.random.key_impl(leaf))
+    host = np.asarray(leaf)
+    return jax.make_array_from_callback(host.shape, on, lambda index: host[index])
+
+
+def is_spec(x: Any) -> bool:
+    """Whether this is a leaf of a tree of specs."""
     return isinstance(x, PartitionSpec)
