@@ -30,8 +30,9 @@ jax.config.update("jax_debug_key_reuse", True)
 settings.register_profile("rezoo", deadline=None)
 settings.load_profile("rezoo")
 
-ENOUGH = 1_300 * 2**20
-"""Bytes that a worker may hold before it drops what it compiled: its peak then stays below 2 GB."""
+ENOUGH, ROOM = 1_000 * 2**20, 300 * 2**20
+"""Bytes that a worker may hold before it drops what it compiled, and may add to what is left after that: its
+peak then stays below 2 GB."""
 
 
 _PROGRAMS: dict[Any, Any] = {}
@@ -60,9 +61,12 @@ class Memory:
     """Drops what was compiled where it fills a small machine's memory; a hook of this file alone would not
     be called after the doctests of rezoo/."""
 
+    left = 0
+    """Bytes that the last drop left."""
+
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self) -> None:
-        if resident() > ENOUGH:
+        if resident() > max(ENOUGH, self.left + ROOM):
             helpers.forget()
             _PROGRAMS.clear()
             jax.clear_caches()
@@ -70,6 +74,7 @@ class Memory:
             # Only glibc keeps what was freed, and returns it so.
             with contextlib.suppress(OSError, AttributeError):
                 ctypes.CDLL("libc.so.6").malloc_trim(0)
+            self.left = resident()
 
 
 def pytest_configure(config: pytest.Config) -> None:

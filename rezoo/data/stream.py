@@ -74,7 +74,12 @@ def _padded(file: pq.ParquetFile, path: str, rows: int, wanted: list[str]) -> It
 
 
 def to_chunk(table: pa.Table, path: str, done: int, rows: int) -> dict[str, np.ndarray]:
-    """The columns of a table, filled up with rows of 0; `done` rows of `path` came before, for its errors."""
+    """The columns of a table, filled up with rows of 0; `done` rows of `path` came before, for its errors.
+
+    >>> chunk = to_chunk(pa.table({"item": [7, 8]}), "clicks.parquet", 0, 3)
+    >>> {name: column.tolist() for name, column in chunk.items()}
+    {'item': [7, 8, 0], 'where': [True, True, False]}
+    """
     chunk: dict[str, np.ndarray] = {}
     for name in table.column_names:
         column = table[name]
