@@ -35,40 +35,43 @@ ENOUGH, ROOM = 1_000 * 2**20, 300 * 2**20
 peak then stays below 2 GB."""
 
 
-_PROGRAMS: dict[Any, Any] = {}
-_compile_program = compiler.backend_compile_and_load
-
-
-def compile_once(backend: Any, module: Any, devices: Any, options: Any, callbacks: Any) -> Any:
-    """What JAX compiles a program with, once for all functions that are the same program.
+class Programs:
+    """What JAX compiled, once for all functions that are the same program.
 
     Tests jit the same functions of equal models again and again, in closures that JAX cannot know to be
     equal.
     """
-    if callbacks:
-        return _compile_program(backend, module, devices, options, callbacks)
-    text = module.operation.get_asm(enable_debug_info=False)
-    key = text, options.SerializeAsString(), repr((backend.platform, devices))
-    if key not in _PROGRAMS:
-        _PROGRAMS[key] = _compile_program(backend, module, devices, options, callbacks)
-    return _PROGRAMS[key]
 
+    def __init__(self) -> None:
+        self.compiled: dict[Any, Any] = {}
+        self._compile = compiler.backend_compile_and_load
+        compiler.backend_compile_and_load = self.compile
 
-compiler.backend_compile_and_load = compile_once
+    def compile(self, backend: Any, module: Any, devices: Any, options: Any, callbacks: Any) -> Any:
+        """In the place of JAX's own."""
+        if callbacks:
+            return self._compile(backend, module, devices, options, callbacks)
+        text = module.operation.get_asm(enable_debug_info=False)
+        key = text, options.SerializeAsString(), repr((backend.platform, devices))
+        if key not in self.compiled:
+            self.compiled[key] = self._compile(backend, module, devices, options, callbacks)
+        return self.compiled[key]
 
 
 class Memory:
     """Drops what was compiled where it fills a small machine's memory; a hook of this file alone would not
     be called after the doctests of rezoo/."""
 
-    left = 0
-    """Bytes that the last drop left."""
+    def __init__(self) -> None:
+        self.left = 0
+        """Bytes that the last drop left."""
+        self.programs = Programs()
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self) -> None:
         if resident() > max(ENOUGH, self.left + ROOM):
             helpers.forget()
-            _PROGRAMS.clear()
+            self.programs.compiled.clear()
             jax.clear_caches()
             gc.collect()
             # Only glibc keeps what was freed, and returns it so.
