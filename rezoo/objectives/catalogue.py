@@ -196,7 +196,7 @@ def every_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) 
     >>> from rezoo.models import Popularity
     >>> query = queries(rows=1)
     >>> batch = Batch(query, jnp.array([[1, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
-    >>> variables = {"params": {"count": jnp.zeros(5)}}  # four items alike: ln 4
+    >>> variables = {"params": {"count": jnp.zeros(5)}}  # four items, all scores alike
     >>> objective = every_item(Popularity(5), losses.softmax_cross_entropy)
     >>> print(jax.jit(objective)(variables, jax.random.key(0), batch)[0].round(4))  # two items, each ln 4
     2.7726

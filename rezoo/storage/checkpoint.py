@@ -55,8 +55,10 @@ def save(
     processes.wait_for_all("checkpoint")
     before = _steps(folder)
     first = processes.first()
-    for half in Path(folder).glob("*.orbax-checkpoint-tmp*"):  # of a save that was killed or found no space
-        if first:
+    if first:
+        for half in Path(folder).glob(
+            "*.orbax-checkpoint-tmp*"
+        ):  # of a save that was killed or found no space
             shutil.rmtree(half)
     try:
         with _quiet():
@@ -68,8 +70,8 @@ def save(
         ) from error
     # One of a later step is damaged, or the run would have gone on from it.
     kept = max((other for other in before if other < step), default=None)
-    for other in set(before) - {step, kept}:
-        if first:
+    if first:
+        for other in set(before) - {step, kept}:
             shutil.rmtree(_place(folder, other))
 
 
