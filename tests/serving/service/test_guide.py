@@ -335,7 +335,8 @@ def test_chips_leave_only_some_categories_in_every_list(opened):
     page.locator("#shelf [aria-label=tea]").first.wait_for()
     assert page.locator("#shelf .product").count() == 24
     page.get_by_role("button", name="Show more").click()
-    page.wait_for_function("document.querySelectorAll('#shelf .product').length === 48")
+    page.locator("#shelf .product").nth(47).wait_for()
+    assert page.locator("#shelf .product").count() == 48
 
 
 @browsers
@@ -497,10 +498,12 @@ def test_a_narrow_screen_both_schemes_and_no_motion(opened, scheme):
     page = opened(
         viewport={"width": 360, "height": 740}, color_scheme=scheme, reduced_motion="reduce", locale="zh-CN"
     )
-    page.locator(".column-a .choose").first.click()
-    page.locator("#chosen li").wait_for()
-    page.locator(".column-a .similar").first.click()
+    page.locator(".column-popular .similar").first.click()  # of the product whose name has a long word
     page.locator("#like li").first.wait_for()
+    assert EVIL in page.locator("#like-title").text_content()
+    page.locator(".column-popular .choose").first.click()
+    page.locator("#chosen li").wait_for()
+    assert EVIL in page.locator("#chosen").text_content()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate(CONTRAST) == []
     assert page.evaluate("document.getAnimations().length") == 0
@@ -521,7 +524,7 @@ def test_an_old_answer_never_takes_the_place_of_a_newer_one(opened, server):
     server.slow["/events"] = [0.8, 0.0, 0.0]
     for nth in (0, 3, 5):
         page.locator(".column-b .choose").nth(nth).click()
-    page.wait_for_function("document.querySelectorAll('#chosen li').length === 3")
+    page.locator("#chosen li").nth(2).wait_for()
     page.wait_for_timeout(1500)
     chosen = page.locator("#chosen li").evaluate_all("all => all.map(one => one.dataset.key)")
     assert not set(chosen) & (set(keys(page, "a")) | set(keys(page, "b")))
