@@ -28,6 +28,7 @@ the same clicks, and how often each had the next one.
 """
 
 import contextlib
+import gc
 import json
 import os
 import sys
@@ -116,6 +117,7 @@ def one(flags: Flags, folder: Path) -> None:
     """A service, until it is stopped."""
     server = serving(flags, folder)
     print(f"{folder} at http://{flags.host}:{server.config.port}, events in {flags.log}", flush=True)
+    gc.freeze()  # what was imported stays: no collection needs to look at it
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
 

@@ -21,6 +21,7 @@ from typing import Any
 from rezoo.errors import DataError, needed
 from rezoo.serving.service import api, guide
 from rezoo.serving.service.batching import Batcher, BusyError
+from rezoo.serving.service.deadlines import Deadlines
 from rezoo.serving.service.event_log import Event, LogFullError
 from rezoo.serving.service.fields import from_json, from_query
 from rezoo.serving.service.requests import (
@@ -51,6 +52,7 @@ from starlette.exceptions import HTTPException  # noqa: E402
 from starlette.requests import ClientDisconnect, Request  # noqa: E402
 from starlette.responses import JSONResponse, Response  # noqa: E402
 from starlette.routing import BaseRoute, Mount, Route  # noqa: E402
+from starlette.types import Receive, Scope, Send  # noqa: E402
 
 MOST_BODY = 2**16
 """Bytes of a request."""
@@ -156,6 +158,7 @@ def app(
         return shop.work(requests)
 
     batcher = Batcher(work, most=settings.sizes[-1], window=window, waiting=waiting)
+    patience = Deadlines(PATIENCE)
     metrics = Metrics(shop, lambda: len(batcher))
 
     def newest() -> Any:
@@ -165,11 +168,18 @@ def app(
 
     async def ask(request: Any) -> Answer:
         newest()
-        async with asyncio.timeout(PATIENCE):
+        with patience.limit():
             return await batcher.ask(request)
 
+    async def body(request: Request) -> Any:
+        try:
+            with patience.limit():
+                return _json(await _body(request))
+        except TimeoutError:
+            raise DataError(f"the body has not come within {PATIENCE:.0f} seconds") from None
+
     async def events(request: Request) -> dict[str, Any]:
-        values = from_json(await _body(request), fields["events"])
+        values = from_json(await body(request), fields["events"])
         event = Event(
             key=values.get("key") or uuid.uuid4().hex,
             visitor=values["visitor"],
@@ -190,12 +200,12 @@ def app(
         if request.method == "GET":
             values = from_query(_once(request), fields["recommend"])
         else:
-            values = from_json(await _body(request), fields["recommend"])
+            values = from_json(await body(request), fields["recommend"])
         wanted = _wanted(values, 10)
         return _told(await ask(Recommend(wanted, **_who(values))), wanted)
 
     async def predict(request: Request) -> dict[str, Any]:
-        values = from_json(await _body(request), fields["predict"])
+        values = from_json(await body(request), fields["predict"])
         asked = Predict(values["items"], **_who(values), context=values.get("context", {}))
         return _told(await ask(asked), Wanted())
 
@@ -248,15 +258,17 @@ def app(
             of_guide[engine.version] = about
         return about | {"beside": BESIDE + "/" if beside else None}
 
-    def counted(route: str, function: Callable[[Request], Awaitable[Any]]) -> Any:
-        async def handle(request: Request) -> Response:
+    def counted(route: str, function: Callable[[Request], Awaitable[Any]]) -> Endpoint:
+        seconds = metrics.seconds.labels(route)
+
+        async def answer(request: Request) -> Response:
             begin = time.perf_counter()
             response = await _answered(function, request)
             metrics.requests.labels(route, response.status_code).inc()
-            metrics.seconds.labels(route).observe(time.perf_counter() - begin)
+            seconds.observe(time.perf_counter() - begin)
             return response
 
-        return handle
+        return Endpoint(answer)
 
     routes: list[BaseRoute] = [
         Route(path, counted(path.replace(":path", ""), function), methods=methods)
@@ -303,6 +315,17 @@ def app(
     return application
 
 
+class Endpoint:
+    """An ASGI application of one function, whose errors are answers already."""
+
+    def __init__(self, answer: Callable[[Request], Awaitable[Response]]):
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+
 def _file(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
     """What answers with a file of the guide."""
 
@@ -331,7 +354,7 @@ async def _answered(function: Callable[[Request], Awaitable[Any]], request: Requ
     """The answer of a function as JSON, or its error."""
     try:
         answer = await function(request)
-        return answer if isinstance(answer, Response) else JSONResponse(answer)
+        return answer if isinstance(answer, Response) else Told(answer)
     except PermissionError as error:
         return JSONResponse({"error": str(error)}, 401, {"WWW-Authenticate": "Bearer"})
     except TooLargeError as error:
@@ -347,20 +370,21 @@ async def _answered(function: Callable[[Request], Awaitable[Any]], request: Requ
         return JSONResponse({"error": "this should not have happened; the service's log has more"}, 500)
 
 
-async def _body(request: Request) -> Any:
-    """The JSON of a request, of `MOST_BODY` bytes at most, which has to come soon."""
+async def _body(request: Request) -> bytes:
+    """The body of a request, of `MOST_BODY` bytes at most."""
     parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MOST_BODY:
+            raise TooLargeError(f"the body has more than {MOST_BODY:,} bytes: send less at once")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _json(body: bytes) -> Any:
+    """What a body holds."""
     try:
-        async with asyncio.timeout(PATIENCE):
-            async for part in request.stream():
-                size += len(part)
-                if size > MOST_BODY:
-                    raise TooLargeError(f"the body has more than {MOST_BODY:,} bytes: send less at once")
-                parts.append(part)
-    except TimeoutError:
-        raise DataError(f"the body has not come within {PATIENCE:.0f} seconds") from None
-    try:
-        return json.loads(b"".join(parts).decode(), parse_constant=_no_number, object_pairs_hook=_object)
+        return _read(body.decode())
     except DataError:
         raise
     except (ValueError, RecursionError):
@@ -376,6 +400,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found := dict(pairs)) < len(pairs):
         raise DataError("a field of the body is there twice: give each once")
     return found
+
+
+_read = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object).decode
+_write = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class Told(JSONResponse):
+    """JSON by an encoder that is made once."""
+
+    def render(self, content: Any) -> bytes:
+        return _write(content).encode()
 
 
 def _once(request: Request) -> Mapping[str, str]:

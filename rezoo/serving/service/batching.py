@@ -25,7 +25,7 @@ class Batcher:
     Args:
       work: `(requests) -> answers`.
       most: requests at once.
-      window: seconds that a request waits for others.
+      window: seconds that a request waits for others, where those before it did not come alone.
       waiting: requests in the queue, above which new ones are refused.
     """
 
@@ -65,12 +65,12 @@ class Batcher:
         self._thread.join()
 
     def _run(self) -> None:
-        over = False
+        over, several = False, False
         while not over:
             first = self._queue.get()
             if first is None:
                 return
-            batch, end = [first], time.monotonic() + self._window
+            batch, end = [first], time.monotonic() + several * self._window
             while len(batch) < self._most:
                 try:
                     more = self._queue.get(timeout=max(0.0, end - time.monotonic()))
@@ -80,6 +80,7 @@ class Batcher:
                     over = True
                     break
                 batch.append(more)
+            several = len(batch) > 1
             self._answer(batch)
 
     def _answer(self, batch: list[tuple[Any, asyncio.Future[Any]]]) -> None:
