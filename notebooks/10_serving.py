@@ -387,3 +387,4 @@ assert two.open("Cy")[1] and two.open("Ann")[1] and len(two) == 2
 # In the library: [saved.py](../rezoo/serving/saved.py), [answers.py](../rezoo/serving/answers.py),
 # [cold_start.py](../rezoo/serving/cold_start.py), [live.py](../rezoo/serving/live.py); a live session in the
 # terminal: [live_session.py](../experiments/live_session.py).
+# Next: [11 · Beyond one device](11_beyond_one_device.ipynb)

@@ -382,4 +382,4 @@ assert abs((high - low) / (2 * h) - derivative) < 0.05 * abs(derivative)
 # In the library: [training](../rezoo/training/__init__.py), [objectives](../rezoo/objectives/__init__.py),
 # [row_sparse](../rezoo/training/row_sparse), [sweep.py](../rezoo/studies/sweep.py); measured at full size in
 # [bench_embeddings.py](../experiments/bench_embeddings.py). How to add a model to the library: the
-# [README](../README.md#adding-a-model). Next: [10 · Serving](10_serving.ipynb)
+# [README](../README.md#contributing). Next: [10 · Serving](10_serving.ipynb)

@@ -32,7 +32,7 @@ def results() -> str:
             lines.append(
                 [
                     f"[{heading}]",
-                    f"[{protocol}](experiments/{name}.py)",
+                    f"[{protocol.partition('; ')[0]}](experiments/{name}.py)",
                     metric,
                     f"{recorded.figure(rows[ours] | {'published': None})} ({ours})",
                     f"{published[theirs]['published']:g}{source}",
@@ -108,7 +108,7 @@ def status(model: str, found: dict[str, dict[str, Models]]) -> str:
     word = next((word for word in ("below", "near", "reached") if word in compared), None)
     if word:
         return f"[{word}][{compared[word]}]"
-    return f"not tried, [measured][{measured}]" if measured else "not tried"
+    return f"[not tried][{measured}]" if measured else "not tried"
 
 
 def own(row: Row, models: Models) -> bool:

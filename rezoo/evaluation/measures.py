@@ -153,12 +153,15 @@ def evaluate_sampled(
     k: Sequence[int] = (10,),
     measures: Mapping[str, Measure] = MEASURES,
     block: int = 1024,
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
 ) -> Scalars:
     """The sampled protocol: the target among M given negatives, as in NCF (He 2017: M = 99).
 
     Its numbers are not comparable with those of `evaluate` (Krichene and Rendle 2020,
     https://doi.org/10.1145/3394486.3403226), whose counts and checks it shares. Negatives that are 0 are
-    padding, and one that is the target itself does not compete; `excluded_targets` counts these.
+    padding, and one that is the target itself does not compete; `excluded_targets` counts these. `mesh` and
+    `axis` are those of `predict`.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -173,17 +176,19 @@ def evaluate_sampled(
     checks.rows(1, query=query.user, target=target)
     checks.rows(2, query=query.user, negatives=negatives)
     try:
-        size = rows_of_catalogue(model, variables)
+        size = rows_of_catalogue(model, variables, mesh)
     except ValueError:  # a model that hides its catalogue: no id is known to be beyond it
         size = jnp.iinfo(jnp.int32).max
     checks.warn_of_unknown("target", target, size, MISS, negative=True)
     checks.warn_of_unknown("negatives", negatives, size, "each is scored as an unknown item", negative=False)
 
-    ranked = _ranked_among(model, variables, query, target, negatives, size=size, block=block)
+    ranked = _ranked_among(
+        model, variables, query, target, negatives, size=size, block=block, mesh=mesh, axis=axis
+    )
     return _summary(ranked, target[:, None], size, k, measures)
 
 
-@compiled("size", "block")
+@compiled("size", "block", "mesh", "axis")
 def _ranked_among(
     model: nn.Module,
     variables: Variables,
@@ -193,19 +198,21 @@ def _ranked_among(
     *,
     size: int,
     block: int,
+    mesh: Mesh | None,
+    axis: str,
 ) -> Ranked:
-    def of_block(rows: tuple[Query, Array, Array]) -> Ranked:
-        query, target, negatives = rows
-        slate = jnp.concatenate([target[:, None], negatives], axis=1)
-        score = apply(model, variables, query, slate)
-        same = negatives == target[:, None]
-        competes = jnp.pad((negatives > 0) & ~same, ((0, 0), (1, 0)), constant_values=True)
-        known = ((target > 0) & (target < size))[:, None]
-        rank = metrics.target_ranks(score, jnp.zeros_like(target)[:, None], where=competes, counted=known)
-        nan = (jnp.isnan(score) & competes).sum(axis=1)
-        return Ranked(rank, (same.any(axis=1) & (target > 0))[:, None], nan)
-
-    return in_blocks(of_block, (query, target, negatives), block)
+    slate = jnp.concatenate([target[:, None], negatives], axis=1)
+    if mesh is None:
+        score = in_blocks(lambda rows: apply(model, variables, *rows), (query, slate), block)
+    else:
+        rows = query, slate
+        score = spread.predicted(model, variables, rows, mesh=mesh, axis=axis, block=block, method=None)
+    same = negatives == target[:, None]
+    competes = jnp.pad((negatives > 0) & ~same, ((0, 0), (1, 0)), constant_values=True)
+    known = ((target > 0) & (target < size))[:, None]
+    rank = metrics.target_ranks(score, jnp.zeros_like(target)[:, None], where=competes, counted=known)
+    nan = (jnp.isnan(score) & competes).sum(axis=1)
+    return Ranked(rank, (same.any(axis=1) & (target > 0))[:, None], nan)
 
 
 def _ranked(

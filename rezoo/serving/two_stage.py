@@ -7,7 +7,9 @@
 Both functions are pure: jit what is asked often. The item vectors are computed once, by `index`, and
 read by every request; the candidates are exactly those of the highest inner product, as the table is
 gone through in blocks (`rezoo.serving.ivf` finds most of them sooner). Business rules are functions of
-(query, items, scores) that give new scores, with -inf for what must not be shown.
+(query, items, scores) that give new scores, with -inf for what must not be shown. Where tables are spread
+over devices (`rezoo.devices.sharding`), `index` and `recommend` take their `mesh=`: candidates are found and
+scored where their rows are.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +17,17 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import evaluation
 from rezoo.arrays import at_least_1, best_of
+from rezoo.devices.sharding import AXIS
+from rezoo.devices.sharding.layout import by_holder
+from rezoo.evaluation import spread
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.inner import with_columns
+from rezoo.nn.spread import items_of
 from rezoo.types import Query, Variables
 
 Rule = Callable[[Query, Int[Array, " B C"], Float[Array, " B C"]], Float[Array, " B C"]]
@@ -89,6 +96,8 @@ def index(
     *,
     available: Bool[Array, " N"] | None = None,
     columns: Sequence[str] | None = None,
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
 ) -> Stage:
     """The retriever `model` with its item vectors computed.
 
@@ -97,9 +106,12 @@ def index(
       variables: its variables.
       available: which items may be retrieved; all if not given.
       columns: features of the query that the model reads; all if not given.
+      mesh: the devices that the tables are spread over; the item vectors stay with them.
+      axis: of the mesh, along which they are.
 
     Raises:
-      ValueError: if the model is not a retriever, or `available` has not one value per item.
+      ValueError: if the model is not a retriever, or `available` has not one value per item; with `mesh`, as
+        `evaluation.recommend`.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -110,13 +122,20 @@ def index(
     """
     if not evaluation.is_retriever(model):
         raise ValueError(f"{type(model).__name__} has no `encode` and `table`, so it cannot be a first stage")
-    table = evaluation.apply(model, variables, method="table")
-    available = jnp.ones(len(table), bool) if available is None else available
-    if len(available) != len(table):
-        raise ValueError(f"available has {len(available)} values, but there are {len(table)} items")
-    absent = jnp.where(available, 0.0, -jnp.inf)[:, None]
+    if mesh is None:
+        table = evaluation.apply(model, variables, method="table")
+        count = len(table)
+    else:
+        table = spread.item_vectors(model, variables, mesh, axis)
+        count = items_of(model, variables).count
+    available = jnp.ones(count, bool) if available is None else available
+    if len(available) != count:
+        raise ValueError(f"available has {len(available)} values, but there are {count} items")
+    if mesh is not None:
+        available = by_holder(available, len(table))
+    absent = jnp.where(available, 0.0, -jnp.inf)[..., None]
     inner = {kind: {"model": tree} for kind, tree in variables.items()}
-    table = jnp.concatenate([table, absent], axis=1)
+    table = jnp.concatenate([table, absent], axis=-1)
     return Stage(Indexed(model, columns), {**inner, "index": {"table": table}})
 
 
@@ -129,6 +148,8 @@ def recommend(
     candidates: int = 100,
     exclude: Int[Array, " B S"] | None = None,
     rules: Sequence[Rule] = (),
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
 ) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
     """The k best of the first stage's candidates by the second's scores, best first.
 
@@ -142,9 +163,12 @@ def recommend(
       candidates: how many the retriever hands over.
       exclude: items that must not be retrieved, such as what was bought already; 0 = padding.
       rules: applied to the ranker's scores one after the other.
+      mesh: the devices that the tables of both stages are spread over, as for `index`.
+      axis: of the mesh, along which they are.
 
     Raises:
-      ValueError: if k is less than 1 or larger than `candidates`.
+      ValueError: if k is less than 1 or larger than `candidates`, or only one of this and `index` was given a
+        mesh.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -158,12 +182,18 @@ def recommend(
     at_least_1(k=k)
     if k > candidates:
         raise ValueError(f"a list of k = {k} cannot be made of {candidates} candidates: ask for more of them")
-    item, _ = retrieve(first, query, candidates, exclude=exclude)
-    return rank(second, query, item, k, rules=rules)
+    item, _ = retrieve(first, query, candidates, exclude=exclude, mesh=mesh, axis=axis)
+    return rank(second, query, item, k, rules=rules, mesh=mesh, axis=axis)
 
 
 def retrieve(
-    first: Stage, query: Query, count: int, *, exclude: Int[Array, " B S"] | None = None
+    first: Stage,
+    query: Query,
+    count: int,
+    *,
+    exclude: Int[Array, " B S"] | None = None,
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
 ) -> tuple[Int[Array, " B count"], Float[Array, " B count"]]:
     """The first stage's candidates and their scores, best first; 0 and -inf where it has fewer.
 
@@ -173,16 +203,36 @@ def retrieve(
     >>> retrieve(first, queries([1]), 2)[0].tolist()
     [[1, 2]]
     """
-    if not hasattr(first.model, "nearest"):
-        return evaluation.recommend(first.model, first.variables, query, count, exclude=exclude)
+    table = first.variables["index"]["table"] if isinstance(first.model, Indexed) else None
+    if (mesh is not None) != (table is not None and table.ndim == 3):
+        raise ValueError("mesh= is the one of `index`: give it there and here, or nowhere")
     exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32) if exclude is None else exclude
-    return evaluation.apply(first.model, first.variables, query, count, exclude, method="nearest")
+    if hasattr(first.model, "nearest"):
+        return evaluation.apply(first.model, first.variables, query, count, exclude, method="nearest")
+    if mesh is None:
+        return evaluation.recommend(first.model, first.variables, query, count, exclude=exclude)
+    assert table is not None
+    total = table.shape[0] * table.shape[1]
+    others = {kind: tree for kind, tree in first.variables.items() if kind != "index"}
+    at_once = {"length": min(count, total), "total": total, "block": 256, "item_block": 2**16}
+    rows = query, exclude
+    ids, top, _ = spread.best(first.model, others, rows, mesh=mesh, axis=axis, vectors=table, **at_once)
+    return (ids, top) if ids.shape[1] == count else best_of(ids, top, count)
 
 
 def rank(
-    stage: Stage, query: Query, item: Int[Array, " B C"], k: int, *, rules: Sequence[Rule] = ()
+    stage: Stage,
+    query: Query,
+    item: Int[Array, " B C"],
+    k: int,
+    *,
+    rules: Sequence[Rule] = (),
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
 ) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
     """The k best of each query's candidates, best first; candidate 0 is none.
+
+    `mesh` and `axis` are those of `recommend`.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -191,7 +241,12 @@ def rank(
     >>> rank(second, query, jnp.array([[1, 3, 0]]), 3)[0].tolist()
     [[3, 1, 0]]
     """
-    score = evaluation.apply(stage.model, stage.variables, query, item)
+    model, variables = stage
+    if mesh is None:
+        score = evaluation.apply(model, variables, query, item)
+    else:
+        rows, block = (query, item), query.user.shape[0]
+        score = spread.predicted(model, variables, rows, mesh=mesh, axis=axis, block=block, method=None)
     score = jnp.where(item > 0, score, -jnp.inf)
     for rule in rules:
         score = rule(query, item, score)

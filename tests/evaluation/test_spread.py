@@ -206,6 +206,19 @@ def test_scores_of_any_model_are_those_of_one_device(model, method):
         np.testing.assert_allclose(many[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+def test_a_target_among_negatives_has_the_rank_of_one_device():
+    model, variables = broken(ITEMS)
+    target = jnp.array([3, 12, ITEMS + 2], jnp.int32)
+    negatives = jnp.array([[2, 12, 0], [12, 18, 1], [4, -1, ITEMS]], jnp.int32)
+    asked = model, variables, queries(3), target, negatives
+    with pytest.warns(UserWarning):
+        one = evaluation.evaluate_sampled(*asked)
+    with pytest.warns(UserWarning):
+        many = evaluation.evaluate_sampled(model, placed(variables), *asked[2:], mesh=mesh())
+    for metric, value in one.items():
+        np.testing.assert_allclose(many[metric], value, rtol=1e-5, err_msg=metric)
+
+
 def test_a_table_that_is_used_as_a_whole_is_named():
     model = MultDAE(ITEMS, 6)
     variables = model.init(jax.random.key(0), queries(1), jnp.ones(1, jnp.int32))

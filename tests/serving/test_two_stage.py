@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import init, noisy
+from helpers import eight_devices, init, noisy
 
 from rezoo import evaluation
 from rezoo.data.batches import queries
+from rezoo.devices import sharding
 from rezoo.models import MF, WideDeep
 from rezoo.serving import two_stage
 
@@ -110,3 +111,38 @@ def test_an_item_whose_score_is_nan_at_either_stage_is_in_no_list():
     ids, score = lists(ITEMS, first, candidates=ITEMS, rules=(spoil, two_stage.at_most(GROUP, 100)))
     assert not np.isin(ids, [3, 5]).any() and (ids > 0).sum() == 3 * (ITEMS - 3)
     assert (np.isneginf(score) == (np.asarray(ids) == 0)).all()
+
+
+@pytest.mark.slow
+@eight_devices
+def test_over_devices_the_lists_are_those_of_one():
+    mesh = jax.make_mesh((8,), ("data",))
+
+    def placed(stage):
+        return stage._replace(
+            variables=sharding.sharded(stage.variables, sharding.rules(stage.variables), mesh)
+        )
+
+    available = (jnp.arange(ITEMS) % 5 > 0) & (jnp.arange(ITEMS) < ITEMS - 2)
+    options = {
+        "candidates": 28,
+        "exclude": jnp.array([[3, 0], [4, 7], [0, 0]]),
+        "rules": (two_stage.only(GROUP > 0),),
+    }
+    first, second = variables("mf"), placed(variables("wide_deep"))
+    one = lists(26, two_stage.index(*first, available=available), **options)
+    spread = two_stage.index(*placed(first), available=available, mesh=mesh)
+
+    @jax.jit
+    def over_devices(variables, of_second):
+        stages = spread._replace(variables=variables), second._replace(variables=of_second)
+        return two_stage.recommend(*stages, ASKED, 26, **options, mesh=mesh)
+
+    many = over_devices(spread.variables, second.variables)
+    np.testing.assert_array_equal(many[0], one[0])
+    np.testing.assert_allclose(many[1], one[1], rtol=1e-5)
+    assert (one[0] == 0).any()  # the list is longer than what is left
+    with pytest.raises(ValueError, match="mesh= is the one of `index`"):
+        two_stage.retrieve(spread, ASKED, 3)
+    with pytest.raises(ValueError, match="mesh= is the one of `index`"):
+        two_stage.retrieve(two_stage.index(*first), ASKED, 3, mesh=mesh)

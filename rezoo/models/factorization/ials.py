@@ -10,26 +10,22 @@ For fixed q, every p_u solves a linear system of its own; the sum over all pairs
 QᵀQ for all of them, so no users × items matrix is ever made.
 """
 
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import ranges
-from rezoo.devices.backend import pick
+from rezoo.devices import sharding
+from rezoo.models.factorization import alternation
+from rezoo.models.factorization.alternation import Weights
 from rezoo.models.factorization.least_squares import CG3, Solver, Systems, cholesky, full_precision
 from rezoo.nn.embedding import Embed, or_unknown
 from rezoo.nn.inner import inner
 from rezoo.types import Query, Variables
-
-CHUNK = 32
-"""A row's interactions come in pieces of so many, the last one filled up."""
-NUMBERS = 2**19, 2**24
-"""Numbers (interactions × width) gathered at once: 2 MiB, which stay in the cache; 64 on an accelerator."""
 
 
 class IALS(nn.Module):
@@ -60,18 +56,6 @@ class IALS(nn.Module):
         return self.item(item)
 
 
-class Weights(NamedTuple):
-    """The objective's constants."""
-
-    unobserved: float | Array = 0.1
-    """α, the weight of a pair that was not observed; .1 to 1 in the paper."""
-    l2: float | Array = 0.003
-    """λ; .001 to .01 in the paper. It must be less than `largest_l2`, which falls as the catalogue grows: a
-    tenth of that, and less, is where to look."""
-    exponent: float | Array = 1.0
-    """ν: 0 is one λ for all rows, 1 is λ in proportion to how much a row is used."""
-
-
 def fit(
     key: jax.Array,
     user: Int[Array | np.ndarray, " n"],
@@ -84,6 +68,8 @@ def fit(
     num_epochs: int = 16,
     stddev: float = 0.1,
     solve: Solver = CG3,
+    mesh: Mesh | None = None,
+    axis: str = sharding.AXIS,
 ) -> dict[str, Any]:
     """The variables of `IALS(num_users, num_items, dim)`, from parallel columns of interactions.
 
@@ -101,10 +87,14 @@ def fit(
       num_epochs: alternations.
       stddev: of the start.
       solve: `cholesky`, or what `conjugate_gradient` gives.
+      mesh: devices over which both tables are spread, as by `devices.sharding`: each solves for the rows that
+        it holds, and is sent the vectors that these interacted with, as in ALX
+        (Mehta et al. 2021, https://arxiv.org/abs/2112.02194).
+      axis: of the mesh.
 
     Raises:
-      ValueError: if there is no interaction, an id is beyond its table, or a weight out of range: λ, too,
-        if it is so large that all vectors would become 0.
+      ValueError: if there is no interaction, an id is beyond its table, the mesh has no such axis, or a
+        weight is out of range: λ, too, if it is so large that all vectors would become 0.
     """
     weights = weights or Weights()
     if not (weights.l2 > 0 and weights.unobserved >= 0):
@@ -124,13 +114,16 @@ def fit(
             f"l2={float(weights.l2):g} is so large that all vectors, and so all scores, become 0: on this "
             f"log it must be less than {most:.3g}; try {most / 10:.1g} and less"
         )
-    p = jnp.zeros((num_users, dim))
     q = (jax.random.normal(key, (num_items, dim)) * stddev / dim**0.5).at[0].set(0.0)
-    at_once = pick(cpu=NUMBERS[0], accelerator=NUMBERS[1]) // (CHUNK * dim)
-    of_users, of_items = _blocks(user, item, at_once), _blocks(item, user, at_once)
-    for _ in range(num_epochs):
-        p = _half(q, p, of_users, weights, solve)
-        q = _half(p, q, of_items, weights, solve)
+    p, sides = jnp.zeros((num_users, dim)), ((user, item), (item, user))
+    at_once = alternation.pieces_at_once(dim)
+    if mesh is None:
+        of_users, of_items = (jax.device_put(alternation.blocks_of(*side, at_once)) for side in sides)
+        for _ in range(num_epochs):
+            p = alternation.half(q, p, of_users, weights, solve)
+            q = alternation.half(p, q, of_items, weights, solve)
+    else:
+        p, q = alternation.spread((p, q), sides, at_once, weights, num_epochs, solve, mesh, axis)
     return {"params": {"user": {"embedding": p}, "item": {"embedding": q}}}
 
 
@@ -183,7 +176,12 @@ def with_users(
     weights = weights or Weights()
     row = jnp.arange(len(history))
     others = or_unknown(history, len(q))
-    systems = Systems(q[others], row, weights.unobserved * q.T @ q, _penalty((others > 0).sum(1), q, weights))
+    systems = Systems(
+        q[others],
+        row,
+        weights.unobserved * q.T @ q,
+        alternation.penalty((others > 0).sum(1), len(q), weights),
+    )
     p = jnp.pad(cholesky(systems, jnp.zeros((len(row), q.shape[1]))), ((1, 0), (0, 0)))
     return {"params": {**variables["params"], "user": {"embedding": p}}}
 
@@ -210,63 +208,7 @@ def solved(
     kept = np.isin(row, wanted)
     if not kept.any():
         return table
-    at_once = pick(cpu=NUMBERS[0], accelerator=NUMBERS[1]) // (CHUNK * fixed.shape[1])
-    blocks = _blocks(row[kept], other[kept], at_once)
+    at_once = alternation.pieces_at_once(fixed.shape[1])
+    blocks = alternation.blocks_of(row[kept], other[kept], at_once)
     rows = np.unique(row[kept])
-    return table.at[rows].set(_half(fixed, table, blocks, weights or Weights(), cholesky)[rows])
-
-
-class _Blocks(NamedTuple):
-    """What is solved at once: all pieces of some rows."""
-
-    others: Int[Array, " K P L"]
-    """What the rows interacted with, 0 = padding."""
-    row: Int[Array, " K P"]
-    """Whose piece it is, as a place in `ids`."""
-    ids: Int[Array, " K P"]
-    """The rows of the block, 0 = none."""
-
-
-def _blocks(row: np.ndarray, other: np.ndarray, at_once: int) -> _Blocks:
-    """The interactions in blocks of `at_once` pieces, or of as many as the longest row needs."""
-    ids, counts = np.unique(row, return_counts=True)
-    pieces = -(-counts // CHUNK)
-    at_once = max(at_once, pieces.max())
-    end = np.cumsum(pieces)
-    first = [0]  # row of each block
-    while first[-1] < len(ids):
-        before = end[first[-1]] - pieces[first[-1]]
-        first.append(int(np.searchsorted(end, before + at_once, side="right")))
-    sizes = np.diff(first)
-    block = np.repeat(np.arange(len(sizes)), sizes)
-    start = (end - pieces) - (end - pieces)[np.asarray(first[:-1])][block]  # first piece, in its block
-    others = np.zeros((len(sizes), at_once * CHUNK), np.int32)
-    row_of = np.full((len(sizes), at_once), at_once - 1, np.int32)
-    id_of = np.zeros((len(sizes), at_once), np.int32)
-    place = ranges(np.zeros_like(sizes), sizes)
-    id_of[block, place] = ids
-    row_of[np.repeat(block, pieces), ranges(start, pieces)] = np.repeat(place, pieces)
-    order = np.argsort(row, kind="stable")
-    others[np.repeat(block, counts), ranges(start * CHUNK, counts)] = other[order]
-    others = others.reshape(len(sizes), at_once, CHUNK)
-    return _Blocks(jnp.asarray(others), jnp.asarray(row_of), jnp.asarray(id_of))
-
-
-@partial(jax.jit, static_argnums=4)
-@full_precision
-def _half(fixed: Array, start: Array, blocks: _Blocks, weights: Weights, solve: Solver) -> Array:
-    """The vectors of all rows while the other side's are fixed; `fixed[0]` = 0."""
-    every = weights.unobserved * fixed.T @ fixed
-
-    def solved(block: _Blocks) -> Array:
-        count = jax.ops.segment_sum((block.others > 0).sum(1), block.row, len(block.ids))
-        systems = Systems(fixed[block.others], block.row, every, _penalty(count, fixed, weights))
-        return solve(systems, start[block.ids])
-
-    vectors = jax.lax.map(solved, blocks).reshape(-1, fixed.shape[1])
-    return jnp.zeros_like(start).at[blocks.ids.ravel()].set(vectors).at[0].set(0.0)
-
-
-def _penalty(count: Int[Array, " R"], fixed: Array, weights: Weights) -> Float[Array, " R"]:
-    """λ (interactions + α (rows of the other side))^ν."""
-    return weights.l2 * (count + weights.unobserved * (len(fixed) - 1)) ** weights.exponent
+    return table.at[rows].set(alternation.half(fixed, table, blocks, weights or Weights(), cholesky)[rows])

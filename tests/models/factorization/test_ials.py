@@ -2,11 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import eight_devices
 
 from rezoo import evaluation
 from rezoo.data.batches import queries
+from rezoo.devices import sharding
 from rezoo.models import IALS
-from rezoo.models.factorization import ials, least_squares
+from rezoo.models.factorization import alternation, ials, least_squares
 
 USERS, ITEMS, DIM = 20, 15, 5
 WEIGHTS = ials.Weights(0.2, 0.05, 0.7)
@@ -105,14 +107,51 @@ def test_blocks_hold_every_interaction_once_and_little_else(at_once):
         rng = np.random.default_rng(0)
         code = np.unique(rng.zipf(1.3, rows) % 100 * 500 + rng.integers(1, 500, rows))
         row, other = code // 500 + 1, code % 500
-        blocks = jax.tree.map(np.asarray, ials._blocks(row, other, at_once))
+        blocks = alternation.blocks_of(row, other, at_once)
         k, p, c = np.nonzero(blocks.others)
         found = blocks.ids[k, blocks.row[k, p]] * 500 + blocks.others[k, p, c]
         np.testing.assert_array_equal(np.sort(found), np.sort(row * 500 + other))
         assert (np.diff(blocks.row, axis=1) >= 0).all()
-        longest = -(-np.bincount(row).max() // ials.CHUNK)
-        needed = len(row) + ials.CHUNK * len(np.unique(row))
-        assert blocks.others.size <= 2 * needed + ials.CHUNK * max(at_once, longest)
+        longest = -(-np.bincount(row).max() // alternation.CHUNK)
+        needed = len(row) + alternation.CHUNK * len(np.unique(row))
+        assert blocks.others.size <= 2 * needed + alternation.CHUNK * max(at_once, longest)
+
+
+def lossy():
+    """A way on which nothing arrives, and which seems the cheapest."""
+    gather = sharding.gather_ids()
+
+    def fetch(*args):
+        found = gather.fetch(*args)
+        return found._replace(rows=0 * found.rows, overflow=jnp.int32(1))
+
+    return gather._replace(fetch=fetch, sent=lambda *_: 0)
+
+
+@eight_devices
+@pytest.mark.parametrize(
+    ("devices", "routes"),
+    [
+        (8, [sharding.all_to_all()]),
+        pytest.param(8, [sharding.gather_ids(), lossy()], marks=pytest.mark.slow),
+        pytest.param(3, [sharding.gather_ids()], marks=pytest.mark.slow),
+        pytest.param(3, [sharding.all_to_all()], marks=pytest.mark.slow),
+    ],
+)
+def test_over_devices_it_is_the_fit_of_one(monkeypatch, devices, routes):
+    monkeypatch.setattr(alternation, "ROUTES", routes)
+    monkeypatch.setattr(alternation, "NUMBERS", (4 * alternation.CHUNK * DIM, 0))  # several blocks
+    mesh = jax.make_mesh((devices,), ("data",), devices=jax.devices()[:devices])
+    user, item, _ = log()
+    options = {"weights": WEIGHTS, "num_epochs": 3, "solve": least_squares.cholesky}
+    one, many = (
+        ials.fit(jax.random.key(0), user, item, USERS, ITEMS, DIM, mesh=on, **options) for on in (None, mesh)
+    )
+    found = sharding.whole(many, sharding.rules(one), one)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, one)
+    query = queries([3, 5])
+    ids, _ = evaluation.recommend(IALS(USERS, ITEMS, DIM), many, query, 5, mesh=mesh)
+    assert (ids == evaluation.recommend(IALS(USERS, ITEMS, DIM), one, query, 5)[0]).all()
 
 
 def test_bad_input_is_named():

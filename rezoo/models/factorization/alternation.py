@@ -1,0 +1,199 @@
+"""A half of an alternation: one side's vectors, each in closed form, while the other side's are fixed.
+
+On one device, or over the devices of a mesh, of which each solves for the rows that it holds.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int
+
+from rezoo.arrays import ranges
+from rezoo.devices import sharding
+from rezoo.devices.backend import pick
+from rezoo.models.factorization.least_squares import Solver, Systems, full_precision
+
+CHUNK = 32
+"""A row's interactions come in pieces of so many, the last one filled up."""
+NUMBERS = 2**19, 2**24
+"""Numbers (interactions × width) gathered at once: 2 MiB, which stay in the cache; 64 on an accelerator."""
+ROUTES = sharding.gather_ids(), sharding.all_to_all()
+
+
+class Weights(NamedTuple):
+    """The objective's constants."""
+
+    unobserved: float | Array = 0.1
+    """α, the weight of a pair that was not observed; .1 to 1 in the paper."""
+    l2: float | Array = 0.003
+    """λ; .001 to .01 in the paper. It must be less than `largest_l2`, which falls as the catalogue grows: a
+    tenth of that, and less, is where to look."""
+    exponent: float | Array = 1.0
+    """ν: 0 is one λ for all rows, 1 is λ in proportion to how much a row is used."""
+
+
+class Blocks(NamedTuple):
+    """What is solved at once: all pieces of some rows."""
+
+    others: Int[Array | np.ndarray, " K P L"]
+    """What the rows interacted with, 0 = padding."""
+    row: Int[Array | np.ndarray, " K P"]
+    """Whose piece it is, as a place in `ids`."""
+    ids: Int[Array | np.ndarray, " K P"]
+    """The rows of the block, 0 = none."""
+
+
+def blocks_of(row: np.ndarray, other: np.ndarray, at_once: int) -> Blocks:
+    """The interactions in blocks of `at_once` pieces, or of as many as the longest row needs."""
+    ids, counts = np.unique(row, return_counts=True)
+    pieces = -(-counts // CHUNK)
+    at_once = max(at_once, pieces.max(initial=0))
+    end = np.cumsum(pieces)
+    first = [0]  # row of each block
+    while first[-1] < len(ids):
+        before = end[first[-1]] - pieces[first[-1]]
+        first.append(int(np.searchsorted(end, before + at_once, side="right")))
+    sizes = np.diff(first)
+    block = np.repeat(np.arange(len(sizes)), sizes)
+    start = (end - pieces) - (end - pieces)[np.asarray(first[:-1], int)][block]  # first piece, in its block
+    others = np.zeros((len(sizes), at_once * CHUNK), np.int32)
+    row_of = np.full((len(sizes), at_once), at_once - 1, np.int32)
+    id_of = np.zeros((len(sizes), at_once), np.int32)
+    place = ranges(np.zeros_like(sizes), sizes)
+    id_of[block, place] = ids
+    row_of[np.repeat(block, pieces), ranges(start, pieces)] = np.repeat(place, pieces)
+    order = np.argsort(row, kind="stable")
+    others[np.repeat(block, counts), ranges(start * CHUNK, counts)] = other[order]
+    others = others.reshape(len(sizes), at_once, CHUNK)
+    return Blocks(others, row_of, id_of)
+
+
+def penalty(count: Int[Array, " R"], others: int, weights: Weights) -> Float[Array, " R"]:
+    """λ (interactions + α (rows of the other side))^ν, with `others` rows there, 0 included."""
+    return weights.l2 * (count + weights.unobserved * (others - 1)) ** weights.exponent
+
+
+def pieces_at_once(dim: int) -> int:
+    """Pieces of a block."""
+    return pick(cpu=NUMBERS[0], accelerator=NUMBERS[1]) // (CHUNK * dim)
+
+
+@partial(jax.jit, static_argnums=4)
+@full_precision
+def half(
+    fixed: Float[Array, " N D"],
+    start: Float[Array, " M D"],
+    blocks: Blocks,
+    weights: Weights,
+    solve: Solver,
+) -> Float[Array, " M D"]:
+    """The vectors of all rows while the other side's are fixed; `fixed[0]` = 0."""
+    every = weights.unobserved * fixed.T @ fixed
+    vectors = jax.lax.map(
+        lambda block: _solved(fixed[block.others], len(fixed), every, start, block, weights, solve), blocks
+    )
+    return _placed(vectors, start, blocks).at[0].set(0.0)
+
+
+def spread(
+    tables: tuple[Float[Array, " M D"], Float[Array, " N D"]],
+    pairs: tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    at_once: int,
+    weights: Weights,
+    num_epochs: int,
+    solve: Solver,
+    mesh: Mesh,
+    axis: str,
+) -> tuple[Float[Array, " n Q D"], Float[Array, " n R D"]]:
+    """Both sides' vectors after some alternations, spread over the devices of a mesh.
+
+    Args:
+      tables: of both sides, at the start.
+      pairs: for each side, its rows and those of the other side, of each pair.
+      at_once: pieces of a block.
+      weights: α, λ, ν.
+      num_epochs: alternations.
+      solve: of the systems.
+      mesh: the devices.
+      axis: of the mesh.
+
+    Raises:
+      ValueError: if the mesh has no such axis.
+    """
+    mesh, spec = sharding.axis_of(mesh, axis), PartitionSpec(axis)
+    of_p, of_q = (_spread_blocks(*side, at_once, mesh, axis) for side in pairs)
+    users, items = map(len, tables)
+    for routes in (ROUTES, ROUTES[:1]):
+        half = jax.jit(_spread_half(solve, routes, mesh, axis), static_argnames="others")
+        p, q = sharding.sharded(tables, (spec, spec), mesh)
+        lost = jnp.int32(0)
+        for _ in range(num_epochs):
+            p, no_place = half(q, p, of_p, weights, others=items)
+            q, more = half(p, q, of_q, weights, others=users)
+            lost += no_place + more
+        if not lost:  # or by the route on which every id has a place
+            break
+    return p, q
+
+
+def _spread_blocks(row: np.ndarray, other: np.ndarray, at_once: int, mesh: Mesh, axis: str) -> Blocks:
+    """`blocks_of` the rows that each device holds, whose ids are their places there, from 1: `[n K …]`."""
+    devices = mesh.shape[axis]
+    at_once = max(at_once, -(-np.bincount(row).max() // CHUNK))
+    own = (row % devices == device for device in range(devices))
+    each = [blocks_of(row[mine] // devices + 1, other[mine], at_once) for mine in own]
+    most = max(len(blocks.ids) for blocks in each)
+
+    def stacked(*leaves: np.ndarray) -> np.ndarray:
+        return np.stack(
+            [np.pad(leaf, ((0, most - len(leaf)), *[(0, 0)] * (leaf.ndim - 1))) for leaf in leaves]
+        )
+
+    return sharding.spread(jax.tree.map(stacked, *each), mesh, axis)
+
+
+def _spread_half(solve: Solver, routes: Sequence[sharding.Route], mesh: Mesh, axis: str) -> Any:
+    """`half` of tables that are spread over devices; beside its vectors, how many ids found no place."""
+    spec, everywhere = PartitionSpec(axis), PartitionSpec()
+
+    @full_precision
+    def half(fixed: Array, start: Array, blocks: Blocks, weights: Weights, others: int) -> Any:
+        ids, width = blocks.others[0, 0].size, fixed.shape[-1]
+        route = sharding.cheapest(routes, ids, width, mesh.shape[axis])
+
+        def local(fixed: Array, start: Array, blocks: Blocks, weights: Weights) -> tuple[Array, Array]:
+            start, blocks = jnp.pad(start[0], ((1, 0), (0, 0))), jax.tree.map(lambda leaf: leaf[0], blocks)
+            every = weights.unobserved * jax.lax.psum(fixed[0].T @ fixed[0], axis)
+
+            def solved(block: Blocks) -> tuple[Array, Array]:
+                ids = jnp.where(block.others > 0, block.others, -1).ravel()
+                found = route.fetch(fixed[0], ids, axis)
+                seen = found.rows.reshape(*block.others.shape, width)
+                return _solved(seen, others, every, start, block, weights, solve), found.overflow
+
+            vectors, overflow = jax.lax.map(solved, blocks)
+            return _placed(vectors, start, blocks)[None, 1:], jax.lax.psum(overflow.sum(), axis)
+
+        places = {"in_specs": (spec, spec, spec, everywhere), "out_specs": (spec, everywhere)}
+        return jax.shard_map(local, mesh=mesh, **places, check_vma=False)(fixed, start, blocks, weights)
+
+    return half
+
+
+def _solved(
+    seen: Array, others: int, every: Array, start: Array, block: Blocks, weights: Weights, solve: Solver
+) -> Array:
+    """The vectors of a block's rows, of those that they interacted with."""
+    count = jax.ops.segment_sum((block.others > 0).sum(1), block.row, len(block.ids))
+    systems = Systems(seen, jnp.asarray(block.row), every, penalty(count, others, weights))
+    return solve(systems, start[block.ids])
+
+
+def _placed(vectors: Array, start: Array, blocks: Blocks) -> Array:
+    """The vectors of all blocks at their rows, all others 0."""
+    return jnp.zeros_like(start).at[blocks.ids.ravel()].set(vectors.reshape(-1, start.shape[1]))
