@@ -56,7 +56,7 @@ def test_movielens_is_the_same_row_for_row(tmp_path):
     table = files.read_table(f"{file}!ml-1m/ratings.dat")
     log = big_logs.write(tmp_path / "raw", pa.table(dict(table)), parts=3, group=1 << 17)
     plan = Plan(
-        user="user", item="item", timestamp="timestamp", rating="rating", unit="s", ratings=(2.0, 5.0),
+        user="user_id", item="item_id", timestamp="timestamp", rating="rating", unit="s", ratings=(2.0, 5.0),
         duplicates="last", users=20, items=20, valid=0.1, test=0.1, sessions=1800, chunk=1 << 16,
     )  # fmt: skip
     prepare(log, str(tmp_path / "out"), plan, WORKERS)
