@@ -219,6 +219,12 @@ def read_group(system: Any, path: str, number: int, columns: Sequence[str]) -> p
 
     Raises:
       DataError: if it is torn or gone.
+
+    >>> import tempfile, pyarrow.parquet
+    >>> with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+    ...     pyarrow.parquet.write_table(pa.table({"item": [7, 8, 9]}), file.name, row_group_size=2)
+    ...     read_group(fs.LocalFileSystem(), file.name, 1, ["item"])["item"].to_pylist()
+    [9]
     """
     try:
         with pq.ParquetFile(path, filesystem=system) as file:

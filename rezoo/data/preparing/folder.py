@@ -80,7 +80,8 @@ def write_sessions(one: tuple[tuple[str, int], Iterable[Chunk]], folder: str, pl
     (name, number), chunks = one
     rows = join(chunks)
     log = Interactions(rows["user"], rows["item"], None, rows.get("timestamp"), None, {}, NOBODY, NOBODY)
-    made = sessions.by_user(log) if isinstance(plan.sessions, str) else sessions.by_gap(log, plan.sessions)
+    gap = plan.sessions
+    made = sessions.by_gap(log, gap) if isinstance(gap, int | float) else sessions.by_user(log)
     columns = {"items": pa.ListArray.from_arrays(pa.array(made.offsets, pa.int32()), pa.array(made.items))}
     columns |= {"user": made.user} | ({} if made.start is None else {"start": made.start})
     _write(pa.table(columns), folder, f"{name}_sessions/part-{number:05}.parquet", plan.group)
@@ -114,7 +115,7 @@ def finish(
       NothingLeft: if no row is left.
     """
     report = notes.report(dropped, {"user": users, "item": items}, left)
-    rows = dict.fromkeys(PARTS, 0)
+    rows: dict[str, int] = dict.fromkeys(PARTS, 0)
     for name, count in written:
         rows[name] = rows.get(name, 0) + count
     both = {"user": user_collisions, "item": item_collisions}

@@ -64,7 +64,7 @@ class Plan(NamedTuple):
     users: int = 1
     """The fewest rows of a user, and of `items`: see `clean.k_core`."""
     items: int = 1
-    rounds: int = 10
+    rounds: int = 16
     """Of the k-core at most, as a pipeline has no loops; an error says if they were not enough."""
 
     valid: float = 0.0

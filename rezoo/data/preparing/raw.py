@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
+from pyarrow import csv
 
 from rezoo.data import arrow, clean_table, log_columns, stream_parts, times
 from rezoo.data.columns import plain
@@ -112,11 +112,11 @@ def _tables(path: str, raw: Raw, plan: Plan, columns: list[str]) -> Iterator[pa.
     system, _ = opened(raw.folder)
     types = {name: raw.schema.field(name).type for name in columns}
     try:
-        with pa.csv.open_csv(
+        with csv.open_csv(
             system.open_input_stream(path),
-            pa.csv.ReadOptions(column_names=list(plan.names) or None, block_size=1 << 24, use_threads=False),
-            pa.csv.ParseOptions(delimiter=plan.delimiter),
-            pa.csv.ConvertOptions(column_types=types, include_columns=columns),
+            csv.ReadOptions(column_names=list(plan.names) or None, block_size=1 << 24, use_threads=False),
+            csv.ParseOptions(delimiter=plan.delimiter),
+            csv.ConvertOptions(column_types=types, include_columns=columns),
         ) as reader:
             for batch in reader:
                 yield pa.Table.from_batches([batch])
