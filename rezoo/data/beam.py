@@ -82,7 +82,7 @@ def prepare(pipeline: Any, log: str, folder: str, plan: Plan) -> None:
     left = _total(beam, rows, "rows that are left")
     between = _cuts(beam, pipeline, rows, plan)
     new = rows | "new ids" >> _map(beam, steps.renumbered, one(left), plan)
-    parts = new | "split" >> _flat(beam, cuts.divided, one(between))
+    parts = new | "split" >> _flat(beam, cuts.by_part, one(between))
     written = (
         parts
         | "rows by part" >> _flat(beam, steps.for_writing, plan.part)
@@ -138,7 +138,7 @@ def _ids(beam: Any, pipeline: Any, read: Any, role: str, plan: Plan) -> _Ids:
     slots = plan.slots(role)
     merged = (
         read
-        | f"{role}s of chunks" >> _flat(beam, numbering.divided, role, slots, plan.buckets)
+        | f"{role}s of chunks" >> _flat(beam, numbering.by_bucket, role, slots, plan.buckets)
         | f"count {role}s" >> beam.CombinePerKey(numbering.merge)
         | f"counted {role}s" >> beam.Values()
     )

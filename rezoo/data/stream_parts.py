@@ -184,13 +184,15 @@ def opened(folder: str) -> tuple[Any, str]:
     Raises:
       DataError: if pyarrow does not know the URL.
 
-    >>> opened("/tmp/clicks")[1]
+    >>> opened("/tmp/clicks/")[1]
     '/tmp/clicks'
     """
     try:
-        return fs.FileSystem.from_uri(folder) if "://" in folder else (fs.LocalFileSystem(), folder)
+        url = "://" in folder
+        system, place = fs.FileSystem.from_uri(folder) if url else (fs.LocalFileSystem(), folder)
     except (OSError, pa.ArrowInvalid) as error:
         raise _no_folder(folder, error) from error
+    return system, place.rstrip("/") or place
 
 
 def listed(folder: str, endings: tuple[str, ...]) -> list[tuple[str, int]]:

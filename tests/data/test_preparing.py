@@ -44,7 +44,7 @@ def prepare(log, place, plan):
     numbers, raws, shared = {}, {}, {}
     for role in ROLES:
         slots = plan.slots(role)
-        pieces = grouped(one for r in read for one in numbering.divided(r, role, slots, plan.buckets))
+        pieces = grouped(one for r in read for one in numbering.by_bucket(r, role, slots, plan.buckets))
         merged = [numbering.merge(pieces) for _, pieces in pieces]
         numbers[role], raws[role] = (slots, None) if slots else numbering.in_order(plan.by_frequency, merged)
         shared[role] = numbering.added(numbering.collisions(one, slots) for one in merged) if slots else None
@@ -73,7 +73,7 @@ def prepare(log, place, plan):
         spans = cuts.whole(cuts.span(chunk) for chunk in chunks)
         bins = cuts.total(cuts.histogram(chunk, spans) for chunk in chunks)
         between = cuts.found(plan, spans, bins, [cuts.near(chunk, spans, bins, plan) for chunk in chunks])
-    parts = [part for chunk in chunks for part in cuts.divided(steps.renumbered(chunk, left, plan), between)]
+    parts = [part for chunk in chunks for part in cuts.by_part(steps.renumbered(chunk, left, plan), between)]
     by_part = grouped(one for part in parts for one in steps.for_writing(part, plan.part))
     written = [folder.write_part(one, place, plan) for one in by_part]
     if plan.sessions is not None:
@@ -114,6 +114,8 @@ def test_chunks_give_what_memory_gives(log, tmp_path, plan):
 
 def test_what_is_written_is_streamed(log, tmp_path):
     prepare(log, place := str(tmp_path / "out"), PLAN)
+    with pytest.raises(DataError, match="'tests' is not one of train, valid, test"):
+        folder.read(place, "tests")
     parts = stream_parts.find(f"{place}/train", ["user", "item", "price"])
     assert parts.rows == 10 and max(size for _, _, size in parts.groups) == 10
     read = list(stream_parts.steps(parts, 2))
@@ -161,6 +163,7 @@ def test_what_a_plan_asks_is_checked(log, tmp_path):
         ("test_from", 5): "not both",
         ("chunk", 0): "give 1 or more",
         ("part", 65): "must be a multiple",
+        ("item_slots", 2**31): "or 0 for a map",
         ("extra", ("customer",)): "not a number",
         ("unit", None): "give the unit of numbers",
         ("user", "shopper"): "no column 'shopper'",

@@ -104,7 +104,7 @@ def given(plan: Plan) -> list[int]:
     return [round(valid * SECOND), round(plan.test_from * SECOND)]
 
 
-def divided(chunk: Chunk, cut: list[int]) -> Iterator[tuple[str, Chunk]]:
+def by_part(chunk: Chunk, cut: list[int]) -> Iterator[tuple[str, Chunk]]:
     """The rows for training, validation and testing; all for training without cuts."""
     part = np.zeros(len(chunk["row"]), np.int64)
     if cut:

@@ -126,9 +126,7 @@ def finish(
         "cuts": cuts,
         "sizes": {role: (plan.slots(role) or len(left[role][0])) + 1 for role in ROLES},
         "collisions": {
-            role: found._asdict() | {"rate": found.shared / max(found.ids, 1)}
-            for role, found in both.items()
-            if found is not None
+            role: found._asdict() | {"rate": found.rate} for role, found in both.items() if found is not None
         },
         "report": {**report._asdict(), "reasons": [reason._asdict() for reason in report.reasons]},
         "plan": plan._asdict(),
@@ -178,9 +176,11 @@ def read(folder: str, part: str) -> Interactions:
     Ids that are slots of a hash are their own raw ids.
 
     Raises:
-      DataError: if the folder has no manifest.
+      DataError: if the folder has no manifest, or no such part.
     """
     made = load(folder)
+    if part not in PARTS:
+        raise DataError(f"{folder}: part {part!r} is not one of {', '.join(PARTS)}")
     users, items = (
         Ids(np.arange(1, size)) if ids is None else ids
         for ids, size in ((made.users, made.num_users), (made.items, made.num_items))

@@ -51,9 +51,14 @@ class Collisions(NamedTuple):
     rows: int
     """Rows of the shared ones."""
 
+    @property
+    def rate(self) -> float:
+        """The share of ids that are not told apart from another."""
+        return self.shared / max(self.ids, 1)
+
 
 def keys(raw: pa.Array) -> np.ndarray:
-    """int64 `[n]`: integers themselves, and of text the first 64 bits of BLAKE2b of its UTF-8.
+    """int64 `[n]`: integers themselves, and of text a BLAKE2b digest of 64 bits of its UTF-8.
 
     >>> keys(pa.array([7, 9])).tolist(), keys(pa.array(["ann"])).tolist()
     ([7, 9], [-6488803333072012659])
@@ -98,7 +103,7 @@ def counted(
     return key[code], Counted(key[there], raw, count, first)
 
 
-def divided(one: Any, role: str, slots: int, buckets: int) -> Iterator[tuple[int, Counted]]:
+def by_bucket(one: Any, role: str, slots: int, buckets: int) -> Iterator[tuple[int, Counted]]:
     """Counts of a chunk as it was read, by bucket. Ids that share a slot are in one bucket."""
     found = one.ids[role]
     for bucket, index in groups(slot(found.key, slots or 2**31 - 1) % buckets):
@@ -123,7 +128,7 @@ def merge(pieces: Iterable[Counted]) -> Counted:
     again = key[1:] == key[:-1]
     if len(other := np.flatnonzero(again & ~np.asarray(pc.equal(raw[1:], raw[:-1])).astype(bool))):
         one, two = raw[int(other[0])].as_py(), raw[int(other[0]) + 1].as_py()
-        raise DataError(f"the ids {one!r} and {two!r} have the same 64-bit key: rename one of them")
+        raise DataError(f"the ids {one!r} and {two!r} have the same 64-bit key: number the ids")
     start = np.flatnonzero(np.concatenate([[True], ~again])[: len(key)])
     summed = np.add.reduceat(count, start) if len(start) else count
     return Counted(key[start], raw.take(pa.array(start)), summed, first[start])
@@ -143,7 +148,7 @@ def in_order(by_frequency: bool, pieces: Iterable[Counted]) -> tuple[Numbers, pa
     every = merge(found)
     order = np.lexsort((every.first, -every.count) if by_frequency else (every.first,))
     if len(order) >= np.iinfo(np.int32).max:
-        raise DataError(f"there are {len(order):,} ids, more than int32 numbers: hash them (Plan slots)")
+        raise DataError(f"there are {len(order):,} ids, more than int32 holds: give Plan(user_slots=…)")
     dense = np.empty(len(order), np.int32)
     dense[order] = np.arange(1, len(order) + 1)
     return Numbers(every.key, dense), every.raw.take(pa.array(order))

@@ -84,7 +84,8 @@ class Plan(NamedTuple):
     group: int = 1 << 16
     """Rows of a row group of a part, which is a chunk of `stream_parts`."""
     buckets: int = 16
-    """Into how many pieces ids and users are divided where a step needs all rows of one."""
+    """Into how many pieces ids and users are divided where a step needs all rows of one; give more if the rows
+    of a piece do not fit into the memory of a worker."""
 
     @property
     def columns(self) -> list[str]:
@@ -131,6 +132,9 @@ def check(plan: Plan, schema: pa.Schema, source: str) -> None:
     )
     for name in ("chunk", "part", "group", "buckets", "rounds"):
         refuse(getattr(plan, name) < 1, f"Plan({name}={getattr(plan, name)}): give 1 or more")
+    for role in ROLES:
+        wrong = not 0 <= plan.slots(role) < 2**31 - 1
+        refuse(wrong, f"Plan({role}_slots={plan.slots(role)}): give 1 … 2³¹ - 2, or 0 for a map")
     refuse(plan.part % plan.chunk != 0, f"part={plan.part} must be a multiple of chunk={plan.chunk}")
     taken = [name for name in plan.extra if name in OWN]
     refuse(bool(taken), f"the extra column {taken[:1]} has a name that another column gets: rename it")
