@@ -72,8 +72,9 @@ def prepare(pipeline: Any, log: str, folder: str, plan: Plan) -> None:
     beam = needed("apache_beam")
     one = beam.pvalue.AsSingleton
     found = raw.find(log, plan)
+    slim = found._replace(groups=[])
     output.empty(folder)
-    read = _read(beam, pipeline, found, plan)
+    read = _read(beam, pipeline, found, slim, plan)
     ids = {role: _ids(beam, pipeline, read, role, plan) for role in ROLES}
     numbered = read | "encode ids" >> _map(
         beam, steps.to_dense, plan, one(ids["user"].numbers), one(ids["item"].numbers)
@@ -109,7 +110,7 @@ def prepare(pipeline: Any, log: str, folder: str, plan: Plan) -> None:
             beam,
             output.finish,
             folder,
-            found.identity,
+            slim,
             one(dropped),
             one(between),
             one(left),
@@ -122,9 +123,8 @@ def prepare(pipeline: Any, log: str, folder: str, plan: Plan) -> None:
     )
 
 
-def _read(beam: Any, pipeline: Any, found: raw.Raw, plan: Plan) -> Any:
-    """Chunks with keys of ids."""
-    slim = found._replace(groups=[])
+def _read(beam: Any, pipeline: Any, found: raw.Raw, slim: raw.Raw, plan: Plan) -> Any:
+    """Chunks with keys of ids; `slim` is what workers know of the log."""
     if found.groups:
         groups = pipeline | "row groups" >> beam.Create(found.groups) | "spread" >> beam.Reshuffle()
         return groups | "read" >> _flat(beam, raw.group, slim, plan)

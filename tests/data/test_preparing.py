@@ -82,7 +82,7 @@ def prepare(log, place, plan):
     known = [folder.write_ids(raws[role], left, place, role) for role in ROLES]
     all_notes = notes.merge(dropped)
     folder.finish(
-        plan, place, found.identity, all_notes, between, left, *known, shared["user"], shared["item"], written
+        plan, place, found, all_notes, between, left, *known, shared["user"], shared["item"], written
     )
 
 
@@ -108,8 +108,15 @@ def test_chunks_give_what_memory_gives(log, tmp_path, plan):
     assert made.report.after == sum(made.rows[name] for name in ("train", "valid", "test")) > 100
     if plan.user_slots:
         users = len(set(big_logs.columns()["customer"]) - {None, "NULL"})
-        assert made.users is None and made.num_users == 41 and 40 < made.collisions["user"].ids <= users
+        assert made.users.size == 41 and 40 < made.collisions["user"].ids <= users
         assert made.collisions["user"].shared > 40 > made.collisions["item"].shared
+        train, table = folder.read(str(tmp_path / "out"), "train"), big_logs.columns()
+        for role, ids in (("customer", made.users), ("product", made.items)):
+            dense = train.user if role == "customer" else train.item
+            np.testing.assert_array_equal(ids.encode(table[role][train.row_numbers - 1]), dense)
+        assert made.items.encode(np.array(["1001", None])).tolist() == [made.items.encode([1001])[0], 0]
+        with pytest.raises(DataError, match="ids of the log are int64"):
+            made.items.encode(["tea"])
 
 
 def test_what_is_written_is_streamed(log, tmp_path):
@@ -139,6 +146,8 @@ def test_csv_parts_are_the_same_log(tmp_path):
     plan = PLAN._replace(extra=(), types=(("when", "float64"),))
     prepare(str(tmp_path / "csv"), str(tmp_path / "out"), plan)
     big_logs.check(str(tmp_path / "raw"), str(tmp_path / "out"), plan)
+    with pytest.raises(DataError, match="column 'when': No type alias for real"):
+        raw.find(str(tmp_path / "csv"), plan._replace(types=(("when", "real"),)))
     (tmp_path / "csv" / "3.csv").write_text("customer,product,when,stars\nann,7,soon,5\n")
     with pytest.raises(DataError, match=r"3\.csv: cannot be read as CSV with the columns"):
         prepare(str(tmp_path / "csv"), str(tmp_path / "again"), plan)

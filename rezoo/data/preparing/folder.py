@@ -26,8 +26,9 @@ from rezoo.data.interactions import Interactions
 from rezoo.data.preparing import notes
 from rezoo.data.preparing.groups import Counts, join
 from rezoo.data.preparing.notes import Notes
-from rezoo.data.preparing.numbering import Collisions
+from rezoo.data.preparing.numbering import Collisions, Hashed
 from rezoo.data.preparing.plan import PARTS, ROLES, Chunk, Plan
+from rezoo.data.preparing.raw import Raw
 from rezoo.data.reports import Reason, Report
 from rezoo.data.stream_parts import opened
 from rezoo.errors import DataError
@@ -42,12 +43,9 @@ Written = tuple[str, int]
 class Prepared(NamedTuple):
     """What a manifest says, and the id maps."""
 
-    users: Ids | None
-    """None where users are numbered by a hash; likewise `items`."""
-    items: Ids | None
-    num_users: int
-    """Rows of a user table, id 0 included; likewise `num_items`."""
-    num_items: int
+    users: Ids | Hashed
+    """`users.size` is the number of rows of a user table; likewise `items`."""
+    items: Ids | Hashed
     rows: dict[str, int]
     """Of the folders: "train", "valid", "test", and their "…_sessions"."""
     cuts: tuple[int, ...]
@@ -99,7 +97,7 @@ def write_ids(raw: pa.Array | None, left: Mapping[str, Counts], folder: str, rol
 def finish(
     plan: Plan,
     folder: str,
-    identity: str,
+    found: Raw,
     dropped: Notes,
     cuts: list[int],
     left: Mapping[str, Counts],
@@ -119,14 +117,21 @@ def finish(
     for name, count in written:
         rows[name] = rows.get(name, 0) + count
     both = {"user": user_collisions, "item": item_collisions}
+    hashed = {role: shared for role, shared in both.items() if shared is not None}
     content = {
         "version": VERSION,
-        "fingerprint": fingerprint.of(identity, json.dumps(plan._asdict())),
+        "fingerprint": fingerprint.of(found.identity, json.dumps(plan._asdict())),
         "rows": rows,
         "cuts": cuts,
         "sizes": {role: (plan.slots(role) or len(left[role][0])) + 1 for role in ROLES},
-        "collisions": {
-            role: found._asdict() | {"rate": found.rate} for role, found in both.items() if found is not None
+        "hashed": {
+            role: {
+                **shared._asdict(),
+                "rate": shared.rate,
+                "slots": plan.slots(role),
+                "kind": found.kinds[role],
+            }
+            for role, shared in hashed.items()
         },
         "report": {**report._asdict(), "reasons": [reason._asdict() for reason in report.reasons]},
         "plan": plan._asdict(),
@@ -150,22 +155,19 @@ def load(folder: str) -> Prepared:
         raise DataError(f"{folder}: has no whole {MANIFEST} ({error}); prepare the log again") from error
     if content.get("version") != VERSION:
         raise DataError(f"{folder}: {MANIFEST} has version {content.get('version')}, not {VERSION}")
-    maps = {role: None if role in content["collisions"] else _ids(system, place, role) for role in ROLES}
-    found = {
-        role: Collisions(one["ids"], one["shared"], one["rows"])
-        for role, one in content["collisions"].items()
+    maps = {role: _ids(system, place, role, content["hashed"].get(role)) for role in ROLES}
+    shared = {
+        role: Collisions(one["ids"], one["shared"], one["rows"]) for role, one in content["hashed"].items()
     }
     report = content["report"]
     reasons = [Reason(**reason) for reason in report["reasons"]]
     return Prepared(
         maps["user"],
         maps["item"],
-        content["sizes"]["user"],
-        content["sizes"]["item"],
         content["rows"],
         tuple(content["cuts"]),
         Report(report["before"], report["after"], reasons),
-        found,
+        shared,
         content["fingerprint"],
     )
 
@@ -182,8 +184,7 @@ def read(folder: str, part: str) -> Interactions:
     if part not in PARTS:
         raise DataError(f"{folder}: part {part!r} is not one of {', '.join(PARTS)}")
     users, items = (
-        Ids(np.arange(1, size)) if ids is None else ids
-        for ids, size in ((made.users, made.num_users), (made.items, made.num_items))
+        Ids(np.arange(1, ids.size)) if isinstance(ids, Hashed) else ids for ids in (made.users, made.items)
     )
     if not made.rows.get(part):
         none = np.zeros(0, np.int32)
@@ -196,7 +197,9 @@ def read(folder: str, part: str) -> Interactions:
     return Interactions(user, item, rating, timestamp, None, columns, users, items, row)
 
 
-def _ids(system: Any, place: str, role: str) -> Ids:
+def _ids(system: Any, place: str, role: str, hashed: Mapping[str, Any] | None) -> Ids | Hashed:
+    if hashed is not None:
+        return Hashed(hashed["slots"], hashed["kind"])
     raw = to_numpy(pq.read_table(f"{place}/{role}s.parquet", filesystem=system)["raw"])
     return Ids(raw.astype(str) if raw.dtype.kind == "O" else raw)
 

@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import ArrayLike
 
 from rezoo.data import log_columns
+from rezoo.data.columns import plain
+from rezoo.data.missing import is_missing
 from rezoo.data.place import Place
 from rezoo.data.preparing.groups import groups
 from rezoo.errors import DataError
@@ -39,6 +42,38 @@ class Numbers(NamedTuple):
     """int64, ascending."""
     dense: np.ndarray
     """int32."""
+
+
+class Hashed(NamedTuple):
+    """In the place of `Ids` where ids are numbered by a hash: all are known, and some share a number."""
+
+    slots: int
+    kind: str
+    """Of the raw ids of the log: "int64" or "large_string"."""
+
+    @property
+    def size(self) -> int:
+        """Rows of a table for these ids: one for each slot, and one for the unknown."""
+        return self.slots + 1
+
+    def encode(self, raw: ArrayLike) -> np.ndarray:
+        """Dense int32 ids `[n]`; 0 where one is missing.
+
+        Raises:
+          DataError: if the log has integers and one of these is none.
+
+        >>> Hashed(1000, "int64").encode([1, 2, 1]).tolist()
+        [466, 111, 466]
+        """
+        values = plain(raw)
+        missing = is_missing(values)
+        try:
+            words = pa.array(values[~missing]).cast(pa.type_for_alias(self.kind))
+        except pa.ArrowException as error:
+            raise DataError(f"the ids of the log are {self.kind}: {error}") from error
+        dense = np.zeros(len(values), np.int32)
+        dense[~missing] = slot(keys(words), self.slots)
+        return dense
 
 
 class Collisions(NamedTuple):

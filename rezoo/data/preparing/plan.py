@@ -84,8 +84,8 @@ class Plan(NamedTuple):
     group: int = 1 << 16
     """Rows of a row group of a part, which is a chunk of `stream_parts`."""
     buckets: int = 16
-    """Into how many pieces ids and users are divided where a step needs all rows of one; give more if the rows
-    of a piece do not fit into the memory of a worker."""
+    """Into how many pieces ids and users are divided where a step needs all rows of one; give more if
+    the rows of a piece do not fit into the memory of a worker."""
 
     @property
     def columns(self) -> list[str]:

@@ -34,6 +34,8 @@ class Raw(NamedTuple):
     """CSV parts, of which the rows are not known before they are read."""
     identity: str
     """A digest of names, sizes and columns."""
+    kinds: dict[str, str]
+    """The types of raw ids, of users and of items."""
 
 
 class Read(NamedTuple):
@@ -67,18 +69,26 @@ def find(folder: str, plan: Plan) -> Raw:
         check(plan, parts.schema, folder)
         begin = np.cumsum([0, *(rows for _, _, rows in parts.groups)]).tolist()
         groups = [(path, number, rows) for (path, number, _), rows in zip(parts.groups, begin, strict=False)]
-        return Raw(folder, parts.schema, groups, [], parts.identity)
+        return Raw(folder, parts.schema, groups, [], parts.identity, _kinds(parts.schema, plan))
     schema = pa.schema([(name, _text_type(plan, name)) for name in plan.columns])
     check(plan, schema, folder)
     names = [path.removeprefix(opened(folder)[1]) for path, _ in texts]
     identity = fingerprint.of(names, [size for _, size in texts], str(schema))
-    return Raw(folder, schema, [], [path for path, _ in texts], identity)
+    return Raw(folder, schema, [], [path for path, _ in texts], identity, _kinds(schema, plan))
+
+
+def _kinds(schema: pa.Schema, plan: Plan) -> dict[str, str]:
+    names = {"user": plan.user, "item": plan.item}
+    return {role: str(id_type(schema.field(name).type)) for role, name in names.items()}
 
 
 def _text_type(plan: Plan, name: str) -> pa.DataType:
     given = dict(plan.types)
     if name in given:
-        return pa.type_for_alias(given[name])
+        try:
+            return pa.type_for_alias(given[name])
+        except ValueError as error:
+            raise DataError(f"Plan(types=…), column {name!r}: {error}") from error
     if name in (plan.user, plan.item):
         return pa.large_string()
     if name == plan.timestamp:
