@@ -190,11 +190,13 @@ def _without_repeats(beam: Any, rows: Any, plan: Plan) -> Any:
 
 def _core(beam: Any, pipeline: Any, rows: Any, plan: Plan) -> Any:
     """In which round of the k-core a user or an item is dropped: one element."""
+    # Reshuffled so that a round reads pairs, which a runner would otherwise make of whole rows each time.
+    pairs = rows | "pairs" >> _map(beam, steps.pairs) | "keep pairs" >> beam.Reshuffle()
     core = pipeline | "no round" >> beam.Create([steps.whole_log()])
     for turn in range(plan.rounds + 1):
         name, before = f"round {turn}", beam.pvalue.AsSingleton(core)
         total = (
-            rows
+            pairs
             | f"{name}: count" >> _map(beam, steps.remaining, before)
             | f"{name}: add" >> _sum(beam, steps.add_counts)
         )

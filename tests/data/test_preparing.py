@@ -62,7 +62,7 @@ def prepare(log, place, plan):
     if plan.users > 1 or plan.items > 1:
         core = steps.whole_log()
         for _ in range(plan.rounds + 1):
-            total = steps.add_counts(steps.remaining(chunk, core) for chunk, _ in noted)
+            total = steps.add_counts(steps.remaining(steps.pairs(chunk), core) for chunk, _ in noted)
             core = steps.next_round(total, core, plan)
         noted = [steps.in_core(chunk, core, plan) for chunk, _ in noted]
         dropped += [found for _, found in noted]

@@ -82,6 +82,11 @@ def without(one: tuple[int, Mapping[str, Iterable[Any]]], plan: Plan) -> Noted:
     return take(rows, ~out), dropped(rows, out, notes.REPEATS, why)
 
 
+def pairs(chunk: Chunk) -> Chunk:
+    """Users and items alone."""
+    return {role: chunk[role] for role in ROLES}
+
+
 def rows_by_id(chunk: Chunk) -> dict[str, Counts]:
     """Rows of each user and of each item."""
     return {role: count(chunk[role]) for role in ROLES}
