@@ -10,9 +10,9 @@
 A folder of Parquet or CSV parts becomes parts of columns with dense ids, a manifest, and sessions if they
 are asked for (`rezoo.data.preparing.folder`). The rows, their order, their ids and the report are those that
 the functions of `rezoo.data.clean`, `split` and `sessions` give in memory (`preparing.plan`). Elements
-are chunks of columns. What must fit into the memory of a worker: a row group, the rows of `1 / Plan.buckets`
-of the users, some 30 bytes for each distinct id and, once, the raw ids. Ids beyond that are hashed
-(`Plan.user_slots`, `Plan.item_slots`), and the manifest says how many share a slot.
+are chunks of columns. What must fit into the memory of a worker: a row group, a part, the rows of
+`1 / Plan.buckets` of the users, some 30 bytes for each distinct id and, once, the raw ids. Ids beyond that
+are hashed (`Plan.user_slots`, `Plan.item_slots`), and the manifest says how many share a slot.
 
 The runner is Beam's, by its own flags. The same from the command line, with the plan's fields as JSON:
 

@@ -15,9 +15,10 @@ def main() -> None:
     flags.add_argument("folder", help="folder or URL to write to; must be empty")
     flags.add_argument("--plan", type=Path, required=True, help="JSON with fields of `Plan`")
     chosen, rest = flags.parse_known_args()
+    plan = from_json(chosen.plan.read_text("utf-8"), str(chosen.plan))
     options = needed("apache_beam.options.pipeline_options").PipelineOptions(rest)
     with needed("apache_beam").Pipeline(options=options) as pipeline:
-        beam.prepare(pipeline, chosen.raw, chosen.folder, from_json(chosen.plan.read_text("utf-8")))
+        beam.prepare(pipeline, chosen.raw, chosen.folder, plan)
 
 
 if __name__ == "__main__":
