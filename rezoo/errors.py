@@ -10,6 +10,7 @@ class DataError(ValueError):
 
 SERVE = ("starlette", "prometheus_client", "uvicorn", "httptools")
 EXTRAS = {
+    "apache_beam": "beam",
     "flatbuffers": "export",
     "matplotlib": "notebooks",
     "grain": "scale",

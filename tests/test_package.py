@@ -12,14 +12,15 @@ import rezoo
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-ACCELERATORS = {"cuda12", "cuda13", "tpu"}
+APART = {"cuda12", "cuda13", "tpu", "beam"}
+"""Extras that `dev` does not bring: they need an accelerator, or other versions of what is pinned."""
 EXTRAS = PROJECT["optional-dependencies"]
 
 
 def requirements() -> list[Requirement]:
-    """What a machine without an accelerator can need, rezoo's own extras left out."""
+    """What `dev` and the extras that it brings need, rezoo left out."""
     lines = PROJECT["dependencies"] + [
-        line for extra, lines in EXTRAS.items() if extra not in ACCELERATORS for line in lines
+        line for extra, lines in EXTRAS.items() if extra not in APART for line in lines
     ]
     return [one for one in map(Requirement, lines) if one.name != "rezoo"]
 
@@ -44,7 +45,7 @@ def test_constraints_are_in_step_with_the_ranges_and_name_no_host():
 
 def test_dev_brings_every_extra():
     (own,) = [one for one in map(Requirement, EXTRAS["dev"]) if one.name == "rezoo"]
-    assert own.extras == set(EXTRAS) - ACCELERATORS - {"dev"}
+    assert own.extras == set(EXTRAS) - APART - {"dev"}
 
 
 def test_version_licence_and_types():

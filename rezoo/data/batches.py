@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from rezoo.data import packing, sessions
 from rezoo.data.interactions import Interactions
-from rezoo.data.packing import padded
+from rezoo.data.packing import PackedNextItem, padded
 from rezoo.data.sessions import Sessions
 from rezoo.errors import DataError
 from rezoo.types import Batch, Query
@@ -126,11 +126,22 @@ def next_items(
     if packed:
         if features:
             raise DataError("features are of sessions, and packed rows hold several: give packed=False")
-        rows = packing.next_item(log, length)
-        query = queries(history=rows.history, features={"segment": rows.segment})
-    else:
-        rows = sessions.next_item_batch(log, length)
-        query = queries(log.user, rows.history, features)
+        return of_packed(packing.next_item(log, length))
+    rows = sessions.next_item_batch(log, length)
+    where = jnp.asarray(rows.where)
+    query = queries(log.user, rows.history, features)
+    return Batch(query, jnp.asarray(rows.target), where.astype(jnp.float32), where)
+
+
+def of_packed(rows: PackedNextItem) -> Batch:
+    """What `next_items` makes of packed rows, which `rezoo.data.stream_sessions` reads from a folder.
+
+    >>> rows = packing.next_item(Sessions(np.array([5, 6, 7], np.int32), np.array([0, 3])), 3)
+    >>> data = of_packed(rows)
+    >>> data.query.features["segment"].tolist(), data.label.tolist()
+    ([[1, 1, 0]], [[1.0, 1.0, 0.0]])
+    """
+    query = queries(history=rows.history, features={"segment": rows.segment})
     where = jnp.asarray(rows.where)
     return Batch(query, jnp.asarray(rows.target), where.astype(jnp.float32), where)
 

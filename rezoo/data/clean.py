@@ -27,6 +27,9 @@ __all__ = [
 
 
 Step = Callable[[Interactions], tuple[Interactions, Report]]
+REPEATS = "repeats of a user and an item, the {} is kept"
+FEW = "of users with fewer than {} rows or items with fewer than {} ({} rounds)"
+NO_ROWS = "{:,} {} have no rows left and lose their id"
 
 
 def steps(data: Interactions, *functions: Step, report: Report | None = None) -> tuple[Interactions, Report]:
@@ -59,18 +62,25 @@ def drop_duplicates(data: Interactions, *, keep: str = "last") -> tuple[Interact
     >>> drop_duplicates(log)[0].rating.tolist()
     [5.0, 3.0]
     """
+    return _drop(data, (repeats(data.user, data.item, data.timestamp, keep), REPEATS.format(keep)))
+
+
+def repeats(user: np.ndarray, item: np.ndarray, time: np.ndarray | None, keep: str) -> np.ndarray:
+    """Where `drop_duplicates` drops a row.
+
+    Raises:
+      DataError: if `keep` is neither "first" nor "last".
+    """
     if keep not in ("first", "last"):
         raise DataError(f"keep={keep!r} is not one of 'first' and 'last'")
-    order = np.arange(data.num_rows)
-    if data.timestamp is not None:
-        order = np.argsort(data.timestamp, kind="stable")
+    order = np.arange(len(user)) if time is None else np.argsort(time, kind="stable")
     if keep == "last":
         order = order[::-1]
-    code = data.user[order].astype(np.int64) * data.num_items + data.item[order]
+    code = user[order].astype(np.int64) * (int(item.max(initial=0)) + 1) + item[order]
     _, first = np.unique(code, return_index=True)
-    kept = np.zeros(data.num_rows, bool)
-    kept[order[first]] = True
-    return _drop(data, (~kept, f"repeats of a user and an item, the {keep} is kept"))
+    gone = np.ones(len(user), bool)
+    gone[order[first]] = False
+    return gone
 
 
 def drop_bad_ratings(data: Interactions, *, low: float, high: float) -> tuple[Interactions, Report]:
@@ -83,13 +93,16 @@ def drop_bad_ratings(data: Interactions, *, low: float, high: float) -> tuple[In
     """
     if data.rating is None:
         raise DataError("the log has no ratings: name its rating column with rating=…")
-    odd = ~np.isfinite(data.rating)
-    outside = ~odd & ((data.rating < low) | (data.rating > high))
-    reasons = [
+    return _drop(data, *bad_ratings(data.rating, low, high), value=data.rating)
+
+
+def bad_ratings(rating: np.ndarray, low: float, high: float) -> list[tuple[np.ndarray, str]]:
+    """Where `drop_bad_ratings` drops a row, and why."""
+    odd = ~np.isfinite(rating)
+    return [
         (odd, "ratings that are missing, NaN or infinite"),
-        (outside, f"ratings outside {low:g} … {high:g}"),
+        (~odd & ((rating < low) | (rating > high)), f"ratings outside {low:g} … {high:g}"),
     ]
-    return _drop(data, *reasons, value=data.rating)
 
 
 def k_core(data: Interactions, *, users: int = 1, items: int = 1) -> tuple[Interactions, Report]:
@@ -112,8 +125,7 @@ def k_core(data: Interactions, *, users: int = 1, items: int = 1) -> tuple[Inter
             break
         kept &= ~going
         rounds += 1
-    why = f"of users with fewer than {users} rows or items with fewer than {items} ({rounds} rounds)"
-    return _drop(data, (~kept, why))
+    return _drop(data, (~kept, FEW.format(users, items, rounds)))
 
 
 def min_session_length(data: Interactions, *, length: int = 2) -> tuple[Interactions, Report]:
@@ -145,7 +157,7 @@ def reindex(data: Interactions) -> tuple[Interactions, Report]:
     for name, old, row in (("users", data.users, user_row), ("items", data.items, item_row)):
         gone = old.raw[row[1:] == 0]
         if len(gone):
-            why = f"{len(gone):,} {name} have no rows left and lose their id"
+            why = NO_ROWS.format(len(gone), name)
             reasons.append(Reason(why, 0, [str(raw) for raw in gone[:3]]))
     return left, Report(data.num_rows, data.num_rows, reasons)
 

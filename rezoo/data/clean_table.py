@@ -11,6 +11,8 @@ from rezoo.data.reports import Reason, Report, report_of
 from rezoo.errors import DataError
 
 Table = dict[str, np.ndarray]
+Gone = tuple[np.ndarray, str, np.ndarray | None]
+"""Which rows are dropped, why, and the column whose values show it."""
 
 
 def drop_missing(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> tuple[Table, Report]:
@@ -69,18 +71,35 @@ def drop_bad_times(
       1 whose 'time' is missing or cannot be read (such as row 2: soon)
       1 whose 'time' is before 2000-01-01 (such as row 3: 1900-01-01)
     """
+    value, gone = bad_times(
+        columns, name, unit=unit, time_format=time_format, first=first, last=last, source=source
+    )
+    return _dropped({**columns, name: value}, gone)
+
+
+def bad_times(
+    columns: Mapping[str, np.ndarray],
+    name: str,
+    *,
+    unit: str | None = None,
+    time_format: str | None = None,
+    first: str | None = None,
+    last: str | None = None,
+    source: str = "table",
+) -> tuple[np.ndarray, list[Gone]]:
+    """The times of a column, and the rows that `drop_bad_times` drops: see there."""
     column = _named(columns, name)
     place = Place(source, name, row_numbers(columns, len(column)))
     found = times.read(column, unit=unit, time_format=time_format, place=place)
-    steps = [(found.unread, f"whose {name!r} is missing or cannot be read", column)]
+    gone: list[Gone] = [(found.unread, f"whose {name!r} is missing or cannot be read", column)]
     if unit == times.ORDER:
-        return _dropped({**columns, name: found.value}, steps)
+        return found.value, gone
     value = found.value.astype("datetime64[us]")
     if first is not None:
-        steps.append((value < _moment(first), f"whose {name!r} is before {first}", column))
+        gone.append((value < _moment(first), f"whose {name!r} is before {first}", column))
     if last is not None:
-        steps.append((value > _moment(last), f"whose {name!r} is after {last}", column))
-    return _dropped({**columns, name: value}, steps)
+        gone.append((value > _moment(last), f"whose {name!r} is after {last}", column))
+    return value, gone
 
 
 def _named(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
@@ -98,10 +117,8 @@ def _moment(text: str) -> np.datetime64:
         ) from error
 
 
-def _dropped(
-    columns: Mapping[str, np.ndarray], steps: Sequence[tuple[np.ndarray, str, np.ndarray | None]]
-) -> tuple[Table, Report]:
-    """The table without the rows of each step: those that go, why, and the column that shows it."""
+def _dropped(columns: Mapping[str, np.ndarray], steps: Sequence[Gone]) -> tuple[Table, Report]:
+    """The table without the rows of each step."""
     rows = len(next(iter(columns.values())))
     number, kept, reasons = row_numbers(columns, rows), np.ones(rows, bool), []
     for gone, why, shown in steps:

@@ -35,11 +35,21 @@ class Ids:
         self.names = names
 
     @classmethod
-    def fit(cls, raw: ArrayLike) -> "Ids":
-        """Number the distinct ids in the order of their first appearance."""
+    def fit(cls, raw: ArrayLike, *, by_frequency: bool = False) -> "Ids":
+        """Number the distinct ids in the order of their first appearance, or the most frequent ones first.
+
+        Ids that are equally frequent stand in the order of their first appearance.
+
+        >>> Ids.fit(["b", "a", "c", "a"], by_frequency=True).raw.tolist()
+        ['a', 'b', 'c']
+        """
         values = plain(raw)
         kind = str if values.dtype.kind == "O" else values.dtype
-        return cls(pa.array(values).unique().to_numpy(zero_copy_only=False).astype(kind))
+        found = pa.array(values).value_counts()
+        distinct = found.field("values").to_numpy(zero_copy_only=False).astype(kind)
+        if not by_frequency:
+            return cls(distinct)
+        return cls(distinct[np.argsort(-found.field("counts").to_numpy(), kind="stable")])
 
     @property
     def size(self) -> int:

@@ -3,6 +3,8 @@
 # pyright: reportAttributeAccessIssue=false
 # (the functions of pyarrow.compute are made when it is imported)
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -56,8 +58,10 @@ def counted(column: np.ndarray, missing: np.ndarray) -> str:
     >>> counted(np.array(["NULL", "ann", "", "NULL"]), np.array([True, False, True, True]))
     "2 'NULL', 1 empty"
     """
-    words, counts = np.unique([str(value).strip() for value in column[missing].tolist()], return_counts=True)
-    order = np.argsort(-counts, kind="stable").tolist()
-    return ", ".join(
-        f"{counts[n]:,} {words[n].item()!r}" if words[n] else f"{counts[n]:,} empty" for n in order
-    )
+    return listed(Counter(str(value).strip() for value in column[missing].tolist()))
+
+
+def listed(found: Mapping[str, int]) -> str:
+    """Spellings in words, the most frequent first."""
+    order = sorted(found.items(), key=lambda one: (-one[1], one[0]))
+    return ", ".join(f"{count:,} {word!r}" if word else f"{count:,} empty" for word, count in order)

@@ -52,6 +52,32 @@ def pack(sessions: Sessions, length: int) -> Packed:
     return out
 
 
+def rows_needed(lengths: np.ndarray, length: int) -> int:
+    """The rows that `pack` makes of sessions of these lengths; needs only how many have each length.
+
+    >>> rows_needed(np.array([1, 3, 2]), 4)
+    2
+    """
+    size = np.bincount(np.minimum(lengths, length), minlength=length + 1).tolist()
+    open_rows, total = [0] * (length + 1), 0  # by free places
+    for need in range(length, 0, -1):
+        for free in range(need, length + 1):
+            each = free // need  # sessions that a row takes before the next one is fuller
+            rows = -(-size[need] // each)
+            if free == length:
+                total += rows
+            else:
+                rows = min(rows, open_rows[free])
+                open_rows[free] -= rows
+            whole = min(rows, size[need] // each)
+            open_rows[free - each * need] += whole
+            size[need] -= whole * each
+            if rows > whole:
+                open_rows[free - size[need] * need] += 1
+                size[need] = 0
+    return total
+
+
 class PackedNextItem(NamedTuple):
     """Packed rows to learn the next item from."""
 

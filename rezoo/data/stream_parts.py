@@ -12,7 +12,7 @@ shuffled over all parts, and rows within each chunk; threads read ahead. The row
 how many processes there are: each reads its share of them, by Grain (https://google-grain.readthedocs.io).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -65,13 +65,8 @@ def find(folder: str, columns: Sequence[str] | None = None, rows: int | None = N
     >>> log.rows, [rows for _, _, rows in log.groups], log.schema.names
     (2, [2, 1], ['item'])
     """
-    try:
-        url = "://" in str(folder)
-        system, place = fs.FileSystem.from_uri(folder) if url else (fs.LocalFileSystem(), str(folder))
-        found = system.get_file_info(fs.FileSelector(place, recursive=True))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{folder}: cannot be read as a folder of parts ({_reason(error)})") from error
-    files = sorted((info.path, info.size) for info in found if _is_part(info))
+    system, place = opened(str(folder))
+    files = listed(str(folder), (".parquet",))
     if not files:
         raise DataError(f"{folder}: holds no file that ends in .parquet")
     groups, footers, schema = [], [], None
@@ -107,6 +102,7 @@ def steps(
     process: tuple[int, int] | None = None,
     threads: int = 4,
     ahead: int = 4,
+    make: Callable[[pa.Table, str], Chunk] | None = None,
 ) -> Any:
     """What this process reads: for each step the columns of its share of `chunks` chunks.
 
@@ -121,6 +117,8 @@ def steps(
       process: this process's number, and how many there are; those of JAX if not given.
       threads: that read.
       ahead: elements that are read before they are asked for.
+      make: the columns of a row group, from its table and the name that errors call it; each of them must
+        have the same shape in every chunk, and `where` one row for each of theirs. `to_chunk` if not given.
 
     Returns:
       A `grain.IterDataset`; its iterators have `get_state` and `set_state`.
@@ -144,7 +142,7 @@ def steps(
     number, count = process or (jax.process_index(), jax.process_count())
     if chunks < 1 or chunks % count:
         raise DataError(f"{chunks} chunks of a step cannot be split over {count} processes: give a multiple")
-    every = grain.MapDataset.source(_Chunks(parts, -(-len(parts.groups) // chunks) * chunks))
+    every = grain.MapDataset.source(_Chunks(parts, -(-len(parts.groups) // chunks) * chunks, make))
     shuffled = every.seed(seed).shuffle().repeat(num_epochs).random_map(_permuted)
     own = shuffled.batch(chunks // count, batch_fn=_joined)[number::count]
     return own.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead))
@@ -153,28 +151,22 @@ def steps(
 class _Chunks:
     """Chunks by number; those beyond the last row group are empty."""
 
-    def __init__(self, parts: Parts, number: int):
+    def __init__(self, parts: Parts, number: int, make: Callable[[pa.Table, str], Chunk] | None):
         self.parts, self.number = parts, number
+        self.make = make or (lambda table, place: to_chunk(table, place, 0, parts.rows))
 
     def __len__(self) -> int:
         return self.number
 
     def __getitem__(self, index: int) -> Chunk:
-        groups, schema, rows = self.parts.groups, self.parts.schema, self.parts.rows
+        groups, schema = self.parts.groups, self.parts.schema
         if index >= len(groups):
-            return to_chunk(schema.empty_table(), self.parts.folder, 0, rows)
+            return self.make(schema.empty_table(), self.parts.folder)
         path, number, expected = groups[index]
-        try:
-            with pq.ParquetFile(path, filesystem=self.parts.system) as file:
-                table = file.read_row_group(number, columns=schema.names, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(
-                f"{path}: row group {number} cannot be read ({_reason(error)}); put the part back as it was, "
-                "or write the folder again"
-            ) from error
+        table = read_group(self.parts.system, path, number, schema.names)
         if table.num_rows != expected:
             raise DataError(f"{path}: changed while it was read; start again")
-        return to_chunk(table, f"{path}, row group {number}", 0, rows)
+        return self.make(table, f"{path}, row group {number}")
 
 
 def _permuted(chunk: Chunk, rng: np.random.Generator) -> Chunk:
@@ -186,9 +178,68 @@ def _joined(chunks: Sequence[Chunk]) -> Chunk:
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _is_part(info: Any) -> bool:
-    hidden = any(piece.startswith((".", "_")) for piece in PurePosixPath(info.path).parts[-1:])
-    return info.is_file and info.path.endswith(".parquet") and not hidden
+def opened(folder: str) -> tuple[Any, str]:
+    """The `pyarrow.fs.FileSystem` of a path or a URL, and the path in it.
+
+    Raises:
+      DataError: if pyarrow does not know the URL.
+
+    >>> opened("/tmp/clicks/")[1]
+    '/tmp/clicks'
+    """
+    try:
+        url = "://" in folder
+        system, place = fs.FileSystem.from_uri(folder) if url else (fs.LocalFileSystem(), folder)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _no_folder(folder, error) from error
+    return system, place.rstrip("/") or place
+
+
+def listed(folder: str, endings: tuple[str, ...]) -> list[tuple[str, int]]:
+    """The files below a folder that end so, in the order of their names, and their bytes.
+
+    Raises:
+      DataError: if there is no such folder.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     listed(folder, (".parquet",))
+    []
+    """
+    system, place = opened(folder)
+    try:
+        found = system.get_file_info(fs.FileSelector(place, recursive=True))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _no_folder(folder, error) from error
+    names = ((info, PurePosixPath(info.path).name) for info in found if info.is_file)
+    parts = [info for info, name in names if name.endswith(endings) and not name.startswith((".", "_"))]
+    return sorted((info.path, info.size) for info in parts)
+
+
+def read_group(system: Any, path: str, number: int, columns: Sequence[str]) -> pa.Table:
+    """The columns of a row group of a part.
+
+    Raises:
+      DataError: if it is torn or gone.
+
+    >>> import tempfile, pyarrow.parquet
+    >>> with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+    ...     pyarrow.parquet.write_table(pa.table({"item": [7, 8, 9]}), file.name, row_group_size=2)
+    ...     read_group(fs.LocalFileSystem(), file.name, 1, ["item"])["item"].to_pylist()
+    [9]
+    """
+    try:
+        with pq.ParquetFile(path, filesystem=system) as file:
+            return file.read_row_group(number, columns=list(columns), use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path}: row group {number} cannot be read ({_reason(error)}); put the part back as it was, "
+            "or write the folder again"
+        ) from error
+
+
+def _no_folder(folder: str, error: Exception) -> DataError:
+    return DataError(f"{folder}: cannot be read as a folder of parts ({_reason(error)})")
 
 
 def _footer(system: Any, path: str) -> tuple[Any, pa.Schema]:
