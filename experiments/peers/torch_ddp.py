@@ -1,9 +1,9 @@
 """MF, or Wide & Deep, in plain PyTorch on several processes: DistributedDataParallel, SparseAdam, gloo.
 
-torch_ddp.py BATCHES.npz MODEL DIM STEPS PORT PROCESSES NUMBER
+torch_ddp.py BATCHES.npz MODEL DIM FEW STEPS PORT PROCESSES NUMBER
 
-Every process has the whole tables; `Embedding(sparse=True)` gives gradients of rows, which DDP brings to all
-of them. The layers of Wide & Deep are moved by fused Adam, whose gradients DDP sums while others are computed.
+Every process has the whole tables; `Embedding(sparse=True)` gives gradients of rows, which DDP brings to all.
+Tables of fewer than FEW rows and the layers are moved by fused Adam; DDP sums their gradients on the way.
 """
 
 import os
@@ -16,7 +16,8 @@ from rounds import prepare_torch, serve
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-file, name, dim, steps, port, processes, number = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:8])
+file, name = sys.argv[1:3]
+dim, few, steps, port, processes, number = map(int, sys.argv[3:9])
 cores = sorted(os.sched_getaffinity(0))
 os.sched_setaffinity(0, {cores[number % len(cores)]})
 prepare_torch(1)
@@ -45,8 +46,12 @@ class WideDeep(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.wide = nn.ModuleDict({one: nn.Embedding(rows, 1, sparse=True) for one, rows in sizes.items()})
-        self.deep = nn.ModuleDict({one: nn.Embedding(rows, dim, sparse=True) for one, rows in sizes.items()})
+        self.wide = nn.ModuleDict(
+            {one: nn.Embedding(rows, 1, sparse=rows >= few) for one, rows in sizes.items()}
+        )
+        self.deep = nn.ModuleDict(
+            {one: nn.Embedding(rows, dim, sparse=rows >= few) for one, rows in sizes.items()}
+        )
         self.bias = nn.Parameter(torch.zeros(()))
         self.mlp = nn.Sequential(
             nn.Linear(dim * len(sizes), 128),
@@ -70,7 +75,7 @@ distributed.init_process_group(
     timeout=timedelta(minutes=10),
 )
 model = DistributedDataParallel({"MF": MF, "WideDeep": WideDeep}[name]())
-tables = [one.weight for one in model.modules() if isinstance(one, nn.Embedding)]
+tables = [one.weight for one in model.modules() if isinstance(one, nn.Embedding) and one.sparse]
 others = [one for one in model.parameters() if all(one is not table for table in tables)]
 optimizers = [torch.optim.SparseAdam(tables, 1e-3)]
 if others:
