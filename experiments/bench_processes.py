@@ -5,10 +5,10 @@
 VENV is a virtual environment with torch and numpy; without it the peer is left out. MF (64 wide) and Wide &
 Deep (16 wide, layers 128 and 64), of 10⁶ users and 10⁵ items, logistic loss, 16,384 rows a step with ids by
 popularity, the same for all, half of them of each process; Adam that moves the looked-up rows of the large
-tables alone (`row_sparse.lazy_adam`, `torch.optim.SparseAdam`), and Adam for all else. Both have two processes
-of one core each, which speak over loopback by gloo. PyTorch has the whole tables in each, ours half of the
-rows, as each row has one holder. A third contender is one process of ours with two devices. Turns alternate;
-a figure is the median of the rounds: rows per second, of both processes together.
+tables alone (`row_sparse.lazy_adam`, `torch.optim.SparseAdam`), and Adam for all else. Both have two
+processes of one core each, which speak over loopback by gloo. PyTorch has the whole tables in each, ours half
+of the rows, as each row has one holder. A third contender is one process of ours with two devices. Turns
+alternate; a figure is the median of the rounds: rows per second, of both processes together.
 """
 
 import os

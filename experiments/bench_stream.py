@@ -9,10 +9,10 @@ batches. Ids are drawn by popularity, clicks from what age and category, hour an
 of the log, in processes of their own:
 
 - a pass, compiled before: rows per second, the peak of the process's memory, and the share of the time in
-  which nothing is computed because rows are waited for or put on the device;
+  which nothing is computed because the next rows are not there yet; they are brought a step ahead;
 - reading alone: rows per second of the same reader without a model;
-- of logs up to --killed rows: a pass that saves eight checkpoints, is killed (SIGKILL) halfway and started
-  again; whether it ends with the parameters of the pass that was not.
+- of logs up to --killed rows: a pass that saves eight checkpoints, is killed (SIGKILL) between two of them
+  and started again; whether it ends with the parameters of the pass that was not.
 
 The logs are written to --out, and deleted.
 """
@@ -21,6 +21,8 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,7 +77,7 @@ def main(flags: StreamFlags, results: Results) -> None:
         if not flags.smoke:
             found["reading alone"] = measured(__file__, f"read|{folder}")
         if rows <= flags.killed:
-            found["one pass, killed halfway"] = killed(folder, digest)
+            found["one pass, killed"] = killed(folder, digest)
         shutil.rmtree(folder)
         with results.together():
             for protocol, (figures, seconds) in found.items():
@@ -108,15 +110,15 @@ def popular(rng: np.random.Generator, rows: int, size: int) -> np.ndarray:
 
 
 def killed(folder: Path, digest: float) -> tuple[Figures, float]:
-    """A pass that is killed halfway and started again, beside the end of one that was not."""
+    """A pass that is killed between two checkpoints and started again, beside the end of one that was not."""
     begin, place = time.monotonic(), folder.with_name(f"{folder.name}-checkpoints")
     shutil.rmtree(place, ignore_errors=True)
-    halfway, rows = len(stream_parts.find(str(folder)).groups) // 2, 0
+    between, rows = len(stream_parts.find(str(folder)).groups) * 9 // 16, 0
     with started(__file__, f"kept|{folder}|{place}") as process:
         assert process.stdout is not None
         for line in process.stdout:
             rows = json.loads(line)["rows"]
-            if rows >= halfway * GROUP:
+            if rows >= between * GROUP:
                 process.kill()
                 break
     if process.returncode == 0:
@@ -141,10 +143,9 @@ def passed(log: stream_parts.Parts) -> Figures:
     epoch, state = problem(log)
     waited = 0.0
     begin = idle = time.perf_counter()
-    for columns in stream_parts.steps(log, chunks=1):
-        given = jax.block_until_ready(batch(columns))
+    for rows, _ in ahead(iter(stream_parts.steps(log, chunks=1))):
         waited += time.perf_counter() - idle
-        state = jax.block_until_ready(epoch(state, given))
+        state = jax.block_until_ready(epoch(state, rows))
         idle = time.perf_counter()
     seconds = time.perf_counter() - begin
     return {
@@ -172,13 +173,27 @@ def kept(log: stream_parts.Parts, place: Path) -> Figures:
         done = notes["done"]
         steps.set_state(notes["position"])
     first = done
-    for columns in steps:
-        state = epoch(state, batch(columns))
+    for rows, position in ahead(steps):
+        state = epoch(state, rows)
         done += 1
         if done % every == 0:
-            checkpoint.save(place, done, state, {"done": done, "position": steps.get_state()})
+            checkpoint.save(place, done, state, {"done": done, "position": position})
         print(json.dumps({"rows": done * GROUP}), flush=True)
     return {"from": float(first * GROUP), "digest": digest_of(state)}
+
+
+def ahead(steps: Any) -> Iterator[tuple[Batch, Any]]:
+    """Rows on the device, and the position after them; those of the next step are brought meanwhile."""
+
+    def bring() -> tuple[Batch, Any] | None:
+        columns = next(steps, None)
+        return None if columns is None else (jax.block_until_ready(batch(columns)), steps.get_state())
+
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(bring)
+        while given := coming.result():
+            coming = thread.submit(bring)
+            yield given
 
 
 class Problem(NamedTuple):
