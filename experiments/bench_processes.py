@@ -123,14 +123,13 @@ def write(file: Path, name: str) -> None:
         one: (rng.zipf(1.2, shape) % (rows - 1) + 1).astype(np.int32) for one, rows in SIZES[name].items()
     }
     label = rng.integers(0, 2, shape).astype(np.float32)
-    sizes = {f"{one}_rows": rows for one, rows in SIZES[name].items()}
+    sizes: dict[str, Any] = {f"{one}_rows": rows for one, rows in SIZES[name].items()}
     np.savez(file, label=label, columns=list(columns), **columns, **sizes)
 
 
-def work(
-    file: str, name: str, dim: int, steps: int, port: int, number: int, process: int, devices: int
-) -> None:
-    """Be process `process` of `number`, with so many devices, and take turns."""
+def work(file: str, name: str, *numbers: int) -> None:
+    """Be one of the processes that `contest` starts, and take turns."""
+    dim, steps, port, number, process, devices = numbers
     if number > 1:
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[process % len(cores)]})
@@ -174,6 +173,6 @@ def rows_of(columns: Mapping[str, np.ndarray]) -> Iterator[Any]:
 
 if __name__ == "__main__":
     if sys.argv[1:] and sys.argv[1].endswith(".npz"):
-        work(*sys.argv[1:3], *map(int, sys.argv[3:]))
+        work(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))
     else:
         main(*start(__file__, __doc__, ProcessesFlags))

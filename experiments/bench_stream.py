@@ -98,7 +98,7 @@ def write(folder: Path, rows: int) -> None:
             columns = {name: rng.integers(1, values, size, np.int8) for name, values in SMALL.items()}
             logit = sum(table[columns[a], columns[b]] for (a, b), table in add.items()) - 1.0
             columns["click"] = (rng.logistic(size=size) < logit).astype(np.int8)
-            few = list(columns)
+            few: Any = list(columns)
             columns |= {"user": popular(rng, USERS, size), "item": popular(rng, PRODUCTS, size)}
             file = made / f"part-{number:05}.parquet"
             pq.write_table(pa.table(columns), file, row_group_size=GROUP, use_dictionary=few)
