@@ -19,11 +19,13 @@ The logs are written to --out, and deleted.
 
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,7 +68,9 @@ class StreamFlags(Flags):
 
 def main(flags: StreamFlags, results: Results) -> None:
     """A log of each size, and its passes."""
-    for rows in (400_000,) if flags.smoke else flags.rows:
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(results.out.absolute() / "compiled"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    for rows in (250_000,) if flags.smoke else flags.rows:
         data = f"{rows:.0e} rows on disk"
         if results.values("WideDeep", data, "one pass", "rows per second"):
             continue
@@ -213,7 +217,8 @@ def problem(log: stream_parts.Parts) -> Problem:
     step = row_sparse.make_step(objectives.pointwise(model, losses.logistic), *optimizers)
     rows = batch(to_chunk(log.schema.empty_table(), log.folder, 0, log.rows))
     small = [*SMALL, *(f"{a}_x_{b}" for a, b in CROSSES)]
-    state = row_sparse.init_state(jax.random.key(0), model, *optimizers, rows, dense=small)
+    begin = partial(row_sparse.init_state, jax.random.key(0), model, *optimizers, rows, dense=small)
+    state = jax.jit(begin)()
 
     def epoch(state: TrainState, rows: Batch) -> TrainState:
         return training.epoch(step, state, rows, BATCH)[0]
