@@ -70,12 +70,12 @@ def main(flags: ProcessesFlags, results: Results) -> None:
 
 def contest(flags: ProcessesFlags, results: Results, name: str) -> None:
     """Rows a second of the contenders in turns, and ratios."""
-    data = f"{SIZES[name]['user']:,} users, {SIZES[name]['item']:,} items"
+    sizes = {one: min(rows, 2 * FEW) if flags.smoke else rows for one, rows in SIZES[name].items()}
+    data = f"{sizes['user']:,} users, {sizes['item']:,} items"
     size = f"{ROWS:,} rows a step"
     if results.values(name, data, f"{size}, rezoo", "rows_per_s"):
         return
     file = results.out.absolute() / f"{name}.npz"
-    sizes = {one: min(rows, 2 * FEW) if flags.smoke else rows for one, rows in SIZES[name].items()}
     write(file, sizes)
     begin, steps = time.monotonic(), 2 if flags.smoke else BATCHES
 

@@ -21,6 +21,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -125,8 +126,8 @@ def killed(folder: Path, digest: float) -> tuple[Figures, float]:
             if rows >= between * GROUP:
                 process.kill()
                 break
-    if process.returncode == 0:
-        raise SystemExit("the pass came to its end before it was killed")
+    if process.returncode != -signal.SIGKILL:
+        raise SystemExit(f"the pass ended with {process.returncode} before it was killed")
     told, _ = measured(__file__, f"kept|{folder}|{place}")
     shutil.rmtree(place)
     figures = {"rows when killed": float(rows), "rows of its checkpoint": told["from"]}
