@@ -71,7 +71,7 @@ def by_data_set() -> dict[str, dict[str, Models]]:
 
 def is_benchmark(name: str) -> bool:
     """Whether an experiment is about time alone."""
-    return name.startswith("bench_") or name == "live_session"
+    return name.startswith("bench_") or name in ("live_session", "scale_model")
 
 
 def anchor(heading: str) -> str:

@@ -11,6 +11,7 @@ from rezoo.data.batches import pairs
 from rezoo.devices import sharding
 from rezoo.models import MF
 from rezoo.training import loop, row_sparse
+from rezoo.training.row_sparse import spread
 
 MODEL = MF(13, 22, dim=4)
 BATCH = pairs(np.arange(16) % 12 + 1, np.arange(16) + 1, np.arange(16) % 2)
@@ -56,6 +57,14 @@ def test_each_device_draws_its_own_rows():
     assert len(np.unique(drawn[:, 0])) == len(drawn) and 0.03 < drawn.std() < 0.07
     step = row_sparse.make_step(OBJECTIVE, *OPTIMIZERS, row_sparse.spread_over(mesh(8)))
     assert not bool(jax.jit(step)(state, sharding.spread(BATCH, mesh(8)))[0].halted)
+
+
+@eight_devices
+def test_rows_are_drawn_in_blocks(monkeypatch):
+    monkeypatch.setattr(spread, "BLOCK", 2)
+    state = row_sparse.init_spread(jax.random.key(0), MF(13, 40, dim=4), *OPTIMIZERS, BATCH, mesh(8))
+    item = np.asarray(state.params["item"]["embedding"])  # five rows of each device
+    assert not item[0, 0].any() and len(np.unique(item.reshape(-1, 4)[:, 0])) == 40
 
 
 @eight_devices

@@ -19,6 +19,9 @@ from rezoo.training.row_sparse.optimizers import RowOptimizer
 from rezoo.training.row_sparse.step import Looked, OptState, RowState, Tables, init_state
 from rezoo.types import Batch, TrainState
 
+BLOCK = 2**18
+"""Rows that are drawn at a time."""
+
 
 def rules(state: TrainState, axis: str = AXIS) -> TrainState:
     """Where each array of a run is to lie, for `sharding.sharded`.
@@ -61,8 +64,9 @@ def init_spread(
 ) -> TrainState:
     """`init_state` over a mesh, of tables that no device could hold: each device draws its own rows.
 
-    They are drawn by their tables' initializers, so not as on one device; the scale of an initializer that
-    looks at the number of rows, such as Glorot's, is that of a device's.
+    They are drawn by their tables' initializers, so not as on one device, and in blocks of `BLOCK` rows, so
+    that nothing else is as large as a table; the scale of an initializer that looks at the number of rows,
+    such as Glorot's, is that of a block.
 
     Args:
       key: as all up to `batch`, for `init_state`.
@@ -106,8 +110,7 @@ def init_spread(
     def own(path: str, key: jax.Array) -> tuple[Array, RowState]:
         device = jax.lax.axis_index(axis)
         rows = -(-tables[path].shape[0] // mesh.shape[axis])
-        table = draws[path](jax.random.fold_in(key, device), (rows, *tables[path].shape[1:]), jnp.float32)
-        table = table.at[0].set(jnp.where(device > 0, table[0], 0.0))  # the unknown's row
+        table = _drawn(draws[path], jax.random.fold_in(key, device), rows, tables[path].shape[1], device == 0)
         kept = row_optimizer.init(table), jnp.zeros(rows, jnp.int32)
         return jax.tree.map(lambda leaf: leaf[None], (table, RowState(*kept)))
 
@@ -120,6 +123,19 @@ def init_spread(
     params = join(rest, {path: table for path, (table, _) in made.items()})
     rows = {path: row_state for path, (_, row_state) in made.items()}
     return state._replace(params=params, opt_state=OptState(state.opt_state.dense, rows))
+
+
+def _drawn(draw: Any, key: jax.Array, rows: int, width: int, holds_unknown: Array) -> Array:
+    """A device's rows; the first one is 0 if it is the unknown's."""
+    block = min(rows, BLOCK)
+
+    def write(number: Array, table: Array) -> Array:
+        some = draw(jax.random.fold_in(key, number), (block, width), jnp.float32)
+        begin = jnp.minimum(number * block, rows - block)
+        unknown = holds_unknown & (begin + jnp.arange(block) == 0)
+        return jax.lax.dynamic_update_slice(table, jnp.where(unknown[:, None], 0.0, some), (begin, 0))
+
+    return jax.lax.fori_loop(0, -(-rows // block), write, jnp.zeros((rows, width)))
 
 
 def spread_over(
