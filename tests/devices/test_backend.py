@@ -11,7 +11,7 @@ from rezoo.data.batches import queries
 from rezoo.devices import backend
 from rezoo.devices.backend import pick
 from rezoo.losses import catalogue
-from rezoo.models.factorization import ials
+from rezoo.models.factorization import alternation, ials
 from rezoo.nn import recurrent
 
 
@@ -20,7 +20,7 @@ def accelerated(monkeypatch):
     """`accelerated()`: from here on programs are made as for an accelerator."""
 
     def switch():
-        for module in (catalogue, sampling, ials, arrays, recurrent):
+        for module in (catalogue, sampling, alternation, arrays, recurrent):
             monkeypatch.setattr(module, "pick", lambda *, cpu, accelerator: accelerator)
 
     return switch
