@@ -128,9 +128,7 @@ def next_items(
             raise DataError("features are of sessions, and packed rows hold several: give packed=False")
         return of_packed(packing.next_item(log, length))
     rows = sessions.next_item_batch(log, length)
-    where = jnp.asarray(rows.where)
-    query = queries(log.user, rows.history, features)
-    return Batch(query, jnp.asarray(rows.target), where.astype(jnp.float32), where)
+    return _after_each(queries(log.user, rows.history, features), rows)
 
 
 def of_packed(rows: PackedNextItem) -> Batch:
@@ -141,7 +139,11 @@ def of_packed(rows: PackedNextItem) -> Batch:
     >>> data.query.features["segment"].tolist(), data.label.tolist()
     ([[1, 1, 0]], [[1.0, 1.0, 0.0]])
     """
-    query = queries(history=rows.history, features={"segment": rows.segment})
+    return _after_each(queries(history=rows.history, features={"segment": rows.segment}), rows)
+
+
+def _after_each(query: Query, rows: Any) -> Batch:
+    """The item after each event, of rows with `target` and `where`."""
     where = jnp.asarray(rows.where)
     return Batch(query, jnp.asarray(rows.target), where.astype(jnp.float32), where)
 

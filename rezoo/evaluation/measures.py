@@ -15,7 +15,7 @@ from rezoo.arrays import at_least_1, one_axis, same_rows
 from rezoo.devices.meshes import along, everywhere, in_blocks, lookup
 from rezoo.devices.sharding import AXIS
 from rezoo.evaluation import checks, spread
-from rezoo.evaluation.scoring import apply, compiled, rows_of_catalogue, score_all
+from rezoo.evaluation.scoring import compiled, predicted, rows_of_catalogue, score_all
 from rezoo.types import Query, Scalars, Variables
 
 Measure = Callable[..., jax.Array]
@@ -202,11 +202,8 @@ def _ranked_among(
     axis: str,
 ) -> Ranked:
     slate = jnp.concatenate([target[:, None], negatives], axis=1)
-    if mesh is None:
-        score = in_blocks(lambda rows: apply(model, variables, *rows), (query, slate), block)
-    else:
-        rows = query, slate
-        score = spread.predicted(model, variables, rows, mesh=mesh, axis=axis, block=block, method=None)
+    options = {"block": block, "method": None, "mesh": mesh, "axis": axis}
+    score = predicted(model, variables, (query, slate), **options)
     same = negatives == target[:, None]
     competes = jnp.pad((negatives > 0) & ~same, ((0, 0), (1, 0)), constant_values=True)
     known = ((target > 0) & (target < size))[:, None]

@@ -107,7 +107,7 @@ def predict(
     """
     same_rows(query=batch.query, item=batch.item)
     rows = batch.query, batch.item
-    return _predicted(model, variables, rows, method=None, block=block, mesh=mesh, axis=axis)
+    return predicted(model, variables, rows, method=None, block=block, mesh=mesh, axis=axis)
 
 
 def predict_tasks(
@@ -131,7 +131,7 @@ def predict_tasks(
     """
     same_rows(query=batch.query, item=batch.item)
     rows = batch.query, batch.item
-    return _predicted(model, variables, rows, method="tasks", block=block, mesh=mesh, axis=axis)
+    return predicted(model, variables, rows, method="tasks", block=block, mesh=mesh, axis=axis)
 
 
 class ByIdentity:
@@ -168,7 +168,7 @@ def compiled(*static: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 @compiled("block", "method", "mesh", "axis")
-def _predicted(
+def predicted(
     model: nn.Module,
     variables: Variables,
     rows: tuple[Query, Array],
@@ -178,6 +178,7 @@ def _predicted(
     mesh: Mesh | None,
     axis: str,
 ) -> Any:
+    """What the model gives for each query and its items, in blocks, on one device or on those of a mesh."""
     if mesh is not None:
         return spread.predicted(model, variables, rows, mesh=mesh, axis=axis, block=block, method=method)
     return in_blocks(lambda rows: (apply(model, variables, *rows, method=method),), rows, block)[0]

@@ -73,8 +73,6 @@ class Offer:
     def listed(self, ids: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
         """A list for JSON."""
         told = {"item": self._items.decode(ids).tolist(), "score": scores.tolist()}
-        if self._names is None and self.is_bare:  # what most are, in half the time
-            return [{"item": item, "score": score} for item, score in zip(*told.values(), strict=True)]
         if self._names is not None:
             told["name"] = [self._names[item] for item in ids.tolist()]
         if not self.is_bare:
