@@ -178,7 +178,7 @@ plt.show()
 # ## 4 What the devices send
 #
 # A compiled program tells what it will send before it has run: its *collectives* (集合通信) are instructions
-# with shapes. Here are those of our step:
+# with shapes. Here are those of our step, in the order of their names:
 
 # %%
 collective = re.compile(r"= (.*?) (all-to-all|all-gather|all-reduce|reduce-scatter)(?:-start)?\(")
@@ -204,7 +204,7 @@ def compiled(users, items, route):
     return jax.jit(step).lower(like, batch).compile()
 
 
-for name, size in sent(compiled(users, items, sharding.gather_ids())):
+for name, size in sorted(sent(compiled(users, items, sharding.gather_ids()))):
     print(f"{name:15} {size:7,} bytes")
 
 # %% [markdown]
