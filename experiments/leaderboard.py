@@ -3,10 +3,11 @@
     python experiments/leaderboard.py
 
 writes `experiments/results/README.md`: a table for each data set and protocol, whichever experiments its
-rows are from, then the benchmarks, each with the commands that made it. It writes the tables between the
-markers of the README: `<!-- headline -->`, `<!-- speed -->`, the last column of `<!-- models -->`, and the
-links at `<!-- places -->`. For each data set with three timed models or more under a protocol it draws
-quality against training time. With --smoke it only says whether the pages are up to date.
+rows are from, then the benchmarks, each with the commands that made it. It writes the last column of the
+tables of `rezoo/models/README.md`, and the tables between the markers of the README: `<!-- headline -->`,
+`<!-- speed -->` and `<!-- models -->`. Both have their links at `<!-- places -->`. For each data set with
+three timed models or more under a protocol it draws quality against training time. With --smoke it only
+says whether the pages are up to date.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pages import headline, pictures, recorded, tables
 from rezoo.storage import durable
 
 README = recorded.ROOT / "README.md"
+MODELS = recorded.ROOT / "rezoo" / "models" / "README.md"
 PAGE = recorded.RESULTS / "README.md"
 
 
@@ -28,8 +30,7 @@ def main(smoke: bool = False, out: Path | None = None) -> None:
       smoke: change nothing, only compare.
       out: not used; every experiment takes it.
     """
-    wanted = {README: with_results(README.read_text("utf-8")), PAGE: tables.page()}
-    for file, text in wanted.items():
+    for file, text in pages().items():
         if not smoke:
             with durable.file(file) as partial:
                 partial.write_text(text, "utf-8")
@@ -41,19 +42,23 @@ def main(smoke: bool = False, out: Path | None = None) -> None:
             pictures.draw(heading, by_protocol)
 
 
-def with_results(text: str) -> str:
-    """The README with the tables of now between its markers."""
-    makes: dict[str, Callable[[str], str]] = {
-        "headline": lambda _: headline.results(),
-        "speed": lambda _: headline.speed(),
-        "models": headline.statuses,
-        "places": lambda _: headline.places(text),
-    }
-    for name, make in makes.items():
-        head, rest = text.split(f"<!-- {name} -->\n")
-        inside, tail = rest.split(f"<!-- /{name} -->")
-        text = f"{head}<!-- {name} -->\n{make(inside)}\n<!-- /{name} -->{tail}"
-    return text
+def pages() -> dict[Path, str]:
+    """Each page, as it is with the results of now."""
+    models = between("models", MODELS.read_text("utf-8"), headline.statuses)
+    models = between("places", models, lambda _: headline.places(models, "../../"))
+    readme = README.read_text("utf-8")
+    readme = between("headline", readme, lambda _: headline.results())
+    readme = between("speed", readme, lambda _: headline.speed())
+    readme = between("models", readme, lambda _: headline.families(models))
+    readme = between("places", readme, lambda _: headline.places(readme))
+    return {README: readme, MODELS: models, PAGE: tables.page()}
+
+
+def between(name: str, text: str, make: Callable[[str], str]) -> str:
+    """A text with what stands between the markers of this name made from what stood there."""
+    head, rest = text.split(f"<!-- {name} -->\n")
+    inside, tail = rest.split(f"<!-- /{name} -->")
+    return f"{head}<!-- {name} -->\n{make(inside)}\n<!-- /{name} -->{tail}"
 
 
 if __name__ == "__main__":

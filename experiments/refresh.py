@@ -20,16 +20,16 @@ how the shop works on each day. Settings of the refresh were chosen on a shop of
 those of training again are the ones of quickstart.py.
 
 Three shops (standard errors of recall over shops are .02 to .03, as they differ; refreshed is ahead of
-trained again on the next days and behind it on the first day in each of them), on two busy cores:
+trained again on the next days and behind it on the first day in each of them), on two cores:
 
                               next days   first day   seconds
-    refreshed each day            .4752       .4685        13
-    trained again each day        .4647       .4883       305
+    refreshed each day            .4753       .4678         3
+    trained again each day        .4647       .4883        49
     left as it was                .4146       .4469
 
-The oracle has .555. The refresh takes 4% of the time of training again; on the first shop, where everything
-has to be compiled, 75 s with compiling, of 386. Tables and data keep their lengths for some days
-(`grow.capacity`), and later shops find the programs of the first: 13 to 15 s with compiling, of 374 to 395.
+The oracle has .555. The refresh takes 6% of the time of training again; on the first shop, where everything
+has to be compiled, 18 s with compiling, of 60. Tables and data keep their lengths for some days
+(`grow.capacity`), and later shops find the programs of the first: 3 s with compiling, of 54 to 58.
 On each evening the refresh is ahead of the model that is left, most on the last ones. Of the first day it
 forgets more than training again does, but it knows that day better than the model that never saw it. One
 refresh of thirty was refused.

@@ -7,7 +7,7 @@ many fake devices and for tables of this size, which are not made; counted in it
 collectives bring and those that its memory reads and writes at least (`protocols/counted.py`). Both are
 divided by published bandwidths:
 
-- H100 SXM: 80 GB at 3.35 TB/s; NVLink 900 GB/s in both directions together between the eight of a machine
+- H100 SXM: 80 GB at 3,350 GB/s; NVLink 900 GB/s in both directions together between the eight of a machine
   (https://www.nvidia.com/en-us/data-center/h100/); each has a 400 Gb/s InfiniBand port to other machines
   (https://docs.nvidia.com/dgx/dgxh100-user-guide/).
 - TPU v5p: 95 GiB at 2,765 GB/s; 1,200 GB/s in both directions together over the six links of a torus, for 256

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = ("README.md", "experiments/README.md", "experiments/results/README.md")
+PAGES = ("README.md", "experiments/README.md", "experiments/results/README.md", "rezoo/models/README.md")
 sys.path.insert(0, str(ROOT / "experiments"))
 
 
@@ -54,11 +54,20 @@ def test_three_lines_go_from_a_file_to_a_list(tmp_path, monkeypatch):
 
 def test_the_tables_are_made_from_the_result_files():
     import leaderboard
-    from pages import tables
 
-    assert leaderboard.with_results(README) == README, "run `python experiments/leaderboard.py`"
-    page = (ROOT / "experiments" / "results" / "README.md").read_text("utf-8")
-    assert tables.page() == page, "run `python experiments/leaderboard.py`"
+    for file, text in leaderboard.pages().items():
+        assert file.read_text("utf-8") == text, "run `python experiments/leaderboard.py`"
+
+
+def test_every_model_is_in_the_table_of_models():
+    from pages import headline
+
+    import rezoo.models
+
+    page = (ROOT / "rezoo" / "models" / "README.md").read_text("utf-8")
+    assert {*rezoo.models.__all__, "biases"} == {
+        name for line in page.splitlines() for name in headline.named(line)
+    }
 
 
 def test_every_picture_is_in_a_page():

@@ -9,6 +9,7 @@ from pages.recorded import Models, Row, markdown
 PAGE = "experiments/results/README.md"
 BUDGETS = ("peak", "latency")
 """How the metrics begin whose `published` is a budget that the experiment set itself."""
+STATUSES = ("reached", "near", "below", "not tried")
 NEAR = 0.02
 """A figure this much worse, relative to the published one, is near it."""
 
@@ -41,10 +42,10 @@ def results() -> str:
     return markdown(["data", "protocol", "metric", "best of the zoo", "published"], lines, text=(0, 1, 2))
 
 
-def places(text: str) -> str:
-    """What each `[data set]` of a text links to."""
+def places(text: str, root: str = "") -> str:
+    """What each `[data set]` of a text links to, from a page with this way to the project's root."""
     named = [heading for heading in recorded.by_data_set() if f"[{heading}]" in text]
-    return "\n".join(f"[{heading}]: {PAGE}#{recorded.anchor(heading)}" for heading in named)
+    return "\n".join(f"[{heading}]: {root}{PAGE}#{recorded.anchor(heading)}" for heading in named)
 
 
 def speed() -> str:
@@ -80,13 +81,32 @@ def span(ratios: list[float]) -> str:
     return "" if not said else said[0] if said[0] == said[-1] else f"{said[0]} to {said[-1]}"
 
 
+def families(text: str) -> str:
+    """By family, the models of each status, from the tables of `rezoo/models/README.md`."""
+    found, lines = recorded.by_data_set(), []
+    for family in re.split(r"^## ", text, flags=re.M)[1:]:
+        title = family.partition("\n")[0]
+        by_word: dict[str, list[str]] = {word: [] for word in STATUSES}
+        for model in (name for line in family.splitlines() for name in named(line)):
+            word = status(model, found)
+            by_word[re.sub(r"\[(.+?)\].*", r"\1", word)].append(f"`{model}`")
+        words = (", ".join(names) for names in by_word.values())
+        lines.append([f"[{title}](rezoo/models/README.md#{recorded.anchor(title)})", *words])
+    return markdown(["family", *STATUSES], lines, text=(0, 1, 2, 3, 4))
+
+
+def named(line: str) -> list[str]:
+    """The models of a line of a table of models."""
+    names = re.findall(r"\[`(\w+(?:`, `\w+)*)`\]", line)
+    return names[0].split("`, `") if names else []
+
+
 def statuses(text: str) -> str:
-    """The table of models with the status of each in its last column."""
+    """The tables of models with the status of each in the last column."""
     found = recorded.by_data_set()
     lines = []
     for line in text.strip("\n").splitlines():
-        if names := re.findall(r"\[`(\w+(?:`, `\w+)*)`\]", line):
-            models = names[0].split("`, `")
+        if models := named(line):
             line = (
                 f"{line.rsplit(' | ', 1)[0]} | {'; '.join(dict.fromkeys(status(m, found) for m in models))} |"
             )
