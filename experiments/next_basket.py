@@ -32,6 +32,8 @@ PROTOCOL = "last basket of each customer, whole catalogue"
 RECIPES = [
     recipes.popularity,
     recipes.buy_again,
+    recipes.tifu_knn,
+    recipes.upcf,
     recipes.co_occurrence,
     recipes.item_knn,
     recipes.ials,

@@ -40,6 +40,8 @@ from rezoo.models import (
     PLE,
     SKNN,
     STAMP,
+    TIFUKNN,
+    UPCF,
     VSKNN,
     AutoInt,
     BiasedMF,
@@ -70,7 +72,7 @@ from rezoo.models import (
     YouTubeDNN,
     YouTubeRanker,
 )
-from rezoo.models.baselines import cooccurrence, feature_knn, popularity, top_freq
+from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
 from rezoo.models.factorization import ease, ials, item_knn
 from rezoo.models.ranking import din
 from rezoo.models.ranking.dcn import stacked
@@ -239,13 +241,17 @@ CASES = {
 }
 VISITS = Sessions(LOG[LOG > 0], np.append(0, np.cumsum((LOG > 0).sum(1))), np.arange(6))
 FOLLOWED = cooccurrence.fit(LOG, ITEMS, window=2)
+BOUGHT = np.repeat(np.arange(1, USERS), L), LOG.ravel(), np.tile(np.arange(L) // 2, USERS - 1)
+PAIRS = len({(u, i) for u, i in zip(*BOUGHT[:2], strict=True) if i})
 CASES |= {
     "Popularity": Case(Popularity(ITEMS), fitted=popularity.fit(LOG, ITEMS)),
     "CoOccurrence": Case(CoOccurrence(ITEMS, len(FOLLOWED["params"]["follower"]), memory=2), fitted=FOLLOWED),
     "TopFreq": Case(
-        TopFreq(USERS, ITEMS, pairs=len({(u, i) for u, row in enumerate(LOG.tolist()) for i in row if i})),
-        fitted=top_freq.fit(np.repeat(np.arange(1, USERS), L), LOG.ravel(), USERS, ITEMS),
+        TopFreq(USERS, ITEMS, pairs=PAIRS),
+        fitted=top_freq.fit(*BOUGHT[:2], USERS, ITEMS),
     ),
+    "TIFUKNN": Case(TIFUKNN(USERS, ITEMS, PAIRS, 4), fitted=tifu_knn.fit(*BOUGHT, USERS, ITEMS, k=3)),
+    "UPCF": Case(UPCF(USERS, ITEMS, PAIRS, 4), fitted=upcf.fit(*BOUGHT, USERS, ITEMS, k=3)),
     "SessionPopularity": Case(SessionPopularity(ITEMS), fitted=popularity.fit(LOG, ITEMS)),
     "SKNN": Case(
         SKNN(ITEMS, 7, recent=3, longest=4), fitted=neighbours.fit(VISITS, ITEMS, recent=3, longest=4)

@@ -25,6 +25,8 @@ from rezoo.models import (
     PLE,
     SKNN,
     STAMP,
+    TIFUKNN,
+    UPCF,
     VSKNN,
     Caser,
     CoOccurrence,
@@ -48,7 +50,7 @@ from rezoo.models import (
     YouTubeDNN,
     YouTubeRanker,
 )
-from rezoo.models.baselines import cooccurrence, feature_knn, popularity, top_freq
+from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
 from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
 from rezoo.models.session import narm, neighbours, stamp
@@ -628,6 +630,47 @@ def test_top_freq_scores_a_long_slate_as_a_short_one():
     whole = score_all(model, fitted, asked)
     some = jnp.tile(jnp.arange(0, 300, 7), (5, 1))
     np.testing.assert_array_equal(apply(model, fitted, asked, some), np.asarray(whole)[:, ::7])
+
+
+def dense_baskets(log, num_items):
+    """Each user's baskets as sets, oldest first."""
+    return [[np.isin(np.arange(num_items), b).astype(float) for b in user] for user in log]
+
+
+VISITS_OF = [[], [[1, 2], [2, 3], [2]], [[2, 3], [3]], [[4], [1, 4]], [[2], [2], [5, 3], [2]]]
+BOUGHT = np.array([(u, i, at) for u, log in enumerate(VISITS_OF) for at, b in enumerate(log) for i in b]).T
+
+
+@pytest.mark.parametrize("group", [1, 2, 7])
+def test_tifu_knn_equals_its_equations_by_brute_force(group):
+    fitted = tifu_knn.fit(*BOUGHT, 5, 6, k=2, group=group, basket_decay=0.8, group_decay=0.5, alpha=0.6)
+    model = TIFUKNN(5, 6, len(fitted["params"]["item"]), 3)
+    vectors = np.zeros((5, 6))
+    for user, log in enumerate(dense_baskets(VISITS_OF, 6)):
+        groups = [log[max(end - group, 0) : end] for end in range(len(log), 0, -group)]
+        for back, some in enumerate(groups):
+            mean = sum(0.8 ** (len(some) - 1 - j) * b for j, b in enumerate(some)) / len(some)
+            vectors[user] += 0.5**back * mean / len(groups)
+    score = score_all(model, fitted, query([[0]] * 5, range(5)))
+    for user in range(1, 5):
+        far = [np.inf if v in (0, user) else ((vectors[user] - vectors[v]) ** 2).sum() for v in range(5)]
+        expected = 0.6 * vectors[user] + 0.4 * vectors[np.argsort(far)[:2]].mean(0)
+        np.testing.assert_allclose(score[user], expected, atol=2e-6)
+    assert np.asarray(score[0]).argmax() == 2  # an unknown user: popularity
+
+
+def test_upcf_equals_its_equations_by_brute_force():
+    fitted = upcf.fit(*BOUGHT, 5, 6, k=2, recent=2, asymmetry=0.3, locality=2.0)
+    model = UPCF(5, 6, len(fitted["params"]["item"]), 3)
+    logs = dense_baskets(VISITS_OF, 6)
+    popular = np.array([sum(log[-2:], np.zeros(6)) / max(min(2, len(log)), 1) for log in logs])
+    ever = np.array([sum(log, np.zeros(6)) > 0 for log in logs])
+    score = score_all(model, fitted, query([[0]] * 5, range(5)))
+    for user in range(1, 5):
+        s = [(ever[user] & v).sum() / (ever[user].sum() ** 0.3 * max(v.sum(), 1) ** 0.7) for v in ever]
+        near = [v for v in np.argsort([-x for x in s]) if v != user][:2]
+        expected = popular[user] + sum(s[v] ** 2 * popular[v] for v in near)
+        np.testing.assert_allclose(score[user], expected, atol=2e-6)
 
 
 def test_session_popularity_counts_this_session_first():

@@ -3,7 +3,15 @@
 The sizes of a model come first; its options are given by keyword: `SASRec(num_items, 64, num_heads=2)`.
 """
 
-from rezoo.models.baselines import CoOccurrence, FeatureKNN, Popularity, SessionPopularity, TopFreq
+from rezoo.models.baselines import (
+    TIFUKNN,
+    UPCF,
+    CoOccurrence,
+    FeatureKNN,
+    Popularity,
+    SessionPopularity,
+    TopFreq,
+)
 from rezoo.models.factorization import EASE, FISM, FM, IALS, MF, BiasedMF, FeatureMF, ItemKNN, SVDpp
 from rezoo.models.ranking import (
     AFM,
@@ -53,6 +61,8 @@ __all__ = [
     "PLE",
     "SKNN",
     "STAMP",
+    "TIFUKNN",
+    "UPCF",
     "VSKNN",
     "AutoInt",
     "BiasedMF",

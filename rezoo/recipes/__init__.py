@@ -17,7 +17,7 @@ Recipes with `**run` train epoch by epoch, and hand those arguments to `rezoo.tr
 shows how far they are, and with `folder=` a run that is stopped goes on where it was.
 """
 
-from rezoo.recipes.baselines import buy_again, co_occurrence, popularity
+from rezoo.recipes.baselines import buy_again, co_occurrence, popularity, tifu_knn, upcf
 from rezoo.recipes.comparison import Comparison, compare
 from rezoo.recipes.factorization import biased_mf, bpr, ease, ials, item_knn, svdpp
 from rezoo.recipes.networks import neumf, wide_deep
@@ -38,5 +38,7 @@ __all__ = [
     "popularity",
     "sasrec",
     "svdpp",
+    "tifu_knn",
+    "upcf",
     "wide_deep",
 ]
