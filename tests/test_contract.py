@@ -32,6 +32,7 @@ from rezoo.models import (
     FISM,
     FM,
     GMF,
+    HSTU,
     IALS,
     MF,
     MLP,
@@ -42,6 +43,7 @@ from rezoo.models import (
     STAMP,
     VSKNN,
     AutoInt,
+    BERT4Rec,
     BiasedMF,
     Caser,
     CoOccurrence,
@@ -53,6 +55,7 @@ from rezoo.models import (
     GRU4Rec,
     IAutoRec,
     ItemKNN,
+    LRURec,
     MMoE,
     MultDAE,
     MultVAE,
@@ -69,6 +72,7 @@ from rezoo.models import (
     WideDeep,
     YouTubeDNN,
     YouTubeRanker,
+    eSASRec,
 )
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity, top_freq
 from rezoo.models.factorization import ease, ials, item_knn
@@ -103,6 +107,10 @@ SIZES = {"user": USERS, "item": ITEMS, "age": 4, "genres": 5, "category": 4}
 LOG = np.array(
     [[1, 2, 3, 4, 5], [2, 3, 0, 0, 0], [5, 2, 3, 1, 0], [6, 7, 8, 9, 10], [1, 6, 6, 0, 0], [4, 0, 0, 0, 0]]
 )
+
+
+WHOLE = ("every_item", "cloze")
+"""Objectives that take whole histories and use the table as a whole."""
 
 
 class Case(NamedTuple):
@@ -208,6 +216,22 @@ CASES = {
     "NARM-cosine": Case(NARM(ITEMS, 4, hidden=5, similarity=cosine(8.0)), "next_item_softmax"),
     "STAMP": Case(STAMP(ITEMS, 4, dropout=0.3), "next_item_softmax"),
     "SASRec": Case(SASRec(ITEMS, 4, num_heads=2, max_length=L, dropout=0.3), "next_item_softmax"),
+    "eSASRec": Case(
+        eSASRec(ITEMS, 4, num_blocks=1, num_heads=2, max_length=L, dropout=0.3), "next_item_softmax"
+    ),
+    "HSTU": Case(
+        HSTU(ITEMS, 4, num_blocks=1, num_heads=2, max_length=L, dropout=0.3, **FEATURES),
+        "next_item_softmax",
+        {"catalogue": CATALOGUE},
+    ),
+    "BERT4Rec": Case(
+        BERT4Rec(ITEMS, 4, num_blocks=1, max_length=L, dropout=0.3, **FEATURES),
+        "cloze",
+        {"catalogue": CATALOGUE},
+    ),
+    "LRURec": Case(
+        LRURec(ITEMS, 4, num_blocks=1, dropout=0.3, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}
+    ),
     "Caser": Case(
         Caser(ITEMS, 4, num_users=USERS, window=3, horizontal=2, vertical=2, dropout=0.3), "next_item_softmax"
     ),
@@ -300,7 +324,7 @@ def batch_for(case: Case, rows: int = 16, seed: int = 0) -> Batch:
         following = np.roll(query.history, -1, axis=1)
         following[:, -1] = 0
         return jax.device_put(Batch(query, following, (following > 0).astype(np.float32), following > 0))
-    if case.objective == "every_item":
+    if case.objective in WHOLE:
         real = query.history > 0
         return jax.device_put(Batch(query, query.history, real.astype(np.float32), real))
     item = rng.integers(1, ITEMS, rows).astype(np.int32)
@@ -323,6 +347,7 @@ def objective_for(case: Case):
         "every_item": lambda: objectives.penalised(
             objectives.every_item(case.model, losses.softmax_cross_entropy), 0.1
         ),
+        "cloze": lambda: objectives.cloze(case.model, 0.4, last=0.3),
         "multi_task": lambda: objectives.multi_task(case.model, dict.fromkeys(TASKS, losses.logistic)),
         "next_item_softmax": lambda: objectives.next_item_softmax(case.model, chunk=4),
         "next_item": lambda: objectives.next_item(case.model, losses.softmax_cross_entropy),
@@ -518,7 +543,7 @@ def by_row(case: Case):
 @eight_devices
 @mostly_long(TRAINED, {"FeatureMF", "SASRec"})
 def test_tables_spread_over_eight_devices_are_trained_as_on_one(name):
-    if CASES[name].objective == "every_item":
+    if CASES[name].objective in WHOLE:
         pytest.skip("its tables are used as a whole")
     case, mesh = CASES[name], jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     objective = by_row(case)

@@ -33,7 +33,20 @@ from rezoo.models.rating import (
     NeuMF,
     UAutoRec,
 )
-from rezoo.models.session import NARM, SKNN, STAMP, VSKNN, Caser, GRU4Rec, NextItNet, SASRec
+from rezoo.models.session import (
+    HSTU,
+    NARM,
+    SKNN,
+    STAMP,
+    VSKNN,
+    BERT4Rec,
+    Caser,
+    GRU4Rec,
+    LRURec,
+    NextItNet,
+    SASRec,
+    eSASRec,
+)
 
 __all__ = [
     "AFM",
@@ -45,6 +58,7 @@ __all__ = [
     "FISM",
     "FM",
     "GMF",
+    "HSTU",
     "IALS",
     "MF",
     "MLP",
@@ -55,6 +69,7 @@ __all__ = [
     "STAMP",
     "VSKNN",
     "AutoInt",
+    "BERT4Rec",
     "BiasedMF",
     "Caser",
     "CoOccurrence",
@@ -66,6 +81,7 @@ __all__ = [
     "GRU4Rec",
     "IAutoRec",
     "ItemKNN",
+    "LRURec",
     "MMoE",
     "MultDAE",
     "MultVAE",
@@ -82,4 +98,5 @@ __all__ = [
     "WideDeep",
     "YouTubeDNN",
     "YouTubeRanker",
+    "eSASRec",
 ]
