@@ -225,7 +225,7 @@ CASES = {
         {"catalogue": CATALOGUE},
     ),
     "BERT4Rec": Case(
-        BERT4Rec(ITEMS, 4, num_blocks=1, max_length=L, dropout=0.3, **FEATURES),
+        BERT4Rec(ITEMS, 8, num_blocks=1, max_length=L, dropout=0.1, **FEATURES),
         "cloze",
         {"catalogue": CATALOGUE},
     ),

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Int
 
 from rezoo import losses
 from rezoo.arrays import same_shape
+from rezoo.devices.meshes import along
 from rezoo.errors import DataError
 from rezoo.nn import sequence
 from rezoo.objectives.forward import Weights, forward, mean, weight_of
@@ -95,9 +96,10 @@ def hide(
     """
     size, length = may.shape
     row_key, event_key = jax.random.split(key)
-    only_last = jax.random.uniform(row_key, (size, 1)) < last
+    only_last = along(jax.random.uniform(row_key, (size, 1)) < last, may)
     may = may & ((jnp.pad(segment[:, 1:], ((0, 0), (0, 1))) != segment) | ~only_last)
-    order = jnp.argsort(jnp.where(may, jax.random.uniform(event_key, (size, length)), 2.0), axis=1)
+    place = along(jax.random.uniform(event_key, (size, length)), may)
+    order = jnp.argsort(jnp.where(may, place, 2.0), axis=1)
     events = may.sum(axis=1, keepdims=True)
     some = jnp.maximum(jnp.round(share * events), 1).astype(events.dtype)
     most = min(max(round(share * length), 1), length)

@@ -18,6 +18,7 @@ every x.
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -155,7 +156,7 @@ class Block(nn.Module):
         gated = Dropout(self.dropout)(norm(summed) * u)
         return x + nn.Dense(d, kernel_init=nn.initializers.xavier_uniform(), name="output")(gated)
 
-    def of_positions(self, length: int) -> Float[Array, " L L"]:
+    def of_positions(self, length: Any) -> Float[Array, " L L"]:
         """p_{i-j}; where j > i, that of i."""
         of_distance = self.param("of_distance", SMALL, (self.max_length,), jnp.float32)
         place = jnp.arange(length, dtype=jnp.int32)
