@@ -295,8 +295,18 @@ CASES |= {
     ),
 }
 TRAINED = {name: case for name, case in CASES.items() if case.fitted is None}
-# Of module scope, so that pytest runs all tests of a model one after the other: they share what is compiled.
-every_model = pytest.mark.parametrize("name", TRAINED, scope="module")
+LIKE_OTHERS = {"BERT4Rec", "LRURec", "eSASRec"}
+"""Tested by `-m slow` alone: what they are made of is in every run, in SASRec, HSTU and GRU4Rec."""
+
+
+def all_of(cases: Iterable[str]) -> pytest.MarkDecorator:
+    """Of module scope, so that pytest runs all tests of a model one after the other: they share what is
+    compiled."""
+    marked = [pytest.param(name, marks=pytest.mark.slow if name in LIKE_OTHERS else ()) for name in cases]
+    return pytest.mark.parametrize("name", marked, scope="module")
+
+
+every_model = all_of(TRAINED)
 
 
 def queries(rows: int, seed: int = 0) -> Query:
@@ -385,7 +395,7 @@ def variables_of(name: str):
     return {"params": noisy(state.params, 0.3), **state.constants}
 
 
-every_scorer = pytest.mark.parametrize("name", CASES, scope="module")
+every_scorer = all_of(CASES)
 ALWAYS = {"MF", "FeatureMF", "NFM", "MultVAE", "DIN", "MMoE", "GRU4Rec", "SASRec", "EASE"}
 """Programs that one test alone needs are compiled for these in every run, for the others by `-m slow`."""
 FEW = {"FeatureMF", "MultVAE", "SASRec"}
@@ -756,7 +766,7 @@ def with_two_products(variables):
     return {**variables, "catalogue": {name: np.r_[rows, TWO_PRODUCTS[name]] for name, rows in columns}}
 
 
-@pytest.mark.parametrize("name", WITH_CATALOGUE)
+@all_of(WITH_CATALOGUE)
 def test_a_longer_catalogue_scores_new_products_from_their_data(name):
     model, variables, query = CASES[name].model, variables_of(name), queries(6)
     longer = with_two_products(variables)

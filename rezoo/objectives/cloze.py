@@ -52,7 +52,8 @@ def cloze(
     >>> model = BERT4Rec(num_items=5, dim=2, num_blocks=1)
     >>> query = queries(history=[[1, 2, 3, 0]])
     >>> batch = Batch(query, query.history, jnp.ones((1, 4)), query.history > 0)
-    >>> variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item[:, 0]))
+    >>> variables = jax.jit(model.init)(jax.random.key(0), query, batch.item[:, 0])
+    >>> variables = jax.tree.map(jnp.zeros_like, variables)
     >>> print(jax.jit(cloze(model))(variables, jax.random.key(1), batch)[0].round(4))  # four items: ln 4
     1.3863
     """

@@ -35,7 +35,14 @@ FEATURED = {
     "Caser": Caser(9, 4, window=3, user_features=AGE),
     "NextItNet": NextItNet(9, 4, dilations=(1, 2), user_features=AGE),
 }
-every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+SLOW = ("eSASRec", "HSTU", "LRURec")
+every_model = pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(model, id=name, marks=pytest.mark.slow if name in SLOW else ())
+        for name, model in MODELS.items()
+    ],
+)
 
 
 def some_sessions(seed=0):

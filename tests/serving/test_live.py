@@ -54,7 +54,10 @@ FITTED = {
     "VSKNN": neighbours.fit(PAST, ITEMS, recent=3, longest=4),
     "SessionPopularity": popularity.fit(PAST.items, ITEMS),
 }
-every_model = pytest.mark.parametrize("name", MODELS)
+every_model = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name.startswith("LRU") else ()) for name in MODELS],
+)
 
 
 def who(users, history=None):

@@ -89,6 +89,7 @@ def test_what_is_hidden():
     assert hidden.tolist() == [[False, True, False, False, True, False]]
 
 
+@pytest.mark.slow
 def test_all_may_be_hidden_and_bad_shares_are_refused():
     history = jnp.array([[3, 1, 4, 1], [0, 0, 0, 0]])
     batch = Batch(queries(history=history), history, jnp.ones((2, 4)), history > 0)

@@ -59,6 +59,7 @@ def test_times_that_are_missing_are_asked_for_and_those_of_padding_are_not_read(
     assert np.isfinite(value) and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_packed_rows_hear_the_gaps_of_their_own_session():
     params = noisy(init(MODEL, asked(), ITEM), 0.3)
     packed = queries(

@@ -41,7 +41,7 @@ def test_it_is_its_equations():
     np.testing.assert_allclose(states, np.c_[x, np.ones(5)], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("length", [1, 7, 64])
+@pytest.mark.parametrize("length", [1, pytest.param(64, marks=pytest.mark.slow)])
 def test_the_scan_is_the_loop(length):
     """Of a length that is not known, such as in an export, the recurrence is a loop."""
     parts = np.random.default_rng(0).normal(size=(4, 2, length, 3)).astype(np.float32)

@@ -24,8 +24,14 @@ def test_gsasrec_is_its_equation():
     loss, only = partial(losses.gbce, rate=alpha, t=t), jnp.zeros(ITEMS).at[5].set(1.0)
     objective = objectives.next_item_sampled(model, loss, only, NEGATIVES, corrected=False)
     value, _ = jax.jit(objective)(params, jax.random.key(0), batch)
-    score = apply(model, params, batch.query, method="prefixes") @ apply(model, params, method="table").T
-    score, beta, terms = np.asarray(score, np.float64), alpha * (t * (1 - 1 / alpha) + 1 / alpha), []
+    states, table = (
+        np.asarray(part, np.float64)
+        for part in (
+            apply(model, params, batch.query, method="prefixes"),
+            params["params"]["item"]["embedding"],
+        )
+    )
+    score, beta, terms = states @ table.T, alpha * (t * (1 - 1 / alpha) + 1 / alpha), []
     for place in zip(*np.nonzero(np.asarray(batch.where)), strict=True):
         positive = int(target[place])
         terms.append(-np.log((1 / (1 + np.exp(-score[place][positive]))) ** beta))
