@@ -22,6 +22,11 @@ Beauty and Toys and three on ML-1M, with standard errors of .001 at most (GRU4Re
     GRU4Rec      .303/.176   7    .079/.046   3    .075/.045   3    .046/.026   5    .047/.027   8
     SASRec       .312/.182  23    .087/.053   4    .087/.054   4    .051/.029  11    .054/.033   9
 
+eSASRec, HSTU, BERT4Rec, LRURec and SASRec with gSASRec's loss ("SASRec, gbce") have the settings of those who
+published them where these are known, for eSASRec and HSTU those of
+https://github.com/blondered/transformer_benchmark, for BERT4Rec of
+https://github.com/antklen/sasrec-bert4rec-recsys23; they were not tuned. HSTU reads positions and no times.
+
 The convolutions, whose settings were not tuned, stay behind what merely counts on the small sets; there
 NextItNet's best epoch is its last or nearly so.
 
@@ -60,16 +65,30 @@ from rezoo.data import batches, formats, sessions
 from rezoo.data.interactions import from_columns
 from rezoo.data.sessions import Sessions
 from rezoo.datasets import folders, movielens, s3rec
-from rezoo.models import Caser, CoOccurrence, GRU4Rec, NextItNet, Popularity, SASRec, SessionPopularity
+from rezoo.models import (
+    HSTU,
+    BERT4Rec,
+    Caser,
+    CoOccurrence,
+    GRU4Rec,
+    LRURec,
+    NextItNet,
+    Popularity,
+    SASRec,
+    SessionPopularity,
+    eSASRec,
+)
 from rezoo.models.baselines import cooccurrence, popularity
+from rezoo.nn.attention import LiGR
 from rezoo.training import loop
-from rezoo.types import TrainState
+from rezoo.types import Batch, Objective, TrainState
 
 PROTOCOL = "leave-one-out, full ranking without the user's own"
 CUTS = (10, 20)
 LENGTH = {"ml-1m": 200, "smoke": 10}
 """Events that a model reads; 50 where no other number stands."""
 BERT4REC = "https://github.com/FeiSun/BERT4Rec/tree/master/data"
+SMOKE = ("CoOccurrence", "SASRec", "BERT4Rec")
 VALIDATED = 6100
 """Users at most, drawn once, by whom an epoch is judged."""
 
@@ -86,18 +105,6 @@ class Flags(common.Flags):
     """Names of the table; all if none is given."""
     seeds: int = 1
     """Runs of each trained model."""
-
-
-class Fit(NamedTuple):
-    """How a model is trained."""
-
-    make: Callable[[int, int], nn.Module]
-    rate: float
-    num_epochs: int
-    events: int = 600
-    """Of a step."""
-    negatives: int | None = 2048
-    """Items sampled for a step's softmax; None = all."""
 
 
 class Data(NamedTuple):
@@ -117,10 +124,66 @@ class Data(NamedTuple):
         return np.bincount(self.train.items, minlength=self.num_items)
 
 
+def softmax(fit: "Fit", model: nn.Module, data: Data) -> tuple[Batch, Objective]:
+    """The item after every event, among all items or among sampled ones."""
+    if fit.negatives is None:
+        return following(data), objectives.next_item_softmax(model)
+    share = jnp.sqrt(jnp.asarray(data.count, jnp.float32))
+    negatives = min(fit.negatives, data.num_items)
+    loss = losses.softmax_cross_entropy
+    return following(data), objectives.next_item_sampled(model, loss, share, negatives)
+
+
+def gbce(fit: "Fit", model: nn.Module, data: Data) -> tuple[Batch, Objective]:
+    """gSASRec's: yes to the item after every event and no to uniform ones, calibrated by three quarters."""
+    negatives = min(fit.negatives or data.num_items, data.num_items - 2)
+    loss = partial(losses.gbce, rate=negatives / (data.num_items - 2), t=0.75)
+    uniform = jnp.ones(data.num_items)
+    return following(data), objectives.next_item_sampled(model, loss, uniform, negatives, corrected=False)
+
+
+def cloze(fit: "Fit", model: nn.Module, data: Data) -> tuple[Batch, Objective]:
+    """BERT4Rec's: hidden events of whole histories."""
+    query = batches.queries(history=sessions.pad(data.train, data.length))
+    shape, real = query.history.shape, query.history > 0
+    return Batch(query, query.history, jnp.ones(shape), real), objectives.cloze(model, 0.2)
+
+
+def following(data: Data) -> Batch:
+    """Every event and the item after it."""
+    return batches.next_items(data.train.newest(data.length), data.length, packed=True)
+
+
+class Fit(NamedTuple):
+    """How a model is trained."""
+
+    make: Callable[[int, int], nn.Module]
+    rate: float
+    num_epochs: int
+    events: int = 600
+    """Of a step."""
+    negatives: int | None = 2048
+    """Items sampled for a step's softmax; None = all."""
+    patience: int = 5
+    """Epochs without a better validation after which it stops."""
+    task: "Callable[[Fit, nn.Module, Data], tuple[Batch, Objective]]" = softmax
+    """`(fit, model, data) -> (rows, objective)`: what is learnt."""
+
+
 PUBLISHED = {
-    "SASRec": {"recall@10": 0.305, "ndcg@10": 0.175},
-    "GRU4Rec": {"recall@10": 0.281, "ndcg@10": 0.165},
+    "ml-1m": {
+        "SASRec": (0.305, 0.175),
+        "GRU4Rec": (0.281, 0.165),
+        "BERT4Rec": (0.2843, 0.1537),
+        "eSASRec": (0.3133, 0.1772),
+        "HSTU": (0.3037, 0.1719),
+    },
+    "Beauty": {"eSASRec": (0.0928, 0.0523), "HSTU": (0.0788, 0.0439)},
+    "Sports": {"eSASRec": (0.0560, 0.0323), "HSTU": (0.0437, 0.0243)},
+    "Toys": {"eSASRec": (0.0939, 0.0538), "HSTU": (0.0778, 0.0450)},
+    "amazon-beauty-bert4rec": {"BERT4Rec": (0.0338, 0.0187)},
 }
+"""recall@10 and ndcg@10."""
 
 
 def fits(dataset: str) -> dict[str, Fit]:
@@ -139,7 +202,7 @@ def fits(dataset: str) -> dict[str, Fit]:
                 lambda n, length: NextItNet(n, 64, dilations=(1, 2, 4, 8), dropout=0.2), 2e-3, 20, **steps
             ),
             "Caser": Fit(lambda n, length: Caser(n, 64, dropout=0.2), 2e-3, 20, **steps),
-        }
+        } | later(dataset)
     dim, epochs = (8, 2) if dataset == "smoke" else (128, 20)
     return {
         "SASRec": Fit(
@@ -150,6 +213,54 @@ def fits(dataset: str) -> dict[str, Fit]:
         "GRU4Rec": Fit(lambda n, length: GRU4Rec(n, dim, tied=True, dropout=0.5), 3e-3, epochs),
         "NextItNet": Fit(lambda n, length: NextItNet(n, dim, dilations=(1, 4), dropout=0.5), 1e-3, epochs),
         "Caser": Fit(lambda n, length: Caser(n, dim, dropout=0.5), 1e-3, epochs),
+    } | later(dataset)
+
+
+def later(dataset: str) -> dict[str, Fit]:
+    """Models that came after SASRec; eSASRec and HSTU with the settings of `transformer_benchmark`."""
+    dim, epochs = {"smoke": (8, 2), "ml-1m": (64, 100)}.get(dataset, (64, 200))
+    blocks, dropout = (2, 0.1) if dataset == "ml-1m" else (1, 0.2)
+    widen = {"Sports_and_Outdoors": 2, "Toys_and_Games": 1}.get(dataset, 4)
+    events = 1600 if dataset == "ml-1m" else 6400
+    how = {"events": events, "negatives": 256, "patience": 50}
+    return {
+        "eSASRec": Fit(
+            lambda n, length: eSASRec(
+                n,
+                dim,
+                num_blocks=blocks,
+                max_length=length,
+                dropout=dropout,
+                block=partial(LiGR, widen=widen),
+            ),
+            1e-3,
+            epochs,
+            **how,
+        ),
+        "HSTU": Fit(
+            lambda n, length: HSTU(n, dim, num_blocks=blocks, max_length=length, dropout=dropout),
+            1e-3,
+            epochs,
+            **how,
+        ),
+        "SASRec, gbce": Fit(
+            lambda n, length: SASRec(n, dim, num_blocks=2, max_length=length, dropout=dropout),
+            1e-3,
+            epochs,
+            **how,
+            task=gbce,
+        ),
+        "BERT4Rec": Fit(
+            lambda n, length: BERT4Rec(
+                n, dim, num_blocks=2 if dim > 8 else 1, max_length=length, dropout=dropout
+            ),
+            1e-3,
+            epochs,
+            events=events,
+            patience=20,
+            task=cloze,
+        ),
+        "LRURec": Fit(lambda n, length: LRURec(n, dim, dropout=dropout), 1e-3, epochs, **how),
     }
 
 
@@ -181,19 +292,13 @@ def load(dataset: str, folder: Path | None) -> Data:
 
 
 def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
-    """The model and its run, which stops when the validation has not improved for five epochs."""
+    """The model and its run, which stops when the validation has not improved for `fit.patience` epochs."""
     model = fit.make(data.num_items, data.length)
-    rows = batches.next_items(data.train.newest(data.length), data.length, packed=True)
+    rows, objective = fit.task(fit, model, data)
     size = max(1, fit.events // data.length)
     steps = fit.num_epochs * training.num_steps(len(rows.item), size)
     rate = optax.warmup_cosine_decay_schedule(0.0, fit.rate, steps // 20, steps, 0.02 * fit.rate)
     optimizer = optax.adam(rate)
-    if fit.negatives is None:
-        objective = objectives.next_item_softmax(model)
-    else:
-        share = jnp.sqrt(jnp.asarray(data.count, jnp.float32))
-        negatives = min(fit.negatives, data.num_items)
-        objective = objectives.next_item_sampled(model, losses.softmax_cross_entropy, share, negatives)
     step = training.make_step(objective, optimizer)
     epoch = jax.jit(lambda state, rows: training.epoch(step, state, rows, size), donate_argnums=0)
     users = np.sort(np.random.default_rng(0).permutation(data.train.num_sessions)[:VALIDATED])
@@ -217,7 +322,7 @@ def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loo
         fit.num_epochs,
         evaluate=watch,
         monitor=lambda m: m["ndcg@10"],
-        patience=5,
+        patience=fit.patience,
         folder=folder,
     )
 
@@ -265,10 +370,12 @@ def main() -> None:
     for dataset in ("smoke",) if flags.smoke else flags.dataset:
         data = load(dataset, flags.data_dir)
         named = {"Sports_and_Outdoors": "Sports", "Toys_and_Games": "Toys"}.get(dataset, dataset)
-        wanted = set(flags.models or (("SASRec", "CoOccurrence") if flags.smoke else ()))
+        wanted = set(flags.models or (SMOKE if flags.smoke else ()))
 
         def report(name: str, values: dict[str, float], seconds: float, named: str = named, **notes: Any):
-            published = PUBLISHED.get(name, {}) if named == "ml-1m" else {}
+            published = dict(
+                zip(("recall@10", "ndcg@10"), PUBLISHED.get(named, {}).get(name, ()), strict=False)
+            )
             with results.together():
                 for metric, value in values.items():
                     results.add(

@@ -20,6 +20,9 @@ FIELDS = {
     "UAutoRec": '"num_items": 5, "dim": 3, "mean": 3.0, "dropout": 0.0',
     "SKNN": '"num_items": 5, "num_sessions": 3, "recent": 2, "longest": 2, "k": 100, "memory": 10, '
     '"idf": false',
+    "SASRec": '"num_items": 5, "dim": 3, "num_blocks": 1, "num_heads": 1, "max_length": 2, "dropout": 0.0, '
+    '"similarity": {"state": {"function": "rezoo.nn.similarity.same"}, "item": '
+    f'{{"function": "rezoo.nn.similarity.same"}}}}, {NONE}',
     "Caser": '"num_items": 5, "dim": 3, "num_users": 0, "window": 1, "horizontal": 2, "vertical": 4, '
     f'"dropout": 0.0, {NONE}',
 }
@@ -38,6 +41,12 @@ PARAMS = {
     "SKNN": NEIGHBOURS,
     "UAutoRec": "decoder/embedding:f4:5,3 decoder_bias/embedding:f4:5,1 encoder/rows/embedding:f4:5,3 "
     "encoder_bias:f4:3",
+    "SASRec": "item/embedding:f4:5,3 position/embedding:f4:2,3 norm/bias:f4:3 norm/scale:f4:3 "
+    + " ".join(f"blocks_0/LayerNorm_{n}/{part}:f4:3" for n in (0, 1) for part in ("bias", "scale"))
+    + "".join(
+        f" blocks_0/{name}/kernel:f4:3,3 blocks_0/{name}/bias:f4:3"
+        for name in ("query", "key", "value", "feed_in", "feed_out")
+    ),
     "Caser": "output/embedding:f4:5,3 bias/embedding:f4:5,1 item/embedding:f4:5,3 heights_0/kernel:f4:3,2 "
     "heights_0/bias:f4:2 columns/kernel:f4:1,4 columns/bias:f4:4 hidden/kernel:f4:14,3 hidden/bias:f4:3",
 }

@@ -32,6 +32,7 @@ from rezoo.models import (
     FISM,
     FM,
     GMF,
+    HSTU,
     IALS,
     MF,
     MLP,
@@ -44,6 +45,7 @@ from rezoo.models import (
     UPCF,
     VSKNN,
     AutoInt,
+    BERT4Rec,
     BiasedMF,
     Caser,
     CoOccurrence,
@@ -55,6 +57,7 @@ from rezoo.models import (
     GRU4Rec,
     IAutoRec,
     ItemKNN,
+    LRURec,
     MMoE,
     MultDAE,
     MultVAE,
@@ -71,6 +74,7 @@ from rezoo.models import (
     WideDeep,
     YouTubeDNN,
     YouTubeRanker,
+    eSASRec,
 )
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
 from rezoo.models.factorization import ease, ials, item_knn
@@ -105,6 +109,10 @@ SIZES = {"user": USERS, "item": ITEMS, "age": 4, "genres": 5, "category": 4}
 LOG = np.array(
     [[1, 2, 3, 4, 5], [2, 3, 0, 0, 0], [5, 2, 3, 1, 0], [6, 7, 8, 9, 10], [1, 6, 6, 0, 0], [4, 0, 0, 0, 0]]
 )
+
+
+WHOLE = ("every_item", "cloze")
+"""Objectives that take whole histories and use the table as a whole."""
 
 
 class Case(NamedTuple):
@@ -210,6 +218,22 @@ CASES = {
     "NARM-cosine": Case(NARM(ITEMS, 4, hidden=5, similarity=cosine(8.0)), "next_item_softmax"),
     "STAMP": Case(STAMP(ITEMS, 4, dropout=0.3), "next_item_softmax"),
     "SASRec": Case(SASRec(ITEMS, 4, num_heads=2, max_length=L, dropout=0.3), "next_item_softmax"),
+    "eSASRec": Case(
+        eSASRec(ITEMS, 4, num_blocks=1, num_heads=2, max_length=L, dropout=0.3), "next_item_softmax"
+    ),
+    "HSTU": Case(
+        HSTU(ITEMS, 4, num_blocks=1, num_heads=2, max_length=L, dropout=0.3, **FEATURES),
+        "next_item_softmax",
+        {"catalogue": CATALOGUE},
+    ),
+    "BERT4Rec": Case(
+        BERT4Rec(ITEMS, 8, num_blocks=1, max_length=L, dropout=0.1, **FEATURES),
+        "cloze",
+        {"catalogue": CATALOGUE},
+    ),
+    "LRURec": Case(
+        LRURec(ITEMS, 4, num_blocks=1, dropout=0.3, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}
+    ),
     "Caser": Case(
         Caser(ITEMS, 4, num_users=USERS, window=3, horizontal=2, vertical=2, dropout=0.3), "next_item_softmax"
     ),
@@ -277,8 +301,18 @@ CASES |= {
     ),
 }
 TRAINED = {name: case for name, case in CASES.items() if case.fitted is None}
-# Of module scope, so that pytest runs all tests of a model one after the other: they share what is compiled.
-every_model = pytest.mark.parametrize("name", TRAINED, scope="module")
+LIKE_OTHERS = {"BERT4Rec", "LRURec", "eSASRec"}
+"""Tested by `-m slow` alone: what they are made of is in every run, in SASRec, HSTU and GRU4Rec."""
+
+
+def all_of(cases: Iterable[str]) -> pytest.MarkDecorator:
+    """Of module scope, so that pytest runs all tests of a model one after the other: they share what is
+    compiled."""
+    marked = [pytest.param(name, marks=pytest.mark.slow if name in LIKE_OTHERS else ()) for name in cases]
+    return pytest.mark.parametrize("name", marked, scope="module")
+
+
+every_model = all_of(TRAINED)
 
 
 def queries(rows: int, seed: int = 0) -> Query:
@@ -306,7 +340,7 @@ def batch_for(case: Case, rows: int = 16, seed: int = 0) -> Batch:
         following = np.roll(query.history, -1, axis=1)
         following[:, -1] = 0
         return jax.device_put(Batch(query, following, (following > 0).astype(np.float32), following > 0))
-    if case.objective == "every_item":
+    if case.objective in WHOLE:
         real = query.history > 0
         return jax.device_put(Batch(query, query.history, real.astype(np.float32), real))
     item = rng.integers(1, ITEMS, rows).astype(np.int32)
@@ -329,6 +363,7 @@ def objective_for(case: Case):
         "every_item": lambda: objectives.penalised(
             objectives.every_item(case.model, losses.softmax_cross_entropy), 0.1
         ),
+        "cloze": lambda: objectives.cloze(case.model, 0.4, last=0.3),
         "multi_task": lambda: objectives.multi_task(case.model, dict.fromkeys(TASKS, losses.logistic)),
         "next_item_softmax": lambda: objectives.next_item_softmax(case.model, chunk=4),
         "next_item": lambda: objectives.next_item(case.model, losses.softmax_cross_entropy),
@@ -366,7 +401,7 @@ def variables_of(name: str):
     return {"params": noisy(state.params, 0.3), **state.constants}
 
 
-every_scorer = pytest.mark.parametrize("name", CASES, scope="module")
+every_scorer = all_of(CASES)
 ALWAYS = {"MF", "FeatureMF", "NFM", "MultVAE", "DIN", "MMoE", "GRU4Rec", "SASRec", "EASE"}
 """Programs that one test alone needs are compiled for these in every run, for the others by `-m slow`."""
 FEW = {"FeatureMF", "MultVAE", "SASRec"}
@@ -524,7 +559,7 @@ def by_row(case: Case):
 @eight_devices
 @mostly_long(TRAINED, {"FeatureMF", "SASRec"})
 def test_tables_spread_over_eight_devices_are_trained_as_on_one(name):
-    if CASES[name].objective == "every_item":
+    if CASES[name].objective in WHOLE:
         pytest.skip("its tables are used as a whole")
     case, mesh = CASES[name], jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     objective = by_row(case)
@@ -737,7 +772,7 @@ def with_two_products(variables):
     return {**variables, "catalogue": {name: np.r_[rows, TWO_PRODUCTS[name]] for name, rows in columns}}
 
 
-@pytest.mark.parametrize("name", WITH_CATALOGUE)
+@all_of(WITH_CATALOGUE)
 def test_a_longer_catalogue_scores_new_products_from_their_data(name):
     model, variables, query = CASES[name].model, variables_of(name), queries(6)
     longer = with_two_products(variables)

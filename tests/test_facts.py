@@ -20,6 +20,7 @@ from rezoo.models import (
     ESMM,
     FISM,
     GMF,
+    HSTU,
     MLP,
     NARM,
     PLE,
@@ -28,12 +29,14 @@ from rezoo.models import (
     TIFUKNN,
     UPCF,
     VSKNN,
+    BERT4Rec,
     Caser,
     CoOccurrence,
     FeatureKNN,
     FeatureMF,
     FeatureNeuMF,
     GRU4Rec,
+    LRURec,
     MMoE,
     MultDAE,
     MultVAE,
@@ -49,6 +52,7 @@ from rezoo.models import (
     WideDeep,
     YouTubeDNN,
     YouTubeRanker,
+    eSASRec,
 )
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
 from rezoo.models.ranking import din
@@ -605,6 +609,58 @@ def test_sasrec_is_its_equations():
     np.testing.assert_allclose(score_all(model, variables, asked)[0], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_esasrec_with_closed_gates_is_the_last_item_and_its_position():
+    model, asked = eSASRec(9, 4, num_blocks=2, max_length=5), query([[1, 2, 3]])
+    params = jax.device_get(speaking(model, asked, jnp.array([1], jnp.int32)))
+    closed = {"kernel": np.zeros((4, 4), np.float32), "bias": np.full(4, -40, np.float32)}
+    for block in ("blocks_0", "blocks_1"):
+        params[block] |= {"attention_gate": closed, "feed_gate": closed}
+    x = 2 * params["item"]["embedding"][3] + params["position"]["embedding"][2]
+    normed = (x - x.mean()) / np.sqrt(x.var() + 1e-6)
+    expected = normed * params["norm"]["scale"] + params["norm"]["bias"]
+    state = apply(model, {"params": params}, asked, method="encode")[0]
+    np.testing.assert_allclose(state, expected, rtol=1e-4)
+
+
+def test_hstu_hears_how_long_ago_an_event_was_and_not_when():
+    model, item = HSTU(9, 4, num_blocks=1, max_length=5, time="time"), jnp.array([1], jnp.int32)
+
+    def asked(*times):
+        return query([[1, 2, 3]])._replace(features={"time": jnp.array([times])})
+
+    variables = {"params": speaking(model, asked(0, 0, 0), item)}
+    here, later, slower = (
+        apply(model, variables, asked(*times), method="encode")
+        for times in ((5, 9, 90), (100_005, 100_009, 100_090), (5, 9, 9000))
+    )
+    np.testing.assert_array_equal(here, later)
+    assert np.abs(here - slower).max() > 1e-3
+
+
+def test_bert4rec_tells_a_hidden_event_from_what_comes_after_it_and_not_from_itself():
+    model, item = BERT4Rec(9, 4, num_blocks=1, max_length=5), jnp.array([1], jnp.int32)
+    variables = {"params": speaking(model, query([[1, 2, 3]]), item)}
+    hidden = jnp.array([[False, True, False, False]])
+
+    def told(history):
+        return apply(model, variables, query([history]), hidden, method="hidden_states")[0, 1]
+
+    np.testing.assert_array_equal(told([1, 2, 3, 0]), told([1, 7, 3, 0]))
+    assert np.abs(told([1, 2, 3, 0]) - told([1, 2, 4, 0])).max() > 1e-4
+
+
+def test_lrurec_whose_decay_is_zero_knows_the_last_event_alone():
+    model, item = LRURec(9, 4, num_blocks=2), jnp.array([1], jnp.int32)
+    params = speaking(model, query([[1, 2, 3]]), item)
+
+    def last(history, rate):
+        blocks = {name: {**params[name], "log_rate": jnp.full(8, rate)} for name in ("blocks_0", "blocks_1")}
+        return apply(model, {"params": params | blocks}, query([history]), method="encode")
+
+    np.testing.assert_allclose(last([1, 2, 3], 5.0), last([7, 8, 3], 5.0), atol=1e-6)
+    assert np.abs(last([1, 2, 3], -3.0) - last([7, 8, 3], -3.0)).max() > 1e-3
+
+
 def test_top_freq_ranks_what_a_user_took_most_before_what_is_popular():
     user, item = np.array([1, 1, 1, 2, 2, 2, 0]), np.array([2, 3, 3, 4, 4, 2, 1])
     score = np.asarray(
@@ -735,7 +791,10 @@ def test_caser_sees_its_window_alone_and_the_user():
     [
         GRU4Rec,
         SASRec,
-        *[pytest.param(kind, marks=pytest.mark.slow) for kind in (NARM, STAMP, Caser, NextItNet)],
+        *[
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in (NARM, STAMP, Caser, NextItNet, HSTU, LRURec, eSASRec)
+        ],
     ],
 )
 def test_a_new_item_is_ranked_among_those_that_it_is_like(kind):
@@ -760,7 +819,13 @@ def test_a_new_item_is_ranked_among_those_that_it_is_like(kind):
 PEOPLE = {"age": 4, "income": None}
 
 
-@pytest.mark.parametrize("kind", [GRU4Rec, NARM, STAMP, SASRec, Caser, NextItNet])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(GRU4Rec, NARM, STAMP, SASRec, Caser, NextItNet),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in (BERT4Rec, HSTU, LRURec, eSASRec)),
+    ],
+)
 def test_user_features_speak_for_an_empty_session_and_unknown_ones_say_nothing(kind):
     model, plain = kind(9, 4, user_features=PEOPLE), kind(9, 4)
 

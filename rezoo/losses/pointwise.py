@@ -56,7 +56,11 @@ def gbce(score: Scores, label: Scores, *, where: Mask | None = None, rate: float
     """-y ln σ(s)^β - (1 - y) ln σ(-s) with β = t (α - 1) + 1, pointwise, for labels in [0, 1].
 
     Petrov and Macdonald 2023, gSASRec, https://arxiv.org/abs/2308.07192, section 5. As
-    negatives are sampled, σ(s) overestimates the probability; β takes that back.
+    negatives are sampled, σ(s) overestimates the probability; β takes that back. gSASRec is `models.SASRec`
+    with 256 uniform negatives, here shared by a step's events, of N - 2, all rows but 0 and the positive:
+
+        loss = partial(losses.gbce, rate=256 / (N - 2), t=0.75)
+        objective = objectives.next_item_sampled(model, loss, jnp.ones(N), 256, corrected=False)
 
     Args:
       score: of the positive and its sampled negatives.

@@ -41,7 +41,20 @@ from rezoo.models.rating import (
     NeuMF,
     UAutoRec,
 )
-from rezoo.models.session import NARM, SKNN, STAMP, VSKNN, Caser, GRU4Rec, NextItNet, SASRec
+from rezoo.models.session import (
+    HSTU,
+    NARM,
+    SKNN,
+    STAMP,
+    VSKNN,
+    BERT4Rec,
+    Caser,
+    GRU4Rec,
+    LRURec,
+    NextItNet,
+    SASRec,
+    eSASRec,
+)
 
 __all__ = [
     "AFM",
@@ -53,6 +66,7 @@ __all__ = [
     "FISM",
     "FM",
     "GMF",
+    "HSTU",
     "IALS",
     "MF",
     "MLP",
@@ -65,6 +79,7 @@ __all__ = [
     "UPCF",
     "VSKNN",
     "AutoInt",
+    "BERT4Rec",
     "BiasedMF",
     "Caser",
     "CoOccurrence",
@@ -76,6 +91,7 @@ __all__ = [
     "GRU4Rec",
     "IAutoRec",
     "ItemKNN",
+    "LRURec",
     "MMoE",
     "MultDAE",
     "MultVAE",
@@ -92,4 +108,5 @@ __all__ = [
     "WideDeep",
     "YouTubeDNN",
     "YouTubeRanker",
+    "eSASRec",
 ]

@@ -5,6 +5,7 @@ the functions here know nothing of any one model: model × loss × sampler × da
 """
 
 from rezoo.objectives.catalogue import every_item, next_item, next_item_sampled, next_item_softmax
+from rezoo.objectives.cloze import cloze
 from rezoo.objectives.forward import WRITABLE, Weights, forward, mean
 from rezoo.objectives.inputs import masked
 from rezoo.objectives.penalties import l2, penalised
@@ -15,6 +16,7 @@ __all__ = [
     "WRITABLE",
     "Weights",
     "adversarial",
+    "cloze",
     "every_item",
     "forward",
     "in_batch",

@@ -38,6 +38,22 @@ def test_hand_values_of_pointwise_losses():
     np.testing.assert_allclose(losses.gbce(score, label, rate=0.1, t=0.0), losses.logistic(score, label))
 
 
+def test_gbce_is_its_formula_in_float64_far_out_and_so_is_its_slope():
+    score = np.array([-300.0, -30.0, -1.0, 0.0, 1.0, 30.0, 300.0])
+    for label in (1.0, 0.0):
+        for rate, t in ((256 / 12_100, 0.75), (0.5, 1.0), (0.1, 0.0)):
+            beta = rate * (t * (1 - 1 / rate) + 1 / rate)
+            weight, sign = (beta, 1.0) if label else (1.0, -1.0)
+            expected = weight * np.log1p(np.exp(-sign * score))
+            given = jnp.asarray(score, jnp.float32), jnp.full(7, label)
+            loss = partial(losses.gbce, rate=rate, t=t)
+            np.testing.assert_allclose(loss(*given), expected, rtol=1e-5, atol=1e-38)
+            slope = jax.grad(lambda s, y: loss(s, y).sum())(*given)  # noqa: B023
+            np.testing.assert_allclose(
+                slope, -sign * weight / (1 + np.exp(sign * score)), rtol=1e-5, atol=1e-38
+            )
+
+
 def test_hand_values_of_a_pair():
     score, label = jnp.array([2.0, -1.0]), jnp.array([0.0, 1.0])
     p = sigmoid(3.0)

@@ -10,7 +10,7 @@ from rezoo import losses, objectives
 from rezoo.arrays import offsets_of
 from rezoo.data import packing
 from rezoo.data.sessions import Sessions, next_item_batch
-from rezoo.models import NARM, STAMP, Caser, GRU4Rec, NextItNet, SASRec
+from rezoo.models import HSTU, NARM, STAMP, Caser, GRU4Rec, LRURec, NextItNet, SASRec, eSASRec
 from rezoo.nn import sequence
 from rezoo.nn.recurrent import LSTM
 from rezoo.types import Batch, Query
@@ -20,6 +20,9 @@ MODELS = {
     "NARM": NARM(9, 4, hidden=5),
     "STAMP": STAMP(9, 4),
     "SASRec": SASRec(9, 4, num_heads=2, max_length=6),
+    "eSASRec": eSASRec(9, 4, num_blocks=1, max_length=6),
+    "HSTU": HSTU(9, 4, num_blocks=1, max_length=6),
+    "LRURec": LRURec(9, 4, num_blocks=1),
     "Caser": Caser(9, 4, window=3),
     "NextItNet": NextItNet(9, 4, dilations=(1, 2)),
 }
@@ -32,7 +35,14 @@ FEATURED = {
     "Caser": Caser(9, 4, window=3, user_features=AGE),
     "NextItNet": NextItNet(9, 4, dilations=(1, 2), user_features=AGE),
 }
-every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+SLOW = ("eSASRec", "HSTU", "LRURec")
+every_model = pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(model, id=name, marks=pytest.mark.slow if name in SLOW else ())
+        for name, model in MODELS.items()
+    ],
+)
 
 
 def some_sessions(seed=0):

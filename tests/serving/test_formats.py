@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from stored import stored
 
-from rezoo.models import DIN, PLE, SKNN, VSKNN, Caser, DCNv2, FeatureMF, GRU4Rec, UAutoRec
+from rezoo.models import DIN, PLE, SKNN, VSKNN, Caser, DCNv2, FeatureMF, GRU4Rec, SASRec, UAutoRec
 from rezoo.models.ranking.dcn import stacked
 from rezoo.models.ranking.din import Mean
 from rezoo.models.session.neighbours import evenly, linear, tenths
@@ -23,6 +23,7 @@ MODELS = {
     "SKNN": SKNN(5, 3, recent=2, longest=2, weight=evenly, decay=evenly),
     "UAutoRec": UAutoRec(5, 3, mean=3.0),
     "Caser": Caser(5, 3, window=1, horizontal=2),
+    "SASRec": SASRec(5, 3, num_blocks=1, max_length=2),
 }
 
 

@@ -23,6 +23,7 @@ from rezoo.models import (
     VSKNN,
     Caser,
     GRU4Rec,
+    LRURec,
     NextItNet,
     SASRec,
     SessionPopularity,
@@ -40,6 +41,7 @@ PAST = Sessions(np.array([1, 2, 3, 4, 5, 2, 3, 6, 7, 8], np.int32), np.array([0,
 MODELS = {
     "GRU4Rec": GRU4Rec(ITEMS, 4),
     "GRU4Rec-LSTM-features": GRU4Rec(ITEMS, 4, num_layers=2, cell=LSTM, user_features=PEOPLE),
+    "LRURec-features": LRURec(ITEMS, 4, user_features=PEOPLE),
     "NARM-features": NARM(ITEMS, 4, hidden=5, user_features=PEOPLE),
     "STAMP-features": STAMP(ITEMS, 4, user_features=PEOPLE),
     "SASRec-features": SASRec(ITEMS, 4, max_length=L, user_features=PEOPLE),
@@ -52,7 +54,10 @@ FITTED = {
     "VSKNN": neighbours.fit(PAST, ITEMS, recent=3, longest=4),
     "SessionPopularity": popularity.fit(PAST.items, ITEMS),
 }
-every_model = pytest.mark.parametrize("name", MODELS)
+every_model = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name.startswith("LRU") else ()) for name in MODELS],
+)
 
 
 def who(users, history=None):
@@ -105,7 +110,7 @@ def test_any_interleaving_is_answered_as_batch_scoring_answers(name, events):
         else:
             sessions = at.observe(at.served, sessions, ints(slot, -1), ints(value, 5))
             past[slot] += [value] if 0 < value < ITEMS else []
-    kept = 20 if name.startswith("GRU") else L
+    kept = 20 if hasattr(at.model, "step") else L
     history = np.zeros((SLOTS, kept), np.int32)
     for slot, items in past.items():
         history[slot, : len(items[-kept:])] = items[-kept:]

@@ -15,20 +15,46 @@ a padded window; LN's ε is 1e-6, not 1e-8; the loss is the caller's choice; the
 in a memory slot that every event attends to.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY
+from typing import Annotated
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.nn import items, sequence
+from rezoo.nn.attention import LiGR, attention, split_heads
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile, alone, with_slots
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Parts, Query
+
+
+class Block(nn.Module):
+    """The module's `block(x)`; W₁ and W₂ are square."""
+
+    num_heads: int
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, " B L D"], mask: Bool[Array, " B L L"]) -> Float[Array, " B L D"]:
+        d, drop = x.shape[-1], Dropout(self.dropout)
+        asked = nn.LayerNorm()(x)
+
+        def projected(source: Array, name: str) -> Float[Array, " B L H E"]:
+            return split_heads(nn.Dense(d, name=name)(source), self.num_heads)
+
+        q, k, v = projected(asked, "query"), projected(x, "key"), projected(x, "value")
+        y = nn.LayerNorm()(asked + attention(q, k, v, mask, drop))
+        hidden = drop(nn.relu(nn.Dense(d, name="feed_in")(y)))
+        return y + drop(nn.Dense(d, name="feed_out")(hidden))
+
+
+Blocks = Annotated[Callable[..., nn.Module], Block, LiGR]
+"""Makes a block of so many heads and this dropout; a model is saved with one of these."""
 
 
 class SASRec(nn.Module):
@@ -48,11 +74,13 @@ class SASRec(nn.Module):
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
+    block: Blocks = Block
+    """`Block`, or `nn.attention.LiGR`: see `eSASRec`."""
 
     def setup(self) -> None:
         self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
         self.position = Embed(self.max_length, self.dim)
-        self.blocks = [Block(self.num_heads, self.dropout) for _ in range(self.num_blocks)]
+        self.blocks = [self.block(self.num_heads, self.dropout) for _ in range(self.num_blocks)]
         self.norm = nn.LayerNorm()
         self.drop = Dropout(self.dropout)
         if self.user_features:
@@ -93,27 +121,3 @@ class SASRec(nn.Module):
     def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
         """The rows of `table()` of some items."""
         return self.similarity.item(items.vectors(self, self.item, item))
-
-
-class Block(nn.Module):
-    """The module's `block(x)`; W₁ and W₂ are square."""
-
-    num_heads: int
-    dropout: float
-
-    @nn.compact
-    def __call__(self, x: Float[Array, " B L D"], mask: Bool[Array, " B L L"]) -> Float[Array, " B L D"]:
-        d, heads = x.shape[-1], self.num_heads
-        drop = Dropout(self.dropout)
-        asked = nn.LayerNorm()(x)
-
-        def projected(source: Array, name: str) -> Float[Array, " B L H E"]:
-            return nn.Dense(d, name=name)(source).reshape(*x.shape[:2], heads, d // heads)
-
-        q, k, v = projected(asked, "query"), projected(x, "key"), projected(x, "value")
-        score = jnp.einsum("bqhe,bkhe->bhqk", q, k) * (d // heads) ** -0.5
-        share = nn.softmax(jnp.where(mask[:, None], score, -1e9), axis=-1)
-        x = asked + jnp.einsum("bhqk,bkhe->bqhe", drop(share), v).reshape(x.shape)
-        y = nn.LayerNorm()(x)
-        hidden = drop(nn.relu(nn.Dense(d, name="feed_in")(y)))
-        return y + drop(nn.Dense(d, name="feed_out")(hidden))

@@ -1,0 +1,164 @@
+"""HSTU: attention without a softmax, biased by positions and times, and gated.
+
+Zhai et al.: Actions Speak Louder than Words: Trillion-Parameter Sequential Transducers for Generative
+Recommendations, ICML 2024, https://arxiv.org/abs/2402.17152, equations 1 to 3, with what the authors' code,
+https://github.com/facebookresearch/generative-recommenders, adds to them (LN of the input, 1 / n, + x):
+
+    U, V, Q, K = SiLU(W₁ LN(x)),  A_ij = SiLU(q_i · k_j + p_{i-j} + w_{b(t_i - t_j)}) / n  for j ≤ i, else 0
+    block(x) = x + W₂ (LN(A V) ∘ U) + b₂
+
+in heads, with n = `max_length`, LN without parameters and b(Δ) = ⌊ln max(|Δ|, 1) / 0.301⌋, at most 128. A
+sum in place of a mean keeps how much of a taste there is in a history.
+
+Differs from the authors' code: a gap ends at the event itself, where theirs ends at the event that is to be
+predicted; keys are as wide as values; scores are inner products (theirs are `similarity=cosine(20.0)`, but
+for the items of the input); the loss is the caller's choice; the vector of the user's features is added to
+every x.
+"""
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from rezoo.devices.meshes import lookup
+from rezoo.errors import DataError
+from rezoo.nn import items, sequence
+from rezoo.nn.attention import split_heads
+from rezoo.nn.dropout import Dropout
+from rezoo.nn.embedding import Embed
+from rezoo.nn.inner import inner
+from rezoo.nn.profile import NO_FEATURES, Profile
+from rezoo.nn.similarity import DOT, Similarity
+from rezoo.types import Parts, Query
+
+BUCKETS = 128
+"""The last bucket of gaps."""
+SMALL = nn.initializers.normal(0.02)
+
+
+class HSTU(nn.Module):
+    """Score = <x_t, v_i>, where x_t is the output of the blocks for the events up to t."""
+
+    num_items: int
+    dim: int = 50
+    _: KW_ONLY
+    num_blocks: Parts = 2
+    num_heads: int = 1
+    max_length: int = 50
+    """Positions, and distances of two events, that have a parameter of their own; what is further away shares
+    the last one."""
+    time: str | None = None
+    """The column of `query.features` with the time of each event, `[B L]`, in seconds; None = none is read.
+    Integers, or floats that count from nearby: a float32 of seconds since 1970 is up to a minute off. Where
+    time goes back, a gap counts as if it went forward."""
+    dropout: float = 0.0
+    similarity: Similarity = DOT
+    user_features: Mapping[str, int | None] = NO_FEATURES
+    """As in `nn.profile.Profile`."""
+    item_features: Mapping[str, int | None] = NO_FEATURES
+    id_dropout: float | Array = 0.5
+    """Both as in `nn.items`."""
+
+    def setup(self) -> None:
+        self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
+        self.position = Embed(self.max_length, self.dim)
+        self.blocks = [Block(self.num_heads, self.max_length, self.dropout) for _ in range(self.num_blocks)]
+        self.drop = Dropout(self.dropout)
+        if self.user_features:
+            self.profile = Profile(self.user_features, self.dim)
+
+    def prefixes(self, query: Query) -> Float[Array, " B L D"]:
+        """x_t after every event.
+
+        Raises:
+          DataError: if the column `time` is missing, or has not a value for each event.
+        """
+        segment = sequence.segments(query)
+        place = jnp.minimum(sequence.positions(segment), self.max_length - 1)
+        x = self.similarity.item(items.vectors(self, self.item, query.history)) * self.dim**0.5
+        x = x + self.position(place)
+        if self.user_features:
+            x = x + jnp.broadcast_to(self.profile(query)[0], x.shape)
+        x, mask, bucket = self.drop(x), sequence.past(segment), self.gaps(query)
+        for block in self.blocks:
+            x = block(x, mask, bucket)
+        return self.similarity.state(x)
+
+    def gaps(self, query: Query) -> Int[Array, " B L L"] | None:
+        """b(t_i - t_j) of every two events, if times are read."""
+        if self.time is None:
+            return None
+        time = query.features.get(self.time)
+        if time is None or time.shape != query.history.shape:
+            found = "no such column" if time is None else f"its shape is {list(time.shape)}"
+            raise DataError(
+                f"HSTU reads the time of each event, {list(query.history.shape)}, in the column "
+                f"{self.time!r} of the query's features: {found}; give it, or make the model with time=None"
+            )
+        return buckets(time[:, :, None] - time[:, None, :])
+
+    def encode(self, query: Query) -> Float[Array, " B D"]:
+        """The last output, x; of an empty session the user's vector, or zeros."""
+        empty = self.similarity.state(self.profile(query)[0][:, 0]) if self.user_features else None
+        return sequence.at_last(self.prefixes(query), query.history, empty).squeeze(1)
+
+    def table(self) -> Float[Array, " N D"]:
+        """Item vectors."""
+        return self.similarity.item(items.all_vectors(self, self.item))
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        return inner(self.encode(query), self.vectors(item))
+
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return self.similarity.item(items.vectors(self, self.item, item))
+
+
+def buckets(gap: Num[Array, " *S"]) -> Int[Array, " *S"]:
+    """B of the docstring; 0 for a gap that is NaN.
+
+    >>> buckets(jnp.array([0.0, 1.0, -60.0, 86400.0, jnp.nan])).tolist()
+    [0, 0, 13, 37, 0]
+    """
+    size = jnp.abs(gap.astype(jnp.float32))
+    steps = jnp.log(jnp.where(size > 1, size, 1.0)) / 0.301
+    return jnp.minimum(steps, BUCKETS).astype(jnp.int32)
+
+
+class Block(nn.Module):
+    """The module's `block(x)`."""
+
+    num_heads: int
+    max_length: int
+    dropout: float
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, " B L D"],
+        mask: Bool[Array, " B L L"],
+        bucket: Int[Array, " B L L"] | None = None,
+    ) -> Float[Array, " B L D"]:
+        d, norm = x.shape[-1], nn.LayerNorm(use_bias=False, use_scale=False)
+        mixed = nn.silu(nn.Dense(4 * d, use_bias=False, kernel_init=SMALL, name="input")(norm(x)))
+        u, *others = jnp.split(mixed, 4, axis=-1)
+        v, q, k = (split_heads(one, self.num_heads) for one in others)
+        score = jnp.einsum("bqhe,bkhe->bhqk", q, k) + self.of_positions(x.shape[1])[None, None]
+        if bucket is not None:
+            of_gap = self.param("of_gap", SMALL, (BUCKETS + 1,), jnp.float32)
+            score = score + lookup(of_gap, bucket)[:, None]
+        weight = jnp.where(mask[:, None], nn.silu(score) / self.max_length, 0.0)
+        summed = jnp.einsum("bhqk,bkhe->bqhe", weight, v).reshape(x.shape)
+        gated = Dropout(self.dropout)(norm(summed) * u)
+        return x + nn.Dense(d, kernel_init=nn.initializers.xavier_uniform(), name="output")(gated)
+
+    def of_positions(self, length: Any) -> Float[Array, " L L"]:
+        """p_{i-j}; where j > i, that of i."""
+        of_distance = self.param("of_distance", SMALL, (self.max_length,), jnp.float32)
+        place = jnp.arange(length, dtype=jnp.int32)
+        apart = jnp.clip(place[:, None] - place[None], 0, self.max_length - 1)
+        return lookup(of_distance, apart)
