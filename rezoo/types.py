@@ -141,6 +141,22 @@ class SessionModel(Retriever, Protocol):
     def prefixes(self, query: Query) -> Float[Array, " B L D"]: ...
 
 
+class Attender(Retriever, Protocol):
+    """A retriever whose sessions can keep what their events are asked for: see `serving.live`, `cached`."""
+
+    def fill(self, query: Query) -> Any:
+        """A `nn.attention.Cache` of the query's sessions, with as much room as the history has places."""
+        ...
+
+    def attend(self, cache: Any, item: Int[Array, " B"]) -> Any:
+        """The cache after one more event, for which there must be room."""
+        ...
+
+    def state(self, cache: Any) -> Float[Array, " B D"]:
+        """What `encode` gives of the same events."""
+        ...
+
+
 class Stepper(Retriever, Protocol):
     """A retriever that reads a session event by event, for live serving: see `serving.live`."""
 

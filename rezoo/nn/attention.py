@@ -1,8 +1,13 @@
-"""Attention of several heads over the events of a history, and a block with gates that is made of it."""
+"""Attention of several heads over the events of a history, a block with gates that is made of it, and a cache
+of keys and values, with which one more event looks at each of those before it once.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.errors import DataError
 from rezoo.nn.dropout import Dropout
@@ -21,6 +26,85 @@ def split_heads(x: Float[Array, " B L D"], num_heads: int) -> Float[Array, " B L
     if num_heads < 1 or width % num_heads:
         raise DataError(f"num_heads = {num_heads} cannot share dim = {width}: give a number that divides it")
     return x.reshape(*x.shape[:2], num_heads, width // num_heads)
+
+
+Pair = tuple[Array, Array]
+"""Keys and values of a block, `[B M H E]` each."""
+Keep = Callable[[Array, Array], Pair]
+"""(keys, values) of the events that a block is given -> those of all that they may look at."""
+
+
+def of_events(key: Array, value: Array) -> Pair:
+    """Attention to the block's own events: a `Keep`."""
+    return key, value
+
+
+class Cache(NamedTuple):
+    """A session as an attentive model keeps it."""
+
+    keys: tuple[Float[Array, " B M H E"], ...]
+    """Of each block; event n stands at n, and at the end the slot of the user's features, if there is one."""
+    values: tuple[Float[Array, " B M H E"], ...]
+    count: Int[Array, " B"]
+    """Events so far."""
+    known: Bool[Array, " B S"]
+    """Whether the slot may be looked at; S is 0 without user features."""
+    user: Float[Array, " B U"]
+    """What the model adds to every event; U is 0 if it adds nothing."""
+    output: Float[Array, " B D"]
+    """The model's state after the last event."""
+
+    @property
+    def room(self) -> int:
+        """Events that it can hold."""
+        return self.keys[0].shape[1] - self.known.shape[1]
+
+    def seen(self) -> Bool[Array, " B 1 M"]:
+        """What the next event may look at: those before it, itself, and the slot."""
+        before = jnp.arange(self.room)[None] <= self.count[:, None]
+        return jnp.concatenate([before, self.known], axis=1)[:, None]
+
+    def keep(self, block: int, after: list[Pair]) -> Keep:
+        """For this block, attention to what it has kept and to one more event; appends both to `after`."""
+
+        def put(key: Array, value: Array) -> Pair:
+            row = jnp.arange(len(self.count))
+            at = self.keys[block].at[row, self.count], self.values[block].at[row, self.count]
+            after.append((at[0].set(key[:, 0], mode="drop"), at[1].set(value[:, 0], mode="drop")))
+            return after[-1]
+
+        return put
+
+    def following(self, after: list[Pair], output: Float[Array, " B D"]) -> "Cache":
+        """With what `keep` appended, block by block, and the new state."""
+        keys, values = zip(*after, strict=True)
+        return self._replace(keys=keys, values=values, count=self.count + 1, output=output)
+
+
+def noted(blocks: list[Pair]) -> Keep:
+    """Attention to the block's own events, whose keys and values are appended to `blocks`."""
+
+    def keep(key: Array, value: Array) -> Pair:
+        blocks.append((key, value))
+        return key, value
+
+    return keep
+
+
+def filled(
+    blocks: list[Pair],
+    history: Int[Array, " B L"],
+    output: Float[Array, " B D"],
+    *,
+    known: Bool[Array, " B S"] | None = None,
+    user: Float[Array, " B U"] | None = None,
+) -> Cache:
+    """The cache after a history, of the keys and values that `noted` found in it."""
+    keys, values = zip(*blocks, strict=True)
+    count = (history > 0).sum(axis=1, dtype=jnp.int32)
+    nothing = jnp.zeros((len(count), 0))
+    known, user = nothing > 0 if known is None else known, nothing if user is None else user
+    return Cache(keys, values, count, known, user, output)
 
 
 def attention(
@@ -58,7 +142,9 @@ class LiGR(nn.Module):
     widen: int = 4
 
     @nn.compact
-    def __call__(self, x: Float[Array, " B L D"], mask: Bool[Array, " B L L"]) -> Float[Array, " B L D"]:
+    def __call__(
+        self, x: Float[Array, " B L D"], mask: Bool[Array, " B L M"], keep: Keep = of_events
+    ) -> Float[Array, " B L D"]:
         d, drop = x.shape[-1], Dropout(self.dropout)
 
         def gated(x: Array, name: str, value: Array) -> Float[Array, " B L D"]:
@@ -68,7 +154,8 @@ class LiGR(nn.Module):
         q, k, v = (
             split_heads(nn.Dense(d, name=name)(y), self.num_heads) for name in ("query", "key", "value")
         )
-        x = gated(x, "attention_gate", nn.Dense(d, name="attention_out")(attention(q, k, v, mask, drop)))
+        answer = attention(q, *keep(k, v), mask, drop)
+        x = gated(x, "attention_gate", nn.Dense(d, name="attention_out")(answer))
         y = nn.LayerNorm(name="feed_norm")(x)
         opened, scale = (
             nn.Dense(self.widen * d, use_bias=False, name=name)(y) for name in ("feed_in", "feed_scale")

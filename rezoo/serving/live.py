@@ -17,6 +17,11 @@ others the last `length` events are kept, from which they score. Either way the 
 `length`, where it has no `step`), but for the rounding of sums. Donate the sessions, so that a click
 rewrites its row in place; they then have one owner, for several threads `serving.slots.Owner`.
 
+A model with `attend` reads the last `length` events again at every click, in a time that grows with their
+square. With `start(…, cached=True)` its sessions keep the keys and values of their events, and a click looks
+at each once; a session then takes 8 · blocks · length · width bytes. When the cache is full, the newest half
+of it is read again: the answer is that of at least the newest length / 2 events.
+
 Slots of one call differ from each other; one below 0 or beyond the last is padding: nothing is
 observed there, and the answer is that of an empty session of nobody.
 """
@@ -29,14 +34,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import evaluation
 from rezoo.arrays import at_least_1, best_places
 from rezoo.devices.meshes import in_blocks
 from rezoo.devices.sharding import AXIS
 from rezoo.evaluation import spread
+from rezoo.nn.attention import Cache
 from rezoo.nn.embedding import has_row
+from rezoo.nn.sequence import newest
 from rezoo.nn.spread import items_of
 from rezoo.serving.session_buffer import PASS_OVER, Sessions, queries, read, written
 from rezoo.types import Query, Variables
@@ -79,7 +86,13 @@ def serve(model: nn.Module, variables: Variables, *, mesh: Mesh | None = None, a
 
 
 def start(
-    model: nn.Module, served: Served, slots: int, *, length: int = 50, like: Query | None = None
+    model: nn.Module,
+    served: Served,
+    slots: int,
+    *,
+    length: int = 50,
+    like: Query | None = None,
+    cached: bool = False,
 ) -> Sessions:
     """Sessions of which none has begun: empty, of an unknown user.
 
@@ -89,9 +102,11 @@ def start(
       slots: sessions that can be open at once.
       length: newest events of each that are kept.
       like: a query of one row, whose columns give those of the sessions; needed for `user_features`.
+      cached: whether keys and values are kept, of a model with `attend`.
 
     Raises:
-      ValueError: if there would be no slot or no event, or a user feature has no column in `like`.
+      ValueError: if there would be no slot or no event, a user feature has no column in `like`, or the model
+        has nothing to keep.
 
     >>> from rezoo.models import Popularity
     >>> model = Popularity(3)
@@ -111,7 +126,13 @@ def start(
     zero = jnp.zeros(1, jnp.int32)
     nobody = Query(zero, zero[:, None], jax.tree.map(lambda x: jnp.zeros_like(x[:1]), features))
     carry = None
-    if hasattr(model, "step") and not _is_spread(served):
+    if cached and (not hasattr(model, "attend") or _is_spread(served)):
+        raise ValueError(
+            f"{type(model).__name__} has no `attend`, or its items are spread over devices: no cached=True"
+        )
+    if cached:
+        carry = _empty(model, served, nobody, length)
+    elif hasattr(model, "step") and not _is_spread(served):
         carry = evaluation.apply(model, served.variables, nobody, method="begin")
     row = Sessions(nobody.user, nobody.features, jnp.zeros((1, length), jnp.int32), zero, carry)
     return jax.tree.map(lambda x: jnp.repeat(x, slots, axis=0), row)
@@ -140,7 +161,9 @@ def begin(
             "give both the same (`like` of `start`)"
         )
     carry = None
-    if sessions.carry is not None:
+    if isinstance(sessions.carry, Cache):
+        carry = _empty(model, served, query, sessions.ring.shape[1])
+    elif sessions.carry is not None:
         carry = evaluation.apply(model, served.variables, query, method="begin")
     ring = jnp.zeros((slot.shape[0], sessions.ring.shape[1]), jnp.int32)
     new = Sessions(query.user, query.features, ring, jnp.zeros_like(slot), carry)
@@ -173,12 +196,40 @@ def observe(
     place = row.count % sessions.ring.shape[1]
     carry = row.carry
     if carry is not None:
-        carry = evaluation.apply(model, served.variables, carry, item, method="step")
-    return sessions._replace(
+        method = "attend" if isinstance(carry, Cache) else "step"
+        carry = evaluation.apply(model, served.variables, carry, item, method=method)
+    sessions = sessions._replace(
         ring=sessions.ring.at[slot, place].set(item, **PASS_OVER),
         count=sessions.count.at[slot].add(1, **PASS_OVER),
         carry=written(sessions.carry, slot, carry),
     )
+    if isinstance(carry, Cache):
+        return _read_again(model, served, sessions, slot, carry.count > carry.room)
+    return sessions
+
+
+def _empty(model: nn.Module, served: Served, query: Query, length: int) -> Cache:
+    """Of the query's users, before their first event."""
+    history = jnp.zeros((query.user.shape[0], length), jnp.int32)
+    return evaluation.apply(model, served.variables, query._replace(history=history), method="fill")
+
+
+def _read_again(
+    model: nn.Module, served: Served, sessions: Sessions, slot: Int[Array, " B"], full: Bool[Array, " B"]
+) -> Sessions:
+    """The sessions with a cache of the newest half of their events in those slots where it is full."""
+    length = sessions.ring.shape[1]
+    order = jnp.argsort(~full)
+
+    def one(number: Array, sessions: Sessions) -> Sessions:
+        at = slot[order[number]][None]
+        query = queries(sessions, at)
+        events = newest(query.history, length - length // 2)
+        history = jnp.pad(events, ((0, 0), (0, length - events.shape[1])))
+        cache = evaluation.apply(model, served.variables, query._replace(history=history), method="fill")
+        return sessions._replace(carry=written(sessions.carry, at, cache))
+
+    return jax.lax.fori_loop(0, full.sum(), one, sessions)
 
 
 def recommend(

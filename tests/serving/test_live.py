@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from rezoo import evaluation
 from rezoo.data.sessions import Sessions
 from rezoo.models import (
+    HSTU,
     NARM,
     STAMP,
     VSKNN,
@@ -27,6 +28,7 @@ from rezoo.models import (
     NextItNet,
     SASRec,
     SessionPopularity,
+    eSASRec,
 )
 from rezoo.models.baselines import popularity
 from rezoo.models.session import neighbours
@@ -45,6 +47,9 @@ MODELS = {
     "NARM-features": NARM(ITEMS, 4, hidden=5, user_features=PEOPLE),
     "STAMP-features": STAMP(ITEMS, 4, user_features=PEOPLE),
     "SASRec-features": SASRec(ITEMS, 4, max_length=L, user_features=PEOPLE),
+    "SASRec-cached": SASRec(ITEMS, 4, num_heads=2, max_length=L, user_features=PEOPLE),
+    "eSASRec-cached": eSASRec(ITEMS, 4, num_blocks=1, max_length=2),
+    "HSTU-cached": HSTU(ITEMS, 4, num_heads=2, max_length=2, user_features=PEOPLE),
     "Caser-users": Caser(ITEMS, 4, num_users=7, window=3, horizontal=2, vertical=2),
     "NextItNet": NextItNet(ITEMS, 4, dilations=(1, 2), kernel=2),
     "VSKNN": VSKNN(ITEMS, 5, recent=3, longest=4),
@@ -54,9 +59,10 @@ FITTED = {
     "VSKNN": neighbours.fit(PAST, ITEMS, recent=3, longest=4),
     "SessionPopularity": popularity.fit(PAST.items, ITEMS),
 }
+CACHED = [name for name in MODELS if name.endswith("-cached")]
+LONG = ("LRURec-features", "eSASRec-cached")
 every_model = pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow if name.startswith("LRU") else ()) for name in MODELS],
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in MODELS]
 )
 
 
@@ -86,7 +92,9 @@ class Desk:
         self.scores = jax.jit(functools.partial(live.scores, self.model))
         self.whole = jax.jit(functools.partial(evaluation.recommend, self.model), static_argnums=2)
 
-        self.empty = live.start(self.model, self.served, SLOTS, length=L, like=who([0]))
+        self.empty = live.start(
+            self.model, self.served, SLOTS, length=L, like=who([0]), cached=name in CACHED
+        )
 
     def start(self):
         return jax.tree.map(jnp.copy, self.empty)  # for a step takes the memory of its sessions
@@ -95,6 +103,13 @@ class Desk:
 desk = functools.cache(Desk)
 begins = st.tuples(st.just("begin"), st.integers(0, SLOTS - 1), st.integers(0, 6))
 clicks = st.tuples(st.just("click"), st.integers(0, SLOTS - 1), st.integers(-1, ITEMS + 2))
+
+
+def heard(name, past, more):
+    """The events that a session is known by after one more, or none."""
+    if name in CACHED:
+        return (past + more)[-L + L // 2 :] if more and len(past) == L else past + more
+    return past + more if hasattr(MODELS[name], "step") else (past + more)[-L:]
 
 
 @every_model
@@ -109,11 +124,10 @@ def test_any_interleaving_is_answered_as_batch_scoring_answers(name, events):
             users[slot], past[slot] = value, []
         else:
             sessions = at.observe(at.served, sessions, ints(slot, -1), ints(value, 5))
-            past[slot] += [value] if 0 < value < ITEMS else []
-    kept = 20 if hasattr(at.model, "step") else L
-    history = np.zeros((SLOTS, kept), np.int32)
+            past[slot] = heard(name, past[slot], [value] if 0 < value < ITEMS else [])
+    history = np.zeros((SLOTS, 20), np.int32)
     for slot, items in past.items():
-        history[slot, : len(items[-kept:])] = items[-kept:]
+        history[slot, : len(items)] = items
     ids, scores = at.recommend(at.served, sessions, jnp.arange(SLOTS), K)
     expected, values = at.whole(at.served.variables, who(users, history), K)
     np.testing.assert_allclose(scores, values, rtol=1e-4, atol=1e-5)
@@ -135,6 +149,17 @@ def test_a_session_that_begins_with_a_past_is_the_session_that_had_it(name):
     chex.assert_trees_all_close(one, two, rtol=1e-5, atol=1e-6)
     history = live.queries(one, ints(2, 0, -1, SLOTS)).history
     assert history.tolist() == [[4, 2, 9], [6, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_a_cache_is_kept_of_models_that_attend_and_of_no_times():
+    asked = who([0], [[1, 2, 0]])
+    for model, said in (
+        (GRU4Rec(ITEMS, 4), "GRU4Rec has no `attend`"),
+        (HSTU(ITEMS, 4, time="age"), "times"),
+    ):
+        served = live.Served({}, jnp.zeros((4, ITEMS)))
+        with pytest.raises(ValueError, match=said):
+            live.start(model, served, 1, like=asked, cached=True)
 
 
 def test_the_newest_events_are_kept():

@@ -27,7 +27,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from rezoo.devices.meshes import lookup
 from rezoo.errors import DataError
 from rezoo.nn import items, sequence
-from rezoo.nn.attention import split_heads
+from rezoo.nn.attention import Cache, Keep, Pair, filled, noted, of_events, split_heads
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
@@ -77,16 +77,25 @@ class HSTU(nn.Module):
         Raises:
           DataError: if the column `time` is missing, or has not a value for each event.
         """
+        return self.states(query, of_events)
+
+    def states(self, query: Query, keep: Keep) -> Float[Array, " B L D"]:
+        """x_t after every event; `keep` sees the keys and values of each block."""
         segment = sequence.segments(query)
-        place = jnp.minimum(sequence.positions(segment), self.max_length - 1)
-        x = self.similarity.item(items.vectors(self, self.item, query.history)) * self.dim**0.5
-        x = x + self.position(place)
+        x = self.inputs(query.history, sequence.positions(segment))
         if self.user_features:
             x = x + jnp.broadcast_to(self.profile(query)[0], x.shape)
+        place = jnp.arange(query.history.shape[1], dtype=jnp.int32)
+        apart = (place[:, None] - place[None])[None]
         x, mask, bucket = self.drop(x), sequence.past(segment), self.gaps(query)
         for block in self.blocks:
-            x = block(x, mask, bucket)
+            x = block(x, mask, apart, bucket, keep)
         return self.similarity.state(x)
+
+    def inputs(self, item: Int[Array, " B L"], position: Int[Array, " B L"]) -> Float[Array, " B L D"]:
+        """√D v and the vector of the position, of events with so many before each in its session."""
+        x = self.similarity.item(items.vectors(self, self.item, item)) * self.dim**0.5
+        return x + self.position(jnp.minimum(position, self.max_length - 1))
 
     def gaps(self, query: Query) -> Int[Array, " B L L"] | None:
         """b(t_i - t_j) of every two events, if times are read."""
@@ -101,9 +110,43 @@ class HSTU(nn.Module):
             )
         return buckets(time[:, :, None] - time[:, None, :])
 
+    def fill(self, query: Query) -> Cache:
+        """The query's sessions, with room for as many events as the history has places.
+
+        Raises:
+          DataError: if the model reads times, of which a live session has none.
+        """
+        if self.time is not None:
+            raise DataError(f"no cache is kept of an HSTU that reads times: time={self.time!r}")
+        blocks: list[Pair] = []
+        states, user = self.states(query, noted(blocks)), self.user(query)
+        empty = None if user is None else self.similarity.state(user)
+        output = sequence.at_last(states, query.history, empty).squeeze(1)
+        return filled(blocks, query.history, output, user=user)
+
+    def attend(self, cache: Cache, item: Int[Array, " B"]) -> Cache:
+        """The sessions after one more event, for which there must be room."""
+        x = self.inputs(item[:, None], cache.count[:, None])
+        if self.user_features:
+            x = x + cache.user[:, None]
+        apart = (cache.count[:, None] - jnp.arange(cache.room)[None])[:, None]
+        after: list[Pair] = []
+        for number, block in enumerate(self.blocks):
+            x = block(x, cache.seen(), apart, None, cache.keep(number, after))
+        return cache.following(after, self.similarity.state(x)[:, 0])
+
+    def state(self, cache: Cache) -> Float[Array, " B D"]:
+        """What `encode` gives of the same events."""
+        return cache.output
+
+    def user(self, query: Query) -> Float[Array, " B D"] | None:
+        """The vector of the user's features, if any are read."""
+        return self.profile(query)[0][:, 0] if self.user_features else None
+
     def encode(self, query: Query) -> Float[Array, " B D"]:
         """The last output, x; of an empty session the user's vector, or zeros."""
-        empty = self.similarity.state(self.profile(query)[0][:, 0]) if self.user_features else None
+        user = self.user(query)
+        empty = None if user is None else self.similarity.state(user)
         return sequence.at_last(self.prefixes(query), query.history, empty).squeeze(1)
 
     def table(self) -> Float[Array, " N D"]:
@@ -130,7 +173,7 @@ def buckets(gap: Num[Array, " *S"]) -> Int[Array, " *S"]:
 
 
 class Block(nn.Module):
-    """The module's `block(x)`."""
+    """The module's `block(x)`; `apart` is i - j."""
 
     num_heads: int
     max_length: int
@@ -140,14 +183,19 @@ class Block(nn.Module):
     def __call__(
         self,
         x: Float[Array, " B L D"],
-        mask: Bool[Array, " B L L"],
+        mask: Bool[Array, " B L M"],
+        apart: Int[Array, " C L M"],
         bucket: Int[Array, " B L L"] | None = None,
+        keep: Keep = of_events,
     ) -> Float[Array, " B L D"]:
         d, norm = x.shape[-1], nn.LayerNorm(use_bias=False, use_scale=False)
         mixed = nn.silu(nn.Dense(4 * d, use_bias=False, kernel_init=SMALL, name="input")(norm(x)))
         u, *others = jnp.split(mixed, 4, axis=-1)
         v, q, k = (split_heads(one, self.num_heads) for one in others)
-        score = jnp.einsum("bqhe,bkhe->bhqk", q, k) + self.of_positions(x.shape[1])[None, None]
+        k, v = keep(k, v)
+        of_distance = self.param("of_distance", SMALL, (self.max_length,), jnp.float32)
+        near = lookup(of_distance, jnp.clip(apart, 0, self.max_length - 1))
+        score = jnp.einsum("bqhe,bkhe->bhqk", q, k) + near[:, None]
         if bucket is not None:
             of_gap = self.param("of_gap", SMALL, (BUCKETS + 1,), jnp.float32)
             score = score + lookup(of_gap, bucket)[:, None]
@@ -155,10 +203,3 @@ class Block(nn.Module):
         summed = jnp.einsum("bhqk,bkhe->bqhe", weight, v).reshape(x.shape)
         gated = Dropout(self.dropout)(norm(summed) * u)
         return x + nn.Dense(d, kernel_init=nn.initializers.xavier_uniform(), name="output")(gated)
-
-    def of_positions(self, length: Any) -> Float[Array, " L L"]:
-        """p_{i-j}; where j > i, that of i."""
-        of_distance = self.param("of_distance", SMALL, (self.max_length,), jnp.float32)
-        place = jnp.arange(length, dtype=jnp.int32)
-        apart = jnp.clip(place[:, None] - place[None], 0, self.max_length - 1)
-        return lookup(of_distance, apart)

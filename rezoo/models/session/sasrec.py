@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.nn import items, sequence
-from rezoo.nn.attention import LiGR, attention, split_heads
+from rezoo.nn.attention import Cache, Keep, LiGR, Pair, attention, filled, noted, of_events, split_heads
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
@@ -40,7 +40,9 @@ class Block(nn.Module):
     dropout: float
 
     @nn.compact
-    def __call__(self, x: Float[Array, " B L D"], mask: Bool[Array, " B L L"]) -> Float[Array, " B L D"]:
+    def __call__(
+        self, x: Float[Array, " B L D"], mask: Bool[Array, " B L M"], keep: Keep = of_events
+    ) -> Float[Array, " B L D"]:
         d, drop = x.shape[-1], Dropout(self.dropout)
         asked = nn.LayerNorm()(x)
 
@@ -48,7 +50,7 @@ class Block(nn.Module):
             return split_heads(nn.Dense(d, name=name)(source), self.num_heads)
 
         q, k, v = projected(asked, "query"), projected(x, "key"), projected(x, "value")
-        y = nn.LayerNorm()(asked + attention(q, k, v, mask, drop))
+        y = nn.LayerNorm()(asked + attention(q, *keep(k, v), mask, drop))
         hidden = drop(nn.relu(nn.Dense(d, name="feed_in")(y)))
         return y + drop(nn.Dense(d, name="feed_out")(hidden))
 
@@ -90,21 +92,46 @@ class SASRec(nn.Module):
         """F_t after every event."""
         return self.states(query)[0]
 
-    def states(self, query: Query) -> tuple[Float[Array, " B L D"], Float[Array, " B D"] | None]:
+    def states(
+        self, query: Query, keep: Keep = of_events
+    ) -> tuple[Float[Array, " B L D"], Float[Array, " B D"] | None]:
         """F_t after every event, and that of an empty session with this user."""
         segment = sequence.segments(query)
-        place = jnp.minimum(sequence.positions(segment), self.max_length - 1)
-        x = self.similarity.item(items.vectors(self, self.item, query.history)) * self.dim**0.5
-        x = self.drop(x + self.position(place))
+        x = self.inputs(query.history, sequence.positions(segment))
         mask, known = sequence.past(segment), None
         if self.user_features:
             slots, known = self.profile(query)
             x, mask = with_slots(x, mask, slots, known)
         for block in self.blocks:
-            x = block(x, mask)
+            x = block(x, mask, keep)
         x = self.similarity.state(self.norm(x))
         length = segment.shape[1]
         return x[:, :length], None if known is None else alone(x[:, length:][:, 0], known)
+
+    def inputs(self, item: Int[Array, " B L"], position: Int[Array, " B L"]) -> Float[Array, " B L D"]:
+        """√D v + p of events, by how many there are before each in its session."""
+        x = self.similarity.item(items.vectors(self, self.item, item)) * self.dim**0.5
+        return self.drop(x + self.position(jnp.minimum(position, self.max_length - 1)))
+
+    def fill(self, query: Query) -> Cache:
+        """The query's sessions, with room for as many events as the history has places."""
+        blocks: list[Pair] = []
+        states, empty = self.states(query, noted(blocks))
+        output = sequence.at_last(states, query.history, empty).squeeze(1)
+        known = self.profile(query)[1] if self.user_features else None
+        return filled(blocks, query.history, output, known=known)
+
+    def attend(self, cache: Cache, item: Int[Array, " B"]) -> Cache:
+        """The sessions after one more event, for which there must be room."""
+        x = self.inputs(item[:, None], cache.count[:, None])
+        after: list[Pair] = []
+        for number, block in enumerate(self.blocks):
+            x = block(x, cache.seen(), cache.keep(number, after))
+        return cache.following(after, self.similarity.state(self.norm(x))[:, 0])
+
+    def state(self, cache: Cache) -> Float[Array, " B D"]:
+        """What `encode` gives of the same events."""
+        return cache.output
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         """F after the last event; of an empty session that of its user, or zeros."""
