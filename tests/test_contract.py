@@ -24,7 +24,9 @@ from rezoo.data.sessions import Sessions
 from rezoo.devices import sharding
 from rezoo.models import (
     AFM,
+    BST,
     CFGAN,
+    DIEN,
     DIN,
     DLRM,
     DNN,
@@ -222,6 +224,8 @@ CASES = {
     "ESMM": Case(ESMM(SIZES, 4, widths=(8,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}),
     "DIN": Case(DIN(SIZES, 4, widths=(8, 6), dropout=0.3), constants={"catalogue": CATALOGUE}),
     "DIN-mean": Case(DIN(SIZES, 4, widths=(8,), weights=din.Mean), constants={"catalogue": CATALOGUE}),
+    "BST": Case(BST(SIZES, 4, widths=(8,), max_length=3, dropout=0.3), constants={"catalogue": CATALOGUE}),
+    "DIEN": Case(DIEN(SIZES, 4, widths=(8,), dropout=0.3), constants={"catalogue": CATALOGUE}),
     "YouTubeDNN": Case(YouTubeDNN(ITEMS, SIZES, 4, widths=(8,), dropout=0.3), "pairwise"),
     "YouTubeRanker": Case(
         YouTubeRanker(SIZES, 4, widths=(8,), dropout=0.3), constants={"catalogue": CATALOGUE}

@@ -7,6 +7,8 @@ from rezoo.models.baselines import CoOccurrence, FeatureKNN, Popularity, Session
 from rezoo.models.factorization import EASE, FISM, FM, IALS, MF, BiasedMF, FeatureMF, ItemKNN, SVDpp
 from rezoo.models.ranking import (
     AFM,
+    BST,
+    DIEN,
     DIN,
     DLRM,
     DNN,
@@ -42,7 +44,9 @@ from rezoo.models.session import NARM, SKNN, STAMP, VSKNN, Caser, GRU4Rec, NextI
 
 __all__ = [
     "AFM",
+    "BST",
     "CFGAN",
+    "DIEN",
     "DIN",
     "DLRM",
     "DNN",

@@ -2,8 +2,10 @@
 
 from rezoo.models.ranking.afm import AFM
 from rezoo.models.ranking.autoint import AutoInt
+from rezoo.models.ranking.bst import BST
 from rezoo.models.ranking.dcn import DCNv2
 from rezoo.models.ranking.deepfm import DeepFM
+from rezoo.models.ranking.dien import DIEN
 from rezoo.models.ranking.din import DIN
 from rezoo.models.ranking.dlrm import DLRM
 from rezoo.models.ranking.dnn import DNN
@@ -21,6 +23,8 @@ from rezoo.models.ranking.youtube_dnn import YouTubeDNN, YouTubeRanker
 
 __all__ = [
     "AFM",
+    "BST",
+    "DIEN",
     "DIN",
     "DLRM",
     "DNN",
