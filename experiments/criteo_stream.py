@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from rezoo import evaluation, losses, objectives, training
 from rezoo.data import batches, stream
 from rezoo.datasets import criteo, folders, shop, shop_rows
-from rezoo.models import FM, DCNv2, WideDeep
+from rezoo.models import DLRM, FM, DCNv2, FiBiNET, FinalMLP, MaskNet, WideDeep, XDeepFM
 from rezoo.types import Batch
 
 SOURCE = "https://github.com/shichence/AutoInt"
@@ -38,7 +38,7 @@ CHUNK, DRAWN = 1 << 18, 1_000_000
 
 
 def sample(folder: Path | None, seeds: int, results: common.Results) -> None:
-    """AUC and log loss of three models on the sample; the epoch is chosen on the validation part."""
+    """AUC and log loss of models of clicks on the sample; the epoch is chosen on the validation part."""
     name = "criteo-sample-10k"
     clicks = criteo.read(
         folders.member("train_examples.txt", f"{name}.zip", manual_dir=folder, below=name, source=SOURCE)
@@ -58,6 +58,11 @@ def sample(folder: Path | None, seeds: int, results: common.Results) -> None:
         "FM": FM(sizes, 8),
         "WideDeep": WideDeep(sizes, dim=8, **net),
         "DCNv2": DCNv2(sizes, 8, num_crosses=2, **net),
+        "DLRM": DLRM(sizes, 8, **net),
+        "XDeepFM": XDeepFM(sizes, 8, maps=(16,), **net),
+        "FinalMLP": FinalMLP(sizes, 8, second_widths=(64, 32), gates=((), ()), **net),
+        "MaskNet": MaskNet(sizes, 8, blocks=(32, 32), **net),
+        "FiBiNET": FiBiNET(sizes, 8, **net),
     }
     optimizer = optax.chain(optax.add_decayed_weights(1e-3), optax.adam(2e-3))
     for name, model in zoo.items():

@@ -36,6 +36,8 @@ import common
 from protocols.clicks import Budget, Data, Entry, Setting, compare, pairs, synthetic, zoo
 
 from rezoo.datasets import frappe
+from rezoo.models import DLRM, FiBiNET, FinalMLP, MaskNet, XDeepFM
+from rezoo.models.ranking import dlrm
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ BARS = {
     "AFM": (0.9697, 0.2264),
     "AutoInt": (0.9848, 0.1490),
     "DNN": (0.9833, 0.1622),
+    "DLRM": (0.9840, 0.1444),
+    "XDeepFM": (0.9845, 0.1466),
+    "FinalMLP": (0.9861, 0.1484),
+    "MaskNet": (0.9837, 0.1696),
+    "FiBiNET": (0.9832, 0.1941),
 }
 """AUC and log loss published for each model."""
 OWN: dict[str, dict[str, Any]] = {"NFM": {"widths": (300,)}, "DCNv2": {"dropout": 0.4}}
@@ -71,6 +78,24 @@ def official(folder: Any) -> Data:
     return Data(train, valid, test, loaded.sizes, {}, "frappe", f"official valid and test{note}")
 
 
+def as_published(sizes: dict[str, int]) -> list[Entry]:
+    """Models with the settings that BARS publishes for them."""
+    deep: dict[str, Any] = {"widths": (400, 400, 400), "batch_norm": True}
+    final: dict[str, Any] = {"widths": (400,), "second_widths": (100,), "gate_widths": (400,), "heads": 5}
+    mask: dict[str, Any] = {"widths": (400, 400, 400), "blocks": (50, 50, 50), "normalise": False}
+
+    def entry(model: Any, l2: float) -> Entry:
+        return Entry(type(model).__name__, model, budget=Budget((Setting(1e-3, l2),), 4096, 100, patience=2))
+
+    return [
+        entry(DLRM(sizes, 10, interaction=dlrm.end_to_end, dropout=0.4, **deep), 0.1),
+        entry(XDeepFM(sizes, 10, maps=(64,), dropout=0.2, **deep), 0.1),
+        entry(FinalMLP(sizes, 10, dropout=0.4, batch_norm=True, **final), 0.05),
+        entry(MaskNet(sizes, 10, dropout=0.1, **mask), 0.1),
+        entry(FiBiNET(sizes, 10, reduction=2, dropout=0.3, **deep), 0.05),
+    ]
+
+
 def published(entry: Entry) -> Entry:
     """With BARS' figures beside it."""
     return entry._replace(published=dict(zip(("auc", "logloss"), BARS[entry.name], strict=True)))
@@ -80,13 +105,16 @@ def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags, data=("frappe*",))
     if flags.smoke:
         data, budget = synthetic(), Budget((Setting(0.02, 1e-4),), 256, 3)
-        compare([published(one) for one in zoo(data.sizes, 4, (8,), 0.1)[1:3]], data, budget, 1, results)
+        few = {entry.name: published(entry) for entry in zoo(data.sizes, 4, (8,), 0.1)}
+        falling = few["FinalMLP"]._replace(budget=budget._replace(patience=1))
+        compare([few["FM"], falling], data, budget, 1, results)
     else:
         data = official(flags.data_dir)
+        theirs = {entry.name: entry for entry in as_published(data.sizes)}
         entries = [
-            published(entry)._replace(model=entry.model.clone(**OWN.get(entry.name, {})))
+            published(theirs.get(name, entry._replace(model=entry.model.clone(**OWN.get(name, {})))))
             for entry in zoo(data.sizes, 10, (300, 300), 0.3)
-            if not flags.models or entry.name in flags.models
+            if (name := entry.name) in (flags.models or BARS)
         ]
         compare(entries, data, REAL, flags.seeds, results)
     results.finish()

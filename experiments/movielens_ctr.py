@@ -34,6 +34,7 @@ from rezoo.models.ranking import din
 from rezoo.types import Batch
 
 MODELS = ("FM", "DNN", "WideDeep", "DCNv2", "AutoInt", "AFM", "DIN, mean of the history", "DIN")
+MODELS += ("DLRM", "XDeepFM", "FinalMLP", "MaskNet", "FiBiNET")
 HISTORY = 20
 
 

@@ -24,8 +24,11 @@ from rezoo.data.sessions import Sessions
 from rezoo.devices import sharding
 from rezoo.models import (
     AFM,
+    BST,
     CFGAN,
+    DIEN,
     DIN,
+    DLRM,
     DNN,
     EASE,
     ESMM,
@@ -54,10 +57,13 @@ from rezoo.models import (
     FeatureKNN,
     FeatureMF,
     FeatureNeuMF,
+    FiBiNET,
+    FinalMLP,
     GRU4Rec,
     IAutoRec,
     ItemKNN,
     LRURec,
+    MaskNet,
     MMoE,
     MultDAE,
     MultVAE,
@@ -72,16 +78,17 @@ from rezoo.models import (
     TwoTower,
     UAutoRec,
     WideDeep,
+    XDeepFM,
     YouTubeDNN,
     YouTubeRanker,
     eSASRec,
 )
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
 from rezoo.models.factorization import ease, ials, item_knn
-from rezoo.models.ranking import din
+from rezoo.models.ranking import din, dlrm, fibinet, masknet
 from rezoo.models.ranking.dcn import stacked
 from rezoo.models.session import narm, neighbours, stamp
-from rezoo.nn.interaction import LowRankCross
+from rezoo.nn.interaction import GatedCross, LowRankCross
 from rezoo.nn.recurrent import LSTM, hard_sigmoid
 from rezoo.nn.similarity import cosine
 from rezoo.serving import model_json
@@ -167,6 +174,26 @@ CASES = {
         ),
         constants={"catalogue": CATALOGUE},
     ),
+    "DLRM": Case(DLRM(SIZES, 4, widths=(8,), bottom=(6,), dropout=0.3), constants={"catalogue": CATALOGUE}),
+    "XDeepFM": Case(
+        XDeepFM(SIZES, 4, widths=(8,), maps=(3, 2), dropout=0.3), constants={"catalogue": CATALOGUE}
+    ),
+    "FinalMLP": Case(
+        FinalMLP(
+            SIZES,
+            4,
+            widths=(8,),
+            second_widths=(6,),
+            gates=(("user", "hour"), ("item", "price")),
+            gate_widths=(5,),
+            dropout=0.3,
+        ),
+        constants={"catalogue": CATALOGUE},
+    ),
+    "MaskNet": Case(
+        MaskNet(SIZES, 4, widths=(8,), blocks=(6, 5), dropout=0.3), constants={"catalogue": CATALOGUE}
+    ),
+    "FiBiNET": Case(FiBiNET(SIZES, 4, widths=(8,), dropout=0.3), constants={"catalogue": CATALOGUE}),
     "AutoInt": Case(
         AutoInt(SIZES, 4, num_layers=2, heads=2, head_width=3), constants={"catalogue": CATALOGUE}
     ),
@@ -207,6 +234,8 @@ CASES = {
     "ESMM": Case(ESMM(SIZES, 4, widths=(8,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}),
     "DIN": Case(DIN(SIZES, 4, widths=(8, 6), dropout=0.3), constants={"catalogue": CATALOGUE}),
     "DIN-mean": Case(DIN(SIZES, 4, widths=(8,), weights=din.Mean), constants={"catalogue": CATALOGUE}),
+    "BST": Case(BST(SIZES, 4, widths=(8,), max_length=3, dropout=0.3), constants={"catalogue": CATALOGUE}),
+    "DIEN": Case(DIEN(SIZES, 4, widths=(8,), dropout=0.3), constants={"catalogue": CATALOGUE}),
     "YouTubeDNN": Case(YouTubeDNN(ITEMS, SIZES, 4, widths=(8,), dropout=0.3), "pairwise"),
     "YouTubeRanker": Case(
         YouTubeRanker(SIZES, 4, widths=(8,), dropout=0.3), constants={"catalogue": CATALOGUE}
@@ -623,6 +652,22 @@ def test_an_explicit_mesh_gives_the_single_devices_answers(name):
 
 
 VARIANTS = {
+    "DCNv2-gated": Case(
+        DCNv2(SIZES, 4, num_crosses=2, widths=(8,), cross=GatedCross), constants={"catalogue": CATALOGUE}
+    ),
+    "DLRM-end-to-end": Case(
+        DLRM(SIZES, 4, widths=(8,), interaction=dlrm.end_to_end), constants={"catalogue": CATALOGUE}
+    ),
+    "FiBiNET-by-field": Case(
+        FiBiNET(SIZES, 4, widths=(8,), matrices=fibinet.ByField), constants={"catalogue": CATALOGUE}
+    ),
+    "FiBiNET-by-pair": Case(
+        FiBiNET(SIZES, 4, widths=(8,), matrices=fibinet.ByPair), constants={"catalogue": CATALOGUE}
+    ),
+    "MaskNet-serial": Case(
+        MaskNet(SIZES, 4, widths=(), blocks=(6, 5), structure=masknet.serial, normalise=False),
+        constants={"catalogue": CATALOGUE},
+    ),
     "DIN-code": Case(
         DIN(SIZES, 4, widths=(8,), weights=functools.partial(din.CodeActivation, (6, 4)), meet=din.beside),
         constants={"catalogue": CATALOGUE},

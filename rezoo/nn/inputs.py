@@ -4,7 +4,7 @@ A field is a column of the pair; its vector is what `nn.features.FieldEmbed` giv
 fields.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -29,14 +29,18 @@ class Inputs(nn.Module):
 
 
 def field_vectors(
-    embed: FieldEmbed, query: Query, item: Int[Array, " B *C"], catalogue: Mapping[str, Array]
+    embed: FieldEmbed,
+    query: Query,
+    item: Int[Array, " B *C"],
+    catalogue: Mapping[str, Array],
+    names: Sequence[str] | None = None,
 ) -> Float[Array, " B *C F D"]:
-    """The vectors of a pair's columns in the order of `field_names`.
+    """The vectors of a pair's columns in the order of `names`, or of `field_names` if none are given.
 
     Columns of the query are embedded once per query and then repeated for its items. The ids `user`
     and `item` are read only if `embed.sizes` has a table for them.
     """
-    names = field_names(embed.sizes, query, catalogue)
+    names = field_names(embed.sizes, query, catalogue) if names is None else names
     columns = pair_columns(query, item, catalogue)
     of_query = {"user": query.user, **query.features}
     asked = embed({name: of_query[name] for name in names if name in of_query}, 1)

@@ -29,6 +29,15 @@ class Cross(nn.Module):
         return x_0 * nn.Dense(x.shape[-1])(x) + x
 
 
+class GatedCross(nn.Module):
+    """x_{l+1} = x_0 ∘ (W x_l + b) ∘ σ(W_g x_l) + x_l (GDCN, Wang 2023, https://arxiv.org/abs/2311.04635)."""
+
+    @nn.compact
+    def __call__(self, x_0: Float[Array, " *B E"], x: Float[Array, " *B E"]) -> Float[Array, " *B E"]:
+        gate = nn.sigmoid(nn.Dense(x.shape[-1], use_bias=False, name="gate")(x))
+        return x_0 * nn.Dense(x.shape[-1], name="cross")(x) * gate + x
+
+
 class LowRankCross(nn.Module):
     """A mixture of low-rank crosses (Wang 2021, equations 2-4).
 

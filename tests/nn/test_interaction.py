@@ -38,6 +38,13 @@ def test_the_cross_layers_are_their_equations():
         apply(full, {"params": {"Dense_0": params}}, x_0, x), expected, rtol=1e-4, atol=1e-5
     )
 
+    gated = interaction.GatedCross()
+    params = init(gated, x_0, x, seed=1)["params"]
+    p, of_0, of_x = jax.tree.map(np.asarray, (params, x_0, x))
+    gate = 1 / (1 + np.exp(-(of_x @ p["gate"]["kernel"])))
+    expected = of_0 * (of_x @ p["cross"]["kernel"] + p["cross"]["bias"]) * gate + of_x
+    np.testing.assert_allclose(apply(gated, {"params": params}, x_0, x), expected, rtol=1e-4, atol=1e-5)
+
     low = interaction.LowRankCross(2, 3)
     params = init(low, x_0, x, seed=1)["params"]
     params["bias"] = params["bias"] + 0.5

@@ -2,31 +2,45 @@
 
 from rezoo.models.ranking.afm import AFM
 from rezoo.models.ranking.autoint import AutoInt
+from rezoo.models.ranking.bst import BST
 from rezoo.models.ranking.dcn import DCNv2
 from rezoo.models.ranking.deepfm import DeepFM
+from rezoo.models.ranking.dien import DIEN
 from rezoo.models.ranking.din import DIN
+from rezoo.models.ranking.dlrm import DLRM
 from rezoo.models.ranking.dnn import DNN
 from rezoo.models.ranking.esmm import ESMM
+from rezoo.models.ranking.fibinet import FiBiNET
+from rezoo.models.ranking.finalmlp import FinalMLP
+from rezoo.models.ranking.masknet import MaskNet
 from rezoo.models.ranking.mmoe import MMoE
 from rezoo.models.ranking.ple import PLE
 from rezoo.models.ranking.shared_bottom import SharedBottom
 from rezoo.models.ranking.two_tower import TwoTower
 from rezoo.models.ranking.wide_deep import WideDeep
+from rezoo.models.ranking.xdeepfm import XDeepFM
 from rezoo.models.ranking.youtube_dnn import YouTubeDNN, YouTubeRanker
 
 __all__ = [
     "AFM",
+    "BST",
+    "DIEN",
     "DIN",
+    "DLRM",
     "DNN",
     "ESMM",
     "PLE",
     "AutoInt",
     "DCNv2",
     "DeepFM",
+    "FiBiNET",
+    "FinalMLP",
     "MMoE",
+    "MaskNet",
     "SharedBottom",
     "TwoTower",
     "WideDeep",
+    "XDeepFM",
     "YouTubeDNN",
     "YouTubeRanker",
 ]

@@ -4,6 +4,10 @@ Wang, Shivanna, Cheng, Jain, Lin, Hong, Chi: DCN V2: Improved Deep & Cross Netwo
 Lessons for Web-scale Learning to Rank Systems, WWW 2021, https://arxiv.org/abs/2008.13535.
 
 After l cross layers the score may hold every product of up to l + 1 embedded columns.
+
+With `cross=nn.interaction.GatedCross` it is GDCN (Wang, Gu, Li, Lu, Zhang, Gu: Towards Deeper, Lighter and
+Interpretable Cross Network for CTR Prediction, CIKM 2023, https://arxiv.org/abs/2311.04635), whose layers
+weigh each product by a gate: GDCN-S if `stacked`, GDCN-P if `parallel`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import field_vectors, joined
-from rezoo.nn.interaction import Cross, LowRankCross
+from rezoo.nn.interaction import Cross, GatedCross, LowRankCross
 from rezoo.nn.mlp import MLP
 from rezoo.types import Parts, Query
 
@@ -44,8 +48,8 @@ class DCNv2(nn.Module):
     widths: Sequence[int] = (128, 64)
     dropout: float = 0.0
     batch_norm: bool = False
-    cross: Annotated[Callable[[], nn.Module], Cross, LowRankCross] = Cross
-    """`nn.interaction.Cross`, or `partial(nn.interaction.LowRankCross, rank=…, experts=…)`."""
+    cross: Annotated[Callable[[], nn.Module], Cross, GatedCross, LowRankCross] = Cross
+    """`nn.interaction.Cross`, `GatedCross`, or `partial(nn.interaction.LowRankCross, rank=…, experts=…)`."""
     structure: Annotated[Callable[[Part, Part, Array], Array], parallel, stacked] = parallel
     """`parallel` or `stacked`."""
 

@@ -18,7 +18,6 @@ every x.
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
