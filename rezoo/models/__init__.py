@@ -4,7 +4,20 @@ The sizes of a model come first; its options are given by keyword: `SASRec(num_i
 """
 
 from rezoo.models.baselines import CoOccurrence, FeatureKNN, Popularity, SessionPopularity, TopFreq
-from rezoo.models.factorization import EASE, FISM, FM, IALS, MF, BiasedMF, FeatureMF, ItemKNN, SVDpp
+from rezoo.models.factorization import (
+    EASE,
+    FISM,
+    FM,
+    GFCF,
+    IALS,
+    MF,
+    SLIM,
+    BiasedMF,
+    FeatureMF,
+    ItemKNN,
+    RP3beta,
+    SVDpp,
+)
 from rezoo.models.ranking import (
     AFM,
     DIN,
@@ -44,6 +57,7 @@ __all__ = [
     "ESMM",
     "FISM",
     "FM",
+    "GFCF",
     "GMF",
     "IALS",
     "MF",
@@ -52,6 +66,7 @@ __all__ = [
     "NFM",
     "PLE",
     "SKNN",
+    "SLIM",
     "STAMP",
     "VSKNN",
     "AutoInt",
@@ -72,6 +87,7 @@ __all__ = [
     "NeuMF",
     "NextItNet",
     "Popularity",
+    "RP3beta",
     "SASRec",
     "SVDpp",
     "SessionPopularity",
