@@ -6,11 +6,10 @@
 The split and the measures of He et al. 2020, https://arxiv.org/abs/2002.02126: 29,858 users, 40,981 places,
 810,128 check-ins to learn from and 217,242 to find, by ranking all places but those of the user's part of the
 training file; recall@20 over all of a user's targets, ndcg@20 against the best list of 20, means over users.
-Published figures are those of BARS, https://openbenchmark.github.io/BARS/Matching/leaderboard/gowalla_m1.html, whose
-tuning was by the test file.
+Published figures are BARS', https://openbenchmark.github.io/BARS/Matching/leaderboard/gowalla_m1.html.
 
-Settings are chosen by ndcg@20 on a tenth of each user's training part, which the others then have to find; the
-chosen ones are fitted to the whole training part, and the test file is looked at once. Each row tells what was
+Settings are chosen by ndcg@20 on a tenth of each user's training part, to be found by the rest; the chosen
+ones are fitted to the whole training part, and the test file is looked at once. Each row tells what was
 tried, and the seconds of the fit, of the search and of one measurement.
 """
 

@@ -151,7 +151,7 @@ def _after_each(query: Query, rows: Any) -> Batch:
 
 
 class HeldOut(NamedTuple):
-    """What `evaluation.evaluate` asks of a split: users, the items to be found, and those left out of lists."""
+    """What `evaluation.evaluate` takes of a split."""
 
     query: Query
     """The users of the test part; their histories are their items of the training part."""
