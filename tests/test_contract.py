@@ -34,6 +34,7 @@ from rezoo.models import (
     ESMM,
     FISM,
     FM,
+    GFCF,
     GMF,
     HSTU,
     IALS,
@@ -43,6 +44,7 @@ from rezoo.models import (
     NFM,
     PLE,
     SKNN,
+    SLIM,
     STAMP,
     TIFUKNN,
     UPCF,
@@ -70,6 +72,7 @@ from rezoo.models import (
     NeuMF,
     NextItNet,
     Popularity,
+    RP3beta,
     SASRec,
     SessionPopularity,
     SharedBottom,
@@ -84,7 +87,7 @@ from rezoo.models import (
     eSASRec,
 )
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
-from rezoo.models.factorization import ease, ials, item_knn
+from rezoo.models.factorization import ease, gfcf, ials, item_knn, item_lists, rp3beta, slim
 from rezoo.models.ranking import din, dlrm, fibinet, masknet
 from rezoo.models.ranking.dcn import stacked
 from rezoo.models.session import narm, neighbours, stamp
@@ -296,6 +299,9 @@ VISITS = Sessions(LOG[LOG > 0], np.append(0, np.cumsum((LOG > 0).sum(1))), np.ar
 FOLLOWED = cooccurrence.fit(LOG, ITEMS, window=2)
 BOUGHT = np.repeat(np.arange(1, USERS), L), LOG.ravel(), np.tile(np.arange(L) // 2, USERS - 1)
 PAIRS = len({(u, i) for u, i in zip(*BOUGHT[:2], strict=True) if i})
+WALKS = rp3beta.fit(LOG, ITEMS, neighbours=5)
+FILTERED = gfcf.fit(LOG, ITEMS, factors=3)
+SPARSE = slim.fit(LOG, ITEMS, l1=0.1, l2=0.5)
 CASES |= {
     "Popularity": Case(Popularity(ITEMS), fitted=popularity.fit(LOG, ITEMS)),
     "CoOccurrence": Case(CoOccurrence(ITEMS, len(FOLLOWED["params"]["follower"]), memory=2), fitted=FOLLOWED),
@@ -324,6 +330,9 @@ CASES |= {
     ),
     "EASE": Case(EASE(ITEMS), fitted=ease.fit(LOG, ITEMS, l2=2.0)),
     "ItemKNN": Case(ItemKNN(ITEMS), fitted=item_knn.fit(LOG, ITEMS, neighbours=3)),
+    "RP3beta": Case(RP3beta(ITEMS, item_lists.num_pairs(WALKS)), fitted=WALKS),
+    "GFCF": Case(GFCF(ITEMS, item_lists.num_pairs(FILTERED), 3), fitted=FILTERED),
+    "SLIM": Case(SLIM(ITEMS, item_lists.num_pairs(SPARSE)), fitted=SPARSE),
     "IALS": Case(
         IALS(USERS, ITEMS, 4),
         fitted=ials.fit(jax.random.key(0), np.repeat(np.arange(1, USERS), L), LOG.ravel(), USERS, ITEMS, 4),

@@ -19,12 +19,14 @@ from rezoo.models import (
     DIN,
     ESMM,
     FISM,
+    GFCF,
     GMF,
     HSTU,
     MLP,
     NARM,
     PLE,
     SKNN,
+    SLIM,
     STAMP,
     TIFUKNN,
     UPCF,
@@ -43,6 +45,7 @@ from rezoo.models import (
     NeuMF,
     NextItNet,
     Popularity,
+    RP3beta,
     SASRec,
     SessionPopularity,
     SharedBottom,
@@ -55,6 +58,7 @@ from rezoo.models import (
     eSASRec,
 )
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
+from rezoo.models.factorization import gfcf, item_lists, rp3beta, slim
 from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
 from rezoo.models.session import narm, neighbours, stamp
@@ -117,6 +121,37 @@ def test_fism_equals_its_equation_and_leaves_the_item_itself_out_while_it_trains
             state = sum((p[j] for j in others), np.zeros(3)) * max(len(others), 1) ** -0.3
             expected = params["item_bias"]["embedding"][i, 0] + state @ q[i]
             np.testing.assert_allclose(score[row, place], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_rp3beta_of_a_larger_beta_prefers_what_few_took():
+    history = np.array([[1, 2, 3], [1, 2, 0], [1, 2, 0], [1, 3, 0], [2, 4, 0], [2, 4, 0]])
+    ranked = {}
+    for beta in (0.0, 1.0):
+        variables = rp3beta.fit(history, 5, beta=beta)
+        model = RP3beta(5, item_lists.num_pairs(variables))
+        ranked[beta] = np.asarray(score_all(model, variables, query([[1]])))[0]
+    assert ranked[0.0][2] > ranked[0.0][3] and ranked[1.0][3] > ranked[1.0][2]  # of 5 and of 2 users
+
+
+def test_gfcf_of_all_singular_vectors_filters_nothing_out():
+    """Ū Ūᵀ = 1 then, and the low-pass filter adds α times the history itself."""
+    history = np.array([[1, 2, 0], [2, 3, 0], [3, 4, 1], [4, 1, 0], [1, 3, 0]])
+    score = {}
+    for alpha in (0.0, 0.5):
+        variables = gfcf.fit(history, 5, factors=4, alpha=alpha)
+        model = GFCF(5, item_lists.num_pairs(variables), 4)
+        score[alpha] = np.asarray(score_all(model, variables, query(history)))
+    taken = (history[:, :, None] == np.arange(5)).any(1) * (np.arange(5) > 0)
+    np.testing.assert_allclose(score[0.5] - score[0.0], 0.5 * taken, atol=1e-5)
+
+
+def test_slim_gives_no_weight_to_an_item_that_shares_less_than_l1():
+    history = np.array([[1, 2, 3], [1, 2, 0], [1, 2, 0], [1, 3, 0], [2, 4, 0], [2, 4, 0]])
+    for l1, left in ((0.5, [2, 3]), (2.5, [2]), (3.5, [])):  # 1 shares 3 users with 2, and 2 with 3
+        variables = slim.fit(history, 5, l1=l1, l2=1.0)
+        model = SLIM(5, item_lists.num_pairs(variables))
+        scores = np.asarray(score_all(model, variables, query([[2], [3]])))
+        assert (np.flatnonzero(scores[:, 1]) + 2).tolist() == left
 
 
 def test_neumf_without_its_mlp_is_a_weighted_inner_product():

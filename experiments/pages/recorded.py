@@ -23,6 +23,7 @@ NAMES = {
     "criteo-sample-10k": "Criteo, a sample of 10,000",
     "diginetica": "Diginetica",
     "frappe": "Frappe",
+    "gowalla": "Gowalla",
     "ml-100k": "MovieLens 100k",
     "ml-1m": "MovieLens 1M",
     "ncf-ml-1m": "MovieLens 1M (NCF)",

@@ -1,17 +1,19 @@
-"""From a log to `Batch`es and `Query`s: pairs, users with all their ratings, and next items.
+"""From a log to `Batch`es and `Query`s: pairs, users with all their ratings, next items, a test part.
 
     data = batches.pairs(log.user, log.item, log.rating)         # a row for each interaction
     data = batches.next_items(sessions.by_gap(log), 20)          # each event, and the one after it
     asked = batches.queries(users, history=sessions.histories(log, 50)[users])
+    held = batches.held_out(train, test)                         # what is to be found, for `evaluate`
 
 Whatever a model does not read may be left out: a query needs neither a user nor a history.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int
 from numpy.typing import ArrayLike
 
 from rezoo.data import packing, sessions
@@ -146,6 +148,53 @@ def _after_each(query: Query, rows: Any) -> Batch:
     """The item after each event, of rows with `target` and `where`."""
     where = jnp.asarray(rows.where)
     return Batch(query, jnp.asarray(rows.target), where.astype(jnp.float32), where)
+
+
+class HeldOut(NamedTuple):
+    """What `evaluation.evaluate` takes of a split."""
+
+    query: Query
+    """The users of the test part; their histories are their items of the training part."""
+    target: Int[Array, " U T"]
+    """0 = padding; -1 = an item that the training part does not know, which is a miss."""
+    exclude: Int[Array, " U S"]
+    """The items of the training part, 0 = padding."""
+
+
+def held_out(train: Interactions, test: Interactions) -> HeldOut:
+    """The users of a test part, whose items are to be found among all but those that they had in training.
+
+        train, test = split.share_ids(files.read("train.csv"), files.read("test.csv"))
+        held = batches.held_out(train, test)
+        evaluation.evaluate(model, variables, held.query, held.target, exclude=held.exclude, k=[20])
+
+    Histories are in the order of time where the log has times, else of its rows.
+
+    Raises:
+      DataError: if the logs have different id maps, the test part is empty or has users that the maps do not
+        know.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> log = from_columns({"user": [1, 1, 2, 1], "item": [5, 6, 7, 7]})
+    >>> held = held_out(log.take(np.arange(3)), log.take(np.array([3])))
+    >>> held.query.user.tolist(), held.target.tolist(), held.exclude.tolist()
+    ([1], [[3]], [[1, 2]])
+    """
+    if train.users != test.users or train.items != test.items:
+        raise DataError("the logs have different id maps: give them one by split.share_ids")
+    if unknown := int((test.user == 0).sum()):
+        raise DataError(
+            f"{unknown:,} rows of the test part are of users that the id map does not know: take them out "
+            "(test.take(test.user > 0)), or read both parts and give them one map by split.share_ids"
+        )
+    if not test.num_rows:
+        raise DataError("the test part has no rows: there is nothing to be found")
+    known = train if train.timestamp is None else train.sort_by_time()
+    known = known.take(known.item > 0)
+    users = np.unique(test.user)
+    target, _ = padded(users, test.user, np.where(test.item > 0, test.item, -1))
+    seen = jnp.asarray(padded(users, known.user, known.item)[0], jnp.int32)
+    return HeldOut(queries(users, seen), jnp.asarray(target, jnp.int32), seen)
 
 
 def by_user(

@@ -1,4 +1,4 @@
-"""Files whose rows are not a table: libFM's sparse features and SASRec's sequences."""
+"""Files whose rows are not a table: libFM's sparse features, SASRec's sequences, LightGCN's lists."""
 
 import logging
 import re
@@ -74,28 +74,65 @@ def read_sequences(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     ...     [column.tolist() for column in read_sequences(file.name)]
     [[1, 1, 2], [7, 8, 7]]
     """
+    name = Path(str(path)).name
+    user, item, empty = _lists(path)
+    if empty:
+        row, line = empty[0]
+        raise DataError(f"{name}, row {row}: user {line.strip() or '?'} has no item; drop the line")
+    return _from_one(user, "users", name), _from_one(item, "items", name)
+
+
+def read_lists(path: str | Path) -> dict[str, np.ndarray]:
+    r"""The columns `user` and `item` of `user item item …` a line, for `interactions.from_columns`.
+
+    The ids are those of the file. A user without items, as some published files have them, has no row.
+
+    Raises:
+      DataError: if a line is empty, or a word is not a whole number of 64 bits from 0; it names the row.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w") as file:
+    ...     _ = file.write("0 7 8\n1\n2 7\n"), file.flush()
+    ...     {name: column.tolist() for name, column in read_lists(file.name).items()}
+    {'user': [0, 0, 2], 'item': [7, 8, 7]}
+    """
+    name = Path(str(path)).name
+    user, item, empty = _lists(path)
+    if blank := [row for row, line in empty if not line.strip()]:
+        raise DataError(f"{name}, row {blank[0]}: the line is empty; give a user and their items, or drop it")
+    return {"user": _integers(user, "users", name), "item": _integers(item, "items", name)}
+
+
+def _lists(path: str | Path) -> tuple[list[int], list[int], list[tuple[int, str]]]:
+    """Users and items of `user item item …` a line, and the number and text of lines without an item."""
     users: list[int] = []
     items: list[int] = []
+    empty: list[tuple[int, str]] = []
     name = Path(str(path)).name
     for row, line in enumerate(text_lines(path), 1):
         words = line.split()
-        if len(words) < 2:
-            raise DataError(f"{name}, row {row}: user {line.strip() or '?'} has no item; drop the line")
         for word in words:
             if not _WHOLE.fullmatch(word):
                 what = "is below 0" if word.startswith("-") else "is not whole numbers and blanks"
                 raise DataError(f"{name}, row {row}: {word!r} of {line[:60]!r} {what}")
+        if len(words) < 2:
+            empty.append((row, line))
+            continue
         user, *rest = map(int, words)
         users += [user] * len(rest)
         items += rest
-    return _from_one(users, "users", name), _from_one(items, "items", name)
+    return users, items, empty
+
+
+def _integers(values: list[int], what: str, name: str) -> np.ndarray:
+    try:
+        return np.array(values, np.int64)
+    except OverflowError:
+        raise DataError(f"{name}: {max(values)} is among the {what}; ids have 64 bits") from None
 
 
 def _from_one(values: list[int], what: str, name: str) -> np.ndarray:
-    try:
-        ids = np.array(values, np.int64)
-    except OverflowError:
-        raise DataError(f"{name}: {max(values)} is among the {what}; ids have 64 bits") from None
+    ids = _integers(values, what, name)
     if ids.min() > 0:
         return ids
     _log.warning("%s: %s start at 0, which is padding; each is taken as one more", name, what)

@@ -2,11 +2,15 @@
 
 A split is three index arrays; `split.of(log)` takes the rows. Every row is in exactly one part,
 unless a function says otherwise. What is fitted (id maps, vocabularies, means, popularity) must be
-fitted on the training part alone: `refit_ids` does it for the ids.
+fitted on the training part alone: `refit_ids` does it for the ids. A split that is made already, in a file
+for each part, is read by `files.read`, file by file; `share_ids` gives the parts one id map.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
+from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions
 from rezoo.data.latest import at_time, by_time, latest_per_user, leave_last, leave_one_out, rolling
 from rezoo.data.parts import Split, check_shares, parts
@@ -15,7 +19,7 @@ from rezoo.errors import DataError
 __all__ = [
     "Seed", "Split", "at_time", "by_time", "cold_items", "cold_users", "given", "hold_out", "k_fold",
     "latest_per_user", "leave_last", "leave_one_out", "parts", "ratio", "ratio_per_user", "refit_ids",
-    "rolling",
+    "rolling", "share_ids",
 ]  # fmt: skip
 
 Seed = int | np.random.Generator
@@ -118,6 +122,47 @@ def refit_ids(train: Interactions, *others: Interactions) -> tuple[Interactions,
         log._replace(user=user_row[log.user], item=item_row[log.item], users=users, items=items)
         for log in (train, *others)
     )
+
+
+def share_ids(train: Interactions, *others: Interactions) -> tuple[Interactions, ...]:
+    """Logs of separate files with the id maps of all of them: what stands first in `train` has the first ids.
+
+    Items that `train` has not are in the catalogue too: a target among them is a miss, it is not left out.
+    Ids that are integers in one file and text in another are taken as text.
+
+    >>> from rezoo.data.interactions import from_columns
+    >>> train, test = from_columns({"user": ["a"], "item": [7]}), from_columns({"user": ["b"], "item": [9]})
+    >>> train, test = share_ids(train, test)
+    >>> test.user.tolist(), test.item.tolist(), train.items.raw.tolist()
+    ([2], [2], [7, 9])
+    """
+    logs = train, *others
+    users, items = _united([log.users for log in logs]), _united([log.items for log in logs])
+
+    def encoded(dense: np.ndarray, own: Ids, all_ids: Ids) -> np.ndarray:
+        return np.append(np.int32(0), all_ids.encode(own.raw))[dense]
+
+    return tuple(
+        log._replace(
+            user=encoded(log.user, log.users, users),
+            item=encoded(log.item, log.items, items),
+            users=users,
+            items=items,
+        )
+        for log in logs
+    )
+
+
+def _united(maps: Sequence[Ids]) -> Ids:
+    """One map of the ids of all; a name is that of the first map that has one for the id."""
+    raw = [one.raw for one in maps]
+    if len({ids.dtype.kind for ids in raw}) > 1:
+        raw = [ids.astype(str) for ids in raw]
+    ids = Ids.fit(np.concatenate(raw))
+    if all(one.names is None for one in maps):
+        return ids
+    names = [np.full(len(one.raw), "") if one.names is None else one.names for one in maps]
+    return ids.named(ids.encode(np.concatenate(raw[::-1])), np.concatenate(names[::-1]))
 
 
 def _by_share(group: np.ndarray, valid: float, test: float, seed: Seed) -> Split:

@@ -12,10 +12,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import metrics
 from rezoo.arrays import at_least_1, one_axis, same_rows
-from rezoo.devices.meshes import along, everywhere, in_blocks, lookup
+from rezoo.devices.backend import pick
+from rezoo.devices.meshes import everywhere, in_blocks, lookup
 from rezoo.devices.sharding import AXIS
 from rezoo.evaluation import checks, spread
 from rezoo.evaluation.scoring import compiled, predicted, rows_of_catalogue, score_all
+from rezoo.metrics.counting import ahead
 from rezoo.types import Query, Scalars, Variables
 
 Measure = Callable[..., jax.Array]
@@ -52,7 +54,7 @@ def evaluate(
     k: Sequence[int] = (10,),
     measures: Mapping[str, Measure] = MEASURES,
     propensity: Float[Array, " N"] | None = None,
-    block: int = 256,
+    block: int | None = None,
     mesh: Mesh | None = None,
     axis: str = AXIS,
 ) -> Scalars:
@@ -78,7 +80,7 @@ def evaluate(
       measures: what is measured, by name: any functions of ranks, such as
         `{**evaluation.MEASURES, "r_precision": metrics.r_precision}`.
       propensity: of each item, from `metrics.propensities`; adds `debiased_recall@k` and `debiased_ndcg@k`.
-      block: users scored at once.
+      block: users scored at once; if not given, so many that their scores stay in the cache.
       mesh: the devices that the tables are spread over, as for `recommend`.
       axis: of the mesh, along which they are.
 
@@ -105,6 +107,7 @@ def evaluate(
         each = lookup(propensity, everywhere(jnp.where((target > 0) & (target < size), target, 0)))
         measures = {**measures, **{name: partial(m, propensity=each) for name, m in weigh.items()}}
     checks.warn_of_unknown("target", target, size, MISS, negative=True)
+    block = block or block_of(size)
     ranked = _ranked(model, variables, query, target, exclude, block=block, mesh=mesh, axis=axis)
     return _summary(ranked, target, size, k, measures)
 
@@ -117,7 +120,7 @@ def ranks(
     *,
     exclude: Int[Array, " U S"] | None = None,
     num_items: int | Int[Array, ""] | None = None,
-    block: int = 256,
+    block: int | None = None,
     mesh: Mesh | None = None,
     axis: str = AXIS,
 ) -> Float[Array, " U T"]:
@@ -138,6 +141,7 @@ def ranks(
     size = rows_of_catalogue(model, variables, mesh)
     checks.warn_of_unknown("target", target, size, MISS, negative=True)
     checks.warn_of_repeated(target)
+    block = block or block_of(size)
     ranked = _ranked(model, variables, query, target, exclude, num_items, block=block, mesh=mesh, axis=axis)
     checks.warn_of_nan(ranked.nan, "worse than all others")
     return ranked.rank
@@ -212,6 +216,17 @@ def _ranked_among(
     return Ranked(rank, (same.any(axis=1) & (target > 0))[:, None], nan)
 
 
+def block_of(size: int) -> int:
+    """Users whose scores of `size` items are in memory at once.
+
+    On a CPU they stay in the cache between the passes over them; an accelerator wants more work at once.
+
+    >>> block_of(1_000), block_of(40_000)
+    (256, 52)
+    """
+    return pick(cpu=min(max(2**21 // size, 8), 256), accelerator=256)
+
+
 def _ranked(
     model: nn.Module,
     variables: Variables,
@@ -251,20 +266,28 @@ def _ranked_in_all(
         size = score.shape[1]
         end = size if num_items is None else num_items
         known = (target > 0) & (target < end)
-        place = jnp.where(known, target, 0)
-        allowed = along(jax.vmap(partial(_all_but, size))(exclude), target)
+        # What does not compete gets -inf, which is below all that compete: in place, without a mask.
+        score = jnp.maximum(score, jnp.finfo(score.dtype).min)
         if num_items is not None:
-            allowed &= (jnp.arange(size) < end)[None]
-        held = known & ~jnp.take_along_axis(allowed, place, axis=1)
-        allowed = jax.vmap(lambda row, place: row.at[place].set(True).at[0].set(False))(allowed, place)
-        rank = metrics.target_ranks(score, target, where=allowed, counted=known)
-        return Ranked(rank, held, (jnp.isnan(score) & allowed).sum(axis=1))
+            score = jnp.where((jnp.arange(size) < end)[None], score, -jnp.inf)
+        own = jnp.take_along_axis(score, jnp.where(known, target, 0), axis=1)
+        score = jax.vmap(_left_out)(score, exclude)
+        held = known & jnp.isneginf(jnp.take_along_axis(score, jnp.where(known, target, 0), axis=1))
+        score = jax.vmap(_put)(score, jnp.where(known, target, size), own)
+        asked, nan = known & metrics.distinct(target, known), jnp.isnan(score).sum(axis=1)
+        count = ahead(*everywhere((score, own, asked)))
+        rank = jnp.where(asked & ~jnp.isnan(own), (1 + count) / 2, jnp.inf)  # it ties with itself
+        return Ranked(rank, held, nan)
 
     return in_blocks(of_block, (query, target, exclude), block)
 
 
-def _all_but(size: int, exclude: Int[Array, " S"]) -> Bool[Array, " N"]:
-    return jnp.ones(size, bool).at[jnp.maximum(exclude, 0)].set(False, mode="drop")
+def _left_out(score: Float[Array, " N"], exclude: Int[Array, " S"]) -> Float[Array, " N"]:
+    return score.at[0].set(-jnp.inf).at[jnp.maximum(exclude, 0)].set(-jnp.inf, mode="drop")
+
+
+def _put(score: Float[Array, " N"], place: Int[Array, " T"], value: Float[Array, " T"]) -> Float[Array, " N"]:
+    return score.at[place].set(value, mode="drop")
 
 
 def _summary(

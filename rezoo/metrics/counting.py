@@ -81,23 +81,42 @@ def ahead(
     >>> ahead(jnp.array([[0.1, 0.9, 0.5, 0.5]]), jnp.array([[0.5, 0.1]]), jnp.array([[True, False]])).tolist()
     [[4, 0]]
     """
-    size, columns, pairs = score.shape[1], own.shape[1], own.size
+    pairs = own.size
     if not score.size or not pairs:
         return jnp.zeros(own.shape, jnp.int32)
-    # As many scores at a time as a core's cache holds, or as make a kernel worth its launch.
-    chunk = min(max(pick(cpu=2**19, accelerator=2**24) // size, 8), pairs)
-    pair = jnp.nonzero(asked.ravel(), size=-(-pairs // chunk) * chunk, fill_value=pairs)[0]
-    mine = own.ravel()
+    pair, mine = jnp.nonzero(asked.ravel(), size=pairs, fill_value=pairs)[0], own.ravel()
+    count = pick(cpu=_one_by_one, accelerator=_chunk_by_chunk)
+    return count(score, mine, pair, asked.sum()).reshape(own.shape)
 
-    def count(number: Array, counts: Array) -> Array:
-        at = jax.lax.dynamic_slice_in_dim(pair, number * chunk, chunk)
+
+def _one_by_one(score: Array, mine: Array, pair: Array, number: Array) -> Array:
+    """A row of scores is read where it is, and stays in a core's cache for all pairs of its user."""
+    columns = len(mine) // len(score)
+
+    def count(n: Array, counts: Array) -> Array:
+        others = jax.lax.dynamic_index_in_dim(score, pair[n] // columns, keepdims=False)
+        return counts.at[pair[n]].set(_better_twice(others, mine[pair[n]]))
+
+    return jax.lax.fori_loop(0, number, count, jnp.zeros(len(mine), jnp.int32))
+
+
+def _chunk_by_chunk(score: Array, mine: Array, pair: Array, number: Array) -> Array:
+    """As many pairs at a time as make a kernel worth its launch."""
+    columns, pairs = len(mine) // len(score), len(mine)
+    chunk = min(max(2**24 // score.shape[1], 8), pairs)
+    pair = jnp.pad(pair, (0, -pairs % chunk), constant_values=pairs)
+
+    def count(n: Array, counts: Array) -> Array:
+        at = jax.lax.dynamic_slice_in_dim(pair, n * chunk, chunk)
         known = jnp.minimum(at, pairs - 1)
-        others, one = score[known // columns], mine[known][:, None]
-        counted = ((others > one).astype(jnp.int32) + (others >= one).astype(jnp.int32)).sum(axis=1)
+        counted = _better_twice(score[known // columns], mine[known][:, None])
         return counts.at[at].set(counted, mode="drop")
 
-    counts = jax.lax.fori_loop(0, -(-asked.sum() // chunk), count, jnp.zeros(pairs, jnp.int32))
-    return counts.reshape(own.shape)
+    return jax.lax.fori_loop(0, -(-number // chunk), count, jnp.zeros(pairs, jnp.int32))
+
+
+def _better_twice(others: Array, one: Array) -> Array:
+    return ((others > one).astype(jnp.int32) + (others >= one).astype(jnp.int32)).sum(axis=-1)
 
 
 def distinct(target: Int[Array, " *B T"], where: Bool[Array, " *B T"] | None = None) -> Bool[Array, " *B T"]:

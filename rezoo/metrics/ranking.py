@@ -208,7 +208,10 @@ def _hits(rank: Array, where: Array | None, k: int, cutoff: Cutoff) -> Array:
 def added_hits(rank: Array, where: Array | None, k: int, cutoff: Cutoff) -> Array:
     """The hits where all of them are added up: k at most, for a list has no more places."""
     hit = _hits(rank, where, k, cutoff)
-    return hit * _room(rank, where, k) if cutoff is within and rank.shape[-1] > k else hit
+    if cutoff is not within or rank.shape[-1] <= k:
+        return hit
+    too_many = (hit.sum(-1) > k).any()  # which ties alone can make
+    return hit * jax.lax.cond(too_many, lambda: _room(rank, where, k), lambda: jnp.ones_like(hit))
 
 
 def _room(rank: Array, where: Array | None, k: Array | int) -> Array:

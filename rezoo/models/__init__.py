@@ -12,7 +12,20 @@ from rezoo.models.baselines import (
     SessionPopularity,
     TopFreq,
 )
-from rezoo.models.factorization import EASE, FISM, FM, IALS, MF, BiasedMF, FeatureMF, ItemKNN, SVDpp
+from rezoo.models.factorization import (
+    EASE,
+    FISM,
+    FM,
+    GFCF,
+    IALS,
+    MF,
+    SLIM,
+    BiasedMF,
+    FeatureMF,
+    ItemKNN,
+    RP3beta,
+    SVDpp,
+)
 from rezoo.models.ranking import (
     AFM,
     BST,
@@ -75,6 +88,7 @@ __all__ = [
     "ESMM",
     "FISM",
     "FM",
+    "GFCF",
     "GMF",
     "HSTU",
     "IALS",
@@ -84,6 +98,7 @@ __all__ = [
     "NFM",
     "PLE",
     "SKNN",
+    "SLIM",
     "STAMP",
     "TIFUKNN",
     "UPCF",
@@ -111,6 +126,7 @@ __all__ = [
     "NeuMF",
     "NextItNet",
     "Popularity",
+    "RP3beta",
     "SASRec",
     "SVDpp",
     "SessionPopularity",

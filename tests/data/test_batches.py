@@ -62,3 +62,16 @@ def test_what_does_not_fit_is_said(call, message):
 def test_padded_rows_and_sessions_are_the_same():
     rows = sessions.pad(sessions.by_user(LOG), 5)
     assert (sessions.pad(sessions.of_padded(rows), 5) == rows).all()
+
+
+def test_a_test_part_asks_for_its_items_and_leaves_out_those_of_training():
+    train, test = LOG.take(np.array([0, 1, 2])), LOG.take(np.array([3]))._replace(item=np.array([0]))
+    held = batches.held_out(train, test)
+    assert held.query.user.tolist() == [1] and held.query.history.tolist() == [[3, 1]]  # in the order of time
+    assert held.exclude.tolist() == [[3, 1]] and held.target.tolist() == [[-1]]
+    with pytest.raises(DataError, match="1 rows of the test part are of users"):
+        batches.held_out(train, test._replace(user=np.array([0])))
+    with pytest.raises(DataError, match="no rows"):
+        batches.held_out(train, test.take(np.zeros(0, int)))
+    with pytest.raises(DataError, match="share_ids"):
+        batches.held_out(train, from_columns({"user": ["ann"], "item": [5]}))

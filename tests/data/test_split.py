@@ -250,3 +250,12 @@ def test_what_a_split_of_each_user_must_be_asked_for():
         split.latest_per_user(log([1, 2]), test=1.0)
     nobody = log([1, 1, 1])._replace(user=np.zeros(3, np.int32))
     assert split.leave_last(nobody).test.tolist() == []
+
+
+def test_files_of_one_split_get_one_id_map_and_keep_their_names():
+    train = from_columns({"user": ["a", "b"], "item": [7, 5], "title": ["tea", "cup"]})
+    test = from_columns({"user": ["b", "c"], "item": ["5", "09"]})
+    train, test = split.share_ids(train, test)
+    assert train.items == test.items and train.items.raw.tolist() == ["7", "5", "09"]
+    assert train.items.names.tolist() == ["tea", "cup", ""]
+    assert (train.user.tolist(), test.user.tolist(), test.item.tolist()) == ([1, 2], [2, 3], [2, 3])

@@ -340,6 +340,20 @@ def test_recommendation_takes_memory_for_a_block_whatever_the_catalogue():
     assert large - small < 200_000 * 9 * 4 * 1.5  # the table with its bias column, and no scores
 
 
+def test_evaluation_takes_memory_for_a_block_whatever_the_number_of_users():
+    def temporary(users):
+        model, row = MF(10, 40_000, 8), jax.ShapeDtypeStruct((users,), jnp.int32)
+        columns = jax.ShapeDtypeStruct((users, 30), jnp.int32)
+        query = jax.eval_shape(queries, row)
+        shapes = jax.eval_shape(model.init, jax.random.key(0), query, row)
+        ranked = jax.jit(lambda v, q, t: evaluation.ranks(model, v, q, t, exclude=t))
+        return ranked.lower(shapes, query, columns).compile().memory_analysis().temp_size_in_bytes
+
+    few, many = temporary(512), temporary(8192)
+    assert many - few < 8192 * 30 * 4 * 6  # copies of targets and of what is excluded, and no scores
+    assert few < 100 * 2**20
+
+
 def test_a_model_that_hides_its_catalogue_is_asked_for_it():
     class Silent(nn.Module):
         @nn.compact

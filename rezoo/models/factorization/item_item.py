@@ -47,18 +47,28 @@ class ItemItem(nn.Module):
         return jnp.take_along_axis(score, known, axis=1).reshape(item.shape)
 
 
-def check(history: Any, num_items: int, memory: float | None) -> np.ndarray:
-    """The history as an array, once it is known that a fit to it can be done.
+def events(history: Any, num_items: int) -> np.ndarray:
+    """The history as an array `[U L]` of int32.
 
     Raises:
-      ValueError: if there is no event in it, an item beyond the catalogue, or if `MATRICES`
-        matrices of items × items take more than `memory` GiB, or than what is free if it is None.
+      ValueError: if there is no event in it, or an item beyond the catalogue.
     """
     history = np.asarray(history)
     if history.ndim != 2 or not (history > 0).any():
         raise ValueError(f"history must be [users, events] with at least one event; it is {history.shape}")
     if history.max() >= num_items:
         raise ValueError(f"history has item {history.max()}, but num_items is {num_items}")
+    return history.astype(np.int32)
+
+
+def check(history: Any, num_items: int, memory: float | None) -> np.ndarray:
+    """The history as an array, once it is known that a fit to it can be done.
+
+    Raises:
+      ValueError: if `events` refuses it, or if `MATRICES` matrices of items × items take more than
+        `memory` GiB, or than what is free if it is None.
+    """
+    history = events(history, num_items)
     needed = MATRICES * 4 * num_items**2 / GIB
     there = free_memory() / GIB if memory is None else memory
     if needed > there:
@@ -67,9 +77,9 @@ def check(history: Any, num_items: int, memory: float | None) -> np.ndarray:
         raise ValueError(
             f"{num_items:,} items need {needed:,.1f} GiB for {MATRICES} matrices of that square, more than "
             f"{limit}, which is enough for {most:,} items: keep the most frequent (k-core), "
-            "or take a model that learns a vector per item (IALS, MF)"
+            "or take a model of sparse lists (RP3beta, GFCF), or of a vector per item (IALS, MF)"
         )
-    return history.astype(np.int32)
+    return history
 
 
 @jax.jit(static_argnums=1)

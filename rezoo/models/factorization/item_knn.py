@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.models.factorization import item_lists
 from rezoo.models.factorization.item_item import ItemItem, by_rows, check, gram, variables
 
 Weighting = Callable[[np.ndarray, int], np.ndarray]
@@ -63,16 +64,53 @@ def fit(
     Raises:
       ValueError: if that is not enough, if the history is empty, or an argument is out of range.
     """
-    if neighbours < 1 or shrink < 0:
-        raise ValueError(f"neighbours must be ≥ 1 and shrink ≥ 0, not {neighbours} and {shrink}")
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be in [0, 1], not {alpha}")
+    _check(neighbours, shrink, alpha)
     known = check(history, num_items, memory)
     ordered = np.sort(np.pad(known, ((0, 0), (1, 0))), axis=1)
     distinct = ((np.diff(ordered, axis=1) > 0) & (ordered[:, 1:] > 0)).sum(axis=1)
     weight = jnp.asarray(weighting(distinct, num_items - 1), jnp.float32)
     g = gram(jnp.asarray(known), num_items, weight)
     return variables(_nearest(g, jnp.float32(shrink), jnp.float32(alpha), min(neighbours, num_items)))
+
+
+def fit_lists(
+    history: Int[Array | np.ndarray, " U L"],
+    num_items: int,
+    *,
+    neighbours: int = 100,
+    shrink: float = 0.0,
+    alpha: float = 0.5,
+    weighting: Weighting = equal,
+) -> dict[str, Any]:
+    """The same as `ItemLists(num_items, num_pairs)`, for catalogues whose square does not fit into memory.
+
+    Takes what `fit` takes; of items as near as the k-th, only k in all are neighbours.
+
+    >>> from rezoo import evaluation
+    >>> from rezoo.data.batches import queries
+    >>> variables = fit_lists(np.array([[1, 2, 0], [2, 3, 1], [3, 4, 0]]), 5)
+    >>> model = item_lists.ItemLists(5, item_lists.num_pairs(variables))
+    >>> evaluation.recommend(model, variables, queries(history=[[4]]), 1)[0].tolist()
+    [[3]]
+    """
+    _check(neighbours, shrink, alpha)
+    x = item_lists.taken(history, num_items)
+    weight = weighting(x.sum(axis=1), num_items - 1) ** 2
+    square = weight @ x
+    asked, other = item_lists.power(square, alpha), item_lists.power(square, 1 - alpha)
+
+    def similarity(i: np.ndarray, j: np.ndarray, product: np.ndarray) -> np.ndarray:
+        return product / np.maximum(asked[i] * other[j] + shrink, 1e-9)
+
+    nearest = item_lists.shared(x, weight, similarity, most=neighbours)
+    return {"params": item_lists.params(nearest.T.tocsr())}
+
+
+def _check(neighbours: int, shrink: float, alpha: float) -> None:
+    if neighbours < 1 or shrink < 0:
+        raise ValueError(f"neighbours must be ≥ 1 and shrink ≥ 0, not {neighbours} and {shrink}")
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must be in [0, 1], not {alpha}")
 
 
 @jax.jit(static_argnums=3)

@@ -1,0 +1,142 @@
+"""Places that users will go to, among all others: Gowalla by LightGCN's split, item graphs and factors.
+
+    python experiments/gowalla.py --record --data-dir FOLDER     # holds gowalla.zip
+    python experiments/gowalla.py --models GFCF --record         # one model
+
+The split and the measures of He et al. 2020, https://arxiv.org/abs/2002.02126: 29,858 users, 40,981 places,
+810,128 check-ins to learn from and 217,242 to find, by ranking all places but those of the user's part of the
+training file; recall@20 over all of a user's targets, ndcg@20 against the best list of 20, means over users.
+Published figures are BARS', https://openbenchmark.github.io/BARS/Matching/leaderboard/gowalla_m1.html.
+
+Settings are chosen by ndcg@20 on a tenth of each user's training part, to be found by the rest; the chosen
+ones are fitted to the whole training part, and the test file is looked at once. Each row tells what was
+tried, and the seconds of the fit, of the search and of one measurement.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import common
+import jax
+import numpy as np
+from protocols import train_test
+from protocols.ratings import synthetic
+from protocols.train_test import Entry, Fitted
+
+from rezoo.data import split
+from rezoo.data.interactions import Interactions
+from rezoo.data.packing import padded
+from rezoo.datasets import lightgcn
+from rezoo.errors import DataError
+from rezoo.models import EASE, GFCF, IALS, SLIM, Popularity, RP3beta
+from rezoo.models.baselines import popularity
+from rezoo.models.factorization import ease, gfcf, ials, item_knn, item_lists, rp3beta, slim
+
+PROTOCOL = "LightGCN's split, full ranking without the user's training items"
+
+
+def history(log: Interactions) -> np.ndarray:
+    """Each user's items, `[U L]`."""
+    return padded(np.unique(log.user), log.user, log.item)[0]
+
+
+def of_popularity(log: Interactions, seed: int) -> Fitted:
+    return Popularity(log.num_items), popularity.fit(history(log), log.num_items)
+
+
+def of_item_knn(
+    log: Interactions,
+    seed: int,
+    neighbours: int,
+    alpha: float,
+    weighting: item_knn.Weighting = item_knn.equal,
+) -> Fitted:
+    how = {"neighbours": neighbours, "alpha": alpha, "weighting": weighting}
+    variables = item_knn.fit_lists(history(log), log.num_items, **how)
+    return item_lists.ItemLists(log.num_items, item_lists.num_pairs(variables)), variables
+
+
+def of_rp3beta(log: Interactions, seed: int, **how: Any) -> Fitted:
+    variables = rp3beta.fit(history(log), log.num_items, **how)
+    return RP3beta(log.num_items, item_lists.num_pairs(variables)), variables
+
+
+def of_gfcf(log: Interactions, seed: int, alpha: float, factors: int = 256) -> Fitted:
+    factors = min(factors, log.num_items // 4)
+    variables = gfcf.fit(history(log), log.num_items, factors=factors, alpha=alpha)
+    return GFCF(log.num_items, item_lists.num_pairs(variables), factors), variables
+
+
+def of_slim(log: Interactions, seed: int, l1: float, l2: float, candidates: int = 200) -> Fitted:
+    variables = slim.fit(history(log), log.num_items, l1=l1, l2=l2, candidates=candidates)
+    return SLIM(log.num_items, item_lists.num_pairs(variables)), variables
+
+
+def of_ials(
+    log: Interactions, seed: int, dim: int, unobserved: float, l2: float, num_epochs: int = 16
+) -> Fitted:
+    sizes, weights = (log.num_users, log.num_items, dim), ials.Weights(unobserved, l2)
+    key = jax.random.key(seed)
+    variables = ials.fit(key, log.user, log.item, *sizes, weights=weights, num_epochs=num_epochs)
+    return IALS(*sizes), variables
+
+
+def of_ease(log: Interactions, seed: int, l2: float) -> Fitted:
+    return EASE(log.num_items), ease.fit(history(log), log.num_items, l2=l2)
+
+
+MODELS = {
+    "Popularity": Entry(of_popularity),
+    "ItemKNN": Entry(
+        of_item_knn,
+        [{"neighbours": k, "alpha": alpha} for k in (100, 400) for alpha in (0.3, 0.5, 0.7)],
+        (0.1570, 0.1214),
+    ),
+    "RP3beta": Entry(
+        of_rp3beta,
+        [
+            {"alpha": 0.6, "beta": 0.0, "neighbours": 800},
+            {"alpha": 0.6, "beta": 0.0, "neighbours": 800, "per_target": True},
+        ],
+    ),
+    "GFCF": Entry(of_gfcf, [{"alpha": alpha} for alpha in (0.1, 0.3, 0.6)], (0.1849, 0.1518)),
+    "SLIM": Entry(
+        of_slim, [{"l1": l1, "l2": l2} for l1 in (0.3, 1.0) for l2 in (3.0, 10.0)], (0.1699, 0.1382)
+    ),
+    "IALS": Entry(
+        of_ials,
+        [{"dim": 128, "unobserved": 0.03, "l2": 0.003}, {"dim": 256, "unobserved": 0.03, "l2": 0.003}],
+        random=True,
+    ),
+    "EASE": Entry(of_ease, [{"l2": 300.0}], (0.1765, 0.1467)),
+}
+
+
+@dataclass(frozen=True)
+class Flags(common.Flags):
+    """Which models."""
+
+    models: tuple[str, ...] = tuple(MODELS)
+    """Any of them; the rows of the others stay as they are."""
+    seeds: int = 3
+    """Independent runs of models that start at random."""
+
+
+def main() -> None:
+    flags, results = common.start(__file__, __doc__, Flags, data=("gowalla-lightgcn", "gowalla*"))
+    if unknown := set(flags.models) - set(MODELS):
+        raise DataError(f"models={sorted(unknown)}: there are {', '.join(MODELS)}")
+    models = {name: MODELS[name] for name in flags.models}
+    if flags.smoke:
+        log = synthetic()
+        train, _, test = split.ratio_per_user(log, test=0.2).of(log)
+        models = {name: entry._replace(settings=entry.settings[:1]) for name, entry in models.items()}
+        train_test.run(results, models, train, test, dataset="synthetic", protocol=PROTOCOL, seeds=1)
+    else:
+        train, test = lightgcn.load("gowalla", flags.data_dir)
+        train_test.run(results, models, train, test, dataset="gowalla", protocol=PROTOCOL, seeds=flags.seeds)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()

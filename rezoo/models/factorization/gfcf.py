@@ -1,0 +1,104 @@
+"""GF-CF: collaborative filtering as a filter on the graph of items, in closed form.
+
+Shen, Wu, Zhang, Shan, Zhang, Letaief, Li 2021, "How powerful is graph convolution for recommendation?",
+https://arxiv.org/abs/2108.07567, algorithm 1. With R the binary interactions, D_U and D_I their degrees,
+R̃ = D_U^-½ R D_I^-½ and Ū its leading right singular vectors:
+
+    score(u, ·) = r_u (R̃ᵀR̃ + α D_I^-½ Ū Ūᵀ D_I^½)
+
+The first term, a linear filter, adds up what is taken together; the second, an ideal low-pass filter, keeps
+what varies slowly over the graph. Differs: `neighbours` may shorten the lists of the linear filter.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from scipy import sparse
+from scipy.sparse.linalg import svds
+
+from rezoo.models.factorization.item_lists import ItemLists, once, params, power, shared, taken
+from rezoo.nn.bag import Bag, inner_with_rows
+from rezoo.nn.embedding import Embed
+from rezoo.types import Query
+
+
+class GFCF(ItemLists):
+    """Score = Σ_{j in the history} (w(j, item) + ⟨p_j, q_item⟩).
+
+    `item_lists.num_pairs` of the variables is its second size.
+    """
+
+    factors: int = 256
+
+    def setup(self) -> None:
+        super().setup()
+        self.taken = Bag(self.num_items, self.factors)
+        self.item = Embed(self.num_items, self.factors)
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        history = once(query.history, self.num_items)
+        state = self.taken(history, (history > 0).astype(jnp.float32))
+        return super().__call__(query, item) + inner_with_rows(state, self.item, item)
+
+
+def fit(
+    history: Int[Array | np.ndarray, " U L"],
+    num_items: int,
+    *,
+    factors: int = 256,
+    alpha: float = 0.3,
+    neighbours: int | None = None,
+) -> dict[str, Any]:
+    """The variables of `GFCF(num_items, num_pairs, factors)`, from each user's items (0 = padding).
+
+    Args:
+      history: one row per user; items that come twice count once.
+      num_items: rows of the catalogue, 0 included.
+      factors: singular vectors; fewer than users, and than items.
+      alpha: α, the weight of the low-pass filter.
+      neighbours: weights of the linear filter that are kept for each item; all if None.
+
+    Raises:
+      ValueError: if the history is empty, or an argument is out of range.
+
+    >>> from rezoo import evaluation
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models.factorization.item_lists import num_pairs
+    >>> variables = fit(np.array([[1, 2, 0], [2, 3, 1], [3, 4, 0]]), 5, factors=2)
+    >>> model = GFCF(5, num_pairs(variables), 2)
+    >>> ids, _ = evaluation.recommend(model, variables, queries(history=[[4]]), 1, exclude=jnp.array([[4]]))
+    >>> ids.tolist()
+    [[3]]
+    """
+    x = taken(history, num_items)
+    if not 1 <= factors < min(x.shape):
+        raise ValueError(
+            f"factors must be from 1 to {min(x.shape) - 1}, not {factors}, for the users and items"
+        )
+    if alpha < 0 or (neighbours is not None and neighbours < 1):
+        raise ValueError(f"alpha must be ≥ 0 and neighbours ≥ 1, not {alpha} and {neighbours}")
+    of_user, of_item = x.sum(axis=1), x.sum(axis=0)
+    half = power(of_item, -0.5)
+    w = shared(
+        x,
+        power(of_user, -1.0),
+        lambda i, j, both: half[i] * both * half[j],
+        most=neighbours,
+        itself=True,
+    )
+    scaled = sparse.diags_array(power(of_user, -0.5)) @ x @ sparse.diags_array(half)
+    start = np.random.default_rng(0).normal(size=min(x.shape))
+    vectors = svds(scaled, factors, v0=start, return_singular_vectors="vh")[2].T
+    return {
+        "params": {
+            **params(w),
+            "taken": {"rows": {"embedding": _table(half[:, None] * vectors)}},
+            "item": {"embedding": _table(alpha * power(of_item, 0.5)[:, None] * vectors)},
+        }
+    }
+
+
+def _table(rows: np.ndarray) -> Float[Array, " N D"]:
+    return jnp.asarray(rows, jnp.float32)

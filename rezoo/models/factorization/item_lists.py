@@ -1,0 +1,210 @@
+"""Item-item models whose weights are a sparse list for each item, for catalogues whose square is too large.
+
+Scoring everything goes through the lists of the history's items alone, so its cost grows with their
+lengths and not with the square of the catalogue.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from scipy import sparse
+
+from rezoo.arrays import find
+from rezoo.devices.backend import pick
+from rezoo.devices.meshes import alike, along, cut, lookup
+from rezoo.models.factorization.item_item import events
+from rezoo.nn.embedding import or_unknown
+from rezoo.nn.features import repeat_for_items
+from rezoo.types import Query
+
+LONG = 256
+"""Slates longer than this are scored by going through the lists, shorter ones by looking each pair up."""
+PIECE = 64
+"""Pairs of a list at a time."""
+PIECES = 2**8, 2**14
+"""Pieces at a time, on a CPU and on an accelerator."""
+ROWS = 1024
+"""Lists made at a time by a fit."""
+Weigh = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""`(items, other items, how much is shared) -> weights`, of pairs."""
+
+
+class ItemLists(nn.Module):
+    """Score = Σ_{j in the history} w(j, item), of the pairs that have a weight.
+
+    A history with an event twice counts it once. A user is known by their history alone, so new users need
+    no training; without a history every score is 0.
+    """
+
+    num_items: int
+    num_pairs: int
+    """Pairs of items with a weight."""
+
+    def setup(self) -> None:
+        zeros = nn.initializers.zeros
+        self.offset = self.param("offset", zeros, (self.num_items + 1,), jnp.int32)
+        self.neighbour = self.param("neighbour", zeros, (self.num_pairs,), jnp.int32)
+        self.weight = self.param("weight", zeros, (self.num_pairs,), jnp.float32)
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        lists = Lists(*map(jnp.asarray, (self.offset, self.neighbour, self.weight)))
+        return lists.score(once(query.history, self.num_items), item, self.num_items)
+
+
+def once(history: Int[Array, " B L"], num_items: int) -> Int[Array, " B L"]:
+    """Each row's items, the largest id first; 0 where an id is unknown or stands a second time.
+
+    >>> once(jnp.array([[2, 5, 2, 9, 0]]), 6).tolist()
+    [[5, 2, 0, 0, 0]]
+    """
+    ordered = -jnp.sort(-or_unknown(history, num_items), axis=1)
+    before = jnp.pad(ordered, ((0, 0), (1, 0)))[:, :-1]
+    return jnp.where(ordered == before, 0, ordered)
+
+
+class Lists(NamedTuple):
+    """For each item, the items that it speaks for, ascending, and how much; item 0 has an empty list."""
+
+    offset: Int[Array, " N+1"]
+    neighbour: Int[Array, " P"]
+    weight: Float[Array, " P"]
+
+    def score(
+        self, history: Int[Array, " B L"], item: Int[Array, " B *C"], num_items: int
+    ) -> Float[Array, " B *C"]:
+        """The sum of the weights of (j, item) over the history's items j, each of which stands there once."""
+        if not self.weight.shape[0]:
+            return along(jnp.zeros(item.shape, jnp.float32), item)
+        sizes, size = (*history.shape, *item.shape), math.prod(item.shape[1:])
+        known = all(isinstance(one, int) for one in sizes)  # those of an export may be symbols
+        if not known or size <= LONG or cut(alike([history, item])[0]):
+            return self.sought(history, item)
+        place = or_unknown(item, num_items).reshape(item.shape[0], size)
+        return jnp.take_along_axis(self.gathered(history, num_items), place, axis=1).reshape(item.shape)
+
+    def sought(self, history: Int[Array, " B L"], item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        """The same by looking up each (j, item)."""
+
+        def add(number: Array, score: Array) -> Array:
+            event = jax.lax.dynamic_index_in_dim(history, number, axis=1)
+            place = find(self.offset, self.neighbour, repeat_for_items(event, item)[..., 0], item)
+            return score + jnp.where(place < 0, 0.0, lookup(self.weight, place))
+
+        place = jax.lax.broadcasted_iota(jnp.int32, history.shape, 1) + 1
+        longest = jnp.where(history > 0, place, 0).max(initial=0)
+        return jax.lax.fori_loop(0, longest, add, along(jnp.zeros(item.shape, jnp.float32), item))
+
+    def gathered(self, history: Int[Array, " B L"], num_items: int) -> Float[Array, " B N"]:
+        """The score of every item, by adding up the lists of the history's items."""
+        start, end = (lookup(self.offset, history + step).ravel() for step in (0, 1))
+        pieces = -(-(end - start) // PIECE)
+        until = jnp.cumsum(pieces)
+        chunk = pick(cpu=PIECES[0], accelerator=PIECES[1])
+
+        def add(number: Array, score: Array) -> Array:
+            piece = number * chunk + jnp.arange(chunk, dtype=jnp.int32)
+            event = jnp.searchsorted(until, piece, side="right")  # behind the last one there is none
+            event = jnp.minimum(event, len(until) - 1)
+            first = start[event] + (piece - until[event] + pieces[event]) * PIECE
+            place = first[:, None] + jnp.arange(PIECE, dtype=jnp.int32)[None]
+            real = (place < end[event][:, None]) & (piece < until[-1])[:, None]
+            place = jnp.minimum(place, self.weight.shape[0] - 1)
+            who = jnp.where(real, self.neighbour[place], num_items)
+            row = (event // history.shape[1])[:, None]
+            return score.at[row, who].add(self.weight[place], mode="drop")
+
+        score = jnp.zeros((history.shape[0], num_items), jnp.float32)
+        if not history.size:
+            return score
+        return jax.lax.fori_loop(0, -(-until[-1] // chunk), add, score)
+
+
+def taken(history: Any, num_items: int) -> sparse.csr_array:
+    """The binary matrix `[U N]` of a history `[U L]`, 0 = padding.
+
+    Raises:
+      ValueError: if there is no event in it, or an item beyond the catalogue.
+    """
+    known = events(history, num_items)
+    row, column = np.nonzero(known > 0)
+    x = sparse.csr_array((np.ones(len(row)), (row, known[row, column])), (len(known), num_items))
+    x.sum_duplicates()
+    x.data[:] = 1.0
+    return x
+
+
+def power(degree: np.ndarray, exponent: float) -> np.ndarray:
+    """degree^exponent, 0 where the degree is 0.
+
+    >>> power(np.array([0, 4]), -0.5).tolist()
+    [0.0, 0.5]
+    """
+    return np.where(degree > 0, np.where(degree > 0, degree, 1.0) ** exponent, 0.0)
+
+
+def shared(
+    x: sparse.csr_array, user: np.ndarray, weigh: Weigh, *, most: int | None = None, itself: bool = False
+) -> sparse.csr_array:
+    """The weights of all pairs of items that someone took both, of each row the `most` largest.
+
+    Made `ROWS` rows at a time, so that all of them are never there at once.
+
+    Args:
+      x: `[U N]`, binary.
+      user: weights `[U]`.
+      weigh: gives a pair's weight from Σ_u user_u x_ui x_uj.
+      most: entries of a row that are kept; all if None. Of equal ones any.
+      itself: whether the diagonal is kept.
+    """
+    by_item, by_user = x.T.tocsr(), (sparse.diags_array(user) @ x).tocsr()
+
+    def rows(start: int) -> sparse.csr_array:
+        w = by_item[start : start + ROWS] @ by_user
+        row = np.repeat(np.arange(start, start + w.shape[0]), np.diff(w.indptr))
+        w.data = weigh(row, w.indices, w.data)
+        if not itself:
+            w.data[w.indices == row] = 0.0
+        w.eliminate_zeros()
+        return (w if most is None else strongest(w, most)).astype(np.float32)
+
+    return sparse.vstack([rows(start) for start in range(0, x.shape[1], ROWS)], format="csr")
+
+
+def strongest(w: sparse.csr_array, most: int) -> sparse.csr_array:
+    """The `most` largest entries of each row; `w` itself is changed.
+
+    >>> strongest(sparse.csr_array(np.array([[1.0, 3.0, 2.0], [0.0, 0.0, 5.0]])), 2).toarray().tolist()
+    [[0.0, 3.0, 2.0], [0.0, 0.0, 5.0]]
+    """
+    for row in np.flatnonzero(np.diff(w.indptr) > most):
+        entries = w.data[w.indptr[row] : w.indptr[row + 1]]
+        entries[np.argpartition(-entries, most)[most:]] = 0.0
+    w.eliminate_zeros()
+    return w
+
+
+def params(w: sparse.csr_array) -> dict[str, Any]:
+    """The parameters of `ItemLists(num_items, num_pairs)`, of the weights (j, item) `[N N]`.
+
+    Raises:
+      ValueError: if a weight is not finite.
+    """
+    w.sort_indices()
+    if not np.isfinite(w.data).all():
+        raise ValueError("the item weights are not finite: take smaller exponents")
+    return {
+        "offset": jnp.asarray(w.indptr, jnp.int32),
+        "neighbour": jnp.asarray(w.indices, jnp.int32),
+        "weight": jnp.asarray(w.data, jnp.float32),
+    }
+
+
+def num_pairs(variables: Any) -> int:
+    """The field of the model whose variables a fit made."""
+    return len(variables["params"]["weight"])
