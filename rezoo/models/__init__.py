@@ -15,7 +15,9 @@ from rezoo.models.factorization import (
     BiasedMF,
     FeatureMF,
     ItemKNN,
+    LightGCN,
     RP3beta,
+    SimpleX,
     SVDpp,
 )
 from rezoo.models.ranking import (
@@ -81,6 +83,7 @@ __all__ = [
     "GRU4Rec",
     "IAutoRec",
     "ItemKNN",
+    "LightGCN",
     "MMoE",
     "MultDAE",
     "MultVAE",
@@ -92,6 +95,7 @@ __all__ = [
     "SVDpp",
     "SessionPopularity",
     "SharedBottom",
+    "SimpleX",
     "TopFreq",
     "TwoTower",
     "UAutoRec",
