@@ -21,7 +21,7 @@ import numpy as np
 import optax
 from common import Results, start
 from protocols.bench_data import Log, export, positives, read
-from protocols.contenders import clicks, ours_bpr, ours_neumf
+from protocols.contenders import clicks, ours_bpr, ours_lightgcn, ours_neumf
 from protocols.contest import DIM, THREADS, BenchFlags, contest
 from turns import Peer, Turn, take_turns
 
@@ -47,6 +47,7 @@ def main(flags: BenchFlags, results: Results) -> None:
         ("MF", 2048, ours_bpr, {"torch": torch(2048), "RecBole": recbole("BPR")}),
         ("MF", 16384, ours_bpr, {"torch": torch(16384)}),
         ("NeuMF", 2048, ours_neumf, {"RecBole": recbole("NeuMF")}),
+        ("LightGCN", 2048, ours_lightgcn, {"RecBole": recbole("LightGCN")}),
         ("WideDeep", 2048, ours_wide_deep, {"RecBole": recbole("WideDeep")}),
     ]
     for model, batch, ours, peers in contests:

@@ -64,6 +64,7 @@ from rezoo.models import (
     GRU4Rec,
     IAutoRec,
     ItemKNN,
+    LightGCN,
     LRURec,
     MaskNet,
     MMoE,
@@ -76,6 +77,7 @@ from rezoo.models import (
     SASRec,
     SessionPopularity,
     SharedBottom,
+    SimpleX,
     SVDpp,
     TopFreq,
     TwoTower,
@@ -87,7 +89,17 @@ from rezoo.models import (
     eSASRec,
 )
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
-from rezoo.models.factorization import ease, gfcf, ials, item_knn, item_lists, rp3beta, slim
+from rezoo.models.factorization import (
+    ease,
+    gfcf,
+    ials,
+    item_knn,
+    item_lists,
+    lightgcn,
+    rp3beta,
+    simplex,
+    slim,
+)
 from rezoo.models.ranking import din, dlrm, fibinet, masknet
 from rezoo.models.ranking.dcn import stacked
 from rezoo.models.session import narm, neighbours, stamp
@@ -137,6 +149,12 @@ CASES = {
     "MF": Case(MF(USERS, ITEMS, 4), "pairwise"),
     "BiasedMF": Case(BiasedMF(USERS, ITEMS, 4, mean=3.0)),
     "FISM": Case(FISM(ITEMS, 4), "pairwise"),
+    "SimpleX": Case(SimpleX(USERS, ITEMS, 4, weights=simplex.UserAttention, dropout=0.3), "pairwise"),
+    "LightGCN": Case(
+        LightGCN(USERS, ITEMS, 4, num_layers=2),
+        "pairwise",
+        {"graph": lightgcn.graph(np.repeat(np.arange(1, USERS), L), LOG.ravel(), USERS, ITEMS)},
+    ),
     "SVDpp": Case(SVDpp(USERS, ITEMS, 4, mean=3.0)),
     "GMF": Case(GMF(USERS, ITEMS, 4), "pairwise"),
     "MLP": Case(MLP(USERS, ITEMS, (8, 4), dropout=0.3), "pairwise"),

@@ -38,6 +38,7 @@ from rezoo.models import (
     FeatureMF,
     FeatureNeuMF,
     GRU4Rec,
+    LightGCN,
     LRURec,
     MMoE,
     MultDAE,
@@ -49,6 +50,7 @@ from rezoo.models import (
     SASRec,
     SessionPopularity,
     SharedBottom,
+    SimpleX,
     TopFreq,
     TwoTower,
     UAutoRec,
@@ -58,7 +60,7 @@ from rezoo.models import (
     eSASRec,
 )
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
-from rezoo.models.factorization import gfcf, item_lists, rp3beta, slim
+from rezoo.models.factorization import gfcf, item_lists, lightgcn, rp3beta, slim
 from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
 from rezoo.models.session import narm, neighbours, stamp
@@ -152,6 +154,32 @@ def test_slim_gives_no_weight_to_an_item_that_shares_less_than_l1():
         model = SLIM(5, item_lists.num_pairs(variables))
         scores = np.asarray(score_all(model, variables, query([[2], [3]])))
         assert (np.flatnonzero(scores[:, 1]) + 2).tolist() == left
+
+
+def test_lightgcn_places_who_came_after_training_by_their_edges():
+    model, asked = LightGCN(3, 5, 4, num_layers=2), query([[0]] * 3, [2, 3, 4])
+    old = {"graph": lightgcn.graph(np.array([1, 1, 2, 2]), np.array([1, 2, 2, 4]), 3, 5)}
+    params = noisy(made(model, old, asked, jnp.ones(3, jnp.int32)), 0.5)
+    # User 3 took what user 2 did, user 4 nothing.
+    new = {"graph": lightgcn.graph(np.array([1, 1, 2, 2, 3, 3]), np.array([1, 2, 2, 4, 2, 4]), 5, 5)}
+    variables = {"params": params, **new}
+    known, newcomer, nobody = np.asarray(score_all(model, variables, asked))
+    own = np.asarray(params["user"]["embedding"][2]) / 3
+    items = np.asarray(apply(model, variables, method="table"))
+    np.testing.assert_allclose(newcomer, known - items @ own, rtol=1e-4, atol=1e-6)
+    assert np.ptp(newcomer) > 1e-3 and not nobody.any()
+    before = np.asarray(score_all(model, {"params": params, **old}, asked))
+    np.testing.assert_array_equal(before[1], before[2])
+
+
+def test_simplex_does_not_look_at_the_length_of_a_vector():
+    model, asked = SimpleX(4, 6, 3), query([[2, 5], [4, 0]], [1, 3])
+    params = noisy(init(model, asked, jnp.ones(2, jnp.int32))["params"], 0.5)
+    before = np.asarray(score_all(model, {"params": params}, asked))
+    table = params["item"]["embedding"]
+    longer = {**params, "item": {"embedding": table.at[3].multiply(9.0)}}
+    np.testing.assert_allclose(score_all(model, {"params": longer}, asked), before, rtol=1e-5, atol=1e-6)
+    assert np.abs(before).max() <= 1 + 1e-6
 
 
 def test_neumf_without_its_mlp_is_a_weighted_inner_product():

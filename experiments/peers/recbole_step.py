@@ -12,14 +12,16 @@ warnings.filterwarnings("ignore")
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
+from scipy import sparse  # noqa: E402
 
-# RecBole 1.2.1 is older than NumPy 2 and pandas 3; what it calls while it reads is put back.
+# RecBole 1.2.1 is older than NumPy 2, pandas 3 and SciPy of today; what it calls while it reads is put back.
 for old, new in {"float_": "float64", "complex_": "complex128", "unicode_": "str_"}.items():
     vars(np).setdefault(old, getattr(np, new))
 aggregate = pd.Series.agg
 pd.Series.agg = lambda self, func=None, *args, **kwargs: (
     self.map(len) if func is len else aggregate(self, func, *args, **kwargs)
 )
+sparse.dok_matrix._update = lambda self, values: self._dict.update(values)
 from recbole.config import Config  # noqa: E402
 from recbole.data import create_dataset, data_preparation  # noqa: E402
 from recbole.utils import get_model, get_trainer, init_seed  # noqa: E402
@@ -68,6 +70,8 @@ if model_name == "AFM":
     settings |= dict(attention_size=16, dropout_prob=0.0)
 if model_name == "DIN":
     settings |= dict(mlp_hidden_size=[256, 128], dropout_prob=0.0)
+if model_name == "LightGCN":
+    settings |= dict(n_layers=3, reg_weight=1e-5, require_pow=True)
 if model_name == "MultiVAE":
     settings |= dict(train_neg_sample_args=None, mlp_hidden_size=[600], latent_dimension=128)
 config = Config(model=model_name, dataset=dataset_name, config_dict=settings)

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from turns import Turn
 
 from protocols.bench_data import Log, positives
 from protocols.contest import DIM, epochs
 from rezoo import losses, objectives, sampling
-from rezoo.models import MF, NeuMF
+from rezoo.models import MF, LightGCN, NeuMF
+from rezoo.models.factorization import lightgcn
 
 
 def ours_bpr(log: Log, batch: int) -> Turn:
@@ -27,6 +29,17 @@ def ours_neumf(log: Log, batch: int) -> Turn:
     known = sampling.positives_by_user(log.user, log.item, num_users)
     sampler = sampling.reject_positives(sampling.uniform(num_items), known, num_items)
     return epochs(model, objectives.sampled(model, losses.logistic, sampler, 1), positives(log), batch // 2)
+
+
+def ours_lightgcn(log: Log, batch: int) -> Turn:
+    """LightGCN of three layers with BPR, its negatives not among the user's own, as RecBole's."""
+    num_users, num_items = int(log.user.max()) + 1, int(log.item.max()) + 1
+    model = LightGCN(num_users, num_items, DIM)
+    known = sampling.positives_by_user(log.user, log.item, num_users)
+    sampler = sampling.reject_positives(sampling.uniform(num_items), known, num_items)
+    objective = objectives.l2(objectives.sampled(model, losses.bpr, sampler, 1), 1e-5 / 2)
+    graph = jax.device_put(lightgcn.graph(log.user, log.item, num_users, num_items))
+    return epochs(model, objective, positives(log), batch, {"graph": graph})
 
 
 def clicks(log: Log, batch: int, make: Callable[[dict[str, int]], Any]) -> Turn:

@@ -31,6 +31,8 @@ and a k below 1, are a ValueError.
 | relevance | `lambda_rank` | pairs, weighted by what their swap does to NDCG | Burges 2010 |
 | | `approx_ndcg`, `approx_mrr` | the metric on soft ranks | Qin 2010 |
 | | `smooth_rank` | the metric on soft places | Chapelle and Wu 2010 |
+| negatives | `ccl` | cosines: positives to 1, negatives below a margin | Mao 2021 |
+| | `hardest(loss)` | any loss, against the negatives with the largest scores | Zhang 2013 |
 | metric → loss | `smooth(metric)` | any metric of ranks on soft ranks | Qin 2010 |
 | | `bound(metric)` | an upper bound of 1 - metric | Agarwal 2019 |
 
@@ -46,6 +48,7 @@ correction.
 
 from rezoo.losses.catalogue import catalogue_softmax
 from rezoo.losses.choice import list_mle, listnet, sampled_softmax, softmax_cross_entropy
+from rezoo.losses.negatives import ccl, hardest
 from rezoo.losses.pairs import (
     bpr,
     bpr_max,
@@ -77,8 +80,10 @@ __all__ = [
     "bpr",
     "bpr_max",
     "catalogue_softmax",
+    "ccl",
     "exponential_gain",
     "gbce",
+    "hardest",
     "hinge",
     "huber",
     "lambda_rank",

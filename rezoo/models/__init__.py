@@ -23,7 +23,9 @@ from rezoo.models.factorization import (
     BiasedMF,
     FeatureMF,
     ItemKNN,
+    LightGCN,
     RP3beta,
+    SimpleX,
     SVDpp,
 )
 from rezoo.models.ranking import (
@@ -119,6 +121,7 @@ __all__ = [
     "IAutoRec",
     "ItemKNN",
     "LRURec",
+    "LightGCN",
     "MMoE",
     "MaskNet",
     "MultDAE",
@@ -131,6 +134,7 @@ __all__ = [
     "SVDpp",
     "SessionPopularity",
     "SharedBottom",
+    "SimpleX",
     "TopFreq",
     "TwoTower",
     "UAutoRec",

@@ -30,6 +30,7 @@ CHOICE = {
     "listnet": losses.listnet,
     "sampled_softmax": corrected,
     "list_mle": losses.list_mle,
+    "ccl": partial(losses.ccl, margin=-0.5, weight=2.0),
 }
 PAIRS = {
     "bpr": losses.bpr,
@@ -40,6 +41,7 @@ PAIRS = {
     "top1_max": losses.top1_max,
     "bpr_max": losses.bpr_max,
     "bpr_of_6": partial(losses.bpr, positives=6),
+    "hardest(bpr)": losses.hardest(losses.bpr, 2),
     "lambda_rank": losses.lambda_rank,
     "lambda_rank@2": partial(losses.lambda_rank, k=2),
 }
@@ -98,7 +100,15 @@ def value_and_grad(loss, score, label, where=None):
 
 
 def test_every_public_loss_is_tested_here():
-    helpers = {"exponential_gain", "ndcg_weights", "soft_ranks", "smooth", "bound", "pairwise_logistic"}
+    helpers = {
+        "exponential_gain",
+        "ndcg_weights",
+        "soft_ranks",
+        "smooth",
+        "bound",
+        "pairwise_logistic",
+        "hardest",
+    }
     of_states = {"catalogue_softmax"}  # has no list of scores, and a file of its own: test_catalogue.py
     assert set(losses.__all__) - helpers - of_states <= {name.split("@")[0] for name in ALL}
 

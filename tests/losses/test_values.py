@@ -76,6 +76,8 @@ def test_hand_values_of_a_pair():
         losses.bound(metrics.mrr): 1 - 1 / 5,
         losses.smooth(metrics.hr, k=1): 1 - sigmoid(1.5 - 1 - p),
         losses.bound(metrics.hr, k=1): 1 - 2 * (1.5 - 5),
+        partial(losses.ccl, weight=3.0): 2.0 + 3 * (2.0 - 0.9),
+        losses.hardest(losses.bpr): np.log1p(np.exp(3.0)),
     }
     for loss, value in expected.items():
         np.testing.assert_allclose(loss(score, label), value, rtol=1e-5, err_msg=str(loss))
@@ -90,6 +92,21 @@ def test_the_strongest_opponents_count_most_in_the_max_losses():
     bpr = -np.log((share * sigmoid(0.5 - r)).sum()) + 0.7 * (share * r**2).sum()
     np.testing.assert_allclose(losses.top1_max(score, label), top1, rtol=1e-5)
     np.testing.assert_allclose(losses.bpr_max(score, label, regularisation=0.7), bpr, rtol=1e-5)
+
+
+def test_the_hardest_negatives_alone_are_trained_against():
+    score = jnp.array([[0.5, 2.0, -1.0, 9.0, 0.0], [0.5, -1.0, 3.0, 1.0, 2.0]])
+    label = jnp.zeros(score.shape).at[:, 0].set(1.0)
+    where = jnp.ones(score.shape, bool).at[0, 3].set(False)
+    for k, chosen in (1, [[1], [2]]), (2, [[1, 4], [2, 4]]), (9, [[1, 2, 4], [1, 2, 3, 4]]):
+        loss = losses.hardest(losses.bpr, k)
+        rows = zip(np.asarray(score), chosen, strict=True)
+        expected = [np.log1p(np.exp(row[at] - row[0])).mean() for row, at in rows]
+        np.testing.assert_allclose(loss(score, label, where=where), expected, rtol=1e-6)
+        slope = jax.grad(lambda s, loss=loss: loss(s, label, where=where).sum())(score)
+        assert [np.flatnonzero(row).tolist() for row in np.asarray(slope)] == [[0, *at] for at in chosen]
+    with pytest.raises(ValueError, match="k = 0"):
+        losses.hardest(losses.bpr, 0)
 
 
 def test_warp_weighs_by_the_harmonic_number_of_its_violators():

@@ -1,5 +1,6 @@
 """RecBole's models without its settings and data sets, and the four rows as its batch."""
 
+import numpy as np
 from peers.common import HISTORY, ITEM, ITEMS, LENGTH, USER, USERS
 
 
@@ -20,12 +21,19 @@ class Data:
     def num(self, field):
         return {"user": USERS, "item": ITEMS}[field]
 
-    def history_item_matrix(self):
+    def history_item_matrix(self, max_history_len=None):
         import torch
 
         ids = torch.zeros(USERS, HISTORY.shape[1], dtype=torch.long)
         ids[USER] = torch.as_tensor(HISTORY).long()
         return ids, (ids > 0).float(), (ids > 0).sum(1)
+
+    def inter_matrix(self, form):
+        from scipy import sparse
+
+        row, place = np.nonzero(HISTORY)
+        pair = USER[row], HISTORY[row, place]
+        return sparse.coo_matrix((np.ones(len(row)), pair), (USERS, ITEMS))
 
 
 def peer(kind, **settings):
@@ -40,3 +48,16 @@ def rows():
 
     columns = {"user": USER, "item": ITEM, "item_list": HISTORY, "length": LENGTH}
     return {name: torch.as_tensor(column).long() for name, column in columns.items()}
+
+
+def drawn(slate):
+    """Rows with the negatives of their slates, as RecBole's sampler lays them: negative by negative."""
+    import torch
+
+    negatives = slate.shape[1] - 1
+    columns = {name: column.repeat(negatives, *[1] * (column.ndim - 1)) for name, column in rows().items()}
+    return (
+        columns
+        | {"item": torch.as_tensor(slate[:, 0]).long().repeat(negatives)}
+        | {"neg_item": torch.as_tensor(slate[:, 1:].T.reshape(-1).copy()).long()}
+    )

@@ -1,14 +1,16 @@
-"""Rating models, autoencoders and FISM against RecBole's, and its loss."""
+"""Rating models, autoencoders, FISM, SimpleX and LightGCN against RecBole's, and its losses."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import apply, score_all
+from helpers import apply, made, noisy, score_all
 from peers.common import (
     HISTORY,
     ITEM,
     ITEMS,
     MARKS,
+    USER,
     USERS,
     agree,
     asked,
@@ -17,10 +19,12 @@ from peers.common import (
     put_layers,
     speaking,
 )
-from peers.recbole import peer, rows
+from peers.recbole import drawn, peer, rows
 
-from rezoo import losses
-from rezoo.models import FISM, GMF, MLP, MultDAE, MultVAE, NeuMF
+from rezoo import losses, objectives, sampling
+from rezoo.data.batches import pairs
+from rezoo.models import FISM, GMF, MLP, LightGCN, MultDAE, MultVAE, NeuMF, SimpleX
+from rezoo.models.factorization import lightgcn, simplex
 from rezoo.models.rating.mult_vae import kl_from_standard_normal
 
 pytestmark = MARKS
@@ -119,6 +123,67 @@ def test_mult_dae():
     twice = HISTORY.copy()
     twice[0, 3] = 0
     agree(score_all(model, variables, asked()._replace(history=jnp.array(twice))), theirs.forward(matrix))
+
+
+@pytest.mark.parametrize("name", ["mean", "user_attention", "self_attention"])
+def test_simplex(name):
+    from recbole.model.general_recommender import SimpleX as Theirs
+
+    kinds = {
+        "mean": simplex.Mean,
+        "user_attention": simplex.UserAttention,
+        "self_attention": simplex.SelfAttention,
+    }
+    _, p = speaking(model := SimpleX(USERS, ITEMS, 4, gamma=0.3, weights=kinds[name]))
+    p["item"]["embedding"][0] = 0  # by which it knows padding
+    variables = {"params": p}
+    negatives = 3
+    theirs = peer(
+        Theirs,
+        embedding_size=4,
+        gamma=0.3,
+        aggregator=name,
+        margin=0.1,
+        negative_weight=2.0,
+        reg_weight=0.0,
+        dropout_prob=0.0,
+        train_neg_sample_args={"sample_num": negatives},
+    )
+    put(theirs.user_emb.weight, p["user"]["embedding"])
+    put(theirs.item_emb.weight, p["item"]["embedding"])
+    put_dense(theirs.UI_map, p["map"])
+    if name != "mean":
+        put_dense(theirs.W_k[0], p["weigh"]["key"])
+    if name == "self_attention":
+        put_dense(theirs.W_q, p["weigh"]["query"])
+    agree(score_all(model, variables, asked()), theirs.full_sort_predict(rows()))
+    slate = np.concatenate([ITEM[:, None], np.arange(1, 13).reshape(4, negatives) % ITEMS], axis=1)
+    score = apply(model, variables, asked(), jnp.array(slate))
+    label = jnp.zeros(score.shape).at[:, 0].set(1.0)
+    ours = losses.ccl(score, label, margin=0.1, weight=2.0).mean()
+    assert abs(float(ours) - float(theirs.calculate_loss(drawn(slate)))) < 1e-5
+
+
+def test_lightgcn_and_its_loss(monkeypatch):
+    from recbole.model.general_recommender import LightGCN as Theirs
+    from scipy import sparse
+
+    # Newer versions of SciPy have another name for it.
+    update = lambda matrix, values: matrix._dict.update(values)  # noqa: E731
+    monkeypatch.setattr(sparse.dok_matrix, "_update", update, raising=False)
+    model = LightGCN(USERS, ITEMS, 4)
+    graph = {"graph": lightgcn.graph(np.repeat(USER, HISTORY.shape[1]), HISTORY.ravel(), USERS, ITEMS)}
+    params = noisy(made(model, graph, asked(), jnp.array(ITEM)), 0.5)
+    theirs = peer(Theirs, embedding_size=4, n_layers=3, reg_weight=0.2, require_pow=True)
+    for side in ("user", "item"):
+        put(getattr(theirs, f"{side}_embedding").weight, params[side]["embedding"])
+    variables = {"params": params, **graph}
+    agree(score_all(model, variables, asked()), theirs.full_sort_predict(rows()).reshape(4, ITEMS))
+    slate = np.stack([ITEM, ITEM[::-1]], axis=1)
+    negatives = sampling.fixed(jnp.zeros((USERS, 1), jnp.int32).at[USER].set(slate[:, 1:]))
+    objective = objectives.l2(objectives.sampled(model, losses.bpr, negatives, 1), 0.2 / 2)
+    ours, _ = objective(variables, jax.random.key(0), pairs(USER, ITEM))
+    assert abs(float(ours) - float(theirs.calculate_loss(drawn(slate)))) < 1e-5
 
 
 def test_bpr_loss():

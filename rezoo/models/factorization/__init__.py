@@ -7,8 +7,10 @@ from rezoo.models.factorization.fm import FM
 from rezoo.models.factorization.gfcf import GFCF
 from rezoo.models.factorization.ials import IALS
 from rezoo.models.factorization.item_knn import ItemKNN
+from rezoo.models.factorization.lightgcn import LightGCN
 from rezoo.models.factorization.mf import MF, BiasedMF
 from rezoo.models.factorization.rp3beta import RP3beta
+from rezoo.models.factorization.simplex import SimpleX
 from rezoo.models.factorization.slim import SLIM
 from rezoo.models.factorization.svdpp import SVDpp
 
@@ -23,6 +25,8 @@ __all__ = [
     "BiasedMF",
     "FeatureMF",
     "ItemKNN",
+    "LightGCN",
     "RP3beta",
     "SVDpp",
+    "SimpleX",
 ]
