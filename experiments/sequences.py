@@ -222,7 +222,7 @@ def later(dataset: str) -> dict[str, Fit]:
     blocks, dropout = (2, 0.1) if dataset == "ml-1m" else (1, 0.2)
     widen = {"Sports_and_Outdoors": 2, "Toys_and_Games": 1}.get(dataset, 4)
     events = 1600 if dataset == "ml-1m" else 6400
-    how = {"events": events, "negatives": 256, "patience": 50}
+    how: dict[str, Any] = {"events": events, "negatives": 256, "patience": 50}
     return {
         "eSASRec": Fit(
             lambda n, length: eSASRec(
@@ -373,9 +373,8 @@ def main() -> None:
         wanted = set(flags.models or (SMOKE if flags.smoke else ()))
 
         def report(name: str, values: dict[str, float], seconds: float, named: str = named, **notes: Any):
-            published = dict(
-                zip(("recall@10", "ndcg@10"), PUBLISHED.get(named, {}).get(name, ()), strict=False)
-            )
+            figures = PUBLISHED.get(named, {}).get(name, ())
+            published: dict[str, float] = dict(zip(("recall@10", "ndcg@10"), figures, strict=False))
             with results.together():
                 for metric, value in values.items():
                     results.add(
