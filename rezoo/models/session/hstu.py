@@ -161,7 +161,7 @@ class HSTU(nn.Module):
 
 
 def buckets(gap: Num[Array, " *S"]) -> Int[Array, " *S"]:
-    """B of the docstring; 0 for a gap that is NaN.
+    """The bucket of each gap, b(Δ); 0 for a gap that is NaN.
 
     >>> buckets(jnp.array([0.0, 1.0, -60.0, 86400.0, jnp.nan])).tolist()
     [0, 0, 13, 37, 0]

@@ -12,6 +12,7 @@ from rezoo.data.batches import queries
 from rezoo.errors import DataError
 from rezoo.models import eSASRec
 from rezoo.nn.attention import LiGR
+from rezoo.serving import model_json
 
 ITEMS, HISTORY = 9, [3, 1, 4, 1, 5]
 
@@ -38,6 +39,12 @@ def test_it_is_its_equations():
         x = ligr(w[block], x, 2)
     states = apply(model, {"params": params}, asked, method="prefixes")[0]
     np.testing.assert_allclose(states, normed(x, w["norm"]), rtol=1e-4, atol=1e-5)
+
+
+def test_its_width_is_saved_with_it():
+    described = model_json.describe(eSASRec(ITEMS, 4, block=partial(LiGR, widen=2)))
+    assert described["fields"]["block"]["arguments"] == {"widen": 2}
+    assert model_json.describe(model_json.rebuild(described, ITEMS)) == described
 
 
 def test_heads_that_cannot_share_the_width_are_refused():
