@@ -36,7 +36,19 @@ def run(folder, name, saved):
 
 
 ALWAYS = ("MF", "GRU4Rec", "WideDeep")
-SLOW = ("AFM", "CoOccurrence", "DCNv2", "EASE", "ESMM", "IAutoRec", "NARM", "SASRec", "TopFreq", "VSKNN")
+SLOW = (
+    "AFM",
+    "CoOccurrence",
+    "DCNv2",
+    "EASE",
+    "ESMM",
+    "IAutoRec",
+    "LRURec",
+    "NARM",
+    "SASRec",
+    "TopFreq",
+    "VSKNN",
+)
 """Models with further operations; those of the others are among them."""
 every_model = pytest.mark.parametrize(
     "name", [*ALWAYS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]

@@ -15,7 +15,7 @@ SAME = {
     "lt": "Less", "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual", "eq": "Equal",
     "tanh": "Tanh", "logistic": "Sigmoid", "exp": "Exp", "log": "Log", "neg": "Neg", "abs": "Abs",
     "sqrt": "Sqrt", "erf": "Erf", "floor": "Floor", "sign": "Sign", "copy": "Identity",
-    "stop_gradient": "Identity",
+    "stop_gradient": "Identity", "sin": "Sin", "cos": "Cos",
 }  # fmt: skip
 CALLS = {"jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2"}
 REDUCTIONS = {"reduce_sum": "ReduceSum", "reduce_max": "ReduceMax", "reduce_min": "ReduceMin"}
