@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rezoo.devices.backend import pick
 from rezoo.devices.meshes import along
 from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
@@ -176,26 +177,39 @@ class Block(nn.Module):
 def recurrence(keep: Complex, drive: Complex) -> Complex:
     """h_t = keep_t ∘ h_{t-1} + drive_t of all events, `[B L D]`, from h = 0.
 
+    On an accelerator by a scan of few large steps; on a CPU by the loop, whose arrays stay in the cache: forward
+    and backward it takes a third of the scan's time or less.
+
     >>> one, none = jnp.ones((1, 3, 1)), jnp.zeros((1, 3, 1))
     >>> recurrence(Complex(0.5 * one, none), Complex(one, none)).real.ravel().tolist()
     [1.0, 1.5, 1.75]
     """
+    known = isinstance(drive.real.shape[1], int)  # a scan is unrolled, so not of any length, as in an export
+    return scanned(keep, drive) if pick(cpu=False, accelerator=known) else looped(keep, drive)
 
-    def then(one: tuple[Complex, Complex], two: tuple[Complex, Complex]) -> tuple[Complex, Complex]:
-        carried = two[0].times(one[1])
-        return two[0].times(one[0]), Complex(carried.real + two[1].real, carried.imag + two[1].imag)
 
-    if isinstance(drive.real.shape[1], int):
-        return jax.lax.associative_scan(then, (keep, drive), axis=1)[1]
+def scanned(keep: Complex, drive: Complex) -> Complex:
+    """The recurrence as an associative scan."""
+    return jax.lax.associative_scan(_then, (keep, drive), axis=1)[1]
+
+
+def looped(keep: Complex, drive: Complex) -> Complex:
+    """The recurrence, one event after the other."""
 
     def event(state: Complex, at: tuple[Complex, Complex]) -> tuple[Complex, Complex]:
-        _, state = then((state, state), at)
+        _, state = _then((state, state), at)
         return state, state
 
     zeros = along(jnp.zeros_like(drive.real, shape=(drive.real.shape[0], drive.real.shape[2])), drive.real)
     events = jax.tree.map(lambda part: part.swapaxes(0, 1), (keep, drive))
     _, states = jax.lax.scan(event, Complex(zeros, zeros), events)
     return Complex(*(part.swapaxes(0, 1) for part in states))
+
+
+def _then(one: tuple[Complex, Complex], two: tuple[Complex, Complex]) -> tuple[Complex, Complex]:
+    """(keep, drive) of two spans of events as those of one."""
+    carried = two[0].times(one[1])
+    return two[0].times(one[0]), Complex(carried.real + two[1].real, carried.imag + two[1].imag)
 
 
 def on_ring(key: Array, shape: tuple[int, ...], dtype: object) -> Float[Array, " D"]:

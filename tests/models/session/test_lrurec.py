@@ -9,7 +9,7 @@ from oracles import dense, gelu, in_double, normed
 
 from rezoo.data.batches import queries
 from rezoo.models import LRURec
-from rezoo.models.session.lrurec import Complex, recurrence
+from rezoo.models.session.lrurec import Complex, looped, scanned
 
 ITEMS, HISTORY = 9, [3, 1, 4, 1, 5]
 MODEL = LRURec(ITEMS, 4, num_blocks=2)
@@ -41,18 +41,14 @@ def test_it_is_its_equations():
     np.testing.assert_allclose(states, np.c_[x, np.ones(5)], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("length", [1, pytest.param(64, marks=pytest.mark.slow)])
-def test_the_scan_is_the_loop(length):
-    """Of a length that is not known, such as in an export, the recurrence is a loop."""
-    parts = np.random.default_rng(0).normal(size=(4, 2, length, 3)).astype(np.float32)
-    keep, drive = Complex(*parts[:2] / 2), Complex(*parts[2:])
-    (rows,) = jax.export.symbolic_shape("rows")
-    shape = jax.ShapeDtypeStruct((2, rows, 3), jnp.float32)
-    loop = jax.export.export(jax.jit(recurrence))(Complex(shape, shape), Complex(shape, shape))
-    given = jax.tree.map(jnp.asarray, (keep, drive))
-    for one, two in zip(jax.jit(recurrence)(*given), loop.call(*given), strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
-    h = np.zeros((2, 3), complex)
-    for t in range(length):
-        h = (keep.real + 1j * keep.imag)[:, t] * h + (drive.real + 1j * drive.imag)[:, t]
-    np.testing.assert_allclose(jax.jit(recurrence)(*given).real[:, -1], h.real, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("way", [scanned, looped])
+def test_both_ways_give_the_recurrence(way):
+    parts = np.random.default_rng(0).normal(size=(4, 2, 7, 3)).astype(np.float32)
+    keep, drive = Complex(*map(jnp.asarray, parts[:2])), Complex(*map(jnp.asarray, parts[2:]))
+    h, expected = np.zeros((2, 3), complex), []
+    for t in range(7):
+        h = (parts[0] + 1j * parts[1])[:, t] * h + (parts[2] + 1j * parts[3])[:, t]
+        expected.append(h)
+    states = jax.jit(way)(keep, drive)
+    for part, wanted in (states.real, np.real(expected)), (states.imag, np.imag(expected)):
+        np.testing.assert_allclose(part, wanted.swapaxes(0, 1), rtol=1e-4, atol=1e-4)
