@@ -8,8 +8,8 @@ https://arxiv.org/abs/2303.06349, of complex h, twice as wide as x:
     y_t = LN(Re(C h_t + c) + x_t),  block(x)_t = LN(W₂ GELU(W₁ y_t + b₁) + b₂ + y_t),  W₁ four times as wide
     score_i = <block(… block(LN(v)))_t, v_i> + b_i
 
-Each |λ| < 1 whatever is learnt. As the recurrence is linear, all of its states are an associative scan of
-depth log L; a live session keeps h and the last output.
+Each |λ| < 1 whatever is learnt. As the recurrence is linear, all of its states can be had by an
+associative scan of depth log L; a live session keeps h and the last output.
 
 Differs from the authors' code, https://github.com/yueqirex/LRURec: √(1 - |λ|²) is computed, where theirs is
 a parameter that starts there; GELU is its form with tanh; the vector of the user's features is added to
@@ -177,8 +177,8 @@ class Block(nn.Module):
 def recurrence(keep: Complex, drive: Complex) -> Complex:
     """h_t = keep_t ∘ h_{t-1} + drive_t of all events, `[B L D]`, from h = 0.
 
-    On an accelerator by a scan of few large steps; on a CPU by the loop, whose arrays stay in the cache: forward
-    and backward it takes a third of the scan's time or less.
+    On an accelerator by a scan of few large steps, on a CPU by the loop, whose arrays stay in the cache:
+    forward and backward it takes a third of the scan's time, or less.
 
     >>> one, none = jnp.ones((1, 3, 1)), jnp.zeros((1, 3, 1))
     >>> recurrence(Complex(0.5 * one, none), Complex(one, none)).real.ravel().tolist()
