@@ -24,6 +24,33 @@ BLOCK = 2**16
 """Weights of a block of `Cumulative`."""
 
 
+def at_least_float32(dtype: Any) -> Any:
+    """The type in which sums of numbers of this type are computed.
+
+    >>> at_least_float32(jnp.bfloat16).name, at_least_float32(jnp.float64).name
+    ('float32', 'float64')
+    """
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def products(axes: str, a: Float[Array, " ..."], b: Float[Array, " ..."]) -> Float[Array, " ..."]:
+    """`jnp.einsum` of two arrays, summed in float32 at least.
+
+    >>> products("bd,nd->bn", jnp.ones((1, 3), jnp.bfloat16), jnp.ones((2, 3), jnp.bfloat16)).dtype.name
+    'float32'
+    """
+    return jnp.einsum(axes, a, b, preferred_element_type=at_least_float32(a.dtype))
+
+
+def softmax(score: Float[Array, " *S N"], axis: int = -1) -> Float[Array, " *S N"]:
+    """`jax.nn.softmax`, computed in float32 at least, in the type of the scores.
+
+    >>> softmax(jnp.zeros(4, jnp.bfloat16)).dtype.name
+    'bfloat16'
+    """
+    return jax.nn.softmax(score.astype(at_least_float32(score.dtype)), axis=axis).astype(score.dtype)
+
+
 def same_shape(**arrays: Any) -> None:
     """Check that arrays match element by element; those that are None are left out.
 

@@ -553,6 +553,24 @@ def test_training_lowers_the_loss(name):
     assert not bool(state.halted)
 
 
+@mostly_long(TRAINED, FEW)
+def test_products_of_bfloat16_give_float32s_gradient_but_for_their_rounding(name):
+    state, batch, objective = initial(name), batch_for(CASES[name]), objective_for(CASES[name])
+    params = noisy(state.params, 0.1)
+
+    def value(objective, params):
+        return objective({"params": params, **state.constants}, jax.random.key(1), batch)[0]
+
+    found = [
+        jax.jit(jax.value_and_grad(functools.partial(value, one)))(params)
+        for one in (objective, objectives.mixed(objective))
+    ]
+    chex.assert_trees_all_equal_dtypes(*found)
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=0.02)
+    whole, low = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(one[1])]) for one in found)
+    assert whole @ low > 0.98 * np.linalg.norm(whole) * np.linalg.norm(low)
+
+
 @every_model
 def test_rows_that_do_not_count_change_nothing(name):
     case = CASES[name]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import at_least_1
+from rezoo.arrays import at_least_1, at_least_float32
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import layout, lookup
 from rezoo.devices.sharding.items import place_of
@@ -84,7 +84,8 @@ def spread_softmax(
     log_sum = _log_sum(state, own, *items, chunk or _items_at_once(target.size))
     top = jax.lax.pmax(jax.lax.stop_gradient(log_sum), axis)
     place = place_of(target, axis)
-    score = bounded((state * own[jnp.maximum(place, 0)]).sum(axis=-1))
+    exact = at_least_float32(state.dtype)
+    score = bounded((state.astype(exact) * own[jnp.maximum(place, 0)]).sum(axis=-1))
     share = jnp.exp(log_sum - top), jnp.where(place < 0, 0.0, score)
     total, score = jax.lax.psum(share, axis)
     return top + jnp.log(total) - score
@@ -115,7 +116,12 @@ def _chunk_of(
     new = place >= jnp.maximum(number * size, first)
     if end is not None:
         new &= place < end
-    return start, rows, jnp.where(new[None], bounded(state @ rows.T), -jnp.inf)
+    return start, rows, jnp.where(new[None], bounded(_product(state, rows.T)), -jnp.inf)
+
+
+def _product(a: Array, b: Array, **options: Any) -> Array:
+    """Their product, of numbers as they are, summed in float32 at least."""
+    return jnp.matmul(a, b, preferred_element_type=at_least_float32(a.dtype), **options)
 
 
 def _running(state: Array, table: Array, chunk: int, *items: Array) -> Float[Array, " T"]:
@@ -128,9 +134,11 @@ def _running(state: Array, table: Array, chunk: int, *items: Array) -> Float[Arr
         higher = jnp.maximum(top, score.max(axis=1))
         return higher, total * jnp.exp(top - higher) + jnp.exp(score - higher[:, None]).sum(axis=1)
 
-    start = jnp.full_like(state[:, 0], jnp.finfo(state.dtype).min), jnp.zeros_like(state[:, 0])
+    zero = jnp.zeros_like(state[:, 0], at_least_float32(state.dtype))
+    least = jnp.finfo(zero.dtype)
+    start = jnp.full_like(zero, least.min), zero
     top, total = lax.fori_loop(0, -(-table.shape[0] // size), add, start)
-    return top + jnp.log(jnp.maximum(total, jnp.finfo(state.dtype).tiny))
+    return top + jnp.log(jnp.maximum(total, least.tiny))
 
 
 def _gradients(
@@ -142,7 +150,7 @@ def _gradients(
     start: tuple[Array, Array],
     *items: Array,
 ) -> tuple[Array, Array]:
-    """Those of the log-sum-exp by states and table, added to `start`."""
+    """Those of the log-sum-exp by states and table, added to `start`, in the types of both."""
     size, whole = min(chunk, table.shape[0]), layout(state)
     # On a CPU a product whose left side is read by columns takes twice the time: hence the barriers.
     columns = lax.optimization_barrier(state.T)
@@ -150,25 +158,28 @@ def _gradients(
     def add(number: Array, gradients: tuple[Array, Array]) -> tuple[Array, Array]:
         of_state, of_table = gradients
         start, rows, score = _chunk_of(state, table, number, size, *items)
-        share = slope[:, None] * jnp.exp(score - log_sum[:, None])
+        share = (slope[:, None] * jnp.exp(score - log_sum[:, None])).astype(state.dtype)
         more = lax.optimization_barrier(
-            jnp.matmul(columns, share, out_sharding=whole)
+            _product(columns, share, out_sharding=whole)
         ).T + lax.dynamic_slice_in_dim(of_table, start, size)
-        return of_state + share @ rows, lax.dynamic_update_slice_in_dim(of_table, more, start, 0)
+        return of_state + _product(share, rows), lax.dynamic_update_slice_in_dim(of_table, more, start, 0)
 
-    return lax.fori_loop(0, -(-table.shape[0] // size), add, start)
+    of_state, of_table = lax.fori_loop(0, -(-table.shape[0] // size), add, start)
+    return of_state.astype(state.dtype), of_table.astype(table.dtype)
 
 
 def _catalogue_forward(state: Array, table: Array, target: Array, chunk: int) -> tuple[Array, tuple]:
     log_sum = _running(state, table, chunk)
-    own = bounded((state * lookup(table, target)).sum(axis=-1))
+    exact = at_least_float32(state.dtype)
+    own = bounded((state.astype(exact) * lookup(table, target)).sum(axis=-1))
     return log_sum - own, (state, table, target, log_sum)
 
 
 def _catalogue_backward(chunk: int, saved: tuple, slope: Array) -> tuple[Array, Array, None]:
     state, table, target, log_sum = saved
     of_state = -slope[:, None] * lookup(table, target)
-    of_table = jnp.zeros_like(table).at[target].add(-slope[:, None] * state, out_sharding=layout(state))
+    zeros = jnp.zeros_like(table, of_state.dtype)
+    of_table = zeros.at[target].add(-slope[:, None] * state, out_sharding=layout(state))
     return *_gradients(chunk, state, table, log_sum, slope, (of_state, of_table)), None
 
 
@@ -193,7 +204,8 @@ def _log_sum_forward(state: Array, table: Array, first: Array, end: Array, chunk
 
 def _log_sum_backward(chunk: int, saved: tuple, slope: Array) -> tuple[Array, Array, None, None]:
     state, table, first, end, log_sum = saved
-    start = jnp.zeros_like(state), jnp.zeros_like(table)
+    exact = at_least_float32(state.dtype)
+    start = jnp.zeros_like(state, exact), jnp.zeros_like(table, exact)
     return *_gradients(chunk, state, table, log_sum, slope, start, first, end), None, None
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from rezoo.arrays import same_shape
+from rezoo.arrays import at_least_float32, same_shape
 
 Scores = Float[Array, " *B"]
 Mask = Bool[Array, " *B"]
@@ -18,13 +18,15 @@ def inputs(score: Scores, label: Scores, where: Mask | None) -> tuple[Scores, Sc
     """What every loss begins with: shapes that are the same, and numbers that no loss makes infinite.
 
     What is masked becomes 0 before anything is computed of it: a NaN there would get into the gradient
-    even if its loss were masked. A score beyond ±1e15 counts as ±1e15, in value and gradient.
+    even if its loss were masked. A score beyond ±1e15 counts as ±1e15, in value and gradient. Losses are
+    computed in float32 at least.
 
     Raises:
       ValueError: if the shapes differ.
     """
     same_shape(score=score, label=label, where=where)
     where = all_if_none(where, score)
+    score, label = (x.astype(at_least_float32(x.dtype)) for x in (score, label))
     return bounded(jnp.where(where, score, 0.0)), jnp.where(where, label, 0.0), where
 
 

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rezoo import arrays
 from rezoo.errors import DataError
 from rezoo.nn.dropout import Dropout
 
@@ -124,7 +125,7 @@ def attention(
       drop: of the weights.
     """
     score = jnp.einsum("bqhe,bkhe->bhqk", q, k) * q.shape[-1] ** -0.5
-    share = nn.softmax(jnp.where(mask[:, None], score, -1e9), axis=-1)
+    share = arrays.softmax(jnp.where(mask[:, None], score, -1e9), axis=-1)
     answer = jnp.einsum("bhqk,bkhe->bqhe", drop(share), v)
     return answer.reshape(*answer.shape[:2], answer.shape[2] * answer.shape[3])
 

@@ -39,12 +39,14 @@ class Bag(nn.Module):
         """Σ_l weight_bl · row(ids_bl)."""
         weight = jnp.where(has_row(ids, self.num_embeddings), weight, 0.0)
         if gathers(ids.shape[1], self.num_embeddings):
-            return jnp.einsum("bl,bld->bd", weight, self.rows(ids))
-        return scattered(ids, weight, self.num_embeddings) @ self.rows.table()
+            rows = self.rows(ids)
+            return jnp.einsum("bl,bld->bd", weight.astype(rows.dtype), rows)
+        return self.dense(scattered(ids, weight, self.num_embeddings))
 
     def dense(self, x: Float[Array, " B N"]) -> Float[Array, " B D"]:
         """The same layer, of an input that is not sparse."""
-        return x @ self.rows.table()
+        table = self.rows.table()
+        return x.astype(table.dtype) @ table
 
 
 def inner_with_rows(

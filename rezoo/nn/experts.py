@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rezoo import arrays
 from rezoo.nn.mlp import MLP
 
 
@@ -34,7 +35,7 @@ class Gate(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, " *B D"], experts: Float[Array, " *B E H"]) -> Float[Array, " *B H"]:
-        share = nn.softmax(nn.Dense(experts.shape[-2], use_bias=False, name="gate")(x))
+        share = arrays.softmax(nn.Dense(experts.shape[-2], use_bias=False, name="gate")(x))
         return jnp.einsum("...e,...eh->...h", share, experts)
 
 

@@ -77,7 +77,8 @@ class FieldEmbed(nn.Module):
                 scale = self.param(
                     f"{name}_scale", nn.initializers.normal(0.1), (self.features,), jnp.float32
                 )
-                vectors[name] = column[..., None] * scale.reshape(*(1,) * column.ndim, -1)
+                scaled = column[..., None] * scale.reshape(*(1,) * column.ndim, -1)
+                vectors[name] = scaled.astype(scale.dtype)
                 continue
             if name not in self.sizes:
                 raise ValueError(

@@ -7,12 +7,13 @@ is the score itself and retrieval needs nothing else.
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rezoo.arrays import products
 from rezoo.devices.meshes import alike
 
 
 def inner(query: Float[Array, " B D"], item: Float[Array, " B *C D"]) -> Float[Array, " B *C"]:
-    """⟨query_b, item_bc⟩ for each row b and each of its items c."""
-    return jnp.einsum("bd,b...d->b...", query, item)
+    """⟨query_b, item_bc⟩ for each row b and each of its items c, summed in float32 at least."""
+    return products("bd,b...d->b...", query, item)
 
 
 def with_columns(x: Float[Array, " *S D"], *columns: float | Float[Array, " *S 1"]) -> Float[Array, " *S E"]:

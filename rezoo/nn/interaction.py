@@ -5,9 +5,10 @@ letter: F fields.
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from rezoo import arrays
 
 
 def bi_interaction(v: Float[Array, " *B F D"]) -> Float[Array, " *B D"]:
@@ -57,7 +58,7 @@ class LowRankCross(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (width,), jnp.float32).reshape(
             *(1,) * (x.ndim - 1), width
         )
-        gate = nn.softmax(nn.Dense(self.experts, name="gate")(x))
+        gate = arrays.softmax(nn.Dense(self.experts, name="gate")(x))
         low = jnp.tanh(jnp.einsum("...d,kdr->...kr", x, v))
         low = jnp.tanh(jnp.einsum("...kr,krs->...ks", low, c))
         # The gates sum to 1, so that b may stand outside of the mixture.
@@ -78,7 +79,7 @@ class FieldAttention(nn.Module):
     @nn.compact
     def __call__(self, e: Float[Array, " *B F D"]) -> Float[Array, " *B F E"]:
         q, k, v = (nn.DenseGeneral((self.heads, self.width), use_bias=False, name=n)(e) for n in "qkv")
-        weight = jax.nn.softmax(jnp.einsum("...mhd,...khd->...hmk", q, k), axis=-1)
+        weight = arrays.softmax(jnp.einsum("...mhd,...khd->...hmk", q, k), axis=-1)
         mixed = jnp.einsum("...hmk,...khd->...mhd", weight, v)
         mixed = mixed.reshape(*mixed.shape[:-2], self.heads * self.width)
         return nn.relu(mixed + nn.Dense(mixed.shape[-1], use_bias=False, name="residual")(e))

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rezoo.arrays import at_least_float32
 from rezoo.devices.meshes import layout
 
 
@@ -27,6 +28,7 @@ class Moments(nn.Module):
         var = self.variable("batch_stats", "var", jnp.ones, (width,), jnp.float32)
         if not self.has_rng("dropout"):
             return jnp.asarray(mean.value), jnp.asarray(var.value)
+        x = x.astype(at_least_float32(x.dtype))
         weight = self._weight(x).ravel()
         rows, share, some = x.reshape(-1, width), weight / jnp.maximum(weight.sum(), 1), weight.any()
         centre = jnp.where(some, jnp.matmul(share, rows, out_sharding=layout(rows)), mean.value)
@@ -63,4 +65,5 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, row[-1:], jnp.float32)
         mean, var = Moments(name="moments")(x)
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
-        return (x - mean.reshape(row)) * factor.reshape(row) + bias.reshape(row)
+        normal = (x - mean.reshape(row)) * factor.reshape(row) + bias.reshape(row)
+        return normal.astype(x.dtype)

@@ -76,15 +76,15 @@ class GRU(nn.Module):
         def event(h: Array, at: tuple[Array, Array | None, Array | None]) -> tuple[Array, Array]:
             x_gates, reset, begin = at
             h = _kept(h, reset, begin)
-            zr = self.gate(x_gates[:, : 2 * d] + matmul(h, gates))
+            zr = self.gate(x_gates[:, : 2 * d] + matmul(h.astype(x.dtype), gates))
             z, r = jnp.split(zr, 2, axis=-1)
-            h = (1 - z) * h + z * jnp.tanh(x_gates[:, 2 * d :] + matmul(r * h, candidate))
+            h = (1 - z) * h + z * jnp.tanh(x_gates[:, 2 * d :] + matmul((r * h).astype(x.dtype), candidate))
             return h, h
 
         events = projected.swapaxes(0, 1), _by_event(first), _by_event(_repeated(begin, x))
         carry = jax.tree.map(lambda state: along(state, x), carry)
         carry, states = jax.lax.scan(event, carry, events, unroll=pick(cpu=1, accelerator=UNROLL))
-        return carry, states.swapaxes(0, 1)
+        return carry, states.swapaxes(0, 1).astype(x.dtype)
 
 
 class LSTM(nn.Module):
@@ -125,7 +125,7 @@ class LSTM(nn.Module):
         def event(carry: tuple[Array, Array], at: tuple[Array, Array | None, Array | None]):
             x, reset, begin = at
             h, c = _kept(carry[0], reset, begin), _kept(carry[1], reset, None)
-            i, f, o, g = jnp.split(x + matmul(h, recurrent), 4, axis=-1)
+            i, f, o, g = jnp.split(x + matmul(h.astype(x.dtype), recurrent), 4, axis=-1)
             c = nn.sigmoid(f + 1.0) * c + nn.sigmoid(i) * jnp.tanh(g)
             h = nn.sigmoid(o) * jnp.tanh(c)
             return (h, c), h
@@ -133,7 +133,7 @@ class LSTM(nn.Module):
         events = projected.swapaxes(0, 1), _by_event(first), _by_event(_repeated(begin, x))
         carry = jax.tree.map(lambda state: along(state, x), carry)
         carry, states = jax.lax.scan(event, carry, events, unroll=pick(cpu=1, accelerator=UNROLL))
-        return carry, states.swapaxes(0, 1)
+        return carry, states.swapaxes(0, 1).astype(x.dtype)
 
 
 Cell = Annotated[Callable[..., nn.Module], GRU, LSTM]

@@ -72,7 +72,8 @@ def newest(history: Int[Array, " B L"], size: int) -> Int[Array, " B W"]:
 def mean_of(vectors: Float[Array, " B L D"], history: Int[Array, " B L"]) -> Float[Array, " B D"]:
     """The mean of the vectors of what is not padding, 0 if all is."""
     real = (history > 0).astype(jnp.float32)
-    return jnp.einsum("bl,bld->bd", real / jnp.maximum(real.sum(axis=1, keepdims=True), 1), vectors)
+    share = real / jnp.maximum(real.sum(axis=1, keepdims=True), 1)
+    return jnp.einsum("bl,bld->bd", share.astype(vectors.dtype), vectors)
 
 
 def at_last(

@@ -9,6 +9,7 @@ from rezoo.objectives.cloze import cloze
 from rezoo.objectives.forward import WRITABLE, Weights, forward, mean
 from rezoo.objectives.inputs import masked
 from rezoo.objectives.penalties import l2, penalised
+from rezoo.objectives.precision import mixed
 from rezoo.objectives.slates import in_batch, pointwise, sampled
 from rezoo.objectives.tasks import multi_task, task_gradients, task_losses
 
@@ -23,6 +24,7 @@ __all__ = [
     "l2",
     "masked",
     "mean",
+    "mixed",
     "multi_task",
     "next_item",
     "next_item_sampled",

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from rezoo import losses
-from rezoo.arrays import cumulative, draw
+from rezoo.arrays import cumulative, draw, products
 from rezoo.devices.sharding import AXIS
 from rezoo.nn.bag import scattered
 from rezoo.objectives import spread
@@ -37,7 +37,7 @@ def next_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -
     """
 
     def scores(module: Any, query: Query) -> Array:
-        return jnp.einsum("bld,nd->bln", module.prefixes(query), module.table())
+        return products("bld,nd->bln", module.prefixes(query), module.table())
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         score, sown = forward(model, variables, key, batch.query, method=scores)
@@ -156,12 +156,12 @@ def next_item_sampled(
         inputs = batch.query, batch.item, drawn
         (state, of_target, of_drawn), sown = forward(model, variables, model_key, *inputs, method=vectors)
         target, where = batch.item.ravel(), batch.where.ravel()
-        own = (state * of_target).sum(-1).ravel()
+        own = products("bld,bld->bl", state, of_target).ravel()
         negative, of_negative, real = drawn, of_drawn, jnp.ones(num_negatives, bool)
         if log_targets is not None:
             negative, real = jnp.concatenate([drawn, target]), jnp.concatenate([real, where])
             of_negative = jnp.concatenate([of_drawn, of_target.reshape(-1, of_target.shape[-1])])
-        other = state.reshape(-1, state.shape[-1]) @ of_negative.T
+        other = products("td,nd->tn", state.reshape(-1, state.shape[-1]), of_negative)
         if corrected:
             log_count = math.log(num_negatives) + log_share[negative]
             if log_targets is not None:
@@ -203,7 +203,7 @@ def every_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) 
     """
 
     def scores(module: Any, query: Query) -> Array:
-        return module.encode(query) @ module.table().T
+        return products("bd,nd->bn", module.encode(query), module.table())
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         score, sown = forward(model, variables, key, batch.query, method=scores)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rezoo.arrays import same_shape
+from rezoo.arrays import products, same_shape
 from rezoo.devices.meshes import alike, everywhere, lookup
 from rezoo.objectives.forward import Weights, forward, item_vectors, mean, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Variables
@@ -132,7 +132,7 @@ def in_batch(
     """
 
     def scores(module: Any, query: Query, item: Array) -> Array:
-        return jnp.einsum("bd,cd->bc", module.encode(query), everywhere(item_vectors(module, item)))
+        return products("bd,cd->bc", module.encode(query), everywhere(item_vectors(module, item)))
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         score, sown = forward(model, variables, key, batch.query, batch.item, method=scores)

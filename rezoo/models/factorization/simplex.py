@@ -17,6 +17,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rezoo import arrays
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed, has_row
 from rezoo.nn.inner import inner
@@ -105,4 +106,4 @@ class SimpleX(nn.Module):
 
 
 def _softmax(score: Float[Array, " B L"], real: Bool[Array, " B L"]) -> Float[Array, " B L"]:
-    return jnp.where(real, nn.softmax(jnp.where(real, score, -1e9), axis=-1), 0.0)
+    return jnp.where(real, arrays.softmax(jnp.where(real, score, -1e9), axis=-1), 0.0)

@@ -17,6 +17,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo import arrays
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import Linear, field_names, field_vectors
@@ -42,7 +43,7 @@ class AFM(nn.Module):
         v = field_vectors(FieldEmbed(self.sizes, self.dim, name="factors"), query, item, catalogue)
         product = pair_products(v)
         hidden = nn.relu(nn.Dense(self.attention_width, name="attention_layer")(product))
-        weight = nn.softmax(nn.Dense(1, use_bias=False, name="attention_score")(hidden).squeeze(-1))
+        weight = arrays.softmax(nn.Dense(1, use_bias=False, name="attention_score")(hidden).squeeze(-1))
         self.sow("intermediates", "attention", weight)
         pooled = Dropout(self.dropout)(jnp.einsum("...p,...pd->...d", weight, product))
         return linear + nn.Dense(1, use_bias=False, name="output")(pooled).squeeze(-1)

@@ -21,6 +21,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rezoo import arrays
 from rezoo.devices.meshes import alike
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
@@ -42,7 +43,7 @@ class TransformerBlock(nn.Module):
         width = max(d // self.heads, 1)
         q, k, v = (nn.DenseGeneral((self.heads, width), use_bias=False, name=name)(x) for name in "qkv")
         score = jnp.einsum("bcqhe,bckhe->bchqk", q, k) * width**-0.5
-        share = nn.softmax(jnp.where(real[:, None, None, None], score, -1e9))
+        share = arrays.softmax(jnp.where(real[:, None, None, None], score, -1e9))
         mixed = jnp.einsum("bchqk,bckhe->bcqhe", share, v).reshape(*x.shape[:-1], self.heads * width)
         y = nn.LayerNorm(name="norm_in")(x + drop(nn.Dense(d, use_bias=False, name="heads_out")(mixed)))
         hidden = nn.leaky_relu(nn.Dense(d, name="feed_in")(y))

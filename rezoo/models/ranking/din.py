@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rezoo import arrays
 from rezoo.devices.meshes import alike
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.features import FieldEmbed, catalogue_of, item_columns, repeat_for_items
@@ -84,7 +85,7 @@ class CodeActivation(nn.Module):
         x = jnp.concatenate([slate, event, slate - event, slate * event], axis=-1)
         score = nn.Dense(1, name="output")(MLP(self.widths, nn.sigmoid, name="unit")(x)).squeeze(-1)
         real = real[:, None]
-        weight = nn.softmax(jnp.where(real, score * target.shape[-1] ** -0.5, -1e9), axis=-1)
+        weight = arrays.softmax(jnp.where(real, score * target.shape[-1] ** -0.5, -1e9), axis=-1)
         return jnp.where(real, weight, 0.0).reshape(*target.shape[:-1], history.shape[1])
 
 

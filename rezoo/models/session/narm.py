@@ -23,6 +23,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rezoo import arrays
 from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.inner import inner
@@ -39,7 +40,7 @@ def unnormalised(alpha: Float[Array, " B Q L"], mask: Bool[Array, " B Q L"]) -> 
 
 def softmax(alpha: Float[Array, " B Q L"], mask: Bool[Array, " B Q L"]) -> Float[Array, " B Q L"]:
     """exp(α) over its sum, as in the authors' code; 0 where the mask is False."""
-    return jnp.where(mask, nn.softmax(jnp.where(mask, alpha, -1e9), axis=-1), 0.0)
+    return jnp.where(mask, arrays.softmax(jnp.where(mask, alpha, -1e9), axis=-1), 0.0)
 
 
 class NARM(nn.Module):
