@@ -95,11 +95,13 @@ MODELS = {
     "RP3beta": Entry(
         of_rp3beta,
         [
-            {"alpha": 0.6, "beta": 0.0, "neighbours": 800},
-            {"alpha": 0.6, "beta": 0.0, "neighbours": 800, "per_target": True},
+            {"alpha": 0.5664, "beta": 0.00109, "neighbours": 777},
+            {"alpha": 0.5, "beta": 0.15, "neighbours": 150, "per_target": True},
+            {"alpha": 0.5, "beta": 0.1, "neighbours": 200, "per_target": True},
+            {"alpha": 0.4, "beta": 0.1, "neighbours": 200, "per_target": True},
         ],
     ),
-    "GFCF": Entry(of_gfcf, [{"alpha": alpha} for alpha in (0.1, 0.3, 0.6)], (0.1849, 0.1518)),
+    "GFCF": Entry(of_gfcf, [{"alpha": 0.3}], (0.1849, 0.1518)),
     "SLIM": Entry(
         of_slim, [{"l1": l1, "l2": l2} for l1 in (0.3, 1.0) for l2 in (3.0, 10.0)], (0.1699, 0.1382)
     ),
@@ -130,7 +132,7 @@ def main() -> None:
     if flags.smoke:
         log = synthetic()
         train, _, test = split.ratio_per_user(log, test=0.2).of(log)
-        models = {name: entry._replace(settings=entry.settings[:1]) for name, entry in models.items()}
+        models = {name: Entry(entry.fit, entry.settings[:1]) for name, entry in models.items()}
         train_test.run(results, models, train, test, dataset="synthetic", protocol=PROTOCOL, seeds=1)
     else:
         train, test = lightgcn.load("gowalla", flags.data_dir)

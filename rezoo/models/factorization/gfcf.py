@@ -89,8 +89,8 @@ def fit(
         itself=True,
     )
     scaled = sparse.diags_array(power(of_user, -0.5)) @ x @ sparse.diags_array(half)
-    start = np.random.default_rng(0).normal(size=min(x.shape))
-    vectors = svds(scaled, factors, v0=start, return_singular_vectors="vh")[2].T
+    start = np.random.default_rng(0).normal(size=x.shape[0])
+    vectors = svds(scaled, factors, v0=start, tol=1e-3, solver="propack", return_singular_vectors="vh")[2].T
     return {
         "params": {
             **params(w),
