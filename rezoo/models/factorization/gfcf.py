@@ -15,7 +15,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from rezoo.models.factorization.item_lists import ItemLists, once, params, power, shared, taken
@@ -88,9 +87,10 @@ def fit(
         most=neighbours,
         itself=True,
     )
-    scaled = sparse.diags_array(power(of_user, -0.5)) @ x @ sparse.diags_array(half)
+    scaled = x.multiply(power(of_user, -0.5)[:, None]).multiply(half[None]).tocsr()
     start = np.random.default_rng(0).normal(size=x.shape[0])
-    vectors = svds(scaled, factors, v0=start, tol=1e-3, solver="propack", return_singular_vectors="vh")[2].T
+    how: Any = {"v0": start, "tol": 1e-3, "solver": "propack", "return_singular_vectors": "vh"}
+    vectors = np.asarray(svds(scaled, factors, **how)[2]).T
     return {
         "params": {
             **params(w),

@@ -31,6 +31,8 @@ PIECES = 2**8, 2**14
 """Pieces at a time, on a CPU and on an accelerator."""
 ROWS = 1024
 """Lists made at a time by a fit."""
+Matrix = Any
+"""A `scipy.sparse.csr_array`; what its products are is not known to a type checker."""
 Weigh = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """`(items, other items, how much is shared) -> weights`, of pairs."""
 
@@ -125,7 +127,7 @@ class Lists(NamedTuple):
         return jax.lax.fori_loop(0, -(-until[-1] // chunk), add, score)
 
 
-def taken(history: Any, num_items: int) -> sparse.csr_array:
+def taken(history: Any, num_items: int) -> Matrix:
     """The binary matrix `[U N]` of a history `[U L]`, 0 = padding.
 
     Raises:
@@ -133,7 +135,7 @@ def taken(history: Any, num_items: int) -> sparse.csr_array:
     """
     known = events(history, num_items)
     row, column = np.nonzero(known > 0)
-    x = sparse.csr_array((np.ones(len(row)), (row, known[row, column])), (len(known), num_items))
+    x: Matrix = sparse.csr_array((np.ones(len(row)), (row, known[row, column])), (len(known), num_items))
     x.sum_duplicates()
     x.data[:] = 1.0
     return x
@@ -149,8 +151,8 @@ def power(degree: np.ndarray, exponent: float) -> np.ndarray:
 
 
 def shared(
-    x: sparse.csr_array, user: np.ndarray, weigh: Weigh, *, most: int | None = None, itself: bool = False
-) -> sparse.csr_array:
+    x: Matrix, user: np.ndarray, weigh: Weigh, *, most: int | None = None, itself: bool = False
+) -> Matrix:
     """The weights of all pairs of items that someone took both, of each row the `most` largest.
 
     Made `ROWS` rows at a time, so that all of them are never there at once.
@@ -162,9 +164,9 @@ def shared(
       most: entries of a row that are kept; all if None. Of equal ones any.
       itself: whether the diagonal is kept.
     """
-    by_item, by_user = x.T.tocsr(), (sparse.diags_array(user) @ x).tocsr()
+    by_item, by_user = x.T.tocsr(), x.multiply(user[:, None]).tocsr()
 
-    def rows(start: int) -> sparse.csr_array:
+    def rows(start: int) -> Matrix:
         w = by_item[start : start + ROWS] @ by_user
         row = np.repeat(np.arange(start, start + w.shape[0]), np.diff(w.indptr))
         w.data = weigh(row, w.indices, w.data)
@@ -176,7 +178,7 @@ def shared(
     return sparse.vstack([rows(start) for start in range(0, x.shape[1], ROWS)], format="csr")
 
 
-def strongest(w: sparse.csr_array, most: int) -> sparse.csr_array:
+def strongest(w: Matrix, most: int) -> Matrix:
     """The `most` largest entries of each row; `w` itself is changed.
 
     >>> strongest(sparse.csr_array(np.array([[1.0, 3.0, 2.0], [0.0, 0.0, 5.0]])), 2).toarray().tolist()
@@ -189,7 +191,7 @@ def strongest(w: sparse.csr_array, most: int) -> sparse.csr_array:
     return w
 
 
-def params(w: sparse.csr_array) -> dict[str, Any]:
+def params(w: Matrix) -> dict[str, Any]:
     """The parameters of `ItemLists(num_items, num_pairs)`, of the weights (j, item) `[N N]`.
 
     Raises:

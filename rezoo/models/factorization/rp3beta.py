@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Int
-from scipy import sparse
 
 from rezoo.models.factorization.item_lists import ItemLists, params, power, shared, taken
 
@@ -71,6 +70,5 @@ def fit(
     else:
         w = shared(x, user, lambda j, i, walks: first[j] * walks * last[i], most=neighbours)
     if normalise:
-        total = w.sum(axis=1)
-        w = (sparse.diags_array(1 / np.where(total > 0, total, 1.0)) @ w).tocsr()
+        w.data /= np.repeat(w.sum(axis=1), np.diff(w.indptr))
     return {"params": params(w)}
