@@ -115,10 +115,10 @@ MODELS = {
         ],
     ),
     "GFCF": Entry(of_gfcf, [{"alpha": 0.3}], (0.1849, 0.1518)),
-    "SLIM": Entry(of_slim, [{"l1": 0.5, "l2": 5.0, "candidates": 100}], (0.1699, 0.1382)),
+    "SLIM": Entry(of_slim, [{"l1": 0.1, "l2": 20.0, "candidates": 100}], (0.1699, 0.1382)),
     "IALS": Entry(
         of_ials,
-        [{"dim": 128, "unobserved": 0.03, "l2": 0.003}, {"dim": 256, "unobserved": 0.03, "l2": 0.003}],
+        [{"dim": 256, "unobserved": unobserved, "l2": 0.003} for unobserved in (0.01, 0.02)],
         random=True,
     ),
     "EASE": Entry(of_ease, [{"l2": 300.0}], (0.1765, 0.1467)),
