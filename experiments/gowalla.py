@@ -76,7 +76,7 @@ def of_gfcf(log: Interactions, seed: int, alpha: float, factors: int = 256) -> F
     return GFCF(log.num_items, item_lists.num_pairs(variables), factors), variables
 
 
-def of_slim(log: Interactions, seed: int, l1: float, l2: float, candidates: int = 200) -> Fitted:
+def of_slim(log: Interactions, seed: int, l1: float, l2: float, candidates: int) -> Fitted:
     variables = slim.fit(history(log), log.num_items, l1=l1, l2=l2, candidates=candidates)
     return SLIM(log.num_items, item_lists.num_pairs(variables)), variables
 
@@ -115,7 +115,7 @@ MODELS = {
         ],
     ),
     "GFCF": Entry(of_gfcf, [{"alpha": 0.3}], (0.1849, 0.1518)),
-    "SLIM": Entry(of_slim, [{"l1": 0.1, "l2": 20.0, "candidates": 100}], (0.1699, 0.1382)),
+    "SLIM": Entry(of_slim, [{"l1": 0.02, "l2": 40.0, "candidates": 150}], (0.1699, 0.1382)),
     "IALS": Entry(
         of_ials,
         [{"dim": 256, "unobserved": unobserved, "l2": 0.003} for unobserved in (0.01, 0.02)],

@@ -31,9 +31,9 @@ def fit(
     history: Int[Array | np.ndarray, " U L"],
     num_items: int,
     *,
-    l1: float = 1.0,
-    l2: float = 10.0,
-    candidates: int = 200,
+    l1: float = 0.1,
+    l2: float = 20.0,
+    candidates: int = 100,
     tolerance: float = 1e-4,
     max_sweeps: int = 100,
 ) -> dict[str, Any]:
