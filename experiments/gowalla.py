@@ -21,8 +21,8 @@ tried, and the seconds of the fit, of the search and of one measurement.
     GFCF             .1850     .1518    .1849 / .1518
 
 RP3beta keeps the strongest steps to each place; with 777 steps from each, as others set it, ndcg@20 on the
-validation part is a seventh less. GFCF has the paper's settings. Those of SLIM and the ranges of the others come
-of trials on 5,000 users of the validation part; SLIM was measured once before, with λ₁ .5, λ₂ 5 and 100 candidates.
+validation part is a seventh less. GFCF has the paper's settings. Those of SLIM and the ranges of the others
+come of trials on 5,000 users of the validation part. SLIM was measured once before, with other settings.
 """
 
 from dataclasses import dataclass
