@@ -10,7 +10,7 @@ from rezoo.objectives.forward import WRITABLE, Weights, forward, mean
 from rezoo.objectives.inputs import masked
 from rezoo.objectives.penalties import l2, penalised
 from rezoo.objectives.precision import mixed
-from rezoo.objectives.slates import in_batch, pointwise, sampled
+from rezoo.objectives.slates import in_batch, pointwise, sampled, shared
 from rezoo.objectives.tasks import multi_task, task_gradients, task_losses
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "penalised",
     "pointwise",
     "sampled",
+    "shared",
     "task_gradients",
     "task_losses",
     "weighting",

@@ -98,6 +98,68 @@ def sampled(
     return objective
 
 
+def shared(
+    model: nn.Module,
+    loss: Loss,
+    sampler: Sampler,
+    num_negatives: int,
+    *,
+    log_q: Float[Array, " N"] | None = None,
+    weights: Weights | None = None,
+) -> Objective:
+    """The items of each row beside `num_negatives` items that are drawn once for the whole batch.
+
+    As one list with the labels of the row's items and 0 for those drawn; one that is among the row's own does
+    not count. Scores of the drawn items are one matrix product, so that there can be thousands of them.
+
+    Takes a `Retriever` and batches of pairs, `[B]`, or of users with some items each, `[B T]`, as those of
+    `batches.by_user`, whose items are looked up once for all of their negatives.
+
+    Args:
+      model: a `Retriever`.
+      loss: of lists; takes `log_q` if it is given here.
+      sampler: draws the negatives, for the unknown user.
+      num_negatives: of the batch.
+      log_q: as for `sampled`.
+      weights: how much each row's list counts; see `mean`.
+
+    >>> from rezoo import losses, sampling
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> batch = Batch(queries(rows=1), jnp.array([[1, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
+    >>> variables = {"params": {"count": jnp.zeros(9)}}  # all scores alike
+    >>> negatives = sampling.fixed(jnp.array([[1, 6]]))
+    >>> objective = shared(Popularity(9), losses.softmax_cross_entropy, negatives, 2)
+    >>> print(jax.jit(objective)(variables, jax.random.key(0), batch)[0].round(4))  # 2 ln 3: 1, 3 and 6
+    2.1972
+    """
+
+    def scores(module: Any, query: Query, item: Array, drawn: Array) -> tuple[Array, Array]:
+        state = module.encode(query)
+        own = jnp.einsum("bd,btd->bt", state, item_vectors(module, item))
+        return own, jnp.einsum("bd,nd->bn", state, everywhere(item_vectors(module, drawn)))
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        sample_key, model_key = jax.random.split(key)
+        item, label, where = (x.reshape(len(x), -1) for x in (batch.item, batch.label, batch.where))
+        nobody = Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 0), jnp.int32), {})
+        drawn = sampler(sample_key, nobody, nobody.user, num_negatives)[0]
+        inputs = batch.query, item, drawn
+        (own, other), sown = forward(model, variables, model_key, *inputs, method=scores)
+        hit = ((drawn[None, :, None] == item[:, None]) & where[:, None]).any(-1)
+        counts = jnp.concatenate(alike([where, ~hit & where.any(-1, keepdims=True)]), axis=1)
+        labels = jnp.concatenate(alike([label, jnp.zeros_like(other)]), axis=1)
+        of_list = loss
+        if log_q is not None:
+            expected = jnp.broadcast_to(log_q[drawn][None] + math.log(num_negatives), other.shape)
+            of_list = partial(loss, log_q=jnp.concatenate(alike([jnp.zeros_like(own), expected]), axis=1))
+        value = of_list(jnp.concatenate(alike([own, other]), axis=1), labels, where=counts)
+        value = mean(value, counts, weight_of(weights, batch))
+        return value, Aux({"loss": value}, sown)
+
+    return objective
+
+
 def in_batch(
     model: nn.Module,
     loss: Loss,

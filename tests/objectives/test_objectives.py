@@ -44,6 +44,22 @@ def test_a_sampled_list_knows_how_often_each_item_was_to_be_expected():
     assert np.isfinite(objective(variables(BATCH), jax.random.key(1), BATCH)[0])
 
 
+def test_shared_negatives_are_a_list_with_each_rows_items_but_its_own_among_them():
+    drawn, log_q = jnp.array([[3, 8, 5]], jnp.int32), jnp.log(jnp.arange(1.0, 10.0) / 45)
+    item = jnp.array([[3, 1, 0], [2, 5, 7], [4, 0, 0]], jnp.int32)
+    batch = Batch(queries([1, 2, 3]), item, (item > 0).astype(jnp.float32), (item > 0).at[2].set(False))
+    objective = objectives.shared(MODEL, losses.sampled_softmax, sampling.fixed(drawn), 3, log_q=log_q)
+    values = variables(BATCH)
+    found, _ = objective(values, jax.random.key(1), batch)
+    slate = jnp.concatenate([item, jnp.broadcast_to(drawn, (3, 3))], axis=1)
+    score, terms = np.array(apply(MODEL, values, batch.query, slate)), []
+    score[:, 3:] -= np.log(3) + np.asarray(log_q)[drawn]
+    for row, kept in (0, [0, 1, 4, 5]), (1, [0, 1, 2, 3, 4]):
+        logits = log_softmax(score[row, kept])
+        terms.append(-logits[: int((item[row] > 0).sum())].sum())
+    np.testing.assert_allclose(found, np.mean(terms), rtol=1e-5)
+
+
 @pytest.mark.parametrize("corrected", [False, True])
 def test_in_batch_softmax_is_that_over_the_batch_without_accidental_hits(corrected):
     log_q = jnp.log(jnp.arange(1.0, 10.0) / 45)
@@ -132,6 +148,7 @@ def test_counts_of_a_table_that_is_not_looked_up_are_refused():
         lambda weights: objectives.sampled(MODEL, losses.bpr, sampling.uniform(9), 3, weights=weights),
         lambda weights: objectives.sampled(MODEL, losses.logistic, sampling.uniform(9), 3, weights=weights),
         lambda weights: objectives.in_batch(MODEL, losses.softmax_cross_entropy, weights=weights),
+        lambda weights: objectives.shared(MODEL, losses.bpr, sampling.uniform(9), 3, weights=weights),
         lambda weights: objectives.every_item(MODEL, losses.softmax_cross_entropy, weights=weights),
     ],
 )
