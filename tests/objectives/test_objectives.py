@@ -50,8 +50,8 @@ def test_shared_negatives_are_a_list_with_each_rows_items_but_its_own_among_them
     batch = Batch(queries([1, 2, 3]), item, (item > 0).astype(jnp.float32), (item > 0).at[2].set(False))
     objective = objectives.shared(MODEL, losses.sampled_softmax, sampling.fixed(drawn), 3, log_q=log_q)
     values = variables(BATCH)
-    found, _ = objective(values, jax.random.key(1), batch)
-    slate = jnp.concatenate([item, jnp.broadcast_to(drawn, (3, 3))], axis=1)
+    found, _ = jax.jit(objective)(values, jax.random.key(1), batch)
+    slate = np.concatenate([item, np.broadcast_to(drawn, (3, 3))], axis=1)
     score, terms = np.array(apply(MODEL, values, batch.query, slate)), []
     score[:, 3:] -= np.log(3) + np.asarray(log_q)[drawn]
     for row, kept in (0, [0, 1, 4, 5]), (1, [0, 1, 2, 3, 4]):

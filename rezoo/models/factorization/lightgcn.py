@@ -8,8 +8,8 @@ recommendation, SIGIR 2020, https://arxiv.org/abs/2002.02126, equations 3 to 5:
 
 The graph is the collection `graph`, which `graph` makes of a log: `constants={"graph": graph(…)}` of
 `training.init_state`. More users, items and edges need no training: who is not in the tables has e⁽⁰⁾ = 0
-and is known by their edges. `propagated` adds the vectors to the variables, so that evaluation and serving
-do not make them again.
+and is known by their edges. A call makes all vectors once; `propagated` adds them to the variables, so that
+serving does not make them for each question.
 
 The paper's loss is BPR with a penalty of e⁽⁰⁾ of what a batch looks up, in the authors' code ½ λ |e⁽⁰⁾|²:
 
@@ -19,7 +19,7 @@ The paper's loss is BPR with a penalty of e⁽⁰⁾ of what a batch looks up, i
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -85,7 +85,7 @@ class LightGCN(nn.Module):
             )
         graph = {name: self.get_variable("graph", name) for name in ("user", "item")}
         users, items = (_padded(self, name, len(graph[name]["scale"])) for name in ("user", "item"))
-        users, items = mean_of_layers(self.num_layers, graph, users, items)
+        users, items = cast(Sides, mean_of_layers(self.num_layers, graph, users, items))
         return self.similarity.state(users), self.similarity.item(items)
 
 
@@ -154,7 +154,7 @@ def _forward(num_layers: int, graph: Any, users: Array, items: Array) -> tuple[S
 
 
 def _backward(num_layers: int, graph: Any, gradients: Sides) -> tuple[None, Array, Array]:
-    return None, *mean_of_layers(num_layers, graph, *gradients)
+    return None, *cast(Sides, mean_of_layers(num_layers, graph, *gradients))
 
 
 mean_of_layers.defvjp(_forward, _backward)
