@@ -75,6 +75,7 @@ OTHERS = {
     "propensities",
     "ideal_dcg",
     "within",
+    "hardest",
 }
 OTHERS |= {"intra_list_diversity", "smooth", "bound", "pairwise_logistic", "Cutoff", "Ranks", "Values"}
 FREE = {

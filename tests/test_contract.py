@@ -357,8 +357,26 @@ CASES |= {
     ),
 }
 TRAINED = {name: case for name, case in CASES.items() if case.fitted is None}
-LIKE_OTHERS = {"BERT4Rec", "LRURec", "eSASRec"}
-"""Tested by `-m slow` alone: what they are made of is in every run, in SASRec, HSTU and GRU4Rec."""
+LIKE_OTHERS = {
+    "AFM",
+    "AutoInt-plus",
+    "BERT4Rec",
+    "BST",
+    "Caser-features",
+    "DIEN",
+    "DeepFM-batch-norm",
+    "FeatureNeuMF",
+    "FiBiNET",
+    "LRURec",
+    "MaskNet",
+    "NextItNet-features",
+    "STAMP-features",
+    "SharedBottom",
+    "XDeepFM",
+    "eSASRec",
+}
+"""Tested by `-m slow` alone: what they are made of is in every run, in models such as DNN, DIN, MMoE, SASRec,
+HSTU and GRU4Rec."""
 
 
 def all_of(cases: Iterable[str]) -> pytest.MarkDecorator:

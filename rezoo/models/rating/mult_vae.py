@@ -94,7 +94,7 @@ class MultVAE(nn.Module):
         mean, log_variance = jnp.split(self.posterior(self.input(query)), 2, axis=1)
         z = mean
         if self.has_rng("dropout"):
-            noise = jax.random.normal(self.make_rng("dropout"), mean.shape, mean.dtype)
+            noise = jax.random.normal(self.make_rng("dropout"), mean.shape).astype(mean.dtype)
             z = mean + noise * jnp.exp(log_variance / 2)
             self.sow("penalty", "kl", kl_from_standard_normal(mean, log_variance))
         return self.decoder(z)
