@@ -586,7 +586,7 @@ def test_products_of_bfloat16_give_float32s_gradient_but_for_their_rounding(name
     chex.assert_trees_all_equal_dtypes(*found)
     np.testing.assert_allclose(found[1][0], found[0][0], rtol=0.02)
     whole, low = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(one[1])]) for one in found)
-    assert whole @ low > 0.98 * np.linalg.norm(whole) * np.linalg.norm(low)
+    assert whole @ low > 0.9 * np.linalg.norm(whole) * np.linalg.norm(low)
 
 
 @every_model
