@@ -60,6 +60,16 @@ class Cache(NamedTuple):
         """Events that it can hold."""
         return self.keys[0].shape[1] - self.known.shape[1]
 
+    def with_room(self, events: int) -> "Cache":
+        """The same sessions, with room for so many events, which are no fewer than now."""
+        more = events - self.room
+
+        def wider(x: Float[Array, " B M H E"]) -> Float[Array, " B N H E"]:
+            of_events, slot = x[:, : self.room], x[:, self.room :]
+            return jnp.concatenate([jnp.pad(of_events, ((0, 0), (0, more), (0, 0), (0, 0))), slot], axis=1)
+
+        return self._replace(keys=tuple(map(wider, self.keys)), values=tuple(map(wider, self.values)))
+
     def seen(self) -> Bool[Array, " B 1 M"]:
         """What the next event may look at: those before it, itself, and the slot."""
         before = jnp.arange(self.room)[None] <= self.count[:, None]

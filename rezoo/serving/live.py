@@ -210,8 +210,8 @@ def observe(
 
 def _empty(model: nn.Module, served: Served, query: Query, length: int) -> Cache:
     """Of the query's users, before their first event."""
-    history = jnp.zeros((query.user.shape[0], length), jnp.int32)
-    return evaluation.apply(model, served.variables, query._replace(history=history), method="fill")
+    nobodys = query._replace(history=jnp.zeros((query.user.shape[0], 0), jnp.int32))
+    return evaluation.apply(model, served.variables, nobodys, method="fill").with_room(length)
 
 
 def _read_again(
@@ -224,9 +224,8 @@ def _read_again(
     def one(number: Array, sessions: Sessions) -> Sessions:
         at = slot[order[number]][None]
         query = queries(sessions, at)
-        events = newest(query.history, length - length // 2)
-        history = jnp.pad(events, ((0, 0), (0, length - events.shape[1])))
-        cache = evaluation.apply(model, served.variables, query._replace(history=history), method="fill")
+        query = query._replace(history=newest(query.history, length - length // 2))
+        cache = evaluation.apply(model, served.variables, query, method="fill").with_room(length)
         return sessions._replace(carry=written(sessions.carry, at, cache))
 
     return jax.lax.fori_loop(0, full.sum(), one, sessions)
