@@ -15,7 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import products
 from rezoo.nn.embedding import Embed, has_row, or_unknown
+from rezoo.nn.inner import inner
 
 XAVIER = nn.initializers.xavier_uniform()
 ROWS_PER_ID = 64
@@ -55,9 +57,9 @@ def inner_with_rows(
     """⟨state_b, row(ids_bc)⟩; an id below 0 or beyond the table is row 0."""
     count = math.prod(ids.shape[1:])
     if gathers(count, rows.num_embeddings):
-        return jnp.einsum("bd,b...d->b...", state, rows(ids))
+        return inner(state, rows(ids))
     known = or_unknown(ids, rows.num_embeddings).reshape(ids.shape[0], count)
-    return jnp.take_along_axis(state @ rows.table().T, known, axis=1).reshape(ids.shape)
+    return jnp.take_along_axis(products("bd,nd->bn", state, rows.table()), known, axis=1).reshape(ids.shape)
 
 
 def scattered(ids: Int[Array, " B L"], weight: Float[Array, " B L"], size: int) -> Float[Array, " B N"]:

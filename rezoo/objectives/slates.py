@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from rezoo.arrays import products, same_shape
 from rezoo.devices.meshes import alike, everywhere, lookup
+from rezoo.nn.inner import inner
 from rezoo.objectives.forward import Weights, forward, item_vectors, mean, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Variables
 
@@ -136,8 +137,8 @@ def shared(
 
     def scores(module: Any, query: Query, item: Array, drawn: Array) -> tuple[Array, Array]:
         state = module.encode(query)
-        own = jnp.einsum("bd,btd->bt", state, item_vectors(module, item))
-        return own, jnp.einsum("bd,nd->bn", state, everywhere(item_vectors(module, drawn)))
+        own = inner(state, item_vectors(module, item))
+        return own, products("bd,nd->bn", state, everywhere(item_vectors(module, drawn)))
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         sample_key, model_key = jax.random.split(key)
