@@ -697,8 +697,6 @@ def answers(name: str):
 @eight_devices
 @mostly_long(CASES, FEW | {"EASE"})
 def test_an_explicit_mesh_gives_the_single_devices_answers(name):
-    if name in ("TIFUKNN", "UPCF"):
-        pytest.xfail("the loop over neighbours has no layout on an explicit mesh yet")
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
     alone = answers(name)(variables_of(name), queries(8))
     variables = jax.device_put(variables_of(name), NamedSharding(mesh, PartitionSpec()))

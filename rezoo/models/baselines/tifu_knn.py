@@ -81,8 +81,6 @@ def fit(
         return np.where(events.size[rows, None] > 0, close, -np.inf)
 
     near, _ = nearest(closeness, num_users, k)
-    own = np.arange(num_users)[:, None]
     found = np.maximum((near > 0).sum(axis=1, keepdims=True), 1)
     shares = np.where(near > 0, (1 - alpha) / found, 0.0)
-    similarity = np.concatenate([np.full_like(own, alpha, float), shares], axis=1)
-    return variables(vectors, np.concatenate([own, near], axis=1), similarity, events.popular)
+    return variables(vectors, alpha, near, shares, events.popular)

@@ -77,6 +77,4 @@ def fit(
         return np.where(shared > 0, cosine, -np.inf)
 
     near, cosine = nearest(similar, num_users, k)
-    own = np.arange(num_users)[:, None]
-    similarity = np.concatenate([np.ones_like(own, float), cosine**locality], axis=1)
-    return variables(popular, np.concatenate([own, near], axis=1), similarity, events.popular)
+    return variables(popular, 1.0, near, cosine**locality, events.popular)

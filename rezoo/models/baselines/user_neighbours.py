@@ -7,19 +7,17 @@ item's part of all events, which ranks what no neighbour took.
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy import sparse
 
 from rezoo.arrays import offsets_of
-from rezoo.devices.meshes import each_row, lookup
-from rezoo.nn.embedding import has_row, or_unknown
+from rezoo.devices.meshes import lookup
+from rezoo.nn.embedding import has_row, rows_or_zero
+from rezoo.nn.lists import Lists
 from rezoo.types import Query
 
-AT_ONCE = 32
-"""Items of each neighbour that are added at once."""
 BLOCK = 2**24
 """Similarities of users that are held at once."""
 
@@ -49,31 +47,10 @@ class UserNeighbours(nn.Module):
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         user = jnp.where(has_row(query.user, self.num_users), query.user, 0)
-
-        def one(row: tuple[Array, Array]) -> Array:
-            user, wanted = row
-            return self.scores(user)[wanted]
-
-        return each_row(one, (user, or_unknown(item, self.num_items)))
-
-    def scores(self, user: Int[Array, ""]) -> Float[Array, " N"]:
-        """Of every item for one user; 0 for item 0."""
-        offset, item, weight = map(jnp.asarray, (self.offset, self.item, self.weight))
-        who = lookup(jnp.asarray(self.neighbour), user)
-        similarity = lookup(jnp.asarray(self.similarity), user)
-        first, end = lookup(offset, who), lookup(offset, who + 1)
-
-        def more(state: tuple[Array, Array]) -> tuple[Array, Array]:
-            begin, score = state
-            place = first[:, None] + (begin + jnp.arange(AT_ONCE))[None]
-            found = jnp.where(place < end[:, None], lookup(item, place, mode="clip"), self.num_items)
-            value = similarity[:, None] * lookup(weight, place, mode="clip")
-            return begin + AT_ONCE, score.at[found].add(value, mode="drop")
-
-        start = jnp.int32(0), 1e-6 * jnp.asarray(self.share)
-        if not self.pairs:
-            return start[1]
-        return jax.lax.while_loop(lambda state: (first + state[0] < end).any(), more, start)[1]
+        lists = Lists(*map(jnp.asarray, (self.offset, self.item, self.weight)))
+        who, similarity = (lookup(jnp.asarray(rows), user) for rows in (self.neighbour, self.similarity))
+        share = rows_or_zero(jnp.asarray(self.share), item)
+        return lists.score(who, item, self.num_items, similarity) + 1e-6 * share
 
 
 class Baskets(NamedTuple):
@@ -160,10 +137,21 @@ def nearest(similar: Any, num_users: int, k: int) -> tuple[np.ndarray, np.ndarra
 
 
 def variables(
-    weight: sparse.csr_matrix, neighbour: np.ndarray, similarity: np.ndarray, popular: np.ndarray
+    weight: sparse.csr_matrix, own: float, near: np.ndarray, similarity: np.ndarray, popular: np.ndarray
 ) -> dict[str, Any]:
-    """Those of a `UserNeighbours`; `popular` is how often each item was taken."""
+    """Those of a `UserNeighbours`.
+
+    Args:
+      weight: w.
+      own: how similar each user is to itself.
+      near: the other neighbours of each user, `[num_users k]`.
+      similarity: theirs.
+      popular: how often each item was taken.
+    """
     weight.sort_indices()
+    users = np.arange(len(near))[:, None]
+    neighbour = np.concatenate([users, near], axis=1)
+    similarity = np.concatenate([np.full(users.shape, own), similarity], axis=1)
     params = {
         "offset": weight.indptr.astype(np.int32),
         "item": weight.indices.astype(np.int32),

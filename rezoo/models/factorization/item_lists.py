@@ -4,31 +4,20 @@ Scoring everything goes through the lists of the history's items alone, so its c
 lengths and not with the square of the catalogue.
 """
 
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy import sparse
 
-from rezoo.arrays import find
-from rezoo.devices.backend import pick
-from rezoo.devices.meshes import alike, along, cut, lookup
 from rezoo.models.factorization.item_item import events
 from rezoo.nn.embedding import or_unknown
-from rezoo.nn.features import repeat_for_items
+from rezoo.nn.lists import Lists
 from rezoo.types import Query
 
-LONG = 256
-"""Slates longer than this are scored by going through the lists, shorter ones by looking each pair up."""
-PIECE = 64
-"""Pairs of a list at a time."""
-PIECES = 2**8, 2**14
-"""Pieces at a time, on a CPU and on an accelerator."""
 ROWS = 1024
 """Lists made at a time by a fit."""
 Matrix = Any
@@ -68,63 +57,6 @@ def once(history: Int[Array, " B L"], num_items: int) -> Int[Array, " B L"]:
     ordered = -jnp.sort(-or_unknown(history, num_items), axis=1)
     before = jnp.pad(ordered, ((0, 0), (1, 0)))[:, :-1]
     return jnp.where(ordered == before, 0, ordered)
-
-
-class Lists(NamedTuple):
-    """For each item, the items that it speaks for, ascending, and how much; item 0 has an empty list."""
-
-    offset: Int[Array, " N+1"]
-    neighbour: Int[Array, " P"]
-    weight: Float[Array, " P"]
-
-    def score(
-        self, history: Int[Array, " B L"], item: Int[Array, " B *C"], num_items: int
-    ) -> Float[Array, " B *C"]:
-        """The sum of the weights of (j, item) over the history's items j, each of which stands there once."""
-        if not self.weight.shape[0]:
-            return along(jnp.zeros(item.shape, jnp.float32), item)
-        sizes, size = (*history.shape, *item.shape), math.prod(item.shape[1:])
-        known = all(isinstance(one, int) for one in sizes)  # those of an export may be symbols
-        if not known or size <= LONG or cut(alike([history, item])[0]):
-            return self.sought(history, item)
-        place = or_unknown(item, num_items).reshape(item.shape[0], size)
-        return jnp.take_along_axis(self.gathered(history, num_items), place, axis=1).reshape(item.shape)
-
-    def sought(self, history: Int[Array, " B L"], item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        """The same by looking up each (j, item)."""
-
-        def add(number: Array, score: Array) -> Array:
-            event = jax.lax.dynamic_index_in_dim(history, number, axis=1)
-            place = find(self.offset, self.neighbour, repeat_for_items(event, item)[..., 0], item)
-            return score + jnp.where(place < 0, 0.0, lookup(self.weight, place))
-
-        place = jax.lax.broadcasted_iota(jnp.int32, history.shape, 1) + 1
-        longest = jnp.where(history > 0, place, 0).max(initial=0)
-        return jax.lax.fori_loop(0, longest, add, along(jnp.zeros(item.shape, jnp.float32), item))
-
-    def gathered(self, history: Int[Array, " B L"], num_items: int) -> Float[Array, " B N"]:
-        """The score of every item, by adding up the lists of the history's items."""
-        start, end = (lookup(self.offset, history + step).ravel() for step in (0, 1))
-        pieces = -(-(end - start) // PIECE)
-        until = jnp.cumsum(pieces)
-        chunk = pick(cpu=PIECES[0], accelerator=PIECES[1])
-
-        def add(number: Array, score: Array) -> Array:
-            piece = number * chunk + jnp.arange(chunk, dtype=jnp.int32)
-            event = jnp.searchsorted(until, piece, side="right")  # behind the last one there is none
-            event = jnp.minimum(event, len(until) - 1)
-            first = start[event] + (piece - until[event] + pieces[event]) * PIECE
-            place = first[:, None] + jnp.arange(PIECE, dtype=jnp.int32)[None]
-            real = (place < end[event][:, None]) & (piece < until[-1])[:, None]
-            place = jnp.minimum(place, self.weight.shape[0] - 1)
-            who = jnp.where(real, self.neighbour[place], num_items)
-            row = (event // history.shape[1])[:, None]
-            return score.at[row, who].add(self.weight[place], mode="drop")
-
-        score = jnp.zeros((history.shape[0], num_items), jnp.float32)
-        if not history.size:
-            return score
-        return jax.lax.fori_loop(0, -(-until[-1] // chunk), add, score)
 
 
 def taken(history: Any, num_items: int) -> Matrix:

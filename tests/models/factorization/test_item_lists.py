@@ -10,6 +10,7 @@ from sklearn.linear_model import ElasticNet
 from rezoo.data.batches import queries
 from rezoo.models import GFCF, SLIM, RP3beta
 from rezoo.models.factorization import gfcf, item_knn, item_lists, rp3beta, slim
+from rezoo.nn.lists import PIECE
 
 USERS, ITEMS = 40, 17
 
@@ -84,7 +85,7 @@ def test_long_slates_short_ones_and_pairs_agree_and_lists_of_any_length_are_gone
     history[:5, 3:] = 0
     variables = rp3beta.fit(history, items, neighbours=600)
     model = RP3beta(items, item_lists.num_pairs(variables))
-    assert np.diff(variables["params"]["offset"]).max() > 2 * item_lists.PIECE
+    assert np.diff(variables["params"]["offset"]).max() > 2 * PIECE
     asked = queries(history=np.concatenate([history[:6], np.zeros((1, 9), int), np.full((1, 9), items + 3)]))
     slate = jnp.tile(jnp.arange(-1, items + 1, dtype=jnp.int32), (8, 1))
     whole = np.asarray(apply(model, variables, asked, slate))
