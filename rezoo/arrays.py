@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import lookup
@@ -42,13 +42,19 @@ def products(axes: str, a: Float[Array, " ..."], b: Float[Array, " ..."]) -> Flo
     return jnp.einsum(axes, a, b, preferred_element_type=at_least_float32(a.dtype))
 
 
-def softmax(score: Float[Array, " *S N"], axis: int = -1) -> Float[Array, " *S N"]:
-    """`jax.nn.softmax`, computed in float32 at least, in the type of the scores.
+def softmax(score: Float[Array, " *S N"], where: Bool[Array, " *W"] | None = None) -> Float[Array, " *S N"]:
+    """`jax.nn.softmax` over the last axis, computed in float32 at least, in the type of the scores.
+
+    Among those of `where`, if it is given: 0 for all others, and for all where there is none.
 
     >>> softmax(jnp.zeros(4, jnp.bfloat16)).dtype.name
     'bfloat16'
+    >>> softmax(jnp.zeros((2, 2)), where=jnp.array([[True, False], [False, False]])).tolist()
+    [[1.0, 0.0], [0.0, 0.0]]
     """
-    return jax.nn.softmax(score.astype(at_least_float32(score.dtype)), axis=axis).astype(score.dtype)
+    if where is not None:
+        return jnp.where(where, softmax(jnp.where(where, score, -1e9)), 0.0)
+    return jax.nn.softmax(score.astype(at_least_float32(score.dtype))).astype(score.dtype)
 
 
 def same_shape(**arrays: Any) -> None:

@@ -135,7 +135,7 @@ def attention(
       drop: of the weights.
     """
     score = jnp.einsum("bqhe,bkhe->bhqk", q, k) * q.shape[-1] ** -0.5
-    share = arrays.softmax(jnp.where(mask[:, None], score, -1e9), axis=-1)
+    share = arrays.softmax(jnp.where(mask[:, None], score, -1e9))
     answer = jnp.einsum("bhqk,bkhe->bqhe", drop(share), v)
     return answer.reshape(*answer.shape[:2], answer.shape[2] * answer.shape[3])
 

@@ -79,7 +79,7 @@ class FieldAttention(nn.Module):
     @nn.compact
     def __call__(self, e: Float[Array, " *B F D"]) -> Float[Array, " *B F E"]:
         q, k, v = (nn.DenseGeneral((self.heads, self.width), use_bias=False, name=n)(e) for n in "qkv")
-        weight = arrays.softmax(jnp.einsum("...mhd,...khd->...hmk", q, k), axis=-1)
+        weight = arrays.softmax(jnp.einsum("...mhd,...khd->...hmk", q, k))
         mixed = jnp.einsum("...hmk,...khd->...mhd", weight, v)
         mixed = mixed.reshape(*mixed.shape[:-2], self.heads * self.width)
         return nn.relu(mixed + nn.Dense(mixed.shape[-1], use_bias=False, name="residual")(e))

@@ -45,7 +45,7 @@ class UserAttention(nn.Module):
         self, user: Float[Array, " B D"], items: Float[Array, " B L D"], real: Bool[Array, " B L"]
     ) -> Float[Array, " B L"]:
         key = jnp.tanh(nn.Dense(items.shape[-1], name="key")(items))
-        return _softmax(jnp.einsum("bd,bld->bl", user, key), real)
+        return arrays.softmax(jnp.einsum("bd,bld->bl", user, key), where=real)
 
 
 class SelfAttention(nn.Module):
@@ -56,7 +56,7 @@ class SelfAttention(nn.Module):
         self, user: Float[Array, " B D"], items: Float[Array, " B L D"], real: Bool[Array, " B L"]
     ) -> Float[Array, " B L"]:
         key = jnp.tanh(nn.Dense(items.shape[-1], name="key")(items))
-        return _softmax(nn.Dense(1, use_bias=False, name="query")(key)[..., 0], real)
+        return arrays.softmax(nn.Dense(1, use_bias=False, name="query")(key)[..., 0], where=real)
 
 
 class SimpleX(nn.Module):
@@ -103,7 +103,3 @@ class SimpleX(nn.Module):
     def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
         """The rows of `table()` of some items."""
         return self.similarity.item(self.item(item))
-
-
-def _softmax(score: Float[Array, " B L"], real: Bool[Array, " B L"]) -> Float[Array, " B L"]:
-    return jnp.where(real, arrays.softmax(jnp.where(real, score, -1e9), axis=-1), 0.0)

@@ -92,7 +92,7 @@ class DIEN(nn.Module):
             self.sow("penalty", "auxiliary", auxiliary(h[:, :-1], e[:, 1:], other[:, 1:], real[:, 1:]))
         slate = target.reshape(target.shape[0], -1, target.shape[-1])
         score = jnp.einsum("bld,bcd->bcl", h, nn.Dense(h.shape[-1], use_bias=False, name="attention")(slate))
-        a = jnp.where(real[:, None], arrays.softmax(jnp.where(real[:, None], score, -1e9)), 0.0)
+        a = arrays.softmax(score, where=real[:, None])
         interest = AUGRU(name="evolution")(h, a).reshape(target.shape)
         parts = [interest, target]
         profile = {**({"user": query.user} if "user" in self.sizes else {}), **query.features}

@@ -85,8 +85,8 @@ class CodeActivation(nn.Module):
         x = jnp.concatenate([slate, event, slate - event, slate * event], axis=-1)
         score = nn.Dense(1, name="output")(MLP(self.widths, nn.sigmoid, name="unit")(x)).squeeze(-1)
         real = real[:, None]
-        weight = arrays.softmax(jnp.where(real, score * target.shape[-1] ** -0.5, -1e9), axis=-1)
-        return jnp.where(real, weight, 0.0).reshape(*target.shape[:-1], history.shape[1])
+        weight = arrays.softmax(score * target.shape[-1] ** -0.5, where=real)
+        return weight.reshape(*target.shape[:-1], history.shape[1])
 
 
 def with_product(interest: Float[Array, " *B D"], target: Float[Array, " *B D"]) -> Float[Array, " *B E"]:

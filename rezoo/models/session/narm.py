@@ -40,7 +40,7 @@ def unnormalised(alpha: Float[Array, " B Q L"], mask: Bool[Array, " B Q L"]) -> 
 
 def softmax(alpha: Float[Array, " B Q L"], mask: Bool[Array, " B Q L"]) -> Float[Array, " B Q L"]:
     """exp(α) over its sum, as in the authors' code; 0 where the mask is False."""
-    return jnp.where(mask, arrays.softmax(jnp.where(mask, alpha, -1e9), axis=-1), 0.0)
+    return arrays.softmax(alpha, where=mask)
 
 
 class NARM(nn.Module):
