@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.devices.meshes import alike
-from rezoo.nn.features import FieldEmbed, pair_columns, repeat_for_items
+from rezoo.nn.features import FieldEmbed, item_columns, pair_columns, repeat_for_items
 from rezoo.types import Query
 
 
@@ -70,6 +70,22 @@ class Linear(nn.Module):
     ) -> Float[Array, " B *C"]:
         weights = field_vectors(FieldEmbed(self.sizes, 1, name="weights"), query, item, catalogue)
         return self.param("bias", nn.initializers.zeros, (), jnp.float32) + weights.sum((-2, -1))
+
+
+def of_items(
+    embed: FieldEmbed, ids: Int[Array, " *S"], catalogue: Mapping[str, Array]
+) -> Float[Array, " *S E"]:
+    """The vectors of items, their ids and their columns in the catalogue, end to end."""
+    return side_by_side(embed({"item": ids, **item_columns(ids, catalogue)}, ids.ndim))
+
+
+def of_query(embed: FieldEmbed, query: Query) -> list[Float[Array, " B E"]]:
+    """The vectors of the query's columns end to end, in a list that is empty if there is none.
+
+    The user's id is a column if `embed.sizes` has a table for it.
+    """
+    columns = {**({"user": query.user} if "user" in embed.sizes else {}), **query.features}
+    return [side_by_side(embed(columns, 1))] if columns else []
 
 
 def side_by_side(vectors: Mapping[str, Float[Array, " *B D"]]) -> Float[Array, " *B E"]:

@@ -25,8 +25,8 @@ from rezoo import arrays
 from rezoo.devices.meshes import alike
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import FieldEmbed, catalogue_of, item_columns, repeat_for_items
-from rezoo.nn.inputs import side_by_side
+from rezoo.nn.features import FieldEmbed, catalogue_of, repeat_for_items
+from rezoo.nn.inputs import of_items, of_query
 from rezoo.nn.mlp import MLP
 from rezoo.types import Parts, Query
 
@@ -78,7 +78,7 @@ class BST(nn.Module):
         position = Embed(self.max_length + 1, self.dim, name="position")
 
         def tokens(ids: Int[Array, " *S"], place: Int[Array, " *S"]) -> Float[Array, " *S D"]:
-            vectors = side_by_side(items({"item": ids, **item_columns(ids, catalogue)}, ids.ndim))
+            vectors = of_items(items, ids, catalogue)
             return jnp.concatenate([vectors, position(jnp.minimum(place, self.max_length))], axis=-1)
 
         history, target = tokens(query.history, back), tokens(item, jnp.zeros_like(item))
@@ -92,9 +92,7 @@ class BST(nn.Module):
         mean = jnp.einsum("bl,bcld->bcd", share, x[:, :, :-1])
         read = jnp.concatenate([mean, x[:, :, -1]], axis=-1)
         parts = [read.reshape(*item.shape, read.shape[-1])]
-        profile = {**({"user": query.user} if "user" in self.sizes else {}), **query.features}
-        if profile:
-            embedded = side_by_side(FieldEmbed(self.sizes, self.dim, name="profile")(profile, 1))
-            parts.append(repeat_for_items(embedded, item))
+        profile = FieldEmbed(self.sizes, self.dim, name="profile")
+        parts += [repeat_for_items(known, item) for known in of_query(profile, query)]
         mlp = MLP(self.widths, nn.leaky_relu, dropout=self.dropout, name="mlp")
         return nn.Dense(1, name="output")(mlp(jnp.concatenate(alike(parts), axis=-1))).squeeze(-1)

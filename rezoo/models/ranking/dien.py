@@ -28,8 +28,8 @@ from jaxtyping import Array, Bool, Float, Int
 from rezoo import arrays
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import alike, along, matmul
-from rezoo.nn.features import FieldEmbed, catalogue_of, item_columns, repeat_for_items
-from rezoo.nn.inputs import side_by_side
+from rezoo.nn.features import FieldEmbed, catalogue_of, repeat_for_items
+from rezoo.nn.inputs import of_items, of_query
 from rezoo.nn.mlp import MLP
 from rezoo.nn.recurrent import GRU, KERNEL, RECURRENT, UNROLL
 from rezoo.types import Query
@@ -79,7 +79,7 @@ class DIEN(nn.Module):
         embed = FieldEmbed(self.sizes, self.dim, name="items")
 
         def vectors(ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
-            return side_by_side(embed({"item": ids, **item_columns(ids, catalogue)}, ids.ndim))
+            return of_items(embed, ids, catalogue)
 
         real, e, target = query.history > 0, vectors(query.history), vectors(item)
         extractor = GRU(e.shape[-1], name="extractor")
@@ -95,10 +95,8 @@ class DIEN(nn.Module):
         a = arrays.softmax(score, where=real[:, None])
         interest = AUGRU(name="evolution")(h, a).reshape(target.shape)
         parts = [interest, target]
-        profile = {**({"user": query.user} if "user" in self.sizes else {}), **query.features}
-        if profile:
-            embedded = side_by_side(FieldEmbed(self.sizes, self.dim, name="profile")(profile, 1))
-            parts.append(repeat_for_items(embedded, item))
+        profile = FieldEmbed(self.sizes, self.dim, name="profile")
+        parts += [repeat_for_items(known, item) for known in of_query(profile, query)]
         mlp = MLP(self.widths, dropout=self.dropout, name="mlp")
         return nn.Dense(1, name="output")(mlp(jnp.concatenate(alike(parts), axis=-1))).squeeze(-1)
 

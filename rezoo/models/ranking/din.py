@@ -34,8 +34,8 @@ from jaxtyping import Array, Bool, Float, Int
 from rezoo import arrays
 from rezoo.devices.meshes import alike
 from rezoo.nn.dropout import Dropout
-from rezoo.nn.features import FieldEmbed, catalogue_of, item_columns, repeat_for_items
-from rezoo.nn.inputs import side_by_side
+from rezoo.nn.features import FieldEmbed, catalogue_of, repeat_for_items
+from rezoo.nn.inputs import of_items, of_query
 from rezoo.nn.mlp import MLP
 from rezoo.nn.norm import Moments
 from rezoo.types import Query
@@ -134,9 +134,7 @@ class DIN(nn.Module):
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         target, interest, _ = self._interest(query, item)
         parts = [self.meet(*alike([interest, target]))]
-        profile = {**({"user": query.user} if "user" in self.sizes else {}), **query.features}
-        if profile:
-            parts.append(repeat_for_items(side_by_side(self.profile(profile, 1)), item))
+        parts += [repeat_for_items(known, item) for known in of_query(self.profile, query)]
         x = jnp.concatenate(alike(parts), axis=-1)
         for layer, dice in zip(self.layers, self.dice, strict=True):
             x = self.drop(dice(layer(x)))
@@ -152,8 +150,7 @@ class DIN(nn.Module):
         return target, jnp.einsum("b...l,bld->b...d", weight, history), weight
 
     def _items(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
-        columns = item_columns(ids, catalogue_of(self))
-        return side_by_side(self.items({"item": ids, **columns}, ids.ndim))
+        return of_items(self.items, ids, catalogue_of(self))
 
 
 class Dice(nn.Module):

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import FieldEmbed, catalogue_of, item_columns
+from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inner import inner
-from rezoo.nn.inputs import side_by_side
+from rezoo.nn.inputs import of_items, of_query
 from rezoo.nn.mlp import MLP
 from rezoo.nn.sequence import mean_of
 from rezoo.types import Query
@@ -51,12 +51,7 @@ class TwoTower(nn.Module):
         self.weight = self.param("weight", nn.initializers.ones, (self.widths[-1],), jnp.float32)
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
-        columns = dict(query.features)
-        if "user" in self.sizes:
-            columns["user"] = query.user
-        parts = [mean_of(self.watched(query.history), query.history)]
-        if columns:
-            parts.append(side_by_side(self.users(columns, 1)))
+        parts = [mean_of(self.watched(query.history), query.history), *of_query(self.users, query)]
         user = self.user_output(self.user_tower(jnp.concatenate(parts, axis=-1)))
         return user * self.weight[None]
 
@@ -70,6 +65,4 @@ class TwoTower(nn.Module):
 
     def vectors(self, ids: Int[Array, " *S"]) -> Float[Array, " *S D"]:
         """The rows of the table that belong to these items, without making the others."""
-        columns = item_columns(ids, catalogue_of(self))
-        x = side_by_side(self.items({"item": ids, **columns}, ids.ndim))
-        return self.item_output(self.item_tower(x))
+        return self.item_output(self.item_tower(of_items(self.items, ids, catalogue_of(self))))
