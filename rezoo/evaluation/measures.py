@@ -17,7 +17,7 @@ from rezoo.devices.meshes import everywhere, in_blocks, lookup
 from rezoo.devices.sharding import AXIS
 from rezoo.evaluation import checks, spread
 from rezoo.evaluation.scoring import compiled, predicted, rows_of_catalogue, score_all
-from rezoo.metrics.counting import ahead
+from rezoo.metrics.counting import ahead, rank_of
 from rezoo.types import Query, Scalars, Variables
 
 Measure = Callable[..., jax.Array]
@@ -276,8 +276,7 @@ def _ranked_in_all(
         score = jax.vmap(_put)(score, jnp.where(known, target, size), own)
         asked, nan = known & metrics.distinct(target, known), jnp.isnan(score).sum(axis=1)
         count = ahead(*everywhere((score, own, asked)))
-        rank = jnp.where(asked & ~jnp.isnan(own), (1 + count) / 2, jnp.inf)  # it ties with itself
-        return Ranked(rank, held, nan)
+        return Ranked(rank_of(count, own, asked), held, nan)
 
     return in_blocks(of_block, (query, target, exclude), block)
 

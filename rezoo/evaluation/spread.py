@@ -18,7 +18,7 @@ from rezoo.devices import sharding
 from rezoo.devices.meshes import in_blocks
 from rezoo.devices.sharding.items import best_of_all, id_at, of_own_share, place_of
 from rezoo.evaluation.chunks import best_in_chunks
-from rezoo.metrics.counting import ahead, distinct
+from rezoo.metrics.counting import ahead, distinct, rank_of
 from rezoo.nn import spread
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Query, Variables
@@ -93,7 +93,7 @@ def ranked(
         count = ahead(jnp.where(competes, score, jnp.nan), own, asked)
         nan = (jnp.isnan(score) & competes).sum(axis=1)
         count, nan = jax.lax.psum((count, nan), axis)
-        rank = jnp.where(asked & ~jnp.isnan(own), (1 + count) / 2, jnp.inf)
+        rank = rank_of(count, own, asked)
         return jax.tree.map(partial(of_own_share, axis=axis), (rank, of_target(held) > 0, nan))
 
     total = spread.items_of(model, variables).count

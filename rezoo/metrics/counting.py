@@ -67,8 +67,18 @@ def target_ranks(
         # A NaN is neither larger than a number nor the same: what does not compete is made one.
         row, there = jnp.arange(len(flat))[:, None], jnp.where(asked, place, size)
         competing = jnp.where(where.reshape(flat.shape), flat, jnp.nan).at[row, there].set(mine, mode="drop")
-    rank = (1 + ahead(competing, mine, asked)) / 2  # it ties with itself
-    return jnp.where(asked & ~jnp.isnan(mine), rank, jnp.inf).reshape(target.shape)
+    return rank_of(ahead(competing, mine, asked), mine, asked).reshape(target.shape)
+
+
+def rank_of(
+    count: Int[Array, " B T"], own: Float[Array, " B T"], asked: Bool[Array, " B T"]
+) -> Float[Array, " B T"]:
+    """The rank of what `ahead` counted, among others itself, with which it ties; inf of a NaN.
+
+    >>> rank_of(jnp.array([[4, 1]]), jnp.array([[0.5, jnp.nan]]), jnp.ones((1, 2), bool)).tolist()
+    [[2.5, inf]]
+    """
+    return jnp.where(asked & ~jnp.isnan(own), (1 + count) / 2, jnp.inf)
 
 
 def ahead(
