@@ -12,6 +12,7 @@ Differs from the paper: the score is a logit. A multi-valued column is the mean 
 their sum. Without a numeric column there is no z.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY
 from typing import Annotated
@@ -68,7 +69,9 @@ class DLRM(nn.Module):
         v = field_vectors(embed, query, item, catalogue, categorical)
         z = v[..., :0, :]
         if numeric:
-            numbers = jnp.stack(alike([columns[name] for name in numeric]), axis=-1)
+            given = (columns[name] for name in numeric)
+            flat = [one.reshape(*item.shape, math.prod(one.shape[item.ndim :])) for one in given]
+            numbers = jnp.concatenate(alike(flat), axis=-1)
             layers = (*self.bottom, self.dim)
             z = MLP(layers, dropout=self.dropout, batch_norm=self.batch_norm, name="bottom")(numbers)
             z = z[..., None, :]
