@@ -7,7 +7,21 @@ before it, in lists of ten from the whole catalogue. recall@10, ndcg@10 (the ide
 as fit in ten places) and phr@10, the share of customers with a hit, as means over customers; recall@10 apart
 for those products of the basket that the customer bought before, and for those that are new, in these lists.
 A recipe knows the order of a customer's products, but not where a basket ends. Settings are those of the
-recipes, which were made for other logs; nothing is chosen by the test baskets.
+recipes, which were made for other logs; nothing is chosen by the test baskets. Counts filled up by popularity
+are `TopFreq`. IALS and MF have three seeds.
+
+                   recall@10   ndcg@10   recall@10 of what is new
+    Popularity         .0803     .0875      .0573
+    ItemKNN            .0815     .0639      .0514
+    IALS               .0983     .0845      .0368
+    MF                 .1003     .0893      .0539
+    CoOccurrence       .1059     .0900      .0649
+    TIFUKNN            .1305     .1147      .0169
+    UPCF               .1320     .1233      .0119
+    TopFreq            .1350     .1236      .0145
+
+What is bought again is most of what can be found, and counting it is best; for what is new, lists that ignore
+what a customer has are better by far.
 """
 
 from functools import partial
