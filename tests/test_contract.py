@@ -45,6 +45,7 @@ from rezoo.models import (
     PLE,
     SKNN,
     SLIM,
+    SRGNN,
     STAMP,
     TIFUKNN,
     UPCF,
@@ -267,6 +268,7 @@ CASES = {
     "NARM": Case(NARM(ITEMS, 4, hidden=5, dropout=0.3), "next_item_softmax"),
     "NARM-cosine": Case(NARM(ITEMS, 4, hidden=5, similarity=cosine(8.0)), "next_item_softmax"),
     "STAMP": Case(STAMP(ITEMS, 4, dropout=0.3), "next_item_softmax"),
+    "SRGNN": Case(SRGNN(ITEMS, 4, dropout=0.3, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}),
     "SASRec": Case(SASRec(ITEMS, 4, num_heads=2, max_length=L, dropout=0.3), "next_item_softmax"),
     "eSASRec": Case(
         eSASRec(ITEMS, 4, num_blocks=1, num_heads=2, max_length=L, dropout=0.3), "next_item_softmax"

@@ -27,6 +27,7 @@ from rezoo.models import (
     PLE,
     SKNN,
     SLIM,
+    SRGNN,
     STAMP,
     TIFUKNN,
     UPCF,
@@ -585,7 +586,7 @@ def sigmoid(x):
 
 AUTHORS_NARM = NARM(9, 4, hidden=5, normalise=narm.softmax, gate=hard_sigmoid)
 AUTHORS_STAMP = STAMP(9, 4, memory=stamp.plus_mean, max_norm=0.1)
-MODELS = {"NARM": NARM(9, 4, hidden=5), "STAMP": STAMP(9, 4)}
+MODELS = {"NARM": NARM(9, 4, hidden=5), "STAMP": STAMP(9, 4), "SRGNN": SRGNN(9, 4, num_steps=2)}
 MODELS |= {"authors' NARM": AUTHORS_NARM, "authors' STAMP": AUTHORS_STAMP}
 
 
@@ -637,6 +638,36 @@ def test_stamp_is_its_equations(model):
     memory = alpha @ x + (x.mean(0) if authors else 0)
     hidden = np.tanh(memory @ w["session"]["kernel"]) * np.tanh(x[2] @ w["last"]["kernel"])
     np.testing.assert_allclose(score_all(model, variables, asked)[0], table @ hidden, rtol=1e-4, atol=1e-7)
+
+
+def test_sr_gnn_is_its_equations_over_the_nodes_of_a_session():
+    model, clicks = SRGNN(9, 4, num_steps=2), [5, 2, 5, 3, 3, 5, 2]
+    variables = init(model, query([clicks]), jnp.array([1], jnp.int32))
+    params = noisy(variables["params"], 0.5)
+    w = jax.tree.map(np.asarray, params)
+    node, place = np.unique(clicks, return_inverse=True)
+    walked = np.zeros((len(node), len(node)))
+    for one, other in itertools.pairwise(place):
+        walked[one, other] += 1
+    a_in = walked.T / np.maximum(walked.sum(0), 1)[:, None]
+    a_out = walked / np.maximum(walked.sum(1), 1)[:, None]
+
+    def dense(x, name):
+        return x @ w[name]["kernel"] + w[name].get("bias", 0)
+
+    v = w["item"]["embedding"][node]
+    for _ in range(2):
+        kernels = np.concatenate([w["of_incoming"]["kernel"], w["of_outgoing"]["kernel"]])
+        heard = np.concatenate([a_in @ dense(v, "incoming"), a_out @ dense(v, "outgoing")], axis=1)
+        a = np.split(heard @ kernels + w["bias"], 3, axis=1)
+        u = np.split(dense(v, "of_node"), 3, axis=1)
+        z, r = sigmoid(a[0] + u[0]), sigmoid(a[1] + u[1])
+        v = (1 - z) * v + z * np.tanh(a[2] + r * u[2])
+    v, last = v[place], v[place[-1]]
+    alpha = dense(sigmoid(dense(last, "of_last") + dense(v, "of_memory")), "weight")[:, 0]
+    expected = dense(np.concatenate([last, alpha @ v]), "combine") @ w["item"]["embedding"].T
+    ours = score_all(model, {"params": params}, query([clicks]))[0]
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_sasrec_sees_nothing_after_an_event_and_knows_the_order_before_it():
@@ -856,7 +887,7 @@ def test_caser_sees_its_window_alone_and_the_user():
         SASRec,
         *[
             pytest.param(kind, marks=pytest.mark.slow)
-            for kind in (NARM, STAMP, Caser, NextItNet, HSTU, LRURec, eSASRec)
+            for kind in (NARM, STAMP, SRGNN, Caser, NextItNet, HSTU, LRURec, eSASRec)
         ],
     ],
 )
@@ -886,7 +917,7 @@ PEOPLE = {"age": 4, "income": None}
     "kind",
     [
         *(GRU4Rec, NARM, STAMP, SASRec, Caser, NextItNet),
-        *(pytest.param(kind, marks=pytest.mark.slow) for kind in (BERT4Rec, HSTU, LRURec, eSASRec)),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in (SRGNN, BERT4Rec, HSTU, LRURec, eSASRec)),
     ],
 )
 def test_user_features_speak_for_an_empty_session_and_unknown_ones_say_nothing(kind):

@@ -10,12 +10,14 @@ from rezoo.models.session.narm import NARM
 from rezoo.models.session.neighbours import SKNN, VSKNN
 from rezoo.models.session.nextitnet import NextItNet
 from rezoo.models.session.sasrec import SASRec
+from rezoo.models.session.srgnn import SRGNN
 from rezoo.models.session.stamp import STAMP
 
 __all__ = [
     "HSTU",
     "NARM",
     "SKNN",
+    "SRGNN",
     "STAMP",
     "VSKNN",
     "BERT4Rec",
