@@ -153,7 +153,7 @@ def test_an_experiment_that_is_killed_at_random_moments_ends_with_the_same_rows(
         assert rows(tmp_path / "again") == expected
         while killed < KILLS:
             out = tmp_path / str(ends)
-            status = live(out, draw.uniform(0.0, 0.9) * seconds)
+            status = live(out, draw.uniform(0.0, 0.5) * seconds)
             assert status in (0, signal.SIGKILL)
             killed += status == signal.SIGKILL
             ends += status == 0
