@@ -67,6 +67,11 @@ class Memory:
         """Bytes that the last drop left."""
         self.programs = Programs()
 
+    def pytest_collection_finish(self) -> None:
+        # What was imported stays, and need not be looked through for garbage after every few tests.
+        gc.collect()
+        gc.freeze()
+
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self) -> None:
         if resident() > max(ENOUGH, self.left + ROOM):

@@ -484,6 +484,16 @@ FEW = {"FeatureMF", "MultVAE", "SASRec"}
 """Likewise, where the programs are large."""
 
 
+KINDS = {
+    *("MF", "FISM", "LightGCN", "SVDpp", "NeuMF", "FeatureMF", "TwoTower"),
+    *("DCNv2", "DeepFM-batch-norm", "DIN", "MMoE", "UAutoRec", "IAutoRec", "MultVAE", "CFGAN"),
+    *("GRU4Rec", "NARM-features", "SASRec", "BERT4Rec", "LRURec", "Caser", "SRGNN"),
+    *("Popularity", "CoOccurrence", "TIFUKNN", "VSKNN", "EASE", "RP3beta", "IALS"),
+}
+"""One of each kind. Of the others, what JAX transforms by itself is only traced: that is where a model fails
+which cannot be transformed."""
+
+
 def mostly_long(cases: Iterable[str], always: set[str] = ALWAYS) -> pytest.MarkDecorator:
     marked = [pytest.param(name, marks=() if name in always else pytest.mark.slow) for name in cases]
     return pytest.mark.parametrize("name", marked, scope="module")
@@ -629,7 +639,12 @@ def test_a_vmapped_study_equals_single_runs(name):
         return training.epoch(step, state, batch_for(case), 4)
 
     seeds, rates = jnp.array([3, 4]), jnp.array([0.01, 0.03])
-    states, means = jax.jit(jax.vmap(jax.vmap(train, (0, None)), (None, 0)))(seeds, rates)
+    study = jax.jit(jax.vmap(jax.vmap(train, (0, None)), (None, 0)))
+    if name not in KINDS:
+        states, means = jax.eval_shape(study, seeds, rates)
+        assert means["loss"].shape == states.step.shape == (2, 2)
+        return
+    states, means = study(seeds, rates)
     state, mean = jax.jit(train)(seeds[1], rates[0])
     # Batch statistics of four rows blow up rounding.
     rounding = 2e-3 if "batch_stats" in state.constants else 1e-4
@@ -658,7 +673,8 @@ def test_tables_spread_over_eight_devices_are_trained_as_on_one(name):
     case, mesh = CASES[name], jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     objective = by_row(case)
     optimizers, batch = (SGD, row_sparse.adagrad(0.1)), batch_for(case)
-    state = row_sparse.init_state(jax.random.key(0), case.model, *optimizers, batch, constants=case.constants)
+    init = functools.partial(row_sparse.init_state, jax.random.key(0), case.model, *optimizers, batch)
+    state = jax.jit(functools.partial(init, constants=case.constants))()
     specs = row_sparse.rules(state)
     placed, spread = sharding.sharded(state, specs, mesh), sharding.spread(batch, mesh)
     alone = jax.jit(row_sparse.make_step(objective, *optimizers))
@@ -700,10 +716,14 @@ def answers(name: str):
 @mostly_long(CASES, FEW | {"EASE"})
 def test_an_explicit_mesh_gives_the_single_devices_answers(name):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
-    alone = answers(name)(variables_of(name), queries(8))
     variables = jax.device_put(variables_of(name), NamedSharding(mesh, PartitionSpec()))
     query = jax.device_put(queries(8), NamedSharding(mesh, PartitionSpec("data")))
-    together = answers(name)(variables, query)
+    with jax.set_mesh(mesh):  # what is made inside has the mesh in its type too
+        jax.eval_shape(answers(name), variables, query)
+    if name not in KINDS:
+        jax.eval_shape(answers(name), variables, query)
+        return
+    alone, together = answers(name)(variables_of(name), queries(8)), answers(name)(variables, query)
     ids, *numbers = jax.tree.leaves(jax.device_get(together))
     expected_ids, *expected = jax.tree.leaves(jax.device_get(alone))
     for a, b in zip(numbers, expected, strict=True):
@@ -712,8 +732,6 @@ def test_an_explicit_mesh_gives_the_single_devices_answers(name):
     apart = np.diff(np.nan_to_num(expected[0], neginf=-1e9), axis=1) < -1e-4
     settled = apart & np.pad(apart[:, :-1], ((0, 0), (1, 0)), constant_values=True)
     np.testing.assert_array_equal(ids[:, :-1][settled], expected_ids[:, :-1][settled])
-    with jax.set_mesh(mesh):  # what is made inside has the mesh in its type too
-        jax.eval_shape(answers(name), variables, query)
 
 
 VARIANTS = {

@@ -25,11 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 NURSERY = """
 import os, sys
 sys.path[:0] = sys.argv[1:]
-import jax, jax.numpy as jnp, numpy as np
-from training.test_loop import problem
-from rezoo.storage import checkpoint
-from rezoo.studies import sweep
-from rezoo.training import loop
 def say(text):
     os.write(1, f"{text}\\n".encode())  # in one piece, whoever is killed
 
@@ -43,8 +38,12 @@ for line in sys.stdin:
 """
 
 RUN = """
+import time
+import jax, numpy as np
+from training.test_loop import problem
+from rezoo.training import loop
+
 def work(folder):
-    import time
     state, epoch = problem()
 
     def slow(state):
@@ -58,6 +57,10 @@ def work(folder):
 """
 
 STUDY = """
+import jax, jax.numpy as jnp, numpy as np
+from rezoo.storage import checkpoint
+from rezoo.studies import sweep
+
 def train(key, rate):
     def step(x, key):
         return x + rate * jax.random.normal(key, x.shape), x.sum()
@@ -74,12 +77,26 @@ def work(folder):
     np.savez(folder + "/end.npz", last=last, sums=sums)
 """
 
+# The script itself, whose imports are there already.
+EXPERIMENT = """
+import runpy
+import tuning
+
+def work(folder):
+    say("at work")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.argv = [tuning.__file__, "--smoke", "--out", folder]
+    runpy.run_path(tuning.__file__, run_name="__main__")
+"""
+
 
 @contextlib.contextmanager
-def nursery(work: str) -> Iterator[Callable[..., int]]:
+def nursery(work: str, **environment: str) -> Iterator[Callable[..., int]]:
     """Lives of processes: `(folder, seconds) -> status`, each killed after so many seconds of its work."""
-    command = [sys.executable, "-c", NURSERY.replace("{work}", work), str(TESTS), str(TESTS.parent)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    paths = [str(place) for place in (TESTS, TESTS.parent, EXPERIMENTS)]
+    command = [sys.executable, "-c", NURSERY.replace("{work}", work), *paths]
+    env, pipes = os.environ | environment, {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=env, text=True, **pipes) as process:
 
         def live(folder: Path, seconds: float | None = None) -> int:
             assert process.stdin and process.stdout
@@ -122,35 +139,26 @@ def rows(out: Path) -> list[dict[str, Any]]:
 
 
 def test_an_experiment_that_is_killed_at_random_moments_ends_with_the_same_rows(tmp_path):
-    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
-    env |= {
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    script = [sys.executable, str(EXPERIMENTS / "tuning.py"), "--smoke", "--out"]
-
-    def live(out: Path, seconds: float | None = None) -> float | None:
-        """The seconds of a life that came to its end."""
+    draw, killed, ends = random.Random(0), 0, 0
+    with nursery(EXPERIMENT, **cache) as live:
+        assert live(tmp_path / "whole") == 0  # compiles what the others read
         begun = time.monotonic()
-        with subprocess.Popen([*script, out], env=env, stdout=subprocess.DEVNULL) as process:
-            try:
-                assert process.wait(seconds) == 0
-            except subprocess.TimeoutExpired:
-                process.kill()
-                return None
-        return time.monotonic() - begun
-
-    assert live(tmp_path / "whole")  # compiles what the others read
-    whole, killed, ends = live(tmp_path / "again"), 0, 0
-    expected, draw = rows(tmp_path / "whole"), random.Random(0)
-    assert whole and rows(tmp_path / "again") == expected
-    while killed < KILLS:
-        out = tmp_path / str(ends)
-        ended = live(out, draw.uniform(0.4, 1.0) * whole)
-        killed += ended is None
-        ends += ended is not None
-        assert not list(out.glob("*/rows.json")) or rows(out) in ([], expected)
-    assert live(tmp_path / str(ends))
+        assert live(tmp_path / "again") == 0
+        seconds, expected = time.monotonic() - begun, rows(tmp_path / "whole")
+        assert rows(tmp_path / "again") == expected
+        while killed < KILLS:
+            out = tmp_path / str(ends)
+            status = live(out, draw.uniform(0.0, 0.5) * seconds)
+            assert status in (0, signal.SIGKILL)
+            killed += status == signal.SIGKILL
+            ends += status == 0
+            assert not list(out.glob("*/rows.json")) or rows(out) in ([], expected)
+        assert live(tmp_path / str(ends)) == 0
     assert all(rows(tmp_path / str(end)) == expected for end in range(ends + 1))
 
 
@@ -188,6 +196,10 @@ assert loop.run(problem()[1], problem()[0], 3, folder=folder).seconds == first.s
 """
 
 FULL_STUDY = """
+import jax, jax.numpy as jnp, numpy as np
+from rezoo.storage import checkpoint
+from rezoo.studies import sweep
+
 def train(key, rate):
     return rate * jax.random.normal(key, (4,))
 def study(folder, rates):
