@@ -162,8 +162,8 @@ def diagnosis(state: TrainState, epoch: int | None = None, metrics: Mapping[str,
     if metrics and (lost := np.max(metrics.get("overflow", 0))):
         return (
             f"{lost:,.3g} of the ids that a step{where} looks up found no place on their way to the devices "
-            "that hold their rows: give row_sparse.spread_over routes=[sharding.all_to_all(spare=…)] with "
-            "more to spare, or [sharding.gather_ids()]"
+            "that hold their rows, or there: give row_sparse.spread_over "
+            "routes=[sharding.all_to_all(spare=…)] with more to spare, or [sharding.gather_ids()]"
         )
     return (
         f"training met NaN or infinity in step {step}{where}. "

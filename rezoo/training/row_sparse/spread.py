@@ -146,8 +146,8 @@ def spread_over(
     """Tables spread over the devices of a mesh, for `make_step`: its step computes what one device would.
 
     It takes a state by `sharding.sharded(state, rules(state), mesh)`, and batches by `sharding.spread`. Its
-    metric `overflow` counts ids that found no place on their route; a step that had any writes nothing and
-    halts, as one does whose loss is not finite.
+    metric `overflow` counts ids that found no place on their route, and rows that found none to merge their
+    gradients; a step that had any writes nothing and halts, as one does whose loss is not finite.
 
     Args:
       mesh: the devices.
@@ -188,9 +188,10 @@ def spread_over(
             fetch = route_of(tables[path], calls).fetch
 
             def local(table: Array, parts: tuple[Array, ...], fetch: Any = fetch) -> Any:
-                found, trip, overflow = fetch(table[0], jnp.concatenate(parts), axis)
+                found = fetch(table[0], jnp.concatenate(parts), axis)
                 ends = np.cumsum([len(part) for part in parts[:-1]], dtype=int)
-                return tuple(jnp.split(found, ends)), trip, jax.lax.psum(overflow, axis)
+                lost = jax.lax.psum(found.overflow + found.unmerged, axis)
+                return tuple(jnp.split(found.rows, ends)), found.trip, lost
 
             places = (spread, spread), (spread, spread, everywhere)
             found, trips[path], lost = over_devices(local, *places)(

@@ -119,7 +119,9 @@ def _move(
 ) -> tuple[Array, RowState, Array]:
     ids, grads = everywhere((ids, grads))
     every_grad = jnp.concatenate([grad.reshape(-1, grad.shape[-1]) for grad in grads])
-    return update(table, state, jnp.concatenate([one.ravel() for one in ids]), every_grad, step, frozen)
+    return update(
+        table, state, jnp.concatenate([one.ravel() for one in ids]), every_grad, False, step, frozen
+    )
 
 
 HERE = Tables(_read, _move)
@@ -235,11 +237,17 @@ def update_rows(
     state: RowState,
     ids: Int[Array, " M"],
     grad: Float[Array, " M D"],
+    once: bool,
     step: Int[Array, ""],
     frozen: Bool[Array, ""],
 ) -> tuple[Float[Array, " N D"], RowState, Bool[Array, ""]]:
-    """The table and its state after one update of the rows `ids`, and whether it was finite."""
-    grad, here, slot = sum_by_id(ids, grad, state.slot)
+    """The table and its state after one update of the rows `ids`, and whether it was finite.
+
+    `once` says that each row comes once only; N then stands for none.
+    """
+    here, slot = ids < len(table), state.slot
+    if not once:
+        grad, here, slot = sum_by_id(ids, grad, slot)
     old = jax.tree.map(operator.itemgetter(ids), state.optimizer)
     # Without the barrier XLA computes the update once for the table and once more for `isfinite`.
     update, new = jax.lax.optimization_barrier(optimizer.update(grad, old, step))
