@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from rezoo.devices import sharding
 from rezoo.devices.sharding import AXIS, Route
+from rezoo.training.loop import Checkpoints
 from rezoo.training.row_sparse.gradients import Calls, join, split
 from rezoo.training.row_sparse.optimizers import RowOptimizer
 from rezoo.training.row_sparse.step import Looked, OptState, RowState, Tables, init_state
@@ -50,6 +51,45 @@ def rules(state: TrainState, axis: str = AXIS) -> TrainState:
     spread = jax.tree.map(lambda _: PartitionSpec(axis), rows)
     params = jax.tree.map_with_path(rule, state.params)
     return whole._replace(params=params, opt_state=OptState(whole.opt_state.dense, spread))
+
+
+def checkpoints_over(mesh: Mesh, logical: TrainState, axis: str = AXIS) -> Checkpoints:
+    """How `training.loop.run` keeps states of tables that are spread: any number of devices can go on.
+
+    Args:
+      mesh: the devices that go on.
+      logical: the state as on one device, or its shapes.
+      axis: of the mesh, along which tables are spread.
+
+    >>> import tempfile
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import MF
+    >>> from rezoo.training import loop, row_sparse
+    >>> arguments = MF(3, 5, dim=2), optax.sgd(0.1), row_sparse.sgd(0.1), pairs([1], [2])
+    >>> logical = jax.eval_shape(lambda: row_sparse.init_state(jax.random.key(0), *arguments))
+    >>> def train(devices, folder):
+    ...     mesh = jax.make_mesh((devices,), ("data",), devices=jax.devices()[:devices])
+    ...     epoch = lambda state: (state._replace(step=state.step + 1), {"loss": jnp.float32(0)})
+    ...     start = lambda: init_spread(jax.random.key(0), *arguments, mesh)
+    ...     kept = checkpoints_over(mesh, logical)
+    ...     return loop.run(epoch, start, 2, folder=folder, identity="MF", checkpoints=kept).state
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [train(devices, folder).params["item"]["embedding"].shape for devices in (2, 1)]
+    [(2, 3, 2), (1, 5, 2)]
+    """
+    state = rules(logical, axis), logical
+
+    def of(tree: Any) -> tuple[Any, Any]:
+        """Where the arrays of a state and of its best variables lie, and their shapes."""
+        return tuple((one, one.variables if tree[1] else {}) for one in state)
+
+    def save(folder: Any, epoch: int, tree: Any, notes: Any) -> None:
+        sharding.save(folder, epoch, tree, *of(tree), notes)
+
+    def restore(folder: Any, like: Any) -> Any:
+        return sharding.restore(folder, *of(like), mesh)
+
+    return Checkpoints(save, restore)
 
 
 def init_spread(
