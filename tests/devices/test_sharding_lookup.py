@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import PartitionSpec
 
-from rezoo.devices.sharding import all_to_all, gather_ids
+from rezoo.devices.sharding import all_to_all, gather_ids, together
 from rezoo.devices.sharding.layout import by_holder, by_id
 
 pytestmark = eight_devices
@@ -29,8 +29,8 @@ def there_and_back(name, ids, grads, table=TABLE):
     route = ROUTES[name] if isinstance(name, str) else name
 
     def local(table, ids, grads):
-        fetched = route.fetch(table[0], ids, "data")
-        own, back, _ = route.push(grads, fetched.trip, "data")
+        (fetched,) = together([route.fetch(table[0], ids, "data")], "data")
+        ((own, back, _),) = together([route.push(grads, fetched.trip, "data")], "data")
         summed = jnp.zeros_like(table[0]).at[own].add(back, mode="drop")
         came = jnp.zeros(len(table[0]), int).at[own].add(1, mode="drop")
         lost = jax.lax.psum(jnp.stack([fetched.overflow, fetched.unmerged]), "data")

@@ -27,6 +27,7 @@ from rezoo.devices.sharding.lookup import (
     gather_ids,
     joined,
     split,
+    together,
 )
 from rezoo.devices.sharding.saved import restore, save
 
@@ -47,5 +48,6 @@ __all__ = [
     "sharded",
     "split",
     "spread",
+    "together",
     "whole",
 ]

@@ -222,39 +222,46 @@ def spread_over(
         return sharding.cheapest(routes, ids, table.shape[-1], devices)
 
     def read(tables: dict[str, Array], ids: Calls) -> Looked:
-        rows: Calls = {}
-        trips, overflow = {}, jnp.int32(0)
-        for path, calls in ids.items():
-            fetch = route_of(tables[path], calls).fetch
+        def local(tables: dict[str, Array], parts: Calls) -> Any:
+            flat = {path: jnp.concatenate(calls) for path, calls in parts.items()}
+            ways = [way[path].fetch(tables[path][0], one, axis) for path, one in flat.items()]
+            found = dict(zip(flat, sharding.together(ways, axis), strict=True))
+            lost = sum((one.overflow + one.unmerged for one in found.values()), jnp.int32(0))
+            ends = {path: np.cumsum([*map(len, calls[:-1])], dtype=int) for path, calls in parts.items()}
+            rows = {path: tuple(jnp.split(one.rows, ends[path])) for path, one in found.items()}
+            return rows, {path: one.trip for path, one in found.items()}, jax.lax.psum(lost, axis)
 
-            def local(table: Array, parts: tuple[Array, ...], fetch: Any = fetch) -> Any:
-                found = fetch(table[0], jnp.concatenate(parts), axis)
-                ends = np.cumsum([len(part) for part in parts[:-1]], dtype=int)
-                lost = jax.lax.psum(found.overflow + found.unmerged, axis)
-                return tuple(jnp.split(found.rows, ends)), found.trip, lost
-
-            places = (spread, spread), (spread, spread, everywhere)
-            found, trips[path], lost = over_devices(local, *places)(
-                tables[path], sharding.split(calls, mesh, axis)
-            )
-            rows[path] = tuple(sharding.joined(part, one) for part, one in zip(found, calls, strict=True))
-            overflow += lost
-        return Looked(rows, trips, {"overflow": overflow})
+        way = {path: route_of(tables[path], calls) for path, calls in ids.items()}
+        own = {path: tables[path] for path in ids}
+        parts = {path: sharding.split(calls, mesh, axis) for path, calls in ids.items()}
+        places = (spread, spread), (spread, spread, everywhere)
+        found, trips, lost = over_devices(local, *places)(own, parts)
+        rows = {
+            path: tuple(sharding.joined(part, one) for part, one in zip(found[path], calls, strict=True))
+            for path, calls in ids.items()
+        }
+        return Looked(rows, trips, {"overflow": lost})
 
     def move(
-        update: Any, table: Array, state: RowState, ids: Any, grads: Any, trip: Any, *now: Array
-    ) -> tuple[Array, RowState, Array]:
-        push = route_of(table, ids).push
-
-        def local(table: Array, state: RowState, trip: Any, grads: Any, *now: Array) -> Any:
-            own = push(jnp.concatenate(grads), trip, axis)
-            one = jax.tree.map(lambda leaf: leaf[0], (table, state))
-            *new, finite = update(*one, *own, *now)
-            new = jax.tree.map(lambda leaf: leaf[None], tuple(new))
+        update: Any, tables: Any, states: Any, ids: Calls, grads: Calls, trips: Any, *now: Array
+    ) -> tuple[dict[str, Array], dict[str, RowState], Array]:
+        def local(tables: Any, states: Any, trips: Any, grads: Calls, *now: Array) -> Any:
+            ways = [way[path].push(jnp.concatenate(some), trips[path], axis) for path, some in grads.items()]
+            tables, states = jax.tree.map(lambda leaf: leaf[0], (tables, states))
+            finite = jnp.bool_(True)
+            for path, own in zip(grads, sharding.together(ways, axis), strict=True):
+                tables[path], states[path], ok = update(tables[path], states[path], *own, *now)
+                finite &= ok
+            new = jax.tree.map(lambda leaf: leaf[None], (tables, states))
             return *new, jax.lax.psum(~finite, axis) == 0
 
+        way = {path: route_of(tables[path], ids[path]) for path in grads}
+        moved = [{path: one[path] for path in grads} for one in (tables, states, trips)]
+        flat = {
+            path: tuple(sharding.evenly(grad.reshape(-1, grad.shape[-1]), mesh, axis) for grad in some)
+            for path, some in grads.items()
+        }
         places = (spread, spread, spread, spread, everywhere, everywhere), (spread, spread, everywhere)
-        flat = tuple(sharding.evenly(grad.reshape(-1, grad.shape[-1]), mesh, axis) for grad in grads)
-        return over_devices(local, *places)(table, state, trip, flat, *now)
+        return over_devices(local, *places)(*moved, flat, *now)
 
     return Tables(read, move)
