@@ -17,8 +17,10 @@ purchases of a simulated shop. At the end each held-out product is ranked in the
 scoring the rows that it holds.
 """
 
+import itertools
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -42,8 +44,8 @@ from rezoo.devices import processes, sharding
 from rezoo.errors import DataError
 from rezoo.models import MF
 from rezoo.storage import durable, fingerprint
-from rezoo.training import row_sparse
-from rezoo.types import Batch, TrainState
+from rezoo.training import loop, row_sparse
+from rezoo.types import Batch, Scalars, TrainState
 
 COLUMNS = ("user", "item")
 
@@ -97,8 +99,6 @@ class Problem(NamedTuple):
     optimizers: tuple[optax.GradientTransformation, row_sparse.RowOptimizer]
     logical: TrainState
     """Shapes of the state on one device."""
-    specs: TrainState
-    """Where its arrays lie."""
 
 
 def main(flags: Flags) -> None:
@@ -118,7 +118,7 @@ def main(flags: Flags) -> None:
     processes.agree(identity)
     mesh = jax.make_mesh((jax.device_count(),), (sharding.AXIS,), axis_types=(AxisType.Auto,))
     run, given = flags.out / fingerprint.of(identity), problem(flags, users, items)
-    state = learn(flags, given, train, mesh, run)
+    state = learn(flags, given, train, mesh, run, run.name)
     figures = evaluate(flags, given, state, test, mesh)
     if processes.first():
         print(json.dumps(figures))
@@ -158,8 +158,7 @@ def problem(flags: Flags, users: int, items: int) -> Problem:
     model = MF(users + 1, items + 1, flags.dim)
     optimizers = optax.sgd(flags.rate), row_sparse.row_wise_adagrad(flags.rate)
     begin = partial(row_sparse.init_state, jax.random.key(flags.seed), model, *optimizers, example())
-    logical = jax.eval_shape(begin)
-    return Problem(model, optimizers, logical, row_sparse.rules(logical))
+    return Problem(model, optimizers, jax.eval_shape(begin))
 
 
 def example() -> Batch:
@@ -167,34 +166,38 @@ def example() -> Batch:
     return batches.pairs([1], [1])
 
 
-def learn(flags: Flags, given: Problem, log: stream_parts.Parts, mesh: Mesh, folder: Path) -> TrainState:
+def learn(
+    flags: Flags, given: Problem, log: stream_parts.Parts, mesh: Mesh, folder: Path, identity: str
+) -> TrainState:
     """The state after all epochs, going on from the last checkpoint in the folder."""
-    model, optimizers, logical, specs = given
+    model, optimizers, logical = given
     objective = objectives.sampled(model, losses.bpr, sampling.uniform(model.num_items), 4)
     step = row_sparse.make_step(objective, *optimizers, row_sparse.spread_over(mesh))
     step = jax.jit(step, donate_argnums=0)
-    steps = iter(stream_parts.steps(log, flags.chunks, seed=flags.seed, num_epochs=flags.epochs))
-    done, total = 0, flags.epochs * -(-len(log.groups) // flags.chunks)
-    if found := sharding.restore(folder, specs, logical, mesh):
-        state, notes = found
-        done = notes["step"]
-        steps.set_state(notes["position"])
-    else:
-        key = jax.random.key(flags.seed)
-        state = row_sparse.init_spread(key, model, *optimizers, example(), mesh)
-    tell(f"begin at step {done} of {total}")
-    for columns in steps:
-        state, metrics = step(state, sharding.spread(batch(columns, model), mesh))
-        done += 1
-        if done % flags.save_every == 0 or done == total:
-            if bool(state.halted):
-                raise FloatingPointError(
-                    f"the run halted at step {int(state.step)}: {jax.device_get(metrics)}"
-                )
-            notes = {"step": done, "position": steps.get_state()}
-            sharding.save(folder, done, state, specs, logical, notes)
-            tell(f"step {done} of {total}, loss {float(metrics['loss']):.4f}")
-    return state
+    total = flags.epochs * -(-len(log.groups) // flags.chunks)
+    steps: Iterator[dict[str, np.ndarray]] | None = None
+
+    def some(state: TrainState) -> tuple[TrainState, Scalars]:
+        """The steps up to the next checkpoint, and the metrics of the last of them."""
+        nonlocal steps
+        if steps is None:
+            done = int(state.step)
+            tell(f"begin at step {done} of {total}")
+            steps = iter(
+                stream_parts.steps(log, flags.chunks, seed=flags.seed, num_epochs=flags.epochs, begin=done)
+            )
+        metrics: Scalars = {}
+        for columns in itertools.islice(steps, flags.save_every):
+            state, metrics = step(state, sharding.spread(batch(columns, model), mesh))
+        tell(f"step {int(state.step)} of {total}, loss {float(metrics['loss']):.4f}")
+        return state, metrics
+
+    def start() -> TrainState:
+        return row_sparse.init_spread(jax.random.key(flags.seed), model, *optimizers, example(), mesh)
+
+    kept = row_sparse.checkpoints_over(mesh, logical)
+    where = {"folder": folder, "identity": identity, "checkpoints": kept}
+    return loop.run(some, start, -(-total // flags.save_every), save_every=0.0, **where).state
 
 
 def batch(columns: dict[str, np.ndarray], model: MF) -> Batch:

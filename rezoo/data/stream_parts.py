@@ -10,8 +10,12 @@ A row group of a part is a chunk: it is read as a whole, so write parts with row
 one chunk should have, by `pyarrow.parquet.write_table(table, file, row_group_size=1 << 16)`. Chunks are
 shuffled over all parts, and rows within each chunk; threads read ahead. The rows of a step do not depend on
 how many processes there are: each reads its share of them, by Grain (https://google-grain.readthedocs.io).
+
+Parts in ArrayRecord are not read: its records are bytes without columns, types or numbers of rows, so neither
+can be checked before training, and each row would be decoded by itself. Write such a log as Parquet once.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -68,6 +72,12 @@ def find(folder: str, columns: Sequence[str] | None = None, rows: int | None = N
     system, place = opened(str(folder))
     files = listed(str(folder), (".parquet",))
     if not files:
+        names = (path for path, _ in listed(str(folder), ("",)))
+        if other := next((name for name in names if re.search(r"\.array_?record", name)), None):
+            raise DataError(
+                f"{other}: is ArrayRecord, whose records have no columns: read its records and write them "
+                "as Parquet, by pyarrow.parquet.write_table(table, file, row_group_size=1 << 16)"
+            )
         raise DataError(f"{folder}: holds no file that ends in .parquet")
     groups, footers, schema = [], [], None
     for path, size in files:
@@ -99,6 +109,7 @@ def steps(
     *,
     seed: int = 0,
     num_epochs: int = 1,
+    begin: int = 0,
     process: tuple[int, int] | None = None,
     threads: int = 4,
     ahead: int = 4,
@@ -114,6 +125,7 @@ def steps(
       chunks: of a step, over all processes, of which their number must be a divisor.
       seed: of the order, which is another one in each epoch.
       num_epochs: how often each row is read.
+      begin: steps that are left out, because they were made before.
       process: this process's number, and how many there are; those of JAX if not given.
       threads: that read.
       ahead: elements that are read before they are asked for.
@@ -144,7 +156,7 @@ def steps(
         raise DataError(f"{chunks} chunks of a step cannot be split over {count} processes: give a multiple")
     every = grain.MapDataset.source(_Chunks(parts, -(-len(parts.groups) // chunks) * chunks, make))
     shuffled = every.seed(seed).shuffle().repeat(num_epochs).random_map(_permuted)
-    own = shuffled.batch(chunks // count, batch_fn=_joined)[number::count]
+    own = shuffled.batch(chunks // count, batch_fn=_joined)[number::count][begin:]
     return own.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead))
 
 

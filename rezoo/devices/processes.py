@@ -117,6 +117,19 @@ def first() -> bool:
     return jax.process_index() == 0
 
 
+def as_first(whether: bool) -> bool:
+    """What process 0 says, on all of them.
+
+    >>> as_first(True)
+    True
+    """
+    return (
+        bool(multihost_utils.broadcast_one_to_all(np.asarray(whether)))
+        if jax.process_count() > 1
+        else whether
+    )
+
+
 def wait_for_all(name: str) -> None:
     """Go on when all processes are here; a name for each place.
 

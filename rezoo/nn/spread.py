@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float
 
-from rezoo.devices.sharding import gather_ids
+from rezoo.devices.sharding import gather_ids, together
 from rezoo.devices.sharding.items import id_at, place_of, places_of
 from rezoo.nn.embedding import Embed
 from rezoo.types import Variables
@@ -123,8 +123,8 @@ def of_inputs(
     """
 
     def read(path: str, ids: Array) -> Array:
-        rows = gather_ids().fetch(tables[path], ids.ravel(), axis).rows
-        return rows.reshape(*ids.shape, rows.shape[1])
+        (found,) = together([gather_ids().fetch(tables[path], ids.ravel(), axis)], axis)
+        return found.rows.reshape(*ids.shape, found.rows.shape[1])
 
     return apply(model, tables, others, read, *inputs, method=method)
 

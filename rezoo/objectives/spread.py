@@ -37,7 +37,8 @@ def next_item_softmax(
 
         def read(path: str, ids: Array) -> Array:
             def rows(table: Array, ids: Array) -> Array:
-                return sharding.gather_ids().fetch(table[0], ids, axis).rows
+                (found,) = sharding.together([sharding.gather_ids().fetch(table[0], ids, axis)], axis)
+                return found.rows
 
             (flat,) = sharding.split([ids], mesh, axis)
             return sharding.joined(over_devices(rows, over, over)(tables[path], flat), ids)

@@ -85,7 +85,8 @@ def restore(
 
     Args:
       folder: of `save`.
-      template: arrays, or shapes with the sharding that the arrays are to have.
+      template: arrays, or shapes with the sharding that the arrays are to have; without one they are put on
+        one device.
       other_rows: whether arrays may end with more or fewer rows of 0 than they were saved with.
 
     Raises:
@@ -195,10 +196,9 @@ def _is_key(leaf: Any) -> bool:
 def _plain(leaf: Any) -> Any:
     if not isinstance(leaf, jax.ShapeDtypeStruct):
         return jax.random.key_data(leaf) if _is_key(leaf) else jnp.asarray(leaf)
-    if not _is_key(leaf):
-        return leaf
-    data = jax.eval_shape(jax.random.key_data, leaf)
-    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=leaf.sharding)
+    data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+    on = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=on)
 
 
 def _like(template: Any, saved: Any) -> Any:

@@ -22,6 +22,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from rezoo.devices import processes
 from rezoo.storage import durable
 
 PARTS = "fingerprint.json"
@@ -106,6 +107,8 @@ def content(*places: str | Path) -> str:
 def own(folder: str | Path | None, parts: Callable[[], Mapping[str, str]]) -> Iterator[Path | None]:
     """The folder (see `place`) of these parts, locked for this process; None without a folder.
 
+    Of several processes (`rezoo.devices.processes`), all call it, and process 0 locks it for them.
+
     Raises:
       rezoo.storage.durable.BusyError: if another process holds it.
       OSError: if it cannot be written to.
@@ -113,8 +116,13 @@ def own(folder: str | Path | None, parts: Callable[[], Mapping[str, str]]) -> It
     if not folder:
         yield None
         return
+    if not processes.first():
+        processes.wait_for_all("folder")
+        yield place(folder, parts())
+        return
     where = place(folder, parts())
     with durable.lock(where):
+        processes.wait_for_all("folder")
         yield where
 
 

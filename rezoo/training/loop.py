@@ -12,6 +12,7 @@ import numpy as np
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rezoo.devices import processes
 from rezoo.errors import DataError
 from rezoo.storage import checkpoint, fingerprint
 from rezoo.training.progress import Lines
@@ -23,6 +24,18 @@ Epoch = Callable[[TrainState], tuple[TrainState, Scalars]]
 
 class Diverged(FloatingPointError):
     """A run met a number that is not finite; says at which step and in which parameters."""
+
+
+class Checkpoints(NamedTuple):
+    """How the states of a run are kept."""
+
+    save: Callable[[str | Path, int, Any, Mapping[str, Any]], None]
+    """(folder, epoch, tree, notes)."""
+    restore: Callable[[str | Path, Any], tuple[Any, dict[str, Any]] | None]
+    """(folder, arrays or shapes like the tree) -> the newest tree and its notes."""
+
+
+HERE = Checkpoints(checkpoint.save, checkpoint.restore)
 
 
 class Run(NamedTuple):
@@ -42,7 +55,7 @@ class Run(NamedTuple):
 
 def run(
     epoch: Epoch,
-    state: TrainState,
+    state: TrainState | Callable[[], TrainState],
     num_epochs: int,
     *,
     evaluate: Callable[[Variables], Scalars] | None = None,
@@ -54,13 +67,17 @@ def run(
     progress: Progress | None = None,
     description: str = "training",
     rows: int | None = None,
+    checkpoints: Checkpoints = HERE,
 ) -> Run:
     """Train for `num_epochs` epochs, or until no member has improved for `patience` of them.
+
+    Of several processes (`rezoo.devices.processes`), all call it, with a folder that they share.
 
     Args:
       epoch: `jax.jit(lambda state: training.epoch(step, state, data, batch_size))`, or that under
         `jax.vmap`; with `donate_argnums=0` it trains in place.
-      state: where to start; its buffers may be donated to `epoch`.
+      state: where to start; its buffers may be donated to `epoch`. Or what makes it, of a state that should
+        be there once only: it is called if there is no checkpoint, and `identity` stands for the start, too.
       num_epochs: epochs in all, those before a resumption included.
       evaluate: scalars of the variables after each epoch, jitted but for what it does on the host.
       monitor: the number to maximise, from one epoch's metrics: `lambda m: -m["rmse"]`.
@@ -76,6 +93,8 @@ def run(
       progress: a rich `Progress` to draw a line in; see `progress_bar`.
       description: the name of that line.
       rows: rows of one epoch, to show a speed.
+      checkpoints: how they are kept; of tables that are spread over devices,
+        `row_sparse.checkpoints_over(mesh, …)`, so that any number of devices can go on.
 
     Raises:
       Diverged: if the loss or a parameter is not finite. Of a vmapped run, only if every member's
@@ -83,6 +102,7 @@ def run(
       DataError: if `folder` holds more epochs of this run than `num_epochs`, or only checkpoints that
         are damaged.
       TypeError: if `folder` is given and the fingerprint needs an `identity`.
+      ValueError: likewise, for a function in the place of `state`.
       rezoo.storage.durable.BusyError: if another process trains this run in `folder`.
       OSError: if `folder` cannot be written to; what it held is kept.
 
@@ -93,15 +113,22 @@ def run(
     >>> result.history["loss"].tolist()
     [8.0, 4.0, 2.0]
     """
-    best = jax.tree.map(jnp.copy, state.variables) if monitor else {}
+    if folder and callable(state) and identity is None:
+        raise ValueError(
+            "state= is a function, which has no fingerprint: give identity=, which stands for it"
+        )
+    begin, like = (state, jax.eval_shape(state)) if callable(state) else (lambda: state, state)
     notes: dict[str, Any] = {"history": [], "seconds": 0.0}
-    score = np.full(np.shape(state.step), -np.inf)
-    best_epoch = np.zeros(np.shape(state.step), np.int64)
-    parts = partial(_parts, epoch, state, evaluate, monitor, patience, identity)
+    score = np.full(np.shape(like.step), -np.inf)
+    best_epoch = np.zeros(np.shape(like.step), np.int64)
+    parts = partial(_parts, epoch, like, evaluate, monitor, patience, identity)
     with fingerprint.own(folder, parts) as folder:
-        if folder and (found := checkpoint.restore(folder, (state, best))):
-            (state, best), notes = found
+        if folder and (found := checkpoints.restore(folder, (like, like.variables if monitor else {}))):
+            (reached, best), notes = found
             score, best_epoch = np.asarray(notes["score"], float), np.asarray(notes["best_epoch"])
+        else:
+            reached = begin()
+            best = jax.tree.map(jnp.copy, reached.variables) if monitor else {}
         saved = len(notes["history"])
         if saved > num_epochs:
             raise DataError(
@@ -116,27 +143,28 @@ def run(
             last = done == num_epochs or (
                 patience is not None and monitor is not None and done - best_epoch.max() >= patience
             )
-            if folder and done > saved and (last or time.monotonic() - saved_at > save_every):
+            is_time = time.monotonic() - saved_at > save_every
+            if folder and done > saved and (last or processes.as_first(is_time)):
                 notes |= {"score": score.tolist(), "best_epoch": best_epoch.tolist()}
-                checkpoint.save(folder, done, (state, best), notes)
+                checkpoints.save(folder, done, (reached, best), notes)
                 saved_at = time.monotonic()
             if last:
                 break
             start = time.monotonic()
-            state, metrics = epoch(state)
-            metrics = jax.device_get(metrics | (evaluate(state.variables) if evaluate else {}))
-            if np.all(state.halted):
-                raise Diverged(diagnosis(state, done + 1, metrics))
+            reached, metrics = epoch(reached)
+            metrics = jax.device_get(metrics | (evaluate(reached.variables) if evaluate else {}))
+            if np.all(reached.halted):
+                raise Diverged(diagnosis(reached, done + 1, metrics))
             if monitor:
-                new = np.where(state.halted, -np.inf, monitor(metrics))
+                new = np.where(reached.halted, -np.inf, monitor(metrics))
                 better = new > score
                 score, best_epoch = np.where(better, new, score), np.where(better, done + 1, best_epoch)
-                best = _keep(jnp.asarray(better), state.variables, best)
+                best = _keep(better, reached.variables, best)
             notes["history"].append({name: np.asarray(value).tolist() for name, value in metrics.items()})
             notes["seconds"] += time.monotonic() - start
 
     history = {name: np.array([m[name] for m in notes["history"]]) for name in (notes["history"] or [{}])[0]}
-    return Run(state, best if monitor else state.variables, history, best_epoch, notes["seconds"])
+    return Run(reached, best if monitor else reached.variables, history, best_epoch, notes["seconds"])
 
 
 def diagnosis(state: TrainState, epoch: int | None = None, metrics: Mapping[str, Any] | None = None) -> str:
@@ -152,6 +180,8 @@ def diagnosis(state: TrainState, epoch: int | None = None, metrics: Mapping[str,
     """
     places = []
     for path, leaf in jax.tree.leaves_with_path(state.params):
+        if not _is_here(leaf):  # of a table that is spread over the devices of several processes
+            continue
         bad = ~np.isfinite(np.asarray(leaf))
         if bad.any():
             rows = np.unique(np.nonzero(bad)[0])[:5].tolist() if bad.ndim else []
@@ -162,14 +192,18 @@ def diagnosis(state: TrainState, epoch: int | None = None, metrics: Mapping[str,
     if metrics and (lost := np.max(metrics.get("overflow", 0))):
         return (
             f"{lost:,.3g} of the ids that a step{where} looks up found no place on their way to the devices "
-            "that hold their rows: give row_sparse.spread_over routes=[sharding.all_to_all(spare=…)] with "
-            "more to spare, or [sharding.gather_ids()]"
+            "that hold their rows, or there: give row_sparse.spread_over "
+            "routes=[sharding.all_to_all(spare=…)] with more to spare, or [sharding.gather_ids()]"
         )
     return (
         f"training met NaN or infinity in step {step}{where}. "
         + (f"Parameters concerned: {'; '.join(places)}. " if places else "Only the loss is concerned. ")
         + "Look for labels that are not finite, or lower the learning rate."
     )
+
+
+def _is_here(leaf: Any) -> bool:
+    return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
 
 
 def progress_bar() -> Progress:
@@ -197,18 +231,18 @@ def _keep(better: jax.Array, new: Variables, old: Variables) -> Variables:
 
 
 def _parts(
-    epoch: Epoch, state: TrainState, evaluate: Any, monitor: Any, patience: int | None, identity: str | None
+    epoch: Epoch, like: TrainState, evaluate: Any, monitor: Any, patience: int | None, identity: str | None
 ) -> dict[str, str]:
-    """The fingerprint of a run, but for the number of its epochs."""
-    parts = fingerprint.program(epoch, state) if identity is None else {"identity": fingerprint.of(identity)}
+    """The fingerprint of a run, but for the number of its epochs; of a start of shapes, without them."""
+    parts = fingerprint.program(epoch, like) if identity is None else {"identity": fingerprint.of(identity)}
     try:
-        looked = fingerprint.program(evaluate, state.variables) if evaluate else {}
+        looked = fingerprint.program(evaluate, like.variables) if evaluate else {}
     except TypeError:  # it works on the host
         looked = {"code": fingerprint.code(evaluate)}
     watched = [fingerprint.code(monitor), repr(patience)] if monitor else []
     return parts | {
         "evaluation": fingerprint.of(looked, watched),
-        "start": fingerprint.of(state),
+        "start": "" if isinstance(like.step, jax.ShapeDtypeStruct) else fingerprint.of(like),
         "versions": fingerprint.versions(),
     }
 

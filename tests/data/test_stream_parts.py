@@ -58,6 +58,7 @@ def test_a_position_is_where_reading_goes_on(folder, done):
     again = iter(read(folder, num_epochs=2))
     again.set_state(position)
     assert [items(step) for step in again] == expected and len(expected) == 10 - done
+    assert [items(step) for step in read(folder, num_epochs=2, begin=done)] == expected
 
 
 def test_a_folder_is_known_by_its_content(folder):
@@ -93,5 +94,7 @@ def test_what_is_wrong_with_a_part_is_named(folder):
     fails(r"part-4.parquet: its columns are item \(int64\), price \(int64\); in .*part-0.parquet they are")
     (empty := folder / "empty").mkdir()
     fails("empty: holds no file", lambda: find(str(empty)))
+    (record := empty / "log-train.array_record-00000-of-00001").touch()
+    fails(f"{record}: is ArrayRecord.* as Parquet", lambda: find(str(empty)))
     pq.write_table(pa.table({"item": pa.array([], "int32")}), empty / "0.parquet")
     fails("have no rows", lambda: find(str(empty)))

@@ -23,11 +23,13 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 import scale_out
 
 from rezoo.devices import sharding
+from rezoo.training import row_sparse
 
 KILLS = int(os.environ.get("REZOO_KILLS", "2"))
 USERS, ITEMS = 37, 21
 SET = ("users", "items", "dim", "epochs", "save_every")
 FLAGS = scale_out.Flags(users=USERS, items=ITEMS, dim=4, epochs=12, save_every=12)
+CHECKPOINTS = "*/*/[0-9]"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -117,11 +119,11 @@ def lived(life):
 def params(out):
     """Those of the last checkpoint, as on one device."""
     given = scale_out.problem(FLAGS, USERS, ITEMS)
-    (run,) = out.iterdir()
-    mesh = jax.make_mesh((8,), ("data",), (AxisType.Auto,))
-    state, notes = sharding.restore(run, given.specs, given.logical, mesh)
-    assert notes["step"] == 36
-    return jax.device_get(sharding.whole(state.params, given.specs.params, given.logical.params))
+    (run,) = {checkpoint.parent for checkpoint in out.glob(CHECKPOINTS)}
+    mesh, specs = jax.make_mesh((8,), ("data",), (AxisType.Auto,)), row_sparse.rules(given.logical)
+    (state, _), _ = row_sparse.checkpoints_over(mesh, given.logical).restore(run, (given.logical, {}))
+    assert int(state.step) == 36
+    return jax.device_get(sharding.whole(state.params, specs.params, given.logical.params))
 
 
 def equal(a, b):
@@ -141,7 +143,7 @@ def test_processes_that_are_killed_end_as_one_that_was_not(place, begin):
     draw, killed = random.Random(0), 0
     while killed < KILLS:
         life = begin("killed", 2, 4)
-        life.wait_for("begin" if any((place / "killed").glob("*/*")) else "step 12 of")
+        life.wait_for("begin" if any((place / "killed").glob(CHECKPOINTS)) else "step 24 of")
         time.sleep(draw.uniform(0.0, 1.0))
         os.kill(life.ids[victim := draw.randrange(2)], signal.SIGKILL)
         begun = time.monotonic()

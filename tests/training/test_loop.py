@@ -70,6 +70,20 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path):
     assert resumed.seconds > 0
 
 
+def test_a_start_that_is_made_when_it_is_needed(tmp_path):
+    def start():
+        made.append(problem()[0])
+        return made[-1]
+
+    straight, made = loop.run(problem()[1], problem()[0], 4), []
+    with pytest.raises(ValueError, match="give identity="):
+        loop.run(problem()[1], start, 2, folder=tmp_path)
+    for num_epochs in (2, 4):
+        last = loop.run(problem()[1], start, num_epochs, folder=tmp_path, identity="x")
+    same(last.state, straight.state)
+    assert len(made) == 2  # once for its shapes
+
+
 def test_another_data_set_starts_over_beside_the_first_and_says_so(tmp_path, caplog):
     def run(folder, data_seed):
         state, epoch = problem(data_seed=data_seed)

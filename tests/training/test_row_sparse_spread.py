@@ -46,6 +46,35 @@ def test_a_run_goes_on_with_another_number_of_devices():
 
 
 @eight_devices
+def test_a_loop_goes_on_with_another_number_of_devices(tmp_path):
+    logical = jax.eval_shape(lambda: row_sparse.init_state(jax.random.key(0), MODEL, *OPTIMIZERS, BATCH))
+
+    def train(devices, num_epochs, folder=None):
+        on, made = mesh(devices), []
+        step = jax.jit(row_sparse.make_step(OBJECTIVE, *OPTIMIZERS, row_sparse.spread_over(on)))
+
+        def start():
+            made.append(devices)
+            return started(devices)
+
+        kept = row_sparse.checkpoints_over(on, logical)
+        how = {"monitor": lambda m: -m["loss"], "folder": folder, "identity": "MF", "checkpoints": kept}
+        run = loop.run(
+            lambda state: step(state, sharding.spread(BATCH, on)), start, num_epochs, save_every=0.0, **how
+        )
+        specs = row_sparse.rules(logical)
+        best = sharding.whole(run.best, specs.variables, logical.variables)
+        return made, jax.device_get((sharding.whole(run.state.params, specs.params, logical.params), best))
+
+    whole = train(8, 4)[1]
+    assert train(8, 2, tmp_path)[0] == [8, 8]  # for its shapes, and to begin
+    assert train(4, 3, tmp_path)[0] == [4]
+    made, parts = train(1, 4, tmp_path)
+    assert made == [1]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), parts, whole)
+
+
+@eight_devices
 def test_each_device_draws_its_own_rows():
     alone = started(8)
     state = row_sparse.init_spread(jax.random.key(0), MODEL, *OPTIMIZERS, BATCH, mesh(8))

@@ -13,7 +13,8 @@ gets the rows that its batch looks up from the devices that hold them, and sends
 is sent does not depend on the number of rows. Lists, ranks and the full softmax take the same `mesh=`: there
 each device scores the items whose rows it holds. `rules` says which array lies where; `sharded` and `whole`
 turn arrays from one form into the other, so a model is saved as it is on one device. `save` and `restore`
-write and read checkpoints with which any number of devices, of one process or several, can go on.
+write and read checkpoints with which any number of devices, of one process or several, can go on;
+`training.loop.run` does so by `row_sparse.checkpoints_over`.
 """
 
 from rezoo.devices.sharding.layout import AXIS, axis_of, describe, rules, sharded, spread, whole
@@ -26,6 +27,7 @@ from rezoo.devices.sharding.lookup import (
     gather_ids,
     joined,
     split,
+    together,
 )
 from rezoo.devices.sharding.saved import restore, save
 
@@ -46,5 +48,6 @@ __all__ = [
     "sharded",
     "split",
     "spread",
+    "together",
     "whole",
 ]

@@ -172,7 +172,7 @@ def _spread_half(solve: Solver, routes: Sequence[sharding.Route], mesh: Mesh, ax
 
             def solved(block: Blocks) -> tuple[Array, Array]:
                 ids = jnp.where(block.others > 0, block.others, -1).ravel()
-                found = route.fetch(fixed[0], ids, axis)
+                (found,) = sharding.together([route.fetch(fixed[0], ids, axis)], axis)
                 seen = found.rows.reshape(*block.others.shape, width)
                 return _solved(seen, others, every, start, block, weights, solve), found.overflow
 

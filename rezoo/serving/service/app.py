@@ -344,7 +344,7 @@ async def _keep(shop: Shop, watch: float | None) -> None:
             try:
                 await asyncio.to_thread(shop.renew)
             except Exception as error:
-                _log.error("%s cannot be served: %s", shop.folder, error)
+                _log.error("%s cannot be served: %s", shop.folder, error.__cause__ or error)
         if watch is None and shop.version is not None:
             return
         await asyncio.sleep(watch or 5.0)

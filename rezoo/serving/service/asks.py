@@ -82,8 +82,6 @@ def columns(asks: Sequence[Ask], like: Ask, exclude: int) -> dict[str, Any]:
 def begins_with(ask: Ask) -> Features:
     """Features that a session holds, if it begins with this question.
 
-    The log of events has no context: a session that is made again from it begins as if none was given.
-
     >>> dict(begins_with(Ask(context={"hour": np.array([3])})))
     {'hour': array([3])}
     """

@@ -259,11 +259,19 @@ class Engine:
         return len(self.slots)
 
     def _reopen(self, event: Event) -> Ask:
-        """As `open`; the model that knew the features may have been another."""
+        """As `open`, without features and context that do not fit: the model may have been another."""
+        bare, wanted = event._replace(features=None), Wanted(0, context=event.context or {})
+        if not self._fits(event, NO_LIST):
+            event = bare
+        return self.open(event, wanted if self._fits(bare, wanted) else NO_LIST)
+
+    def _fits(self, event: Event, wanted: Wanted) -> bool:
+        """Whether `check` accepts it."""
         try:
-            return self.open(event)
+            self.check(event, wanted)
         except DataError:
-            return self.open(event._replace(features=None))
+            return False
+        return True
 
     def _again(self, asks: list[Ask], items: list[list[int]]) -> None:
         """Begin some sessions, and observe the n-th item of each that has one, for n = 1, 2, 3 …"""

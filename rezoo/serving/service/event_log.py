@@ -34,6 +34,8 @@ class Event(NamedTuple):
     """Raw id of the customer, if the visitor has signed in."""
     features: dict[str, Any] | None = None
     """Of the visitor, raw."""
+    context: dict[str, Any] | None = None
+    """Features of the moment, such as the hour, raw."""
 
 
 class LogFullError(OSError):
@@ -59,8 +61,14 @@ class EventLog(Protocol):
     def close(self) -> None: ...
 
 
+COLUMNS = "number", *Event._fields
+"""Of the table of an `SqliteLog`."""
+
+
 class SqliteLog:
     """Events in an SQLite file in WAL mode, whose transactions survive SIGKILL.
+
+    A file of an older version, without contexts, is given the column when it is opened to be appended to.
 
     Args:
       file: made if it is not there; `:memory:` for a log that ends with the process.
@@ -82,11 +90,10 @@ class SqliteLog:
         self, file: str | Path, *, fsync: bool = True, patience: float = 5.0, read_only: bool = False
     ):
         self._owner = contextlib.ExitStack()
-        columns = "number, key, visitor, item, type, time, received, user, features"
         try:
             if read_only:
                 self._sql = sqlite3.connect(f"{Path(file).absolute().as_uri()}?mode=ro", uri=True)
-                self._sql.execute(f"SELECT {columns} FROM events LIMIT 1")
+                self._check()
                 return
             if str(file) != ":memory:":
                 self._owner.enter_context(_sole(Path(f"{file}-owner"), patience))
@@ -96,9 +103,10 @@ class SqliteLog:
             self._sql.execute(
                 "CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, "
                 "visitor TEXT NOT NULL, item TEXT NOT NULL, type TEXT NOT NULL, time REAL NOT NULL, "
-                "received REAL NOT NULL, user TEXT, features TEXT) STRICT"
+                "received REAL NOT NULL, user TEXT, features TEXT, context TEXT) STRICT"
             )
-            self._sql.execute(f"SELECT {columns} FROM events")
+            if self._check():
+                self._sql.execute("ALTER TABLE events ADD COLUMN context TEXT")
         except (sqlite3.Error, OSError) as error:
             self._owner.close()
             raise DataError(
@@ -113,8 +121,8 @@ class SqliteLog:
                 self._sql.execute("BEGIN IMMEDIATE")
                 for event in events:
                     row = self._sql.execute(
-                        "INSERT INTO events (key, visitor, item, type, time, received, user, features) "
-                        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING RETURNING number",
+                        f"INSERT INTO events ({', '.join(Event._fields)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                        "ON CONFLICT (key) DO NOTHING RETURNING number",
                         _row(event),
                     ).fetchone()
                     numbers.append(row and row[0])
@@ -123,16 +131,21 @@ class SqliteLog:
         return numbers
 
     def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
-        rows = self._sql.execute(
-            "SELECT number, key, visitor, item, type, time, received, user, features FROM events "
-            "WHERE number > ? ORDER BY number",
-            (after,),
-        )
-        for number, key, visitor, item, kind, time, received, user, features in rows:
-            yield (
-                number,
-                Event(key, visitor, json.loads(item), kind, time, received, _loads(user), _loads(features)),
-            )
+        names = ", ".join(f"NULL AS {name}" if name in self._check() else name for name in COLUMNS)
+        rows = self._sql.execute(f"SELECT {names} FROM events WHERE number > ? ORDER BY number", (after,))
+        for number, key, visitor, item, kind, time, received, *raw in rows:
+            yield number, Event(key, visitor, json.loads(item), kind, time, received, *map(_loads, raw))
+
+    def _check(self) -> set[str]:
+        """Columns that the file lacks: none, or that of contexts.
+
+        Raises:
+          sqlite3.OperationalError: if it lacks others.
+        """
+        there = {name for _, name, *_ in self._sql.execute("PRAGMA table_info (events)")}
+        if others := {*COLUMNS} - there - {"context"}:
+            raise sqlite3.OperationalError(f"no such column: {', '.join(sorted(others))}")
+        return {*COLUMNS} - there
 
     def close(self) -> None:
         """Nothing can be read or appended afterwards."""
@@ -167,9 +180,10 @@ def _sole(file: Path, patience: float) -> Iterator[None]:
 
 
 def _row(event: Event) -> tuple[Any, ...]:
-    user, features = (None if one is None else json.dumps(one) for one in (event.user, event.features))
+    raw = event.user, event.features, event.context
+    optional = (None if one is None else json.dumps(one) for one in raw)
     item = json.dumps(event.item)
-    return event.key, event.visitor, item, event.type, event.time, event.received, user, features
+    return event.key, event.visitor, item, event.type, event.time, event.received, *optional
 
 
 def _loads(text: str | None) -> Any:

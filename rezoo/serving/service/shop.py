@@ -4,6 +4,7 @@ One thread calls `work`. A new version of the models is made by another (`renew`
 log, and taken over between two batches: every answer is of one version.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -91,6 +92,13 @@ class Shop:
         """What names the content of the folders and of the table: a digest of their files."""
         return fingerprint.content(*(one.resolve() for one in self._places()))[:12]
 
+    def _without_paths(self, text: str) -> str:
+        """A text for those who ask the service, with the names of folders and not where they lie."""
+        for place in self._places():
+            for path in (place.resolve(), place.absolute(), place):
+                text = text.replace(f"{path.parent}{os.sep}", "")
+        return text
+
     def _places(self) -> list[Path]:
         return [one for one in (self.folder, self._ranker, self._items) if one is not None]
 
@@ -109,8 +117,8 @@ class Shop:
             try:
                 name = self._renewed()
             except BaseException as error:
-                self.trouble = f"{self.folder.name} cannot be served: {error}"
-                if isinstance(error, OSError):
+                self.trouble = f"{self.folder.name} cannot be served: {self._without_paths(str(error))}"
+                if isinstance(error, OSError | DataError):
                     raise DataError(self.trouble) from error
                 raise
             self.trouble = None
@@ -224,7 +232,10 @@ class Shop:
                     places.append(n)
                 except Exception as error:
                     answers[n] = error
-        events = [requests[n].event._replace(received=now) for n in places]
+        events = [
+            requests[n].event._replace(received=now, context=dict(requests[n].wanted.context) or None)
+            for n in places
+        ]
         try:
             with self._reading:
                 return dict(zip(places, self.log.append(events), strict=True)) if events else {}

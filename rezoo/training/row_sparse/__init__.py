@@ -16,7 +16,7 @@ from rezoo.training.row_sparse.optimizers import (
     row_wise_adagrad,
     sgd,
 )
-from rezoo.training.row_sparse.spread import init_spread, rules, spread_over
+from rezoo.training.row_sparse.spread import checkpoints_over, init_spread, rules, spread_over
 from rezoo.training.row_sparse.step import OptState, RowState, init_state, make_step, sum_by_id
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "RowOptimizer",
     "RowState",
     "adagrad",
+    "checkpoints_over",
     "init_spread",
     "init_state",
     "lazy_adam",

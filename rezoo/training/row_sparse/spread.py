@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from rezoo.devices import sharding
 from rezoo.devices.sharding import AXIS, Route
+from rezoo.training.loop import Checkpoints
 from rezoo.training.row_sparse.gradients import Calls, join, split
 from rezoo.training.row_sparse.optimizers import RowOptimizer
 from rezoo.training.row_sparse.step import Looked, OptState, RowState, Tables, init_state
@@ -50,6 +51,45 @@ def rules(state: TrainState, axis: str = AXIS) -> TrainState:
     spread = jax.tree.map(lambda _: PartitionSpec(axis), rows)
     params = jax.tree.map_with_path(rule, state.params)
     return whole._replace(params=params, opt_state=OptState(whole.opt_state.dense, spread))
+
+
+def checkpoints_over(mesh: Mesh, logical: TrainState, axis: str = AXIS) -> Checkpoints:
+    """How `training.loop.run` keeps states of tables that are spread: any number of devices can go on.
+
+    Args:
+      mesh: the devices that go on.
+      logical: the state as on one device, or its shapes.
+      axis: of the mesh, along which tables are spread.
+
+    >>> import tempfile
+    >>> from rezoo.data.batches import pairs
+    >>> from rezoo.models import MF
+    >>> from rezoo.training import loop, row_sparse
+    >>> arguments = MF(3, 5, dim=2), optax.sgd(0.1), row_sparse.sgd(0.1), pairs([1], [2])
+    >>> logical = jax.eval_shape(lambda: row_sparse.init_state(jax.random.key(0), *arguments))
+    >>> def train(devices, folder):
+    ...     mesh = jax.make_mesh((devices,), ("data",), devices=jax.devices()[:devices])
+    ...     epoch = lambda state: (state._replace(step=state.step + 1), {"loss": jnp.float32(0)})
+    ...     start = lambda: init_spread(jax.random.key(0), *arguments, mesh)
+    ...     kept = checkpoints_over(mesh, logical)
+    ...     return loop.run(epoch, start, 2, folder=folder, identity="MF", checkpoints=kept).state
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [train(devices, folder).params["item"]["embedding"].shape for devices in (2, 1)]
+    [(2, 3, 2), (1, 5, 2)]
+    """
+    state = rules(logical, axis), logical
+
+    def of(tree: Any) -> tuple[Any, Any]:
+        """Where the arrays of a state and of its best variables lie, and their shapes."""
+        return tuple((one, one.variables if tree[1] else {}) for one in state)
+
+    def save(folder: Any, epoch: int, tree: Any, notes: Any) -> None:
+        sharding.save(folder, epoch, tree, *of(tree), notes)
+
+    def restore(folder: Any, like: Any) -> Any:
+        return sharding.restore(folder, *of(like), mesh)
+
+    return Checkpoints(save, restore)
 
 
 def init_spread(
@@ -146,8 +186,8 @@ def spread_over(
     """Tables spread over the devices of a mesh, for `make_step`: its step computes what one device would.
 
     It takes a state by `sharding.sharded(state, rules(state), mesh)`, and batches by `sharding.spread`. Its
-    metric `overflow` counts ids that found no place on their route; a step that had any writes nothing and
-    halts, as one does whose loss is not finite.
+    metric `overflow` counts ids that found no place on their route, and rows that found none to merge their
+    gradients; a step that had any writes nothing and halts, as one does whose loss is not finite.
 
     Args:
       mesh: the devices.
@@ -182,38 +222,46 @@ def spread_over(
         return sharding.cheapest(routes, ids, table.shape[-1], devices)
 
     def read(tables: dict[str, Array], ids: Calls) -> Looked:
-        rows: Calls = {}
-        trips, overflow = {}, jnp.int32(0)
-        for path, calls in ids.items():
-            fetch = route_of(tables[path], calls).fetch
+        def local(tables: dict[str, Array], parts: Calls) -> Any:
+            flat = {path: jnp.concatenate(calls) for path, calls in parts.items()}
+            ways = [way[path].fetch(tables[path][0], one, axis) for path, one in flat.items()]
+            found = dict(zip(flat, sharding.together(ways, axis), strict=True))
+            lost = sum((one.overflow + one.unmerged for one in found.values()), jnp.int32(0))
+            ends = {path: np.cumsum([*map(len, calls[:-1])], dtype=int) for path, calls in parts.items()}
+            rows = {path: tuple(jnp.split(one.rows, ends[path])) for path, one in found.items()}
+            return rows, {path: one.trip for path, one in found.items()}, jax.lax.psum(lost, axis)
 
-            def local(table: Array, parts: tuple[Array, ...], fetch: Any = fetch) -> Any:
-                found, trip, overflow = fetch(table[0], jnp.concatenate(parts), axis)
-                ends = np.cumsum([len(part) for part in parts[:-1]], dtype=int)
-                return tuple(jnp.split(found, ends)), trip, jax.lax.psum(overflow, axis)
-
-            places = (spread, spread), (spread, spread, everywhere)
-            found, trips[path], lost = over_devices(local, *places)(
-                tables[path], sharding.split(calls, mesh, axis)
-            )
-            rows[path] = tuple(sharding.joined(part, one) for part, one in zip(found, calls, strict=True))
-            overflow += lost
-        return Looked(rows, trips, {"overflow": overflow})
+        way = {path: route_of(tables[path], calls) for path, calls in ids.items()}
+        own = {path: tables[path] for path in ids}
+        parts = {path: sharding.split(calls, mesh, axis) for path, calls in ids.items()}
+        places = (spread, spread), (spread, spread, everywhere)
+        found, trips, lost = over_devices(local, *places)(own, parts)
+        rows = {
+            path: tuple(sharding.joined(part, one) for part, one in zip(found[path], calls, strict=True))
+            for path, calls in ids.items()
+        }
+        return Looked(rows, trips, {"overflow": lost})
 
     def move(
-        update: Any, table: Array, state: RowState, ids: Any, grads: Any, trip: Any, *now: Array
-    ) -> tuple[Array, RowState, Array]:
-        push = route_of(table, ids).push
-
-        def local(table: Array, state: RowState, trip: Any, grads: Any, *now: Array) -> Any:
-            own = push(jnp.concatenate(grads), trip, axis)
-            one = jax.tree.map(lambda leaf: leaf[0], (table, state))
-            *new, finite = update(*one, *own, *now)
-            new = jax.tree.map(lambda leaf: leaf[None], tuple(new))
+        update: Any, tables: Any, states: Any, ids: Calls, grads: Calls, trips: Any, *now: Array
+    ) -> tuple[dict[str, Array], dict[str, RowState], Array]:
+        def local(tables: Any, states: Any, trips: Any, grads: Calls, *now: Array) -> Any:
+            ways = [way[path].push(jnp.concatenate(some), trips[path], axis) for path, some in grads.items()]
+            tables, states = jax.tree.map(lambda leaf: leaf[0], (tables, states))
+            finite = jnp.bool_(True)
+            for path, own in zip(grads, sharding.together(ways, axis), strict=True):
+                tables[path], states[path], ok = update(tables[path], states[path], *own, *now)
+                finite &= ok
+            new = jax.tree.map(lambda leaf: leaf[None], (tables, states))
             return *new, jax.lax.psum(~finite, axis) == 0
 
+        way = {path: route_of(tables[path], ids[path]) for path in grads}
+        moved = [{path: one[path] for path in grads} for one in (tables, states, trips)]
+        flat = {
+            path: tuple(sharding.evenly(grad.reshape(-1, grad.shape[-1]), mesh, axis) for grad in some)
+            for path, some in grads.items()
+        }
         places = (spread, spread, spread, spread, everywhere, everywhere), (spread, spread, everywhere)
-        flat = tuple(sharding.evenly(grad.reshape(-1, grad.shape[-1]), mesh, axis) for grad in grads)
-        return over_devices(local, *places)(table, state, trip, flat, *now)
+        return over_devices(local, *places)(*moved, flat, *now)
 
     return Tables(read, move)

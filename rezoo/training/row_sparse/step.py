@@ -104,9 +104,9 @@ class Tables(NamedTuple):
 
     read: Callable[[dict[str, Array], Calls], Looked]
     """(tables, ids by table)."""
-    move: Callable[..., tuple[Array, RowState, Array]]
-    """(`update_rows` of an optimizer, table, its state, ids of each call, gradients of their rows, trip,
-    number of the step, whether it writes nothing) -> (table, state, whether they are finite)."""
+    move: Callable[..., tuple[dict[str, Array], dict[str, RowState], Array]]
+    """(`update_rows` of an optimizer, tables, their states, ids, gradients of their rows, trips, number of
+    the step, whether it writes nothing) -> (tables that moved, their states, whether they are finite)."""
 
 
 def _read(tables: dict[str, Array], ids: Calls) -> Looked:
@@ -115,11 +115,18 @@ def _read(tables: dict[str, Array], ids: Calls) -> Looked:
 
 
 def _move(
-    update: Any, table: Array, state: RowState, ids: Any, grads: Any, trip: None, step: Array, frozen: Array
-) -> tuple[Array, RowState, Array]:
-    ids, grads = everywhere((ids, grads))
-    every_grad = jnp.concatenate([grad.reshape(-1, grad.shape[-1]) for grad in grads])
-    return update(table, state, jnp.concatenate([one.ravel() for one in ids]), every_grad, step, frozen)
+    update: Any, tables: Any, states: Any, ids: Calls, grads: Calls, trips: Any, step: Array, frozen: Array
+) -> tuple[dict[str, Array], dict[str, RowState], Array]:
+    moved, kept, finite = {}, {}, []
+    for path, some in grads.items():
+        calls, some = everywhere((ids[path], some))
+        every_grad = jnp.concatenate([grad.reshape(-1, grad.shape[-1]) for grad in some])
+        every_id = jnp.concatenate([one.ravel() for one in calls])
+        moved[path], kept[path], ok = update(
+            tables[path], states[path], every_id, every_grad, False, step, frozen
+        )
+        finite.append(ok)
+    return moved, kept, jnp.array(finite).all()
 
 
 HERE = Tables(_read, _move)
@@ -182,11 +189,8 @@ def make_step(
         finite = [dense_step.all_finite((loss, params)), complete]
         now = state.step + 1, state.halted | ~jnp.isfinite(loss) | ~complete
         update = partial(update_rows, row_optimizer)
-        for path, grad in row_grads.items():
-            tables[path], rows[path], ok = tables_on.move(
-                update, tables[path], rows[path], ids[path], grad, looked.trips.get(path), *now
-            )
-            finite.append(ok)
+        moved, kept, ok = tables_on.move(update, tables, rows, ids, row_grads, looked.trips, *now)
+        finite.append(ok)
         new = old._replace(
             params=params,
             constants=dense_step.refreshed(state.constants, aux.sown),
@@ -195,7 +199,9 @@ def make_step(
             halted=~jnp.array(finite).all(),
         )
         new = dense_step.unless_halted(old, new)
-        new = new._replace(params=join(new.params, tables), opt_state=OptState(new.opt_state, rows))
+        new = new._replace(
+            params=join(new.params, tables | moved), opt_state=OptState(new.opt_state, rows | kept)
+        )
         return new, aux.metrics | looked.lost
 
     return step
@@ -235,11 +241,17 @@ def update_rows(
     state: RowState,
     ids: Int[Array, " M"],
     grad: Float[Array, " M D"],
+    once: bool,
     step: Int[Array, ""],
     frozen: Bool[Array, ""],
 ) -> tuple[Float[Array, " N D"], RowState, Bool[Array, ""]]:
-    """The table and its state after one update of the rows `ids`, and whether it was finite."""
-    grad, here, slot = sum_by_id(ids, grad, state.slot)
+    """The table and its state after one update of the rows `ids`, and whether it was finite.
+
+    `once` says that each row comes once only; N then stands for none.
+    """
+    here, slot = ids < len(table), state.slot
+    if not once:
+        grad, here, slot = sum_by_id(ids, grad, slot)
     old = jax.tree.map(operator.itemgetter(ids), state.optimizer)
     # Without the barrier XLA computes the update once for the table and once more for `isfinite`.
     update, new = jax.lax.optimization_barrier(optimizer.update(grad, old, step))

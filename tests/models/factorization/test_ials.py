@@ -122,7 +122,7 @@ def lossy():
     gather = sharding.gather_ids()
 
     def fetch(*args):
-        found = gather.fetch(*args)
+        found = yield from gather.fetch(*args)
         return found._replace(rows=0 * found.rows, overflow=jnp.int32(1))
 
     return gather._replace(fetch=fetch, sent=lambda *_: 0)

@@ -2,18 +2,24 @@
 
 import json
 import re
+import shutil
 import threading
 import time
 
 import hypothesis
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import init, noisy
 from hypothesis import strategies as st
 from shops import SETTINGS, TABLE, folder, untrained
 from starlette.testclient import TestClient
 
+from rezoo.data import batches, features
 from rezoo.errors import DataError
+from rezoo.models import GRU4Rec
 from rezoo.serving import answers, saved, service, tables
+from rezoo.serving.bundle import Saved
 from rezoo.serving.service import api, fields
 from rezoo.serving.service.app import app
 from rezoo.serving.service.event_log import Event, LogFullError, SqliteLog
@@ -185,6 +191,54 @@ def test_both_models_and_the_table_are_one_version(tmp_path):
     with pytest.raises(DataError, match="item column"):
         shop.renew()
     assert listed() == third and "cannot be served" in shop.trouble
+    for which in ("items.csv", "ranker", "model"):  # each is named, but not where it lies
+        shutil.rmtree(link / which) if (link / which).is_dir() else (link / which).unlink()
+        with pytest.raises(DataError, match=which):
+            shop.renew()
+        assert which in shop.trouble and tmp_path.name not in shop.trouble
+
+
+@pytest.mark.parametrize("column", ["age", "hour"])
+def test_a_session_comes_back_from_the_log_with_its_features_or_its_context(tmp_path, column):
+    kind, values = {
+        "age": (features.Categorical(), ["", "young", "old"]),
+        "hour": (features.Numeric(), [8, 20]),
+    }[column]
+    fitted, like = features.fit({column: kind}, {column: values}), untrained("GRU4Rec")
+    model = GRU4Rec(like.items.size, 4, user_features={column: fitted.fitted[column].size})
+    columns = {column: fitted.transform({column: values[:1]})[column]}
+    variables = init(model, batches.queries([0], np.ones((1, 3), np.int32), columns), jnp.array([1]))
+    variables = {**variables, "params": noisy(variables["params"], 0.5)}
+    how = {"context_features": fitted}
+    if column == "age":
+        how = {"user_features": fitted, "user_columns": {"age": np.zeros(like.users.size, np.int32)}}
+    saved.save(tmp_path / "model", Saved(model, variables, like.users, like.items, **how))
+
+    def started():
+        shop = Shop(tmp_path / "model", SqliteLog(tmp_path / "events.sqlite"), SETTINGS, clock=lambda: 9.0)
+        shop.renew()
+        return shop
+
+    def lists(shop):
+        told = shop.work([Recommend(Wanted(10), visitor=visitor) for visitor in visitors])
+        return [tuple([one[what] for one in each.items] for what in ("item", "score")) for each in told]
+
+    shop, visitors = started(), {"ann": {}, "bob": {column: values[-1]}, "eve": {column: values[-2]}}
+    for visitor, given in visitors.items():
+        event = Event(visitor, visitor, "p3")
+        if column == "hour":
+            shop.work([Observe(event, Wanted(0, context=given))])
+        else:
+            shop.work([Observe(event._replace(features=given))])
+        shop.work([Observe(Event(visitor + "2", visitor, "p5"))])
+    before = lists(shop)
+    assert len({scores[0] for _, scores in before}) == len(visitors)  # what was given matters
+    shop.log.close()
+    again = started()
+    for (items, scores), (same, close) in zip(lists(again), before, strict=True):
+        assert items == same
+        np.testing.assert_allclose(scores, close, rtol=1e-5)
+    again.log.close()
 
 
 def test_an_event_that_is_refused_is_not_kept(with_table):

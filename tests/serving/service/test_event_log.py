@@ -12,13 +12,29 @@ def test_events_come_back_as_they_were(tmp_path):
     events = [
         Event("a", "ann", "té", "click", 1.5, 2.5),
         Event("b", "bob", 7, "buy", 1.0, 3.0, user=8, features={"age": 3, "likes": ["x", None]}),
+        Event("c", "bob", 7, context={"hour": 9}),
     ]
     log = SqliteLog(tmp_path / "events.sqlite")
-    assert log.append(events) == [1, 2] and log.append([events[0]]) == [None] and log.append([]) == []
+    assert log.append(events) == [1, 2, 3] and log.append([events[0]]) == [None] and log.append([]) == []
     log.close()
     again = SqliteLog(tmp_path / "events.sqlite")
-    assert list(again.read()) == [(1, events[0]), (2, events[1])]
-    assert again.append([events[1]._replace(key="c")]) == [3] and [n for n, _ in again.read(2)] == [3]
+    assert list(again.read()) == [(1, events[0]), (2, events[1]), (3, events[2])]
+    assert again.append([events[1]._replace(key="d")]) == [4] and [n for n, _ in again.read(3)] == [4]
+    again.close()
+
+
+def test_a_log_of_before_there_were_contexts_can_be_read_and_goes_on(tmp_path):
+    file = tmp_path / "events.sqlite"
+    log, event = SqliteLog(file), Event("a", "ann", "tea", features={"age": 3})
+    log.append([event])
+    log._sql.execute("ALTER TABLE events DROP COLUMN context")
+    log.close()
+    reader = SqliteLog(file, read_only=True)
+    assert list(reader.read()) == [(1, event)]
+    again, hour = SqliteLog(file), Event("b", "ann", "tea", context={"hour": 9})
+    assert again.append([hour]) == [2] and list(again.read()) == [(1, event), (2, hour)]
+    assert list(reader.read(1)) == [(2, hour)]
+    reader.close()
     again.close()
 
 

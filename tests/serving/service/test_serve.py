@@ -1,5 +1,6 @@
 """The service as a process of its own: killed under load, given other models, without room for its log."""
 
+import json
 import os
 import random
 import resource
@@ -14,12 +15,13 @@ from collections import Counter
 import numpy as np
 import pytest
 from served import SERVE, ask, end_all, free_port, start, told
-from shops import folder
+from shops import folder, untrained
 
 from rezoo.serving import saved
 from rezoo.serving.service.asks import Ask, Settings
 from rezoo.serving.service.engine import Engine
 from rezoo.serving.service.event_log import Event, SqliteLog
+from rezoo.serving.service.requests import Wanted
 from rezoo.serving.service.shop import Shop
 
 KILLS = int(os.environ.get("REZOO_KILLS", "3"))
@@ -45,16 +47,19 @@ def events(log):
     return kept
 
 
-def uninterrupted(place, kept):
+def uninterrupted(place, kept, ranker=None):
     """An engine that observed the events one by one."""
-    engine = Engine(saved.load(place), "?", Settings(slots=64))
+    second = None if ranker is None else saved.load(ranker)
+    engine = Engine(saved.load(place), "?", Settings(slots=64), ranker=second)
     for event in kept:
         engine.answer([engine.open(event)])
     return engine
 
 
 def scores(engine, visitor, k=10):
-    return engine.answer([Ask(engine.find(visitor, engine.now))])[1][0][:k]
+    slot = engine.find(visitor, engine.now)
+    ask = Ask(slot) if engine.ranker is None else engine.of_slot(slot, Wanted(k))
+    return engine.answer([ask])[1][0][:k]
 
 
 def test_what_was_accepted_is_there_once_after_kills_and_sessions_are_as_they_were(tmp_path):
@@ -119,23 +124,37 @@ def broken(path, model, number):
     return path
 
 
-def test_models_are_swapped_under_load_and_bad_ones_refused(tmp_path):
-    places = [folder(tmp_path / name, seed=seed) for seed, name in enumerate(("one", "two"))]
+@pytest.mark.parametrize("stages", [1, 2])
+def test_models_are_swapped_under_load_and_bad_ones_refused(tmp_path, stages):
+    """One folder is reloaded by request; of two, below one link, the service sees that it was replaced."""
+    places = [tmp_path / name for name in ("one", "two")]
+    for seed, place in enumerate(places):
+        folder(place / "model", seed=seed)
+        saved.save(place / "ranker", untrained("BiasedMF", 1 - 2 * seed))
     link, log, port = tmp_path / "now", tmp_path / "events.sqlite", free_port()
     link.symlink_to(places[0])
+    words = ("--watch", "1000") if stages == 1 else ("--watch", "0.1", "--ranker", str(link / "ranker"))
 
     def point_to(place):
         (tmp_path / "next").symlink_to(place)
         (tmp_path / "next").replace(link)
-        return ask(port, "/admin/reload", {}, {"Authorization": "Bearer secret"})
+        if stages == 1:
+            return ask(port, "/admin/reload", {}, {"Authorization": "Bearer secret"})
+        before, end = ask(port, "/ready")[1], time.monotonic() + 60
+        while (now := ask(port, "/ready")[1]) == before:
+            assert time.monotonic() < end, told(log)
+            time.sleep(0.05)
+        now = ask(port, "/ready")[1]  # version and trouble
+        return 400 if now["trouble"] else 200, now
 
-    process = start(link, log, port, "--slots", "64", "--watch", "1000", REZOO_TOKEN="secret")
+    process = start(link / "model", log, port, "--slots", "64", *words, REZOO_TOKEN="secret")
     sent = [{"visitor": f"v{n % VISITORS}", "item": f"p{n * 7 % 40}"} for n in range(VISITORS * 3)]
     assert {ask(port, "/events", one)[0] for one in sent} == {200}
     versions, expected = [], {}
     for place in places:
-        versions.append(Shop(place, SqliteLog(":memory:")).content())
-        engine = uninterrupted(place, (Event(**one, key="", received=1.0) for one in sent))
+        ranker = place / "ranker" if stages == 2 else None
+        versions.append(Shop(place / "model", SqliteLog(":memory:"), ranker=ranker).content())
+        engine = uninterrupted(place / "model", (Event(**one, key="", received=1.0) for one in sent), ranker)
         for n in range(VISITORS):
             expected[versions[-1], n] = scores(engine, f"v{n}", 5)
     over, wrong, answered = threading.Event(), [], Counter()
@@ -162,10 +181,16 @@ def test_models_are_swapped_under_load_and_bad_ones_refused(tmp_path):
         new = (n + 1) % 2
         status, answer = point_to(places[new])
         assert status == 200 and answer["version"] == versions[new], answer
-        status, answer = point_to(broken(tmp_path / f"bad-{n}", places[new], n))
+        bad = tmp_path / f"bad-{n}"
+        shutil.copytree(places[new], bad)
+        which = ("model", "ranker")[n % stages]
+        shutil.rmtree(bad / which)
+        broken(bad / which, places[new] / which, n)
+        status, answer = point_to(bad)
         assert status == 400, answer
         ready = ask(port, "/ready")[1]
         assert ready["version"] == versions[new] and "cannot be served" in ready["trouble"]
+        assert tmp_path.name not in json.dumps(ready)
     over.set()
     for thread in threads:
         thread.join()
