@@ -32,7 +32,7 @@ from rezoo.nn.dropout import Dropout
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.similarity import DOT, Similarity
-from rezoo.types import Query
+from rezoo.types import Parts, Query
 
 
 class SRGNN(nn.Module):
@@ -41,7 +41,7 @@ class SRGNN(nn.Module):
     num_items: int
     dim: int = 100
     _: KW_ONLY
-    num_steps: int = 1
+    num_steps: Parts = 1
     """How often a node reads its neighbours."""
     dropout: float = 0.0
     """Of the item embeddings."""
