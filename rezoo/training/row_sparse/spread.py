@@ -76,7 +76,7 @@ def init_spread(
       batch: any batch; only its shapes matter.
       mesh: the devices.
       axis: of the mesh, along which tables are spread.
-      options: `constants` and `dense` of `init_state`.
+      options: `constants`, `dense` and `table_dtype` of `init_state`.
 
     Raises:
       ValueError: as `init_state`, and if the mesh has no such axis.
@@ -112,6 +112,7 @@ def init_spread(
         rows = -(-tables[path].shape[0] // mesh.shape[axis])
         table = _drawn(draws[path], jax.random.fold_in(key, device), rows, tables[path].shape[1], device == 0)
         kept = row_optimizer.init(table), jnp.zeros(rows, jnp.int32)
+        table = table.astype(tables[path].dtype)
         return jax.tree.map(lambda leaf: leaf[None], (table, RowState(*kept)))
 
     spread = {"in_specs": PartitionSpec(), "out_specs": PartitionSpec(axis), "check_vma": False}
@@ -205,14 +206,17 @@ def spread_over(
     ) -> tuple[Array, RowState, Array]:
         push = route_of(table, ids).push
 
-        def local(table: Array, state: RowState, trip: Any, grads: Any, *now: Array) -> Any:
+        def local(
+            table: Array, state: RowState, trip: Any, grads: Any, step: Array, frozen: Array, key: Array
+        ) -> Any:
             own = push(jnp.concatenate(grads), trip, axis)
             one = jax.tree.map(lambda leaf: leaf[0], (table, state))
-            *new, finite = update(*one, *own, *now)
+            key = jax.random.fold_in(key, jax.lax.axis_index(axis))
+            *new, finite = update(*one, *own, step, frozen, key)
             new = jax.tree.map(lambda leaf: leaf[None], tuple(new))
             return *new, jax.lax.psum(~finite, axis) == 0
 
-        places = (spread, spread, spread, spread, everywhere, everywhere), (spread, spread, everywhere)
+        places = (*[spread] * 4, *[everywhere] * 3), (spread, spread, everywhere)
         flat = tuple(sharding.evenly(grad.reshape(-1, grad.shape[-1]), mesh, axis) for grad in grads)
         return over_devices(local, *places)(table, state, trip, flat, *now)
 
