@@ -3,15 +3,20 @@ of keys and values, with which one more event looks at each of those before it o
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import arrays
+from rezoo.devices.backend import pick
+from rezoo.devices.meshes import layout
 from rezoo.errors import DataError
-from rezoo.nn.dropout import Dropout
+from rezoo.nn.dropout import Dropout, dropped
+from rezoo.nn.masks import Mask, may_look, next_event
 
 
 def split_heads(x: Float[Array, " B L D"], num_heads: int) -> Float[Array, " B L H E"]:
@@ -70,10 +75,9 @@ class Cache(NamedTuple):
 
         return self._replace(keys=tuple(map(wider, self.keys)), values=tuple(map(wider, self.values)))
 
-    def seen(self) -> Bool[Array, " B 1 M"]:
+    def seen(self) -> Mask:
         """What the next event may look at: those before it, itself, and the slot."""
-        before = jnp.arange(self.room)[None] <= self.count[:, None]
-        return jnp.concatenate([before, self.known], axis=1)[:, None]
+        return next_event(self.count, self.room, self.known)
 
     def keep(self, block: int, after: list[Pair]) -> Keep:
         """For this block, attention to what it has kept and to one more event; appends both to `after`."""
@@ -118,26 +122,146 @@ def filled(
     return Cache(keys, values, count, known, user, output)
 
 
+WHOLE = 256
+"""Events, up to which the scores of every two of them are kept for the gradient."""
+AT_ONCE = 32
+"""Events of longer histories, at least, that look at others at a time."""
+SCORES = 2**20
+"""Of two events, made at a time on a CPU, whose cache keeps them; an accelerator makes 64 times as many."""
+PIECES, PIECE = 4, 50
+"""Pieces of a causal history, at most, and events of a piece, at least."""
+
+
+Span = tuple[int, int]
+"""The first place, and the one behind the last."""
+
+
 def attention(
     q: Float[Array, " B Q H E"],
-    k: Float[Array, " B L H E"],
-    v: Float[Array, " B L H E"],
-    mask: Bool[Array, " B Q L"],
+    k: Float[Array, " B K H E"],
+    v: Float[Array, " B K H E"],
+    mask: Mask,
     drop: Dropout,
 ) -> Float[Array, " B Q D"]:
     """softmax(Q Kᵀ / √E) V of each head, side by side (Vaswani 2017, https://arxiv.org/abs/1706.03762).
+
+    Its memory grows with Q + K: see `in_pieces`. On an NVIDIA GPU it is cuDNN's, for numbers of 16 bits, rows
+    of one session and no dropout.
 
     Args:
       q: what asks.
       k: what is asked.
       v: what is answered.
-      mask: which events each one may look at; what may look at none gets the mean of all.
+      mask: which events each one may look at; what may look at none gets some finite answer.
       drop: of the weights.
     """
-    score = jnp.einsum("bqhe,bkhe->bhqk", q, k) * q.shape[-1] ** -0.5
-    share = arrays.softmax(jnp.where(mask[:, None], score, -1e9))
-    answer = jnp.einsum("bhqk,bkhe->bqhe", drop(share), v)
+    key = drop.key()
+    if key is None and fused_on_gpu(q, mask):
+        answer = fused(q, k, v, mask, "cudnn")
+    else:
+
+        def answer_of(asking: Any, asked: Any, key: Array | None) -> Float[Array, " B Q H E"]:
+            (q, who), (k, v, whom) = asking, asked
+            score = jnp.einsum("bqhe,bkhe->bhqk", q, k) * q.shape[-1] ** -0.5
+            share = arrays.softmax(jnp.where(may_look(who, whom)[:, None], score, -1e9))
+            return jnp.einsum("bhqk,bkhe->bqhe", dropped(share, drop.rate, key), v)
+
+        answer = in_pieces(answer_of, (q, mask.asking), (k, v, mask.asked), mask.causal, key)
     return answer.reshape(*answer.shape[:2], answer.shape[2] * answer.shape[3])
+
+
+def fused_on_gpu(q: Float[Array, " B Q H E"], mask: Mask) -> bool:
+    """Whether cuDNN has this attention, and it is the faster one."""
+    if jax.default_backend() != "gpu" or mask.packed or layout(q) is not None:
+        return False
+    capability = getattr(jax.devices()[0], "compute_capability", None)  # of NVIDIA's alone
+    modern = capability is not None and float(capability) >= 8.0
+    return modern and q.dtype in (jnp.bfloat16, jnp.float16) and q.shape[3] % 8 == 0 and q.shape[3] <= 128
+
+
+def fused(
+    q: Float[Array, " B L H E"],
+    k: Float[Array, " B L H E"],
+    v: Float[Array, " B L H E"],
+    mask: Mask,
+    implementation: Literal["cudnn", "xla"],
+) -> Float[Array, " B L H E"]:
+    """The attention of rows of one session each, without dropout, by `jax.nn.dot_product_attention`."""
+    count = jnp.maximum((mask.asked.segment > 0).sum(axis=1, dtype=jnp.int32), 1)
+    return jax.nn.dot_product_attention(
+        q, k, v, is_causal=mask.causal > 0, key_value_seq_lengths=count, implementation=implementation
+    )
+
+
+def in_pieces(
+    answer: Any, asking: Any, asked: Any, causal: Any, key: Array | None
+) -> Float[Array, " B Q H E"]:
+    """`answer(asking, asked, key)`, of which each row of `asking` `[B Q ...]` has its own `[B Q H E]`.
+
+    The array of every two, in between, is only made in pieces. Those of a causal history leave out what comes
+    after them, which is nearly half of all scores; those of more than `WHOLE` events are made in turns, and
+    once more for the gradient, in place of being kept (Chen 2016, https://arxiv.org/abs/1604.06174).
+
+    Args:
+      answer: a function of some rows of `asking`, those of `asked` that they need, and a key.
+      asking: arrays `[B Q ...]`, the first of them `[B Q H E]`.
+      asked: arrays `[B K ...]`.
+      causal: as in `Mask`; lengths may be symbolic, as in an export, which then has one piece.
+      key: for what is random; None for nothing.
+    """
+    queries, keys = jax.tree.leaves(asking)[0].shape[1], jax.tree.leaves(asked)[0].shape[1]
+    if not isinstance(queries, int) or not isinstance(keys, int) or min(queries, keys) <= PIECE:
+        return answer(asking, asked, key)
+    pieces = max(min(PIECES, causal // PIECE), 1)
+    ends = [causal * number // pieces for number in range(pieces + 1)]
+    spans: list[tuple[Span, tuple[Span, ...]]] = [
+        ((start, end), ((0, end), (causal, keys))) for start, end in pairwise(ends) if causal
+    ]
+    if queries > causal:
+        spans.append(((causal, queries), ((causal, keys),)))
+    draws = [key] * len(spans)
+    if key is not None and len(spans) > 1:
+        draws = [jax.random.fold_in(key, number) for number in range(len(spans))]
+
+    def answers(rows: Span, seen: tuple[Span, ...], key: Array | None) -> Array:
+        def of(some: Any, key: Array | None) -> Array:
+            return answer(some, jax.tree.map(lambda x: _parts(x, seen), asked), key)
+
+        some = jax.tree.map(lambda x: x[:, slice(*rows)], asking)
+        if max(queries, keys) <= WHOLE:
+            return of(some, key)
+        return _in_turns(of, some, sum(end - start for start, end in seen), key)
+
+    made = [answers(*span, draw) for span, draw in zip(spans, draws, strict=True)]
+    return jnp.concatenate(made, axis=1) if len(made) > 1 else made[0]
+
+
+def _parts(x: Array, spans: tuple[Span, ...]) -> Array:
+    """These parts of [B K ...], side by side."""
+    parts = [x[:, start:end] for start, end in spans if end > start]
+    return jnp.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def _in_turns(function: Any, asking: Any, keys: int, key: Array | None) -> Array:
+    """`function(asking, key)`, of some rows after others; nothing between is kept for the gradient."""
+    size, queries, heads = jax.tree.leaves(asking)[0].shape[:3]
+    scores = pick(cpu=SCORES, accelerator=64 * SCORES)
+    most = max(AT_ONCE, scores // (size * heads * keys) if isinstance(size, int) else 0)
+    turns = -(-queries // most)
+    each = -(-queries // turns)
+    if turns == 1:
+        return jax.checkpoint(function)(asking, key)
+
+    def split(x: Array) -> Array:
+        x = jnp.pad(x, [(0, 0), (0, turns * each - queries)] + [(0, 0)] * (x.ndim - 2))
+        return jnp.moveaxis(x.reshape(x.shape[0], turns, each, *x.shape[2:]), 1, 0)
+
+    def turn(some: tuple[Any, Array]) -> Array:
+        return function(some[0], None if key is None else jax.random.fold_in(key, some[1]))
+
+    once = jax.checkpoint(turn, prevent_cse=False)
+    made = jnp.moveaxis(jax.lax.map(once, (jax.tree.map(split, asking), jnp.arange(turns))), 0, 1)
+    return made.reshape(size, turns * each, *made.shape[3:])[:, :queries]
 
 
 class LiGR(nn.Module):
@@ -154,7 +278,7 @@ class LiGR(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, " B L D"], mask: Bool[Array, " B L M"], keep: Keep = of_events
+        self, x: Float[Array, " B L D"], mask: Mask, keep: Keep = of_events
     ) -> Float[Array, " B L D"]:
         d, drop = x.shape[-1], Dropout(self.dropout)
 

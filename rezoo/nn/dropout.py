@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 
 class Dropout(nn.Module):
@@ -17,9 +17,26 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, " *S"]) -> Float[Array, " *S"]:
-        dropped = round(self.rate * 256)
-        if dropped == 0 or not self.has_rng("dropout"):
-            return x
-        words = jax.random.bits(self.make_rng("dropout"), (-(-x.size // 4),))
-        draw = jax.lax.bitcast_convert_type(words, jnp.uint8).ravel()[: x.size].reshape(x.shape)
-        return jnp.where(draw >= dropped, x * (256 / (256 - dropped)), 0.0)
+        return dropped(x, self.rate, self.key())
+
+    def key(self) -> Key[Array, ""] | None:
+        """The key of the next draw, for `dropped`; None if nothing is to be dropped."""
+        return self.make_rng("dropout") if _bytes(self.rate) and self.has_rng("dropout") else None
+
+
+def dropped(x: Float[Array, " *S"], rate: float, key: Key[Array, ""] | None) -> Float[Array, " *S"]:
+    """`Dropout` with a key of the caller's; None drops nothing.
+
+    >>> dropped(jnp.ones(4), 0.5, None).tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    if key is None:
+        return x
+    words = jax.random.bits(key, (-(-x.size // 4),))
+    draw = jax.lax.bitcast_convert_type(words, jnp.uint8).ravel()[: x.size].reshape(x.shape)
+    return jnp.where(draw >= _bytes(rate), x * (256 / (256 - _bytes(rate))), 0.0)
+
+
+def _bytes(rate: float) -> int:
+    """Of 256, those that drop."""
+    return round(rate * 256)

@@ -15,6 +15,8 @@ from rezoo import losses, objectives, training
 from rezoo.models.session import gru4rec
 from rezoo.nn.embedding import Embed
 from rezoo.training import row_sparse
+from rezoo.training.row_sparse.rounding import stochastic
+from rezoo.training.row_sparse.step import RowState, update_rows
 from rezoo.types import Batch, Query
 
 USERS, ITEMS, ROWS = 9, 13, 40
@@ -311,3 +313,85 @@ def test_the_step_lowers_for_every_platform():
         state._replace(key=None), raw, data()
     )
     assert set(exported.platforms) == {"cpu", "cuda", "tpu"}
+
+
+def in_bfloat16(batch=None):
+    rows, model = row_sparse.sgd(0.1), Model()
+    start = row_sparse.init_state(
+        jax.random.key(0), model, optax.sgd(0.1), rows, batch or data(), table_dtype=jnp.bfloat16
+    )
+    return row_sparse.make_step(objective(model), optax.sgd(0.1), rows), start
+
+
+def test_small_updates_add_up_in_a_table_of_bfloat16_that_the_nearest_numbers_would_lose():
+    table, ids = jnp.ones((64, 64), jnp.bfloat16), jnp.arange(64)
+    state = RowState((), jnp.zeros(64, jnp.int32))
+    grad = jnp.full((64, 64), 1e-3)  # a quarter of the way to the next smaller number
+    frozen = jnp.array(False)
+
+    def move(table, key):
+        new, _, _ = update_rows(row_sparse.sgd(1.0), table, state, ids, grad, jnp.int32(1), frozen, key)
+        return new, None
+
+    found, _ = jax.jit(lambda keys: jax.lax.scan(move, table, keys))(jax.random.split(jax.random.key(0), 200))
+    assert found.dtype == jnp.bfloat16
+    # 200 roundings, each off by less than 2⁻⁸ and unbiased, of 4,096 numbers
+    np.testing.assert_allclose(np.asarray(found, np.float64).mean(), 0.8, atol=1e-3)
+    nearest = table
+    for _ in range(200):
+        nearest = (nearest.astype(jnp.float32) - grad).astype(jnp.bfloat16)
+    assert (nearest == 1).all()
+
+
+def test_a_rounded_number_is_one_of_the_two_around_it():
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=4096) * 2.0 ** rng.integers(-100, 100, 4096)).astype(np.float32)
+    low = x.view(np.uint32) & np.uint32(0xFFFF0000)
+    around = low.view(np.float32), (low + np.uint32(0x10000)).view(np.float32)
+    rounded = np.asarray(stochastic(jax.random.key(0), jnp.asarray(x)), np.float32)
+    assert ((rounded == around[0]) | (rounded == around[1])).all()
+    share = (np.abs(x.astype(float)) - np.abs(around[0])) / (
+        np.abs(around[1].astype(float)) - np.abs(around[0])
+    )
+    np.testing.assert_allclose((rounded == around[1]).mean(), share.mean(), atol=0.02)
+
+
+def test_what_is_not_finite_or_needs_no_rounding_stays():
+    x = jnp.array([np.inf, -np.inf, np.nan, 0.0, -1.5, 2.0**127])
+    np.testing.assert_array_equal(stochastic(jax.random.key(0), x).astype(jnp.float32), x)
+
+
+def test_a_table_of_bfloat16_is_trained_by_row_and_rounded_by_the_number_of_the_step():
+    step, start = in_bfloat16()
+    assert start.params["item"]["embedding"].dtype == jnp.bfloat16
+    assert start.params["mix"]["kernel"].dtype == jnp.float32
+    new, _ = jax.jit(step)(start, data())
+    again, _ = jax.jit(step)(start, data())
+    close(new.params, again.params, 0, 0)
+    other, _ = jax.jit(step)(start._replace(step=start.step + 1), data())
+    assert (new.params["item"]["embedding"] != other.params["item"]["embedding"]).any()
+    plain, wide = sparse(row_sparse.sgd(0.1))
+    wide = wide._replace(params=jax.tree.map(lambda x: x.astype(jnp.float32), start.params))
+    exact, _ = jax.jit(plain)(wide, data())
+    for name in ("user", "item"):
+        a, b = new.params[name]["embedding"].astype(jnp.float32), exact.params[name]["embedding"]
+        np.testing.assert_allclose(a, b, rtol=2**-7, atol=0)
+    close(new.params["mix"], exact.params["mix"])
+    seen = np.unique(np.append(data().item, data().query.history))
+    unseen = [row for row in range(ITEMS) if row not in seen]
+    same = (new.params["item"]["embedding"] == start.params["item"]["embedding"])[jnp.array(unseen, int)]
+    assert same.all()
+
+
+def test_nothing_is_drawn_for_tables_of_float32():
+    step, start = sparse(row_sparse.sgd(0.1))
+    low, low_start = in_bfloat16()
+    texts = [jax.jit(one).lower(state, data()).as_text() for one, state in ((step, start), (low, low_start))]
+    assert ["bf16" in text for text in texts] == [False, True]
+
+
+def test_other_types_of_tables_are_refused():
+    with pytest.raises(ValueError, match="table_dtype = float16: give float32 or bfloat16"):
+        row_sparse.init_state(
+            jax.random.key(0), Model(), optax.sgd(0.1), row_sparse.sgd(0.1), data(), table_dtype=jnp.float16
+        )

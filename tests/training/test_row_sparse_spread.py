@@ -89,6 +89,19 @@ def test_each_device_draws_its_own_rows():
 
 
 @eight_devices
+def test_spread_tables_of_bfloat16_are_rounded_on_each_device():
+    low = {"table_dtype": jnp.bfloat16}
+    step = row_sparse.make_step(OBJECTIVE, *OPTIMIZERS, row_sparse.spread_over(mesh(8)))
+    state = row_sparse.init_spread(jax.random.key(0), MODEL, *OPTIMIZERS, BATCH, mesh(8), **low)
+    before = np.asarray(state.params["item"]["embedding"], np.float32)
+    new, _ = jax.jit(step)(state, sharding.spread(BATCH, mesh(8)))
+    after = np.asarray(new.params["item"]["embedding"], np.float32)
+    assert new.params["item"]["embedding"].dtype == jnp.bfloat16 and not bool(new.halted)
+    moved = np.abs(after - before)[np.abs(after - before) > 0]
+    np.testing.assert_allclose(moved.mean(), 0.05, rtol=0.02)  # the first step of Adam is its rate
+
+
+@eight_devices
 def test_rows_are_drawn_in_blocks(monkeypatch):
     monkeypatch.setattr(spread, "BLOCK", 2)
     state = row_sparse.init_spread(jax.random.key(0), MF(13, 40, dim=4), *OPTIMIZERS, BATCH, mesh(8))

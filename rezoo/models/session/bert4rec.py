@@ -23,11 +23,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.nn import items, sequence
+from rezoo.nn import items, masks, sequence
 from rezoo.nn.attention import attention, split_heads
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import NORMAL, Embed
 from rezoo.nn.inner import inner, with_columns
+from rezoo.nn.masks import Mask
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.types import Parts, Query
 
@@ -62,7 +63,8 @@ class BERT4Rec(nn.Module):
 
     def hidden_states(self, query: Query, hidden: Bool[Array, " B L"]) -> Float[Array, " B L E"]:
         """What is told of the item at every place, those of `hidden` being hidden, and a 1 for the bias."""
-        return self._states(query, query.history, hidden, sequence.segments(query))
+        segment, packed = sequence.segments(query), "segment" in query.features
+        return self._states(query, query.history, hidden, segment, packed)
 
     def encode(self, query: Query) -> Float[Array, " B E"]:
         """What is told of the item behind the last event."""
@@ -70,7 +72,7 @@ class BERT4Rec(nn.Module):
         count = (recent > 0).sum(axis=1, keepdims=True)
         place = jnp.arange(self.max_length)[None]
         recent = jnp.pad(recent, ((0, 0), (0, 1)))
-        states = self._states(query, recent, place == count, (place <= count).astype(jnp.int32))
+        states = self._states(query, recent, place == count, (place <= count).astype(jnp.int32), False)
         return jnp.take_along_axis(states, count[..., None], axis=1).squeeze(1)
 
     def table(self) -> Float[Array, " N E"]:
@@ -90,15 +92,16 @@ class BERT4Rec(nn.Module):
         history: Int[Array, " B L"],
         hidden: Bool[Array, " B L"],
         segment: Int[Array, " B L"],
+        packed: bool,
     ) -> Float[Array, " B L E"]:
         x = jnp.where(hidden[..., None], self.mask, items.vectors(self, self.item, history))
         x = x + self.position(jnp.minimum(sequence.positions(segment), self.max_length - 1))
         if self.user_features:
             x = x + jnp.broadcast_to(self.profile(query)[0], x.shape)
         x = self.drop(x)
-        together = (segment[:, :, None] == segment[:, None]) & (segment > 0)[:, None]
+        mask = masks.session(segment, packed=packed)
         for block in self.blocks:
-            x = block(x, together)
+            x = block(x, mask)
         return with_columns(nn.gelu(self.head(x)), 1.0)
 
 
@@ -109,7 +112,7 @@ class Block(nn.Module):
     dropout: float
 
     @nn.compact
-    def __call__(self, x: Float[Array, " B L D"], mask: Bool[Array, " B L L"]) -> Float[Array, " B L D"]:
+    def __call__(self, x: Float[Array, " B L D"], mask: Mask) -> Float[Array, " B L D"]:
         d, drop = x.shape[-1], Dropout(self.dropout)
         q, k, v = (
             split_heads(nn.Dense(d, name=name)(x), self.num_heads) for name in ("query", "key", "value")

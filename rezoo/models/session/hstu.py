@@ -18,18 +18,20 @@ every x.
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Float, Int, Num
 
 from rezoo.devices.meshes import lookup
 from rezoo.errors import DataError
-from rezoo.nn import items, sequence
-from rezoo.nn.attention import Cache, Keep, Pair, filled, noted, of_events, split_heads
+from rezoo.nn import items, masks, sequence
+from rezoo.nn.attention import Cache, Keep, Pair, filled, in_pieces, noted, of_events, split_heads
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
+from rezoo.nn.masks import Mask, may_look
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Parts, Query
@@ -84,11 +86,9 @@ class HSTU(nn.Module):
         x = self.inputs(query.history, sequence.positions(segment))
         if self.user_features:
             x = x + jnp.broadcast_to(self.profile(query)[0], x.shape)
-        place = jnp.arange(query.history.shape[1], dtype=jnp.int32)
-        apart = (place[:, None] - place[None])[None]
-        x, mask, bucket = self.drop(x), sequence.past(segment), self.gaps(query)
+        x, mask, time = self.drop(x), masks.past(segment), self.times(query)
         for block in self.blocks:
-            x = block(x, mask, apart, bucket, keep)
+            x = block(x, mask, time, keep)
         return self.similarity.state(x)
 
     def inputs(self, item: Int[Array, " B L"], position: Int[Array, " B L"]) -> Float[Array, " B L D"]:
@@ -96,8 +96,8 @@ class HSTU(nn.Module):
         x = self.similarity.item(items.vectors(self, self.item, item)) * self.dim**0.5
         return x + self.position(jnp.minimum(position, self.max_length - 1))
 
-    def gaps(self, query: Query) -> Int[Array, " B L L"] | None:
-        """b(t_i - t_j) of every two events, if times are read."""
+    def times(self, query: Query) -> Num[Array, " B L"] | None:
+        """Of every event, if times are read."""
         if self.time is None:
             return None
         time = query.features.get(self.time)
@@ -107,7 +107,7 @@ class HSTU(nn.Module):
                 f"HSTU reads the time of each event, {list(query.history.shape)}, in the column "
                 f"{self.time!r} of the query's features: {found}; give it, or make the model with time=None"
             )
-        return buckets(time[:, :, None] - time[:, None, :])
+        return time
 
     def fill(self, query: Query) -> Cache:
         """The query's sessions, with room for as many events as the history has places.
@@ -128,10 +128,9 @@ class HSTU(nn.Module):
         x = self.inputs(item[:, None], cache.count[:, None])
         if self.user_features:
             x = x + cache.user[:, None]
-        apart = (cache.count[:, None] - jnp.arange(cache.room)[None])[:, None]
         after: list[Pair] = []
         for number, block in enumerate(self.blocks):
-            x = block(x, cache.seen(), apart, None, cache.keep(number, after))
+            x = block(x, cache.seen(), None, cache.keep(number, after))
         return cache.following(after, self.similarity.state(x)[:, 0])
 
     def state(self, cache: Cache) -> Float[Array, " B D"]:
@@ -172,7 +171,7 @@ def buckets(gap: Num[Array, " *S"]) -> Int[Array, " *S"]:
 
 
 class Block(nn.Module):
-    """The module's `block(x)`; `apart` is i - j."""
+    """The module's `block(x)`; `time` is t."""
 
     num_heads: int
     max_length: int
@@ -182,9 +181,8 @@ class Block(nn.Module):
     def __call__(
         self,
         x: Float[Array, " B L D"],
-        mask: Bool[Array, " B L M"],
-        apart: Int[Array, " C L M"],
-        bucket: Int[Array, " B L L"] | None = None,
+        mask: Mask,
+        time: Num[Array, " B L"] | None = None,
         keep: Keep = of_events,
     ) -> Float[Array, " B L D"]:
         d, norm = x.shape[-1], nn.LayerNorm(use_bias=False, use_scale=False)
@@ -193,12 +191,18 @@ class Block(nn.Module):
         v, q, k = (split_heads(one, self.num_heads) for one in others)
         k, v = keep(k, v)
         of_distance = self.param("of_distance", SMALL, (self.max_length,), jnp.float32)
-        near = lookup(of_distance, jnp.clip(apart, 0, self.max_length - 1))
-        score = jnp.einsum("bqhe,bkhe->bhqk", q, k) + near[:, None]
-        if bucket is not None:
-            of_gap = self.param("of_gap", SMALL, (BUCKETS + 1,), jnp.float32)
-            score = score + lookup(of_gap, bucket)[:, None]
-        weight = jnp.where(mask[:, None], nn.silu(score) / self.max_length, 0.0)
-        summed = jnp.einsum("bhqk,bkhe->bqhe", weight, v).reshape(x.shape)
-        gated = Dropout(self.dropout)(norm(summed) * u)
+        of_gap = None if time is None else self.param("of_gap", SMALL, (BUCKETS + 1,), jnp.float32)
+
+        def summed(asking: Any, asked: Any, key: None) -> Float[Array, " B Q H E"]:
+            (q, then, who), (k, v, before, whom) = asking, asked
+            apart = jnp.clip(who.place[:, :, None] - whom.place[:, None], 0, self.max_length - 1)
+            score = jnp.einsum("bqhe,bkhe->bhqk", q, k) + lookup(of_distance, apart)[:, None]
+            if of_gap is not None:
+                score = score + lookup(of_gap, buckets(then[:, :, None] - before[:, None]))[:, None]
+            weight = jnp.where(may_look(who, whom)[:, None], nn.silu(score) / self.max_length, 0.0)
+            return jnp.einsum("bhqk,bkhe->bqhe", weight, v)
+
+        asking, asked = (q, time, mask.asking), (k, v, time, mask.asked)
+        sums = in_pieces(summed, asking, asked, mask.causal, None).reshape(x.shape)
+        gated = Dropout(self.dropout)(norm(sums) * u)
         return x + nn.Dense(d, kernel_init=nn.initializers.xavier_uniform(), name="output")(gated)

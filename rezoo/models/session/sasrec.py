@@ -21,14 +21,15 @@ from typing import Annotated
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from rezoo.nn import items, sequence
+from rezoo.nn import items, masks, sequence
 from rezoo.nn.attention import Cache, Keep, LiGR, Pair, attention, filled, noted, of_events, split_heads
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
-from rezoo.nn.profile import NO_FEATURES, Profile, alone, with_slots
+from rezoo.nn.masks import Mask
+from rezoo.nn.profile import NO_FEATURES, Profile, alone
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Parts, Query
 
@@ -41,7 +42,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, " B L D"], mask: Bool[Array, " B L M"], keep: Keep = of_events
+        self, x: Float[Array, " B L D"], mask: Mask, keep: Keep = of_events
     ) -> Float[Array, " B L D"]:
         d, drop = x.shape[-1], Dropout(self.dropout)
         asked = nn.LayerNorm()(x)
@@ -98,10 +99,10 @@ class SASRec(nn.Module):
         """F_t after every event, and that of an empty session with this user."""
         segment = sequence.segments(query)
         x = self.inputs(query.history, sequence.positions(segment))
-        mask, known = sequence.past(segment), None
+        mask, known = masks.past(segment, packed="segment" in query.features), None
         if self.user_features:
             slots, known = self.profile(query)
-            x, mask = with_slots(x, mask, slots, known)
+            x, mask = jnp.concatenate([x, slots], axis=1), masks.with_slots(mask, known)
         for block in self.blocks:
             x = block(x, mask, keep)
         x = self.similarity.state(self.norm(x))

@@ -15,6 +15,7 @@ from jaxtyping import Array
 from rezoo.devices import sharding
 from rezoo.devices.sharding import AXIS, Route
 from rezoo.training.loop import Checkpoints
+from rezoo.training.row_sparse import rounding
 from rezoo.training.row_sparse.gradients import Calls, join, split
 from rezoo.training.row_sparse.optimizers import RowOptimizer
 from rezoo.training.row_sparse.step import Looked, OptState, RowState, Tables, init_state
@@ -116,7 +117,7 @@ def init_spread(
       batch: any batch; only its shapes matter.
       mesh: the devices.
       axis: of the mesh, along which tables are spread.
-      options: `constants` and `dense` of `init_state`.
+      options: `constants`, `dense` and `table_dtype` of `init_state`.
 
     Raises:
       ValueError: as `init_state`, and if the mesh has no such axis.
@@ -152,6 +153,7 @@ def init_spread(
         rows = -(-tables[path].shape[0] // mesh.shape[axis])
         table = _drawn(draws[path], jax.random.fold_in(key, device), rows, tables[path].shape[1], device == 0)
         kept = row_optimizer.init(table), jnp.zeros(rows, jnp.int32)
+        table = table.astype(tables[path].dtype)
         return jax.tree.map(lambda leaf: leaf[None], (table, RowState(*kept)))
 
     spread = {"in_specs": PartitionSpec(), "out_specs": PartitionSpec(axis), "check_vma": False}
@@ -245,12 +247,16 @@ def spread_over(
     def move(
         update: Any, tables: Any, states: Any, ids: Calls, grads: Calls, trips: Any, *now: Array
     ) -> tuple[dict[str, Array], dict[str, RowState], Array]:
-        def local(tables: Any, states: Any, trips: Any, grads: Calls, *now: Array) -> Any:
+        def local(
+            tables: Any, states: Any, trips: Any, grads: Calls, step: Array, frozen: Array, key: Array
+        ) -> Any:
             ways = [way[path].push(jnp.concatenate(some), trips[path], axis) for path, some in grads.items()]
             tables, states = jax.tree.map(lambda leaf: leaf[0], (tables, states))
+            keys = rounding.keys(key, grads)
             finite = jnp.bool_(True)
             for path, own in zip(grads, sharding.together(ways, axis), strict=True):
-                tables[path], states[path], ok = update(tables[path], states[path], *own, *now)
+                here = jax.random.fold_in(keys[path], jax.lax.axis_index(axis))
+                tables[path], states[path], ok = update(tables[path], states[path], *own, step, frozen, here)
                 finite &= ok
             new = jax.tree.map(lambda leaf: leaf[None], (tables, states))
             return *new, jax.lax.psum(~finite, axis) == 0
@@ -261,7 +267,7 @@ def spread_over(
             path: tuple(sharding.evenly(grad.reshape(-1, grad.shape[-1]), mesh, axis) for grad in some)
             for path, some in grads.items()
         }
-        places = (spread, spread, spread, spread, everywhere, everywhere), (spread, spread, everywhere)
+        places = (*[spread] * 4, *[everywhere] * 3), (spread, spread, everywhere)
         return over_devices(local, *places)(*moved, flat, *now)
 
     return Tables(read, move)

@@ -9,11 +9,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from rezoo.devices.meshes import everywhere, lookup
 from rezoo.objectives.inputs import masked
 from rezoo.training import step as dense_step
+from rezoo.training.row_sparse import rounding
 from rezoo.training.row_sparse.gradients import Calls, by_rows, flat, ids_of, join, looked_up_ids, split
 from rezoo.training.row_sparse.optimizers import RowOptimizer
 from rezoo.types import Aux, Batch, Objective, Scalars, Step, TrainState
@@ -46,6 +47,7 @@ def init_state(
     *,
     constants: Mapping[str, Any] | None = None,
     dense: Sequence[str] = (),
+    table_dtype: Any = jnp.float32,
 ) -> TrainState:
     """The state before the first step; takes what `training.init_state` takes.
 
@@ -58,9 +60,14 @@ def init_state(
       constants: collections that the model reads and that are not trained.
       dense: names of modules whose tables are left to the dense optimizer, because the objective
         uses them as a whole (`table()`) or because they have few rows.
+      table_dtype: of the numbers that tables trained by row are kept in. With bfloat16 they take half the
+        memory: rows are read as float32, and written by `rounding.stochastic`, as most updates are less than
+        half of the distance of two numbers, and the nearest one would be the old one. What an optimizer keeps
+        is float32. A model is scored with these tables, or with all of them as float32.
 
     Raises:
-      ValueError: if a name in `dense` is no module with a table.
+      ValueError: if a name in `dense` is no module with a table, or `table_dtype` is neither float32 nor
+        bfloat16.
 
     >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import MF
@@ -85,8 +92,9 @@ def init_state(
         for path in tables
         if not modules[path] & set(dense)
     }
-    _, rest = split(state.params, rows)
-    return state._replace(opt_state=OptState(dense_optimizer.init(rest), rows))
+    by_row, rest = split(state.params, rows)
+    kept = {path: table.astype(rounding.checked(table_dtype)) for path, table in by_row.items()}
+    return state._replace(params=join(rest, kept), opt_state=OptState(dense_optimizer.init(rest), rows))
 
 
 class Looked(NamedTuple):
@@ -106,7 +114,7 @@ class Tables(NamedTuple):
     """(tables, ids by table)."""
     move: Callable[..., tuple[dict[str, Array], dict[str, RowState], Array]]
     """(`update_rows` of an optimizer, tables, their states, ids, gradients of their rows, trips, number of
-    the step, whether it writes nothing) -> (tables that moved, their states, whether they are finite)."""
+    the step, whether it writes nothing, key) -> (tables that moved, their states, whether finite)."""
 
 
 def _read(tables: dict[str, Array], ids: Calls) -> Looked:
@@ -115,15 +123,23 @@ def _read(tables: dict[str, Array], ids: Calls) -> Looked:
 
 
 def _move(
-    update: Any, tables: Any, states: Any, ids: Calls, grads: Calls, trips: Any, step: Array, frozen: Array
+    update: Any,
+    tables: Any,
+    states: Any,
+    ids: Calls,
+    grads: Calls,
+    trips: Any,
+    step: Array,
+    frozen: Array,
+    key: Array,
 ) -> tuple[dict[str, Array], dict[str, RowState], Array]:
-    moved, kept, finite = {}, {}, []
+    moved, kept, finite, keys = {}, {}, [], rounding.keys(key, grads)
     for path, some in grads.items():
         calls, some = everywhere((ids[path], some))
         every_grad = jnp.concatenate([grad.reshape(-1, grad.shape[-1]) for grad in some])
         every_id = jnp.concatenate([one.ravel() for one in calls])
         moved[path], kept[path], ok = update(
-            tables[path], states[path], every_id, every_grad, False, step, frozen
+            tables[path], states[path], every_id, every_grad, False, step, frozen, keys[path]
         )
         finite.append(ok)
     return moved, kept, jnp.array(finite).all()
@@ -174,13 +190,15 @@ def make_step(
         tables, dense = split(state.params, state.opt_state.rows)
         rows = dict(state.opt_state.rows)
         # Both evaluations draw the same.
+        draws = jax.random.clone(key)
         first, value = (
             by_rows(objective, state.constants, one, batch) for one in (jax.random.clone(key), key)
         )
         ids = ids_of(first, dense, tables)
         looked = tables_on.read(tables, ids)
         gradient = jax.value_and_grad(value, (0, 1), has_aux=True)
-        (loss, aux), (grads, row_grads) = gradient(dense, looked.rows)
+        rows_read = jax.tree.map(lambda row: row.astype(jnp.float32), looked.rows)
+        (loss, aux), (grads, row_grads) = gradient(dense, rows_read)
 
         old = state._replace(params=dense, opt_state=state.opt_state.dense)
         updates, opt_state = dense_optimizer.update(grads, old.opt_state, dense)
@@ -189,7 +207,7 @@ def make_step(
         finite = [dense_step.all_finite((loss, params)), complete]
         now = state.step + 1, state.halted | ~jnp.isfinite(loss) | ~complete
         update = partial(update_rows, row_optimizer)
-        moved, kept, ok = tables_on.move(update, tables, rows, ids, row_grads, looked.trips, *now)
+        moved, kept, ok = tables_on.move(update, tables, rows, ids, row_grads, looked.trips, *now, draws)
         finite.append(ok)
         new = old._replace(
             params=params,
@@ -244,10 +262,12 @@ def update_rows(
     once: bool,
     step: Int[Array, ""],
     frozen: Bool[Array, ""],
+    key: Key[Array, ""],
 ) -> tuple[Float[Array, " N D"], RowState, Bool[Array, ""]]:
     """The table and its state after one update of the rows `ids`, and whether it was finite.
 
-    `once` says that each row comes once only; N then stands for none.
+    `once` says that each row comes once only; N then stands for none. The
+    key rounds the rows of a table of bfloat16.
     """
     here, slot = ids < len(table), state.slot
     if not once:
@@ -258,6 +278,10 @@ def update_rows(
     beyond = table.shape[0] + jnp.arange(len(ids), dtype=ids.dtype)
     target = jnp.where(here & ~frozen, ids, beyond)
     write = {"mode": "drop", "unique_indices": True}
-    table = table.at[target].add(update, **write)
+    if table.dtype == jnp.bfloat16:
+        moved = rounding.stochastic(key, table[ids].astype(jnp.float32) + update)
+        table = table.at[target].set(moved, **write)
+    else:
+        table = table.at[target].add(update, **write)
     new = jax.tree.map(lambda leaf, rows: leaf.at[target].set(rows, **write), state.optimizer, new)
     return table, RowState(new, slot), jnp.isfinite(update).all()
