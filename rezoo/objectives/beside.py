@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 
 from rezoo import losses
 from rezoo.arrays import same_shape
@@ -14,7 +14,12 @@ from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
 
 
 def with_next_item(
-    model: nn.Module, loss: Loss, weight: float | Array = 1.0, *, chunk: int | None = None
+    model: nn.Module,
+    loss: Loss,
+    weight: float | Array = 1.0,
+    *,
+    newest: int | None = None,
+    chunk: int | None = None,
 ) -> Objective:
     """`pointwise`, plus `weight` × the `next_item_softmax` of the model's session model over the history.
 
@@ -25,6 +30,8 @@ def with_next_item(
       model: with a `SessionModel` as its part `session`, such as `SessionRanker`.
       loss: of elements or of lists, for the scores.
       weight: of the second task; the first one's is 1.
+      newest: learn the second task of so many events at the end of each history, where those before are
+        also in other rows; of all if not given.
       chunk: as in `losses.catalogue_softmax`.
 
     Raises:
@@ -45,8 +52,8 @@ def with_next_item(
         session = getattr(module, "session", None)
         if not hasattr(session, "prefixes"):
             raise ValueError(
-                f"{type(module).__name__} has no part `session` with `prefixes`, so no next item can be learnt: "
-                "give it a session model that knows its state after every event as encoder="
+                f"{type(module).__name__} has no part `session` with `prefixes`, so no next item can be "
+                "learnt: give it a session model that knows its state after every event as encoder="
             )
         return module(query, item), session.prefixes(query), session.table()  # pyright: ignore[reportOptionalMemberAccess]
 
@@ -57,7 +64,7 @@ def with_next_item(
         )
         same_shape(score=score, label=batch.label, where=batch.where)
         first = mean(loss(score, batch.label, where=batch.where), batch.where)
-        following = jnp.pad(batch.query.history, ((0, 0), (0, 1)))[:, 1:]
+        states, following = _last(states, batch.query.history, newest)
         counts = (following > 0) & batch.where.reshape(len(batch.where), -1).any(axis=1)[:, None]
         states = jnp.where(counts[..., None], states, 0.0)
         second = mean(losses.catalogue_softmax(states, table, following, chunk=chunk), counts)
@@ -65,3 +72,18 @@ def with_next_item(
         return total, Aux({"loss": total, "score": first, "next_item": second}, sown)
 
     return objective
+
+
+def _last(
+    states: Float[Array, " B L D"], history: Int[Array, " B L"], newest: int | None
+) -> tuple[Float[Array, " B T D"], Int[Array, " B T"]]:
+    """The states before the newest events of each history, or before all but the first, and these events."""
+    length = history.shape[1]
+    count = (history > 0).sum(axis=1, keepdims=True)
+    size = length - 1 if newest is None else min(newest, length - 1)
+    place = (jnp.maximum(count - size, 1) if newest is not None else 1) + jnp.arange(max(size, 0))[None]
+    place = jnp.broadcast_to(place, (len(history), place.shape[1]))
+    real = place < count
+    following = jnp.where(real, jnp.take_along_axis(history, jnp.where(real, place, 0), axis=1), 0)
+    before = jnp.where(real, place - 1, 0)
+    return jnp.take_along_axis(states, before[..., None], axis=1), following

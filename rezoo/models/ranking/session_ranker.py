@@ -3,8 +3,8 @@
     s = encode(history),  r = [s ; profile],  e = the item's columns,  m = ⟨s, v_item⟩
     score = mean + head(r, e, m)
 
-The state is what the session model ranks the next item by, m its own score of the candidate. As one input of a
-ranking network it stands where YouTube's ranker has an average of the history (Covington 2016,
+The state is what the session model ranks the next item by, m its own score of the candidate. As one input
+of a ranking network it stands where YouTube's ranker has an average of the history (Covington 2016,
 https://doi.org/10.1145/2959100.2959190), and PinnerFormer (Pancha 2022, https://arxiv.org/abs/2205.04507) the
 output of a transformer that was trained before.
 
@@ -104,9 +104,9 @@ these."""
 class SessionRanker(nn.Module):
     """Score = mean + head([state of the history ; user's columns], item's columns, encoder's own score).
 
-    Reads `query.history`, all of `query.features`, the item columns in `catalogue`, and the user and the item
-    if `sizes` has a table for them; the encoder reads what it does elsewhere, of the same query and catalogue.
-    An empty history has the state that the encoder gives it.
+    Reads `query.history`, all of `query.features`, the item columns in `catalogue`, and the user and the
+    item if `sizes` has a table for them. The encoder reads what it does elsewhere, of the same query and
+    catalogue. An empty history has the state that the encoder gives it.
     """
 
     sizes: Mapping[str, int]
