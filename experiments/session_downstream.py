@@ -188,12 +188,12 @@ def pretrained(data: Data, at: Settings) -> Callable[[int], Any]:
     optimizer = optax.adam(optax.linear_schedule(4e-3, 4e-4, steps))
     step = training.make_step(objectives.next_item_softmax(model), optimizer)
     fit = jax.jit(
-        lambda state: training.fit(step, state, data.following, num_epochs=at.pretrained, batch_size=128)[0]
+        lambda state, rows: training.fit(step, state, rows, num_epochs=at.pretrained, batch_size=128)[0]
     )
 
     def learn(seed: int) -> Any:
         state = training.init_state(jax.random.key(1000 + seed), model, optimizer, data.following)
-        return fit(state).params
+        return fit(state, data.following).params
 
     return learn
 
@@ -216,8 +216,8 @@ def trainer(variant: str, data: Data, at: Settings, start: Callable[[int], Any])
     if variant == "frozen":
         optimizer = training.frozen(optimizer, "session")
     step = training.make_step(objective, optimizer)
-    epoch = jax.jit(lambda state: training.epoch(step, state, data.train, at.batch_size))
-    evaluate = jax.jit(lambda variables: measured(model, variables, data.valid, data.metric))
+    epoch = jax.jit(lambda state, rows: training.epoch(step, state, rows, at.batch_size))
+    evaluate = jax.jit(lambda variables, part: measured(model, variables, part, data.metric))
 
     def fit(seed: int) -> Any:
         state = training.init_state(
@@ -227,7 +227,14 @@ def trainer(variant: str, data: Data, at: Settings, start: Callable[[int], Any])
             state = state._replace(params={**state.params, "session": start(seed)})
         sign = -1 if data.metric == "rmse" else 1
         watched = lambda m: sign * m[data.metric]  # noqa: E731
-        return model, run(epoch, state, at.epochs, evaluate=evaluate, monitor=watched, patience=3)
+        return model, run(
+            lambda state: epoch(state, data.train),
+            state,
+            at.epochs,
+            evaluate=lambda variables: evaluate(variables, data.valid),
+            monitor=watched,
+            patience=3,
+        )
 
     return fit
 
