@@ -1,6 +1,6 @@
 """The state of a session model in a network for stars and for clicks: what does it add to the user's columns?
 
-    python experiments/session_downstream.py --record --data-dir FOLDER  # holds ml-1m.zip, for the shop nothing
+    python experiments/session_downstream.py --record --data-dir FOLDER  # holds ml-1m.zip
 
 `shop`: products shown at random within the simulated shop's sessions, four in each, after 1 … n - 1 of its
 clicks (`shop_rows.draw_session_impressions`); a click depends on the session's intent, so the oracle, which
