@@ -181,7 +181,8 @@ def of_movielens(smoke: bool, folder: Any) -> Iterator[tuple[Data, Settings]]:
         mean = float(parts["train"].label.mean()) if metric == "rmse" else 0.0
         yield (
             Data(
-                "ml-1m", protocol, metric, parts["train"], parts["valid"], parts["test"], following=following, sizes=sizes, constants={},
+                "ml-1m", protocol, metric, parts["train"], parts["valid"], parts["test"], 
+                following=following, sizes=sizes, constants={},
                 loss=loss, mean=mean,
             ),
             Settings(epochs=1, pretrained=1) if smoke else MOVIELENS,
