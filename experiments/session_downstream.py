@@ -125,7 +125,8 @@ def of_shop(smoke: bool) -> Iterator[tuple[Data, Settings]]:
     )
     protocol = "click on what is shown within a session, held-out fifth of the sessions"
     data = Data(
-        "shop", protocol, "auc", found["train"], found["valid"], found["test"], following=following, sizes=made.table_rows,
+        "shop", protocol, "auc", found["train"], found["valid"], found["test"],
+        following=following, sizes=made.table_rows,
         constants={"catalogue": catalogue}, loss=losses.logistic, mean=0.0, truth=truth,
     )  # fmt: skip
     yield data, Settings(epochs=2, pretrained=1) if smoke else Settings()
