@@ -77,6 +77,7 @@ from rezoo.models import (
     RP3beta,
     SASRec,
     SessionPopularity,
+    SessionRanker,
     SharedBottom,
     SimpleX,
     SVDpp,
@@ -101,7 +102,7 @@ from rezoo.models.factorization import (
     simplex,
     slim,
 )
-from rezoo.models.ranking import din, dlrm, fibinet, masknet
+from rezoo.models.ranking import din, dlrm, fibinet, masknet, session_ranker
 from rezoo.models.ranking.dcn import stacked
 from rezoo.models.session import narm, neighbours, stamp
 from rezoo.nn.interaction import GatedCross, LowRankCross
@@ -258,6 +259,20 @@ CASES = {
     "DIN-mean": Case(DIN(SIZES, 4, widths=(8,), weights=din.Mean), constants={"catalogue": CATALOGUE}),
     "BST": Case(BST(SIZES, 4, widths=(8,), max_length=3, dropout=0.3), constants={"catalogue": CATALOGUE}),
     "DIEN": Case(DIEN(SIZES, 4, widths=(8,), dropout=0.3), constants={"catalogue": CATALOGUE}),
+    "SessionRanker": Case(
+        SessionRanker(SIZES, functools.partial(GRU4Rec, ITEMS, 4, **FEATURES), 4),
+        constants={"catalogue": CATALOGUE},
+    ),
+    "SessionRanker-factors": Case(
+        SessionRanker(
+            SIZES,
+            functools.partial(SASRec, ITEMS, 4, num_blocks=1, max_length=L, dropout=0.3),
+            4,
+            head=session_ranker.Factors,
+            mean=0.5,
+        ),
+        constants={"catalogue": CATALOGUE},
+    ),
     "YouTubeDNN": Case(YouTubeDNN(ITEMS, SIZES, 4, widths=(8,), dropout=0.3), "pairwise"),
     "YouTubeRanker": Case(
         YouTubeRanker(SIZES, 4, widths=(8,), dropout=0.3), constants={"catalogue": CATALOGUE}
@@ -373,6 +388,7 @@ LIKE_OTHERS = {
     "MaskNet",
     "NextItNet-features",
     "STAMP-features",
+    "SessionRanker",
     "SharedBottom",
     "XDeepFM",
     "eSASRec",

@@ -161,6 +161,29 @@ def click_logit(world: World, user: Array, item: Array, hour: Array) -> Array:
     return 0.5 + match + shown + 0.5 * world.log_popularity[item]
 
 
+def session_click_logits(world: World, user: Array, item: Array, hour: Array) -> Float[Array, " B Z"]:
+    """The logit of a click on a product that is shown within a session, for each intent of the session.
+
+    ½ + 1.5 ⟨intent_z, v_i⟩ + F[age, category] + H[hour, category] + ½ ln w_i: the intent is in the place that
+    the shopper's taste has in `click_logit`.
+    """
+    category = world.category[item]
+    shown = world.age_category[world.age[user], category] + world.hour_category[hour, category]
+    shown = 0.5 + shown + 0.5 * world.log_popularity[item]
+    return shown[:, None] + 1.5 * world.vector[item] @ world.intent.T
+
+
+def session_click(
+    world: World, user: Int[Array, " B"], history: Int[Array, " B L"], item: Array, hour: Array
+) -> Float[Array, " B"]:
+    """The oracle of clicks within a session: their probability given the shopper and the clicks so far.
+
+    Σ_z P(z | shopper, clicks so far) σ(`session_click_logits`), by the forward algorithm.
+    """
+    intent = jax.nn.softmax(_belief(world, user, history), axis=1)
+    return (intent * jax.nn.sigmoid(session_click_logits(world, user, item, hour))).sum(1)
+
+
 def purchase_logit(world: World, user: Array, item: Array) -> Array:
     """The oracle of purchases: the logit of buying what was clicked, for any product, clicked or not."""
     match = (world.taste[user] * world.vector[item]).sum(-1)

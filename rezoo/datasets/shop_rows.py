@@ -87,6 +87,35 @@ def draw_sessions(key: jax.Array, world: World, config: ShopConfig, rows: int) -
     return user, jnp.where(jnp.arange(config.session_length)[None] < length, items.T, 0).astype(jnp.int32)
 
 
+@partial(jax.jit, static_argnames=("config", "each"))
+def draw_session_impressions(
+    key: jax.Array,
+    world: World,
+    config: ShopConfig,
+    user: Int[Array, " S"],
+    items: Int[Array, " S L"],
+    each: int,
+) -> dict[str, Array]:
+    """Products shown at random within sessions, `each` in every one, and whether they were clicked.
+
+    An impression comes after 1 … n - 1 of the n clicks of its session. Columns: `user`, `history` (the clicks
+    before it, `[R L-1]`), `item`, `hour`, `click`, and `truth`, its probability by `shop.session_click`. Each
+    is drawn by itself, given the clicks before it.
+    """
+    keys = jax.random.split(key, 4)
+    rows = each * len(user)
+    user, items = jnp.repeat(user, each), jnp.repeat(items, each, axis=0)
+    clicks = (items > 0).sum(1)
+    known = 1 + (jax.random.uniform(keys[0], (rows,)) * jnp.maximum(clicks - 1, 1)).astype(jnp.int32)
+    history = jnp.where(jnp.arange(items.shape[1] - 1)[None] < known[:, None], items[:, :-1], 0)
+    item = jax.random.randint(keys[1], (rows,), 1, config.products + 1)
+    hour = jax.random.randint(keys[2], (rows,), 1, len(DAYPARTS))
+    truth = shop.session_click(world, user, history, item, hour)
+    click = (jax.random.uniform(keys[3], (rows,)) < truth).astype(jnp.int32)
+    columns = {"user": user, "history": history, "item": item, "hour": hour}
+    return columns | {"click": click, "truth": truth}
+
+
 def _ratings(key: jax.Array, world: World, config: ShopConfig) -> Iterator[tuple[Columns, np.ndarray]]:
     size = min(config.shoppers, max(CHUNK_NUMBERS // config.products, 1))
     for number, first in enumerate(range(1, config.shoppers + 1, size)):

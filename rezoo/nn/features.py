@@ -47,8 +47,13 @@ def item_columns(item: Int[Array, " *S"], catalogue: Mapping[str, Array]) -> dic
 
 
 def catalogue_of(model: nn.Module) -> dict[str, Array]:
-    """The columns of the collection `catalogue` in the variables of `model`; `{}` if it has none."""
-    return {name: jnp.asarray(column) for name, column in model.variables.get("catalogue", {}).items()}
+    """The columns of the collection `catalogue`; `{}` if there is none.
+
+    They are those of the whole model, of which `model` may be a part.
+    """
+    scope = model.scope
+    columns = {} if scope is None else scope.root.variables().get("catalogue", {})
+    return {name: jnp.asarray(column) for name, column in columns.items()}
 
 
 def catalogue_rows(variables: Mapping[str, Any], otherwise: int) -> int:

@@ -48,6 +48,6 @@ def vectors(model: nn.Module, items: Items, ids: Int[Array, " *S"]) -> Float[Arr
 def all_vectors(model: nn.Module, items: Items) -> Float[Array, " N D"]:
     """Those of the whole catalogue."""
     if isinstance(items, FeatureEmbedding):
-        count = catalogue_rows(model.variables, items.size)
+        count = catalogue_rows({"catalogue": catalogue_of(model)}, items.size)
         return vectors(model, items, jnp.arange(count, dtype=jnp.int32))
     return items.table()

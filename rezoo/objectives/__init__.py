@@ -4,6 +4,7 @@ An objective is `(variables, key, batch) -> (scalar, Aux)`. It knows nothing of 
 the functions here know nothing of any one model: model × loss × sampler × data all combine.
 """
 
+from rezoo.objectives.beside import with_next_item
 from rezoo.objectives.catalogue import every_item, next_item, next_item_sampled, next_item_softmax
 from rezoo.objectives.cloze import cloze
 from rezoo.objectives.forward import WRITABLE, Weights, forward, mean
@@ -36,4 +37,5 @@ __all__ = [
     "task_gradients",
     "task_losses",
     "weighting",
+    "with_next_item",
 ]

@@ -7,6 +7,7 @@ different lengths, `row_sparse` touches only the embedding rows of a batch, `alt
 of a model in turn.
 """
 
+from rezoo.training.freezing import frozen
 from rezoo.training.step import (
     blank_row,
     epoch,
@@ -25,6 +26,7 @@ __all__ = [
     "bucketed",
     "epoch",
     "fit",
+    "frozen",
     "init_state",
     "loop",
     "make_step",

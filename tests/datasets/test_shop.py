@@ -99,6 +99,40 @@ def test_the_forward_algorithm_equals_summing_over_every_path_of_intents():
     np.testing.assert_allclose(found, joint / joint.sum(), rtol=1e-4)
 
 
+def test_the_oracle_of_clicks_within_a_session_sums_over_every_path_of_intents():
+    config = replace(SMALL, intents=3, products=6)
+    world = jax.device_get(shop.world(jax.random.key(2), config))
+    start, move, emit = (np.exp(x.astype(np.float64)) for x in (world.start, world.move, world.emit))
+    user, item, hour, clicks = 9, 4, 2, [2, 5]
+    share = np.zeros(3)
+    for path in itertools.product(range(3), repeat=3):
+        p = start[user, path[0]]
+        for t, click in enumerate(clicks):
+            p *= emit[path[t], click] * move[path[t], path[t + 1]]
+        share[path[2]] += p
+    category = world.category[item]
+    logit = 0.5 + 0.5 * world.log_popularity[item] + world.hour_category[hour, category]
+    logit = logit + world.age_category[world.age[user], category] + 1.5 * world.intent @ world.vector[item]
+    expected = (share / share.sum()) @ (1 / (1 + np.exp(-logit)))
+    asked = (jnp.array(x) for x in ([user], [[*clicks, 0]], [item], [hour]))
+    np.testing.assert_allclose(shop.session_click(world, *asked), [expected], rtol=1e-4)
+
+
+def test_impressions_within_sessions_are_clicked_as_often_as_their_oracle_says():
+    world = shop.world(jax.random.key(0), SMALL)
+    user, items = shop_rows.draw_sessions(jax.random.key(1), world, SMALL, 5000)
+    drawn = jax.device_get(
+        shop_rows.draw_session_impressions(jax.random.key(2), world, SMALL, user, items, 3)
+    )
+    p, click, known = drawn["truth"], drawn["click"], (drawn["history"] > 0).sum(1)
+    assert abs(click.sum() - p.sum()) < 5 * np.sqrt((p * (1 - p)).sum())
+    high = p > np.median(p)
+    assert abs(click[high].sum() - p[high].sum()) < 5 * np.sqrt((p * (1 - p))[high].sum())
+    whole = np.repeat(items, 3, axis=0)
+    assert (known >= 1).all() and (known < (whole > 0).sum(1)).all()
+    np.testing.assert_array_equal(drawn["history"], np.where(np.arange(9) < known[:, None], whole[:, :-1], 0))
+
+
 def test_the_oracle_of_stars_is_their_mean():
     world = shop.world(jax.random.key(0), SMALL)
     user, item = jnp.array([3, 40]), jnp.array([7, 21])
