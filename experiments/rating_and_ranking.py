@@ -61,7 +61,7 @@ class Budget:
     batch_size: int = 1024
     rate: float = 0.005
     negatives: int = 2
-    l2: tuple[float, ...] = (0.003, 0.01, 0.03)
+    l2: tuple[float, ...] = (0.01, 0.03, 0.1)
     stars: tuple[float, ...] = (0.3, 1.0)
     valid_users: int = 500
     test_users: int = 2000
