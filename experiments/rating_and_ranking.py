@@ -61,7 +61,7 @@ class Budget:
     batch_size: int = 1024
     rate: float = 0.005
     negatives: int = 2
-    l2: tuple[float, ...] = (0.01, 0.03, 0.1)
+    l2: tuple[float, ...] = (0.01, 0.05, 0.2)
     stars: tuple[float, ...] = (0.3, 1.0)
     valid_users: int = 500
     test_users: int = 2000
@@ -229,7 +229,11 @@ def fit(model: nn.Module, data: Data, tasks: Sequence[str], at: Budget) -> Calla
     @jax.jit
     def train(key: jax.Array, setting: Setting) -> Any:
         optimizer = optax.adam(at.rate)
-        objective = objectives.l2(both_tasks(model, data, tasks, at, setting.stars), setting.l2)
+        weight: Any = setting.l2
+        if isinstance(model, SharedMF):
+            biases = (f"{task}_{of}_bias" for task in tasks for of in ("user", "item"))
+            weight = {"user": weight, "item": weight} | dict.fromkeys(biases, 0.02)
+        objective = objectives.l2(both_tasks(model, data, tasks, at, setting.stars), weight)
         step = training.make_step(objective, optimizer)
         state = training.init_state(key, model, optimizer, rows)
 
