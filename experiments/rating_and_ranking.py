@@ -414,12 +414,13 @@ def main() -> None:
     for dataset in datasets:
         made = shop_builder.draw(SMALL if flags.smoke else SHOP) if dataset == "shop" else None
         log = shop_log(made) if made else movie_log(flags.data_dir, flags.users)
+        label = dataset if made else f"{dataset}, {log.num_users - 1:,} users"
         for case in cases:
             data = prepare(log, case, at)
             if made:
-                add("Oracle", dataset, case, [oracle(made, data)], data, results, seconds=0.0)
+                add("Oracle", label, case, [oracle(made, data)], data, results, seconds=0.0)
             for name in names:
-                compare(name, dataset, case, data, at, flags.seeds, results)
+                compare(name, label, case, data, at, flags.seeds, results)
     gains(results)
     results.finish()
 
