@@ -1,6 +1,19 @@
 """Clicks that depend on what was bought before: DIN, DIEN and BST against the mean of the history.
 
-python experiments/shop_histories.py --record
+    python experiments/shop_histories.py --record --seeds 3
+
+The shop of `rezoo.datasets.shop_histories`: 75,000 visits of 1,000 shoppers, each with the 20 latest purchases.
+What was bought is wanted again after five more purchases, and not before; the latest two purchases ask for
+products of the category that follows theirs. Its second case is the same shop in which histories have no
+effect on a click beyond the taste that they come from.
+
+All models have the same embeddings and network, and are tuned, stopped and tested as in `frappe_ctr.py`, by
+the last tenth of the training part. `MeanPooling` is DIN with a plain mean in place of its weights. DIEN is
+trained without its auxiliary loss. The oracle is the true probability of a click. A gain is the mean difference
+of the seeds to `MeanPooling`, with p of a paired t-test.
+
+Where attention does not win on real data: `beauty_din.py` (next items after nine events on average) and
+`movielens_ctr.py` (likes in a random split, where the user's vector is learnt from the same films).
 """
 
 from typing import Any
