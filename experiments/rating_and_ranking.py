@@ -4,17 +4,17 @@
 
 Each user's ratings in the order of time: the latest fifth is the test, the tenth before it the validation. Of
 the rest the latest n have their stars, n being log-uniform from 1 to all (seed 0), as few of those who watch
-also rate. Two cases: training knows no other films of the user ("starred"), or it knows that they were watched
-("watched"). On 1,000 users of ML-1M, drawn with seed 0 (`--users`), and on the simulated shop, where a
-purchase is what is watched and the ratings come in the order in which they were drawn; its oracle knows the
-true mean of the stars, and true preferences.
+also rate. Two cases: training knows no other films of the user ("starred"), or it knows that they were
+watched ("watched"). On 1,000 users of ML-1M, drawn with seed 0 (`--users`), and on the simulated shop,
+where a purchase is what is watched and the ratings come in the order in which they were drawn; its oracle
+knows the true mean of the stars, and true preferences.
 
 Stars are learnt by squared error, watching by logistic loss beside two films drawn uniformly. `SharedMF` is
 one factorization: both tasks weigh the same factors, and have biases of their own. `SharedBottom`, `MMoE` and
-`PLE` (one level) have about as many parameters between embeddings and scores. They are compared with
-the same factorization, or a `SharedBottom`, of each task alone, with as many epochs and in all as many settings:
-the penalty, and for two tasks the weight of the stars. Setting (with seed 0) and epoch are those of the largest
-ndcg@10 - RMSE on the validation part, of which a model of one task has one term.
+`PLE` (one level) have about as many parameters between embeddings and scores. They are compared with the
+same factorization, or a `SharedBottom`, of each task alone, with as many epochs and in all as many settings:
+the penalty, and for two tasks the weight of the stars. Setting (with seed 0) and epoch are those of the
+largest ndcg@10 - RMSE on the validation part, of which a model of one task has one term.
 
 RMSE of the test's stars; ndcg@10 and recall@10 of the films watched then, among all that the user did not
 watch before; by how many stars of a user are known. A gain is the mean difference of the seeds to the
@@ -79,7 +79,7 @@ class Budget:
     batch_size: int = 1024
     rate: float = 0.005
     negatives: int = 2
-    l2: tuple[float, ...] = (0.01, 0.05, 0.2)
+    l2: tuple[float, ...] = (0.01, 0.05, 0.2, 1.0)
     stars: tuple[float, ...] = (0.3, 1.0)
     valid_users: int = 500
     test_users: int = 2000
