@@ -178,8 +178,11 @@ def models(data: Data, at: Budget) -> dict[str, Callable[[Sequence[str]], nn.Mod
         "MMoE": partial(MMoE, experts=4, widths=(16,), tower=(16,)),
         "PLE": partial(PLE, levels=1, num_task_experts=2, num_shared_experts=1, widths=(12,), tower=(16,)),
     }
-    made = {name: partial(network, data.sizes, dim=at.dim) for name, network in networks.items()}
-    return made | {"SharedMF": lambda tasks: SharedMF(data.sizes["user"], data.sizes["item"], tasks, at.dim)}
+    made: dict[str, Callable[[Sequence[str]], nn.Module]] = {
+        name: partial(network, data.sizes, dim=at.dim) for name, network in networks.items()
+    }
+    made["SharedMF"] = lambda tasks: SharedMF(data.sizes["user"], data.sizes["item"], tasks, at.dim)
+    return made
 
 
 def both_tasks(model: nn.Module, data: Data, tasks: Sequence[str], at: Budget, weight: Any) -> Objective:
@@ -259,7 +262,8 @@ def fit(model: nn.Module, data: Data, tasks: Sequence[str], at: Budget) -> Calla
             state, best, goal, at_epoch = carry
             state = training.epoch(step, state, rows, at.batch_size)[0]
             found = figures(measured(model, state.variables, data.valid, tasks), data.valid)
-            new = found.get("ndcg@10", jnp.float32(0)) - found.get("rmse", jnp.float32(0))
+            signs = {"ndcg@10": 1.0, "rmse": -1.0}
+            new = jnp.stack([sign * found[name] for name, sign in signs.items() if name in found]).sum()
             better = new > goal
             best = jax.tree.map(lambda a, b: jnp.where(better, a, b), dict(state.variables), best)
             return (state, best, jnp.maximum(new, goal), jnp.where(better, number, at_epoch)), None
@@ -291,7 +295,7 @@ def protocol(case: str, users: str = "all users") -> str:
     return f"each user's latest fifth, {CASES[case]}, {users}"
 
 
-def by_bucket(found: dict[str, np.ndarray], data: Data) -> dict[str, dict[str, float]]:
+def by_bucket(found: dict[str, Any], data: Data) -> dict[str, dict[str, float]]:
     """`figures` of all users, and of those of each bucket that has any."""
     result = {"all users": figures(found, data.test)}
     for low, high in BUCKETS:
@@ -386,7 +390,7 @@ def shop_log(made: shop_builder.Shop) -> Interactions:
     return from_columns(columns | {"time": time}, rating="stars", unit="order", users=users, items=items)
 
 
-def oracle(made: shop_builder.Shop, data: Data) -> dict[str, np.ndarray]:
+def oracle(made: shop_builder.Shop, data: Data) -> dict[str, jax.Array]:
     """What the true mean of the stars and the true preferences find."""
     stars, (query, target, exclude) = data.test.stars, data.test.lists
     truth = shop.mean_stars(made.world, made.config.noise, stars.query.user, stars.item) - data.mean
