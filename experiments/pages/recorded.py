@@ -42,6 +42,7 @@ LIMITS = ("Oracle", "Hindsight")
 ALIASES = {
     "MF-BPR": "MF",
     "MeanPooling": "DIN",
+    "SharedMF": "MF",
     "SingleTask": "SharedBottom",
     "CGC": "PLE",
     "TF-IDF": "ItemKNN",

@@ -55,7 +55,8 @@ def test_the_loss_is_the_weighted_sum_of_each_tasks_mean():
 
 
 @pytest.mark.parametrize(
-    "weights", [None, weighting.uncertainty, weighting.gradient_norm(), weighting.gradient_norm(0.5)]
+    "weights",
+    [None, weighting.uncertainty, weighting.gradient_norm(), weighting.gradient_norm(0.5), weighting.pcgrad],
 )
 def test_a_task_without_a_label_adds_nothing_and_no_nan(weights):
     nothing = jnp.full(8, jnp.nan), jnp.zeros(8, bool)
@@ -138,6 +139,53 @@ def test_gradient_norm_gives_more_to_the_task_that_has_learnt_less():
         expected = np.array([(2 / 3) ** alpha / 5, (4 / 3) ** alpha / 1])
         expected *= 2 / expected.sum()
         np.testing.assert_allclose([slope["buys"], slope["stars"]], expected, rtol=1e-5)
+
+
+def test_pcgrad_is_the_papers_algorithm_at_the_shared_parameters():
+    rng = np.random.default_rng(0)
+    tasks = ("click", "buy", "stars")
+    common = dict(zip(tasks, rng.normal(size=(3, 5)), strict=True))
+    gradients = {
+        task: {"bottom": jnp.asarray(common[task], jnp.float32)}
+        | {f"{other}_tower": jnp.full(2, float(other == task)) for other in tasks}
+        for task in tasks
+    }
+    expected, conflicts = np.zeros(5), 0
+    for task in tasks:
+        g = common[task].copy()
+        for other in tasks:
+            if other != task and g @ common[other] < 0:
+                g -= (g @ common[other]) / (common[other] @ common[other]) * common[other]
+                conflicts += 1
+        expected += g
+    assert conflicts >= 2
+    params = jax.tree.map(lambda x: x + 1.0, gradients["click"])
+    flat = {task: jax.tree.map(jax.lax.stop_gradient, gradient) for task, gradient in gradients.items()}
+
+    def value(params):
+        losses = {t: sum(jnp.vdot(flat[t][name], params[name]) for name in params) for t in tasks}
+        return weighting.pcgrad(losses, batch_of(), {"params": params}, lambda: gradients)
+
+    total, slope = jax.value_and_grad(value)(params)
+    np.testing.assert_allclose(slope["bottom"], expected, rtol=1e-5)
+    assert all(slope[f"{task}_tower"].tolist() == [1.0, 1.0] for task in tasks)  # a task's own stay
+    plain = sum(float(jnp.vdot(flat[t][name], params[name])) for t in tasks for name in params)
+    np.testing.assert_allclose(total, plain, rtol=1e-5)
+
+
+def test_pcgrad_of_a_model_leaves_tasks_that_agree_as_they_are():
+    batch, state = batch_of(), state_of()
+    losses_of = {"buys": losses.squared, "stars": losses.squared}
+    batch = batch._replace(tasks=dict.fromkeys(TASKS, batch.tasks["stars"]))
+    key = jax.random.key(1)
+    gradients = objectives.task_gradients(MODEL, losses_of, state.variables, key, batch)
+    cosine = weighting.conflict(MODEL, losses_of, state.variables, jax.random.key(1), batch)[
+        "cosine buys stars"
+    ]
+    _, grad = value_and_grad(objectives.multi_task(MODEL, losses_of, weighting.pcgrad), state, batch)
+    plain = jax.tree.map(jnp.add, *gradients.values())
+    changed = float(optax.tree.norm(jax.tree.map(jnp.subtract, grad, plain)))
+    assert (changed > 1e-4) == (float(cosine) < 0)
 
 
 def test_shared_is_what_two_tasks_have_a_gradient_at():
