@@ -442,7 +442,7 @@ def main() -> None:
             if made:
                 add("Oracle", label, case, [oracle(made, data)], data, results, seconds=0.0)
             for name in names:
-                compare(name, label, case, data, at, flags.seeds, results)
+                compare(name, label, case, data, at, 2 if flags.smoke else flags.seeds, results)
     gains(results)
     results.finish()
 

@@ -15,7 +15,21 @@ All variants are one network over user, item and their columns. `none` has no hi
 of a GRU4Rec that learnt the next item before, `end to end` one that learns the labels alone, `joint` the
 labels and the next item of the history. Each seed keeps the epoch that is best on the validation part, and
 the test is looked at once. The result file has the p of paired t-tests against `none` over users (squared
-error or log loss, mean of the seeds) and over seeds.
+error or log loss, mean of the seeds) and over seeds. One setting by hand for each data set, the same for all
+variants; validation chooses the epoch alone.
+
+`shop`, three seeds, means; the differences to `none` have p < .002 over seeds and over users, and the standard
+errors of the AUC are .003 at most:
+
+    variant       AUC of the click   share of what the oracle wins
+    none              .7382
+    frozen            .8342              .6131
+    end to end        .8140              .4842
+    joint             .8245              .5511
+    Oracle            .8947
+
+What a session shows is told best by an encoder that learnt the next clicks, which are many, and left as it
+was: labels alone teach it less.
 """
 
 import time
