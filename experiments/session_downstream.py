@@ -18,8 +18,8 @@ the test is looked at once. The result file has the p of paired t-tests against 
 error or log loss, mean of the seeds) and over seeds. One setting by hand for each data set, the same for all
 variants; validation chooses the epoch alone.
 
-`shop`, three seeds, means; the differences to `none` have p < .002 over seeds and over users, and the standard
-errors of the AUC are .003 at most:
+`shop`, means of three seeds; the differences to `none` have p < .002 over seeds and over users, and the
+standard errors of the AUC are .003 at most:
 
     variant       AUC of the click   share of what the oracle wins
     none              .7382
