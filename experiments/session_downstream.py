@@ -320,7 +320,7 @@ def compare(data: Data, at: Settings, seeds: int, results: common.Results) -> No
 
 
 def main() -> None:
-    flags, results = common.start(__file__, __doc__, Flags, data=["ml-1m.zip", "ml-1m"])
+    flags, results = common.start(__file__, __doc__, Flags, data=("ml-1m*",))
     if "shop" in flags.dataset:
         for data, at in of_shop(flags.smoke):
             compare(data, at, 2 if flags.smoke else flags.seeds, results)

@@ -33,7 +33,7 @@ def name(heading: str) -> str:
 
 
 def drawable(by_protocol: dict[str, Models]) -> dict[str, Panel]:
-    """Of the protocols with 3 to 12 timed models: each one's seconds and row of the first metric.
+    """Of the protocols with 3 to 16 timed models: each one's seconds and row of the first metric.
 
     More is a study, such as that of losses, with a picture of its own.
     """
@@ -45,7 +45,7 @@ def drawable(by_protocol: dict[str, Models]) -> dict[str, Panel]:
             for model, point in timed.items()
             if point[0] >= 0.1 and model not in recorded.LIMITS and point[1]["metric"] != "difference"
         }
-        if 2 < len(timed) <= 12 and len({row["metric"] for _, row in timed.values()}) == 1:
+        if 2 < len(timed) <= 16 and len({row["metric"] for _, row in timed.values()}) == 1:
             found[protocol] = timed
     return found
 

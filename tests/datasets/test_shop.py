@@ -101,7 +101,8 @@ def test_the_forward_algorithm_equals_summing_over_every_path_of_intents():
 
 def test_the_oracle_of_clicks_within_a_session_sums_over_every_path_of_intents():
     config = replace(SMALL, intents=3, products=6)
-    world = jax.device_get(shop.world(jax.random.key(2), config))
+    drawn = shop.world(jax.random.key(2), config)
+    world = jax.device_get(drawn)
     start, move, emit = (np.exp(x.astype(np.float64)) for x in (world.start, world.move, world.emit))
     user, item, hour, clicks = 9, 4, 2, [2, 5]
     share = np.zeros(3)
@@ -115,7 +116,7 @@ def test_the_oracle_of_clicks_within_a_session_sums_over_every_path_of_intents()
     logit = logit + world.age_category[world.age[user], category] + 1.5 * world.intent @ world.vector[item]
     expected = (share / share.sum()) @ (1 / (1 + np.exp(-logit)))
     asked = (jnp.array(x) for x in ([user], [[*clicks, 0]], [item], [hour]))
-    np.testing.assert_allclose(shop.session_click(world, *asked), [expected], rtol=1e-4)
+    np.testing.assert_allclose(shop.session_click(drawn, *asked), [expected], rtol=1e-4)
 
 
 def test_impressions_within_sessions_are_clicked_as_often_as_their_oracle_says():

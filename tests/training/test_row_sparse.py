@@ -330,7 +330,8 @@ def test_small_updates_add_up_in_a_table_of_bfloat16_that_the_nearest_numbers_wo
     frozen = jnp.array(False)
 
     def move(table, key):
-        new, _, _ = update_rows(row_sparse.sgd(1.0), table, state, ids, grad, jnp.int32(1), frozen, key)
+        how = ids, grad, False, jnp.int32(1), frozen, key
+        new, _, _ = update_rows(row_sparse.sgd(1.0), table, state, *how)
         return new, None
 
     found, _ = jax.jit(lambda keys: jax.lax.scan(move, table, keys))(jax.random.split(jax.random.key(0), 200))
