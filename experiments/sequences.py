@@ -22,7 +22,7 @@ Beauty and Toys and three on ML-1M, with standard errors of .001 at most (GRU4Re
     GRU4Rec      .303/.176   7    .079/.046   3    .075/.045   3    .046/.026   5    .047/.027   8
     SASRec       .312/.182  23    .087/.053   4    .087/.054   4    .051/.029  11    .054/.033   9
     eSASRec                       .091/.055  30    .093/.058   6
-    HSTU                          .092/.056   5    .096/.060   5
+    HSTU                          .092/.056   5    .096/.060   5    .051/.030   9
 
 eSASRec, HSTU and LRURec have SASRec's settings. Those published for eSASRec by
 https://github.com/blondered/transformer_benchmark (64 wide, one block, 256 uniform items in a softmax) learn

@@ -30,6 +30,14 @@ standard errors of the AUC are .003 at most:
 
 What a session shows is told best by an encoder that learnt the next clicks, which are many, and left as it
 was: labels alone teach it less.
+
+`ml-1m`, three seeds: who a user is and what a film is says nearly all; p over users, and over seeds:
+
+    variant       RMSE of stars                AUC of likes
+    none              .9919                        .7368
+    frozen            .9889   < .001   .19         .7399   < .001   .21
+    end to end        .9910   .30      .66         .7385   < .001   .33
+    joint             .9872   < .001   .06         .7393   < .001   .24
 """
 
 import time
