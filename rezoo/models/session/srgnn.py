@@ -93,7 +93,7 @@ class SRGNN(nn.Module):
         """W₃ [v_t ; s_g] after every event."""
         mask = sequence.past(sequence.segments(query))
         nodes = self.nodes(query, mask)
-        last = jnp.einsum("bttd->btd", nodes)
+        last = jnp.einsum("btjd,tj->btd", nodes, jnp.eye(nodes.shape[1], dtype=nodes.dtype))
         return self.read(last, *self.with_user(query, nodes, mask))
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
