@@ -156,9 +156,7 @@ def mean_stars(world: World, noise: float, user: Array, item: Array) -> Array:
 def click_logit(world: World, user: Array, item: Array, hour: Array) -> Array:
     """The oracle of clicks: the logit of their probability."""
     match = (world.taste[user] * world.vector[item]).sum(-1)
-    category = world.category[item]
-    shown = world.age_category[world.age[user], category] + world.hour_category[hour, category]
-    return 0.5 + match + shown + 0.5 * world.log_popularity[item]
+    return 0.5 + match + _fits(world, user, item, hour) + 0.5 * world.log_popularity[item]
 
 
 def session_click_logits(world: World, user: Array, item: Array, hour: Array) -> Float[Array, " B Z"]:
@@ -167,10 +165,14 @@ def session_click_logits(world: World, user: Array, item: Array, hour: Array) ->
     ½ + 1.5 ⟨intent_z, v_i⟩ + F[age, category] + H[hour, category] + ½ ln w_i: the intent is in the place that
     the shopper's taste has in `click_logit`.
     """
-    category = world.category[item]
-    shown = world.age_category[world.age[user], category] + world.hour_category[hour, category]
-    shown = 0.5 + shown + 0.5 * world.log_popularity[item]
+    shown = 0.5 + _fits(world, user, item, hour) + 0.5 * world.log_popularity[item]
     return shown[:, None] + 1.5 * world.vector[item] @ world.intent.T
+
+
+def _fits(world: World, user: Array, item: Array, hour: Array) -> Array:
+    """F[age, category] + H[hour, category]."""
+    category = world.category[item]
+    return world.age_category[world.age[user], category] + world.hour_category[hour, category]
 
 
 def session_click(

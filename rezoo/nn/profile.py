@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
 
-from rezoo.devices.meshes import along
 from rezoo.nn.features import FieldEmbed, checked_column
 from rezoo.types import Query
 
@@ -56,20 +55,16 @@ def with_slots(
     mask: Bool[Array, " B L L"],
     slots: Float[Array, " B S D"],
     known: Bool[Array, " B S"],
-) -> tuple[Float[Array, " B L+S D"], Bool[Array, " B L+S L+S"]]:
-    """Events and their mask with memory slots behind them.
+) -> tuple[Float[Array, " B L+S D"], Bool[Array, " B L L+S"]]:
+    """Events with memory slots behind them, and what each event may look at.
 
-    With one slot every event may look at it, with L of them event t at slot t; a slot looks at itself
-    alone, and nobody at a slot of which nothing is known.
+    With one slot every event may look at it, with L of them event t at slot t; nobody at a slot of which
+    nothing is known. `nn.masks.with_slots` says so without a matrix.
     """
-    size, length, count = x.shape[0], x.shape[1], slots.shape[1]
-    own = jnp.eye(count, dtype=bool)
-    seen = jnp.ones((length, count), bool) if count == 1 else own
+    length, count = x.shape[1], slots.shape[1]
+    seen = jnp.ones((length, count), bool) if count == 1 else jnp.eye(count, dtype=bool)
     seen = seen[None] & known[:, None, :]
-    upper = jnp.concatenate([mask, seen], axis=2)
-    nobody = along(jnp.zeros((size, count, length), bool), x)
-    lower = jnp.concatenate([nobody, own[None] & known[:, None, :]], axis=2)
-    return jnp.concatenate([x, slots], axis=1), jnp.concatenate([upper, lower], axis=1)
+    return jnp.concatenate([x, slots], axis=1), jnp.concatenate([mask, seen], axis=2)
 
 
 def alone(state: Float[Array, " B D"], known: Bool[Array, " B S"]) -> Float[Array, " B D"]:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import optax
 
 
@@ -29,9 +28,6 @@ def frozen(optimizer: optax.GradientTransformation, *parts: str) -> optax.Gradie
             raise ValueError(
                 f"no part {unknown[0]!r} to freeze: the parameters have {', '.join(sorted(params))}"
             )
-        return {
-            name: jax.tree.map(lambda _, at=name: "frozen" if at in parts else "trained", leaf)
-            for name, leaf in params.items()
-        }
+        return {name: "frozen" if name in parts else "trained" for name in params}
 
     return optax.multi_transform({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)

@@ -93,8 +93,7 @@ class STAMP(nn.Module):
         events, mask = self.events(query), sequence.past(sequence.segments(query))
         if not self.user_features:
             return self.attend(events, events, mask)
-        memory, mask = with_slots(events, mask, *self.profile(query))
-        return self.attend(events, memory, mask[:, : events.shape[1]])
+        return self.attend(events, *with_slots(events, mask, *self.profile(query)))
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         """h_s ∘ h_t after the last event; of an empty session by its user alone, or zeros."""

@@ -131,7 +131,8 @@ class SqliteLog:
         return numbers
 
     def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
-        names = ", ".join(f"NULL AS {name}" if name in self._check() else name for name in COLUMNS)
+        lacking = self._check()
+        names = ", ".join(f"NULL AS {name}" if name in lacking else name for name in COLUMNS)
         rows = self._sql.execute(f"SELECT {names} FROM events WHERE number > ? ORDER BY number", (after,))
         for number, key, visitor, item, kind, time, received, *raw in rows:
             yield number, Event(key, visitor, json.loads(item), kind, time, received, *map(_loads, raw))
