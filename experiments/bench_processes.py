@@ -6,12 +6,13 @@ VENV is a virtual environment with torch and numpy; without it the peer is left 
 Deep (16 wide, layers 128 and 64), of 10⁶ users and 10⁵ items, logistic loss, 16,384 rows a step with ids by
 popularity, the same for all, half of them of each process; Adam that moves the looked-up rows of the large
 tables alone (`row_sparse.lazy_adam`, `torch.optim.SparseAdam`), and Adam for all else. Both have two
-processes of one core each, which speak over loopback by gloo. PyTorch has the whole tables in each, ours half
-of the rows, as each row has one holder. A third contender is one process of ours with two devices. Turns
-alternate; a figure is the median of the rounds: rows per second, of both processes together.
+processes, which speak over loopback by gloo, on two cores that the system shares out; PyTorch has one thread
+in each, and the whole tables; ours has half of the rows in each, as a row has one holder. A third contender
+is one process of ours with two devices. On CPUs, XLA sums the gradient of every array that all hold by a call
+of gloo of its own, 15 for Wide & Deep, where PyTorch has one. Turns alternate; a figure is the median of the
+rounds: rows per second, of both processes together.
 """
 
-import os
 import socket
 import statistics
 import sys
@@ -131,9 +132,6 @@ def write(file: Path, sizes: Mapping[str, int]) -> None:
 def work(file: str, name: str, *numbers: int) -> None:
     """Be one of the processes that `contest` starts, and take turns."""
     dim, steps, port, number, process, devices = numbers
-    if number > 1:
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[process % len(cores)]})
     jax.config.update("jax_num_cpu_devices", devices)
     if number > 1:
         processes.connect(f"localhost:{port}", number, process, timeout=600)

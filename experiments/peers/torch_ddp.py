@@ -6,7 +6,6 @@ Every process has the whole tables; `Embedding(sparse=True)` gives gradients of 
 Tables of fewer than FEW rows and the layers are moved by fused Adam; DDP sums their gradients on the way.
 """
 
-import os
 import sys
 from datetime import timedelta
 
@@ -18,8 +17,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 file, name = sys.argv[1:3]
 dim, few, steps, port, processes, number = map(int, sys.argv[3:9])
-cores = sorted(os.sched_getaffinity(0))
-os.sched_setaffinity(0, {cores[number % len(cores)]})
 prepare_torch(1)
 given = np.load(file)
 sizes = {column: int(given[f"{column}_rows"]) for column in given["columns"].tolist()}
