@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pages import pictures, recorded
+from pages import pictures, recorded, replications
 from pages.recorded import Models, Row, markdown
 
 HEAD = """# Results
@@ -23,12 +23,17 @@ Below each table stand the commands that made its rows, with the device, the day
 commit of the code. Older files kept their last command only: of their rows "recorded in" is the commit that
 added them, and where several commands had made a file, "command not kept" is all that can be said.
 """
+REPLICATIONS = """Session models beside the figures of their papers and of somebody else who ran them on
+the same data. Where nothing else is said, the protocol is ours: MovieLens 1M with the last item of each user as
+the test, ranked among all that the user has not seen; SR-GNN's sessions, every prefix, ranked among all items.
+"""
 
 
 def page() -> str:
     """The whole page."""
     by_data_set = recorded.by_data_set()
-    parts = [HEAD, contents([*by_data_set, "Benchmarks", "Benchmarks on an accelerator"])]
+    headings = ["Replications", *by_data_set, "Benchmarks", "Benchmarks on an accelerator"]
+    parts = [HEAD, contents(headings), "## Replications", REPLICATIONS, replications.table()]
     for heading, by_protocol in by_data_set.items():
         parts.append(f"## {heading}")
         if pictures.drawable(by_protocol):
