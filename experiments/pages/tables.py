@@ -24,8 +24,9 @@ commit of the code. Older files kept their last command only: of their rows "rec
 added them, and where several commands had made a file, "command not kept" is all that can be said.
 """
 REPLICATIONS = """Session models beside the figures of their papers and of somebody else who ran them on
-the same data. Where nothing else is said, the protocol is ours: MovieLens 1M with the last item of each user as
-the test, ranked among all that the user has not seen; SR-GNN's sessions, every prefix, ranked among all items.
+the same data. Where nothing else is said, the protocol is ours: MovieLens 1M with the last item of each user
+as the test, ranked among all that the user has not seen; SR-GNN's sessions, every prefix, ranked among all
+items.
 """
 
 

