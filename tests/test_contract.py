@@ -607,11 +607,14 @@ def test_products_of_bfloat16_give_float32s_gradient_but_for_their_rounding(name
     def value(objective, params):
         return objective({"params": params, **state.constants}, jax.random.key(1), batch)[0]
 
-    found = [
-        jax.jit(jax.value_and_grad(functools.partial(value, one)))(params)
+    both = [
+        jax.jit(jax.value_and_grad(functools.partial(value, one)))
         for one in (objective, objectives.mixed(objective))
     ]
-    chex.assert_trees_all_equal_dtypes(*found)
+    chex.assert_trees_all_equal_dtypes(*(jax.eval_shape(one, params) for one in both))
+    if name not in KINDS:
+        return
+    found = [one(params) for one in both]
     np.testing.assert_allclose(found[1][0], found[0][0], rtol=0.02)
     whole, low = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(one[1])]) for one in found)
     assert whole @ low > 0.9 * np.linalg.norm(whole) * np.linalg.norm(low)
