@@ -3,7 +3,8 @@
     python experiments/leaderboard.py
 
 writes `experiments/results/README.md`: a table for each data set and protocol, whichever experiments its
-rows are from, then the benchmarks, each with the commands that made it. It writes the last column of the
+rows are from, then the benchmarks, each with the commands that made it; beside it `SETTINGS.md`, with which
+settings. It writes the last column of the
 tables of `rezoo/models/README.md`, and the tables between the markers of the README: `<!-- headline -->`,
 `<!-- speed -->` and `<!-- models -->`. Both have their links at `<!-- places -->`. For each data set with
 three timed models or more under a protocol it draws quality against training time. With --smoke it only
@@ -14,13 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tyro
-from pages import headline, pictures, recorded, tables
+from pages import headline, pictures, recorded, settings, tables
 
 from rezoo.storage import durable
 
 README = recorded.ROOT / "README.md"
 MODELS = recorded.ROOT / "rezoo" / "models" / "README.md"
 PAGE = recorded.RESULTS / "README.md"
+SETTINGS = recorded.RESULTS / "SETTINGS.md"
 
 
 def main(smoke: bool = False, out: Path | None = None) -> None:
@@ -51,7 +53,7 @@ def pages() -> dict[Path, str]:
     readme = between("speed", readme, lambda _: headline.speed())
     readme = between("models", readme, lambda _: headline.families(models))
     readme = between("places", readme, lambda _: headline.places(readme))
-    return {README: readme, MODELS: models, PAGE: tables.page()}
+    return {README: readme, MODELS: models, PAGE: tables.page(), SETTINGS: settings.page()}
 
 
 def between(name: str, text: str, make: Callable[[str], str]) -> str:
