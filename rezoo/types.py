@@ -118,7 +118,7 @@ class Scorer(Protocol):
 
 
 class MultiTask(Scorer, Protocol):
-    """A model with a score for each of several tasks; `__call__` gives the first one's."""
+    """A model with a score for each of several tasks; `__call__` gives that of one, as its class says."""
 
     def tasks(self, query: Query, item: Int[Array, " B *C"]) -> dict[str, Float[Array, " B *C"]]: ...
 

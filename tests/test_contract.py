@@ -24,6 +24,7 @@ from rezoo.data.sessions import Sessions
 from rezoo.devices import sharding
 from rezoo.models import (
     AFM,
+    AITM,
     BST,
     CFGAN,
     DIEN,
@@ -255,6 +256,11 @@ CASES = {
         {"catalogue": CATALOGUE},
     ),
     "ESMM": Case(ESMM(SIZES, 4, widths=(8,), dropout=0.3), "multi_task", {"catalogue": CATALOGUE}),
+    "AITM": Case(
+        AITM(SIZES, ("click", "purchase"), 4, widths=(8,), dropout=0.3),
+        "multi_task",
+        {"catalogue": CATALOGUE},
+    ),
     "DIN": Case(DIN(SIZES, 4, widths=(8, 6), dropout=0.3), constants={"catalogue": CATALOGUE}),
     "DIN-mean": Case(DIN(SIZES, 4, widths=(8,), weights=din.Mean), constants={"catalogue": CATALOGUE}),
     "BST": Case(BST(SIZES, 4, widths=(8,), max_length=3, dropout=0.3), constants={"catalogue": CATALOGUE}),
@@ -375,6 +381,7 @@ CASES |= {
 }
 TRAINED = {name: case for name, case in CASES.items() if case.fitted is None}
 LIKE_OTHERS = {
+    "AITM",
     "AFM",
     "AutoInt-plus",
     "BERT4Rec",

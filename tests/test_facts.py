@@ -15,6 +15,7 @@ from helpers import apply, init, init_state, made, noisy, score_all
 from rezoo import losses, objectives, training
 from rezoo.data.sessions import Sessions
 from rezoo.models import (
+    AITM,
     CFGAN,
     DIN,
     ESMM,
@@ -370,6 +371,41 @@ def test_esmm_multiplies_probabilities_at_any_size():
         np.testing.assert_allclose(p["purchase"], p["click"] * p["conversion"], rtol=1e-4)
     low = losses.logistic(score["purchase"], jnp.ones(2))
     assert np.isfinite(low).all()
+
+
+def test_aitm_hands_on_what_a_step_knows_and_nothing_back():
+    model, asked = AITM(SIZES, ("a", "b"), 3, widths=(9, 8)), query([[0], [0]], [1, 3])
+    params = speaking(model, asked, PAIR)
+    found = apply(model, {"params": params}, asked, PAIR, method="tasks")
+    np.testing.assert_array_equal(apply(model, {"params": params}, asked, PAIR), found["b"])
+    reached = {name for name, tree in gradient_of_task_a(model, params, asked).items() if any_of(tree)}
+    assert reached == {"inputs", "a_tower", "a_output"}
+    last = jax.grad(lambda p: apply(model, {"params": p}, asked, PAIR).sum())(params)
+    assert {name for name, tree in last.items() if any_of(tree)} == set(params) - {"a_output"}
+    # Equations 2 to 6 in NumPy.
+    p = jax.tree.map(np.asarray, params)
+
+    def dense(of, x):
+        return x @ of["kernel"] + of["bias"]
+
+    def layers(of, x):
+        for name in sorted(of):
+            x = np.maximum(dense(of[name], x), 0)
+        return x
+
+    ids = {"item": [2, 5], "user": [1, 3]}
+    x = np.hstack([p["inputs"]["fields"][name]["embedding"][of] for name, of in ids.items()])
+    z = layers(p["a_tower"], x)
+    np.testing.assert_allclose(found["a"], dense(p["a_output"], z)[:, 0], rtol=1e-4, atol=1e-6)
+    u = np.stack([layers(p["b_handed"], z), layers(p["b_tower"], x)])
+    h1, h2, h3 = (dense(p["b_transfer"][name], u) for name in ("value", "key", "query"))
+    weight = np.exp((h2 * h3).sum(-1, keepdims=True) / np.sqrt(8))
+    z = (weight / weight.sum(0) * h1).sum(0)
+    np.testing.assert_allclose(found["b"], dense(p["b_output"], z)[:, 0], rtol=1e-4, atol=1e-6)
+
+
+def any_of(tree):
+    return any(np.any(leaf) for leaf in jax.tree.leaves(tree))
 
 
 def test_din_weighs_the_history_by_the_product_at_hand_and_its_twin_does_not():

@@ -30,6 +30,7 @@ from rezoo.models.factorization import (
 )
 from rezoo.models.ranking import (
     AFM,
+    AITM,
     BST,
     DIEN,
     DIN,
@@ -82,6 +83,7 @@ from rezoo.models.session import (
 
 __all__ = [
     "AFM",
+    "AITM",
     "BST",
     "CFGAN",
     "DIEN",

@@ -12,7 +12,7 @@ from rezoo.objectives.inputs import masked
 from rezoo.objectives.penalties import l2, penalised
 from rezoo.objectives.precision import mixed
 from rezoo.objectives.slates import in_batch, pointwise, sampled, shared
-from rezoo.objectives.tasks import multi_task, task_gradients, task_losses
+from rezoo.objectives.tasks import in_order, multi_task, task_gradients, task_losses
 
 __all__ = [
     "WRITABLE",
@@ -22,6 +22,7 @@ __all__ = [
     "every_item",
     "forward",
     "in_batch",
+    "in_order",
     "l2",
     "masked",
     "mean",

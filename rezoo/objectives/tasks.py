@@ -1,6 +1,7 @@
 """Several tasks at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import flax.linen as nn
@@ -59,6 +60,52 @@ def multi_task(
     return objective
 
 
+def in_order(
+    model: nn.Module, losses: Mapping[str, Loss], steps: Sequence[str], weight: float | Array = 0.6
+) -> Objective:
+    """`multi_task` of steps that are taken in order, each of which should be no likelier than the one before.
+
+    Σ losses + `weight` · Σ_t mean(max(σ(y_t) - σ(y_{t-1}), 0)): Xi et al. 2021,
+    https://arxiv.org/abs/2105.08489, equations 7-9, but for their sums over a batch, which are means here.
+
+    Args:
+      model: a `MultiTask` whose scores are logits, such as `AITM`.
+      losses: by task, as for `multi_task`.
+      steps: tasks in their order, such as click and purchase; at least two.
+      weight: of the penalty; the losses' are 1.
+
+    Raises:
+      ValueError: if there are fewer than two steps, or the model or the batch knows nothing of a task.
+
+    >>> from rezoo import losses
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import AITM
+    >>> model = AITM({"user": 3, "item": 3}, ["click", "buy"], dim=2, widths=[2])
+    >>> query = queries([1])
+    >>> label = Target(jnp.ones(1), jnp.ones(1, bool))
+    >>> batch = Batch(query, jnp.array([2]), jnp.ones(1), jnp.ones(1, bool), {"click": label, "buy": label})
+    >>> zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), query, batch.item))
+    >>> objective = in_order(model, dict.fromkeys(["click", "buy"], losses.logistic), ["click", "buy"])
+    >>> value, aux = jax.jit(objective)(zeros, jax.random.key(1), batch)
+    >>> print(value.round(4), aux.metrics["order"])  # 2 ln 2; both are as likely
+    1.3863 0.0
+    """
+    if len(steps) < 2:
+        raise ValueError(f"steps={list(steps)}: an order is of two steps or more")
+    each = _scores_and_losses(model, losses)
+
+    def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
+        scores, values, sown = each(variables, key, batch)
+        _known(steps, scores, "the model")
+        likely = [jax.nn.sigmoid(scores[step]) for step in steps]
+        rises = [mean(jnp.maximum(b - a, 0.0), batch.where) for a, b in pairwise(likely)]
+        order = jnp.asarray(sum(rises))
+        total = sum(values.values()) + weight * order
+        return jnp.asarray(total), Aux({"loss": jnp.asarray(total), **values, "order": order}, sown)
+
+    return objective
+
+
 def task_losses(
     model: nn.Module, losses: Mapping[str, Loss]
 ) -> Callable[[Variables, jax.Array, Batch], tuple[Scalars, dict[str, Any]]]:
@@ -76,19 +123,35 @@ def task_losses(
     >>> {task: float(value) for task, value in each(zeros, jax.random.key(1), batch)[0].items()}
     {'click': 1.0, 'buy': 1.0}
     """
+    both = _scores_and_losses(model, losses)
 
     def each(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Scalars, dict[str, Any]]:
-        inputs = batch.query, batch.item
-        scores, sown = forward(model, variables, key, *inputs, where=batch.where, method="tasks")
-        for task in losses:
-            for known, where in ((scores, "the model"), (batch.tasks, "batch.tasks")):
-                if task not in known:
-                    raise ValueError(f"a loss for {task!r}, but {where} has only {sorted(known)}")
-        return {
-            t: _task_loss(loss, scores[t], batch.tasks[t], batch.where) for t, loss in losses.items()
-        }, sown
+        return both(variables, key, batch)[1:]
 
     return each
+
+
+def _scores_and_losses(model: nn.Module, losses: Mapping[str, Loss]) -> Callable[..., Any]:
+    """`(variables, key, batch) -> (scores by task, mean loss by task, what the model wrote)`."""
+
+    def each(
+        variables: Variables, key: jax.Array, batch: Batch
+    ) -> tuple[dict[str, Array], Scalars, dict[str, Any]]:
+        inputs = batch.query, batch.item
+        scores, sown = forward(model, variables, key, *inputs, where=batch.where, method="tasks")
+        _known(losses, scores, "the model")
+        _known(losses, batch.tasks, "batch.tasks")
+        values = {t: _task_loss(loss, scores[t], batch.tasks[t], batch.where) for t, loss in losses.items()}
+        return scores, values, sown
+
+    return each
+
+
+def _known(tasks: Iterable[str], known: Mapping[str, Any], where: str) -> None:
+    """Check that all tasks are known there."""
+    for task in tasks:
+        if task not in known:
+            raise ValueError(f"a loss for {task!r}, but {where} has only {sorted(known)}")
 
 
 def task_gradients(

@@ -260,6 +260,25 @@ def test_conflict_is_the_cosine_at_the_shared_parameters():
     assert weighting.conflict(MODEL, same, state.variables, jax.random.key(1), batch) == {}
 
 
+def test_steps_in_order_pay_for_what_rises_from_one_to_the_next():
+    batch, state = batch_of(), state_of()
+    plain = objectives.multi_task(MODEL, LOSSES)
+    scores = MODEL.apply(state.variables, batch.query, batch.item, method="tasks")
+    buys, stars = (1 / (1 + np.exp(-np.asarray(scores[task], np.float64))) for task in TASKS)
+    where = np.asarray(batch.where)
+    for steps, rise in ((TASKS, stars - buys), (TASKS[::-1], buys - stars)):
+        objective = objectives.in_order(MODEL, LOSSES, steps, 2.0)
+        value, aux = jax.jit(objective)(state.variables, jax.random.key(1), batch)
+        expected = np.maximum(rise, 0)[where].mean()
+        np.testing.assert_allclose(aux.metrics["order"], expected, rtol=1e-4, atol=1e-7)
+        without, _ = jax.jit(plain)(state.variables, jax.random.key(1), batch)
+        np.testing.assert_allclose(value, without + 2 * expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="two steps or more"):
+        objectives.in_order(MODEL, LOSSES, ["buys"])
+    with pytest.raises(ValueError, match="'star', but the model has only"):
+        objectives.in_order(MODEL, LOSSES, ["buys", "star"])(state.variables, jax.random.key(0), batch)
+
+
 def test_what_is_misspelt_is_named():
     batch, state = batch_of(), state_of()
     with pytest.raises(ValueError, match=r"\['star'\], which have no loss"):

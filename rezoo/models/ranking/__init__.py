@@ -1,6 +1,7 @@
 """Rankers over rich features of a (query, item) pair."""
 
 from rezoo.models.ranking.afm import AFM
+from rezoo.models.ranking.aitm import AITM
 from rezoo.models.ranking.autoint import AutoInt
 from rezoo.models.ranking.bst import BST
 from rezoo.models.ranking.dcn import DCNv2
@@ -24,6 +25,7 @@ from rezoo.models.ranking.youtube_dnn import YouTubeDNN, YouTubeRanker
 
 __all__ = [
     "AFM",
+    "AITM",
     "BST",
     "DIEN",
     "DIN",
