@@ -20,7 +20,7 @@ AUC over all that was shown, 5 seeds, ten minutes on one very busy CPU core:
                        AUC              gain
     on clicks alone    0.631 ± 0.001
     AITM               0.650 ± 0.002    0.019 ± 0.003
-    ESMM               0.656 ± 0.007    0.025 ± 0.008
+    ESMM               0.656 ± 0.007    0.025 ± 0.009
     oracle             0.776
 """
 
