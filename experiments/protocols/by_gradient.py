@@ -115,7 +115,7 @@ def _cosines(gamma: float) -> list[dict[str, Any]]:
 ENTRIES = {
     "MF-BPR": Entry(
         of_bpr,
-        [{"l2": l2, "epochs": 40, "rate": 5e-3, "batch": 8192} for l2 in (3e-3, 1e-2)],
+        [{"l2": l2, "epochs": 40, "rate": 5e-3, "batch": 8192} for l2 in (3e-4, 1e-3, 3e-3)],
         (0.1627, 0.1378),
         random=True,
     ),
