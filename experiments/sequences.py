@@ -22,7 +22,7 @@ three on Toys, others one; ML-1M and Toys of HSTU had half a core:
     Caser        .275/.161   9    .056/.035   3    .035/.023   3    .023/.013   6    .030/.019  20
     GRU4Rec      .303/.176   7    .079/.046   3    .075/.045   3    .046/.026   5    .047/.027   8
     SASRec       .312/.182  23    .087/.053   4    .087/.054   4    .051/.029  11    .054/.033   9
-    eSASRec                       .091/.055  30    .093/.058   6
+    eSASRec                       .091/.055  30    .093/.058   6    .053/.031  10
     HSTU         .313/.182  36    .092/.056   5    .096/.060  28    .051/.030   9
 
 eSASRec, HSTU and LRURec have SASRec's settings. Those published for eSASRec by
