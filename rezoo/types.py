@@ -149,7 +149,7 @@ class Attender(Retriever, Protocol):
         ...
 
     def attend(self, cache: Any, item: Int[Array, " B"]) -> Any:
-        """The cache after one more event, for which there must be room."""
+        """The cache after one more event, for which there must be room; `recent` as in `Stepper`."""
         ...
 
     def state(self, cache: Any) -> Float[Array, " B D"]:
@@ -165,7 +165,11 @@ class Stepper(Retriever, Protocol):
         ...
 
     def step(self, carry: Any, item: Int[Array, " B"]) -> Any:
-        """The state after one more event."""
+        """The state after one more event.
+
+        A model with `event_features` takes as a third argument `recent`, a query whose history `[B 2]` is
+        the event before this one (0 = none) and this one, with their columns.
+        """
         ...
 
     def state(self, carry: Any) -> Float[Array, " B D"]:

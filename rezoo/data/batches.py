@@ -117,7 +117,11 @@ def next_items(
       features: of each session, `[S …]`; not with `packed`.
 
     Returns:
-      A batch `[S L]` with label 1 where an item follows; a session of one event has no label.
+      A batch `[S L]` with label 1 where an item follows; a session of one event has no label. The columns of
+      sessions are features `[S L …]`, of the events in the history.
+
+    Raises:
+      DataError: if there are features of sessions with `packed`, or one is named like a column.
 
     >>> data = next_items(Sessions(np.array([5, 6, 7, 8], np.int32), np.array([0, 3, 4])), 3)
     >>> data.query.history.tolist(), data.item.tolist()
@@ -128,20 +132,28 @@ def next_items(
     if packed:
         if features:
             raise DataError("features are of sessions, and packed rows hold several: give packed=False")
-        return of_packed(packing.next_item(log, length))
-    rows = sessions.next_item_batch(log, length)
-    return _after_each(queries(log.user, rows.history, features), rows)
+        events = packing.next_events(log, length)
+        columns = {name: packing.at_events(column, events.items) for name, column in log.columns.items()}
+        return of_packed(packing.of_events(log, events), columns)
+    if twice := sorted(set(features or {}) & set(log.columns)):
+        raise DataError(f"{twice[0]!r} is a feature and a column of events: rename one of them")
+    rows, columns = sessions.next_item_batch(log, length), sessions.next_item_columns(log, length)
+    return _after_each(queries(log.user, rows.history, {**(features or {}), **columns}), rows)
 
 
-def of_packed(rows: PackedNextItem) -> Batch:
+def of_packed(rows: PackedNextItem, columns: Mapping[str, Any] | None = None) -> Batch:
     """What `next_items` makes of packed rows, which `rezoo.data.stream_sessions` reads from a folder.
+
+    `columns` are those of the events in the history, `[R L …]`.
 
     >>> rows = packing.next_item(Sessions(np.array([5, 6, 7], np.int32), np.array([0, 3])), 3)
     >>> data = of_packed(rows)
     >>> data.query.features["segment"].tolist(), data.label.tolist()
     ([[1, 1, 0]], [[1.0, 1.0, 0.0]])
     """
-    return _after_each(queries(history=rows.history, features={"segment": rows.segment}), rows)
+    return _after_each(
+        queries(history=rows.history, features={**(columns or {}), "segment": rows.segment}), rows
+    )
 
 
 def _after_each(query: Query, rows: Any) -> Batch:

@@ -98,12 +98,30 @@ def next_item(sessions: Sessions, length: int) -> PackedNextItem:
     >>> batch.history.tolist(), batch.target.tolist(), batch.segment.tolist()
     ([[5, 6, 8, 0]], [[6, 7, 9, 0]], [[1, 1, 2, 0]])
     """
+    return of_events(sessions, next_events(sessions, length))
+
+
+def next_events(sessions: Sessions, length: int) -> Packed:
+    """The events of `next_item` that have one after them: as `items` their numbers, from 1."""
     size = np.maximum(sessions.lengths - 1, 0)
     event = ranges(sessions.offsets[:-1], size)  # by number, for an event of each session is left out
-    packed = pack(Sessions((event + 1).astype(np.int32), offsets_of(size)), length)
-    real = packed.items > 0
-    history, target = (np.where(real, sessions.items[packed.items - 1 + step], 0) for step in (0, 1))
-    return PackedNextItem(history, target, real, packed.segment)
+    return pack(Sessions((event + 1).astype(np.int32), offsets_of(size)), length)
+
+
+def of_events(sessions: Sessions, packed: Packed) -> PackedNextItem:
+    """What `next_item` makes of the events of `next_events`."""
+    history, target = (at_events(sessions.items, packed.items + step * (packed.items > 0)) for step in (0, 1))
+    return PackedNextItem(history, target, packed.items > 0, packed.segment)
+
+
+def at_events(column: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """The value of each event, by its number from 1; 0 where that is 0.
+
+    >>> at_events(np.array([5, 6]), np.array([[2, 1, 0]])).tolist()
+    [[6, 5, 0]]
+    """
+    real = (number > 0).reshape(*number.shape, *(1,) * (column.ndim - 1))
+    return np.where(real, column[number - 1], np.zeros((), column.dtype))
 
 
 def padded(users: np.ndarray, user: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from rezoo import evaluation
 from rezoo.errors import needed
+from rezoo.nn import events
 from rezoo.types import Batch, Query, Variables
 
 
@@ -83,16 +84,19 @@ def leave_one_out(
     length = query.history.shape[1]
     column = jnp.arange(length - 1)[None]
     kept = column + (column >= jnp.arange(length)[:, None])
+    of_events = *events.names(model), "history_rating"
 
     def without(row: Array) -> Array:
         """A row as it is, and without each of its columns."""
-        return jnp.concatenate([row[None], jnp.pad(row[kept], ((0, 0), (0, 1)))])
+        shorter = row[kept]
+        return jnp.concatenate(
+            [row[None], jnp.pad(shorter, [(0, 0), (0, 1)] + [(0, 0)] * (shorter.ndim - 2))]
+        )
 
     def one(row: tuple[Query, Array]) -> Array:
         (user, history, features), item = row
         many = {name: jnp.repeat(column[None], length + 1, axis=0) for name, column in features.items()}
-        if "history_rating" in many:
-            many["history_rating"] = without(features["history_rating"])
+        many |= {name: without(features[name]) for name in of_events if name in features}
         asked = Query(jnp.repeat(user, length + 1), without(history), many)
         slate = jnp.repeat(item[None], length + 1, axis=0)
         score = evaluation.apply(model, variables, asked, slate)

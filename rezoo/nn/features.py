@@ -12,9 +12,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from rezoo.nn.embedding import Embed, rows_or_zero
+from rezoo.nn.embedding import Embed, or_unknown, rows_or_zero
 from rezoo.types import Query
 
 
@@ -144,3 +144,27 @@ def checked_column(columns: Mapping[str, Array], name: str, rows: int | None) ->
         expected = "floats, as it is a number" if rows is None else f"integers below {rows}"
         raise ValueError(f"the column of {name!r} is {columns[name].dtype}; the model takes {expected}")
     return columns[name]
+
+
+def known_fields(
+    features: Mapping[str, int | None], columns: Mapping[str, Array], dim: int, leading: int
+) -> tuple[Float[Array, " *B D"], Bool[Array, " *B"]]:
+    """The sum of the vectors of what is known, and whether anything is; called by a module that is compact.
+
+    A value of 0 is unknown, also of a number: it is the mean of what `data.features.Numeric` makes. So is a
+    category that the table has no row for.
+
+    Args:
+      features: at least one: rows of each categorical feature's table, None for a number.
+      columns: of each feature, as `checked_column` gives them.
+      dim: width of the vectors.
+      leading: axes before a multi-valued column's own.
+    """
+    sizes = {name: rows for name, rows in features.items() if rows is not None}
+    columns = {
+        name: or_unknown(column, sizes[name]) if name in sizes else column for name, column in columns.items()
+    }
+    vectors = FieldEmbed(sizes, dim, name="feature")(columns, leading)
+    told = {name: (column != 0).any(tuple(range(leading, column.ndim))) for name, column in columns.items()}
+    total = sum(jnp.where(told[name][..., None], vector, 0.0) for name, vector in vectors.items())
+    return jnp.asarray(total), jnp.stack(list(told.values())).any(0)

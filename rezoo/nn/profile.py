@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
 
-from rezoo.nn.features import FieldEmbed, checked_column
+from rezoo.nn.features import checked_column, known_fields
 from rezoo.types import Query
 
 NO_FEATURES: Mapping[str, int | None] = FrozenDict()
@@ -22,8 +22,8 @@ class Profile(nn.Module):
     """The sum of the vectors of a user's features, and whether any of them is known.
 
     A feature is a column of `query.features`: `[B]`, or `[B M]` with several values; in packed rows,
-    which hold several sessions, one value for each event, `[B L]` or `[B L M]`. A value of 0 is
-    unknown, also of a number: it is the mean of what `data.features.Numeric` makes.
+    which hold several sessions, one value for each event, `[B L]` or `[B L M]`. What counts as unknown is
+    said in `nn.features.known_fields`.
     """
 
     features: Mapping[str, int | None]
@@ -41,13 +41,7 @@ class Profile(nn.Module):
         columns = {name: checked_column(query.features, name, rows) for name, rows in self.features.items()}
         if not packed:
             columns = {name: column[:, None] for name, column in columns.items()}
-        sizes = {name: rows for name, rows in self.features.items() if rows is not None}
-        vectors = FieldEmbed(sizes, self.dim, name="feature")(columns, 2)
-        told = {
-            name: (column != 0).reshape(*column.shape[:2], -1).any(-1) for name, column in columns.items()
-        }
-        total = sum(jnp.where(told[name][..., None], vector, 0.0) for name, vector in vectors.items())
-        return jnp.asarray(total), jnp.stack(list(told.values())).any(0)
+        return known_fields(self.features, columns, self.dim, 2)
 
 
 def with_slots(

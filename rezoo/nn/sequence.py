@@ -7,7 +7,7 @@ A model that reads its sessions by these functions can be trained on either.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from rezoo.types import Query
 
@@ -57,16 +57,21 @@ def last_index(history: Int[Array, " B L"]) -> Int[Array, " B 1"]:
     return jnp.maximum((history > 0).sum(axis=1, keepdims=True) - 1, 0)
 
 
-def newest(history: Int[Array, " B L"], size: int) -> Int[Array, " B W"]:
-    """The last `size` real events of each row, padded at the end.
+def newest(
+    history: Int[Array, " B L"], size: int, of: Shaped[Array, " B L ..."] | None = None
+) -> Shaped[Array, " B W ..."]:
+    """The last `size` real events of each row, padded at the end; or what a column `of` events says of them.
 
     >>> newest(jnp.array([[1, 2, 3, 0], [4, 0, 0, 0]]), 2).tolist()
     [[2, 3], [4, 0]]
     """
+    column = history if of is None else of
     count = (history > 0).sum(axis=1, keepdims=True)
     place = jnp.maximum(count - size, 0) + jnp.arange(size)[None]
-    events = jnp.take_along_axis(jnp.pad(history, ((0, 0), (0, 1))), place, axis=1)
-    return jnp.where(place < count, events, 0)
+    more = (1,) * (column.ndim - 2)
+    padded = jnp.pad(column, ((0, 0), (0, 1), *((0, 0) for _ in more)))
+    events = jnp.take_along_axis(padded, place.reshape(*place.shape, *more), axis=1)
+    return jnp.where((place < count).reshape(*place.shape, *more), events, jnp.zeros((), column.dtype))
 
 
 def mean_of(vectors: Float[Array, " B L D"], history: Int[Array, " B L"]) -> Float[Array, " B D"]:

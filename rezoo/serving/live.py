@@ -17,6 +17,9 @@ others the last `length` events are kept, from which they score. Either way the 
 `length`, where it has no `step`), but for the rounding of sums. Donate the sessions, so that a click
 rewrites its row in place; they then have one owner, for several threads `serving.slots.Owner`.
 
+A model that reads columns of events (`nn.events`), such as their type and time, has them in the sessions, and
+`observe` takes them beside each item.
+
 A model with `attend` reads the last `length` events again at every click, in a time that grows with their
 square. With `start(…, cached=True)` its sessions keep the keys and values of their events, and a click looks
 at each once; a session then takes 8 · blocks · length · width bytes. When the cache is full, the newest half
@@ -41,11 +44,11 @@ from rezoo.arrays import at_least_1, best_places
 from rezoo.devices.meshes import in_blocks
 from rezoo.devices.sharding import AXIS
 from rezoo.evaluation import spread
+from rezoo.nn import events
 from rezoo.nn.attention import Cache
 from rezoo.nn.embedding import has_row
-from rezoo.nn.sequence import newest
 from rezoo.nn.spread import items_of
-from rezoo.serving.session_buffer import PASS_OVER, Sessions, queries, read, written
+from rezoo.serving.session_buffer import PASS_OVER, Sessions, columns_like, queries, read, recent, written
 from rezoo.types import Query, Variables
 
 PAIRS = 2**18
@@ -101,12 +104,13 @@ def start(
       served: by `serve`.
       slots: sessions that can be open at once.
       length: newest events of each that are kept.
-      like: a query of one row, whose columns give those of the sessions; needed for `user_features`.
+      like: a query of one row, whose columns give those of the sessions; needed for `user_features` and for
+        columns of events (`nn.events.names`), `[1 L ...]`.
       cached: whether keys and values are kept, of a model with `attend`.
 
     Raises:
-      ValueError: if there would be no slot or no event, a user feature has no column in `like`, or the model
-        has nothing to keep.
+      ValueError: if there would be no slot or no event, a feature has no column in `like`, or the model has
+        nothing to keep.
 
     >>> from rezoo.models import Popularity
     >>> model = Popularity(3)
@@ -117,14 +121,17 @@ def start(
     if slots < 1 or length < 1:
         raise ValueError(f"slots = {slots} and length = {length} must be 1 or more")
     features = {} if like is None else like.features
-    missing = [name for name in getattr(model, "user_features", {}) if name not in features]
-    if missing:
+    read = *getattr(model, "user_features", {}), *events.names(model)
+    if missing := [name for name in read if name not in features]:
         raise ValueError(
-            f"{type(model).__name__} reads the user features {', '.join(missing)}: give `like`, a query of "
-            "one row with these columns"
+            f"{type(model).__name__} reads the columns {', '.join(missing)}: give `like`, a query of one row "
+            "with these columns"
         )
     zero = jnp.zeros(1, jnp.int32)
-    nobody = Query(zero, zero[:, None], jax.tree.map(lambda x: jnp.zeros_like(x[:1]), features))
+    columns, features = _apart(model, features)
+    columns = {name: jnp.zeros((1, length, *x.shape[2:]), x.dtype) for name, x in columns.items()}
+    features = jax.tree.map(lambda x: jnp.zeros_like(x[:1]), features)
+    nobody = Query(zero, jnp.zeros((1, length), jnp.int32), features | columns)
     carry = None
     if cached and (not hasattr(model, "attend") or _is_spread(served)):
         raise ValueError(
@@ -134,7 +141,7 @@ def start(
         carry = _empty(model, served, nobody, length)
     elif hasattr(model, "step") and not _is_spread(served):
         carry = evaluation.apply(model, served.variables, nobody, method="begin")
-    row = Sessions(nobody.user, nobody.features, jnp.zeros((1, length), jnp.int32), zero, carry)
+    row = Sessions(nobody.user, features, nobody.history, zero, carry, columns)
     return jax.tree.map(lambda x: jnp.repeat(x, slots, axis=0), row)
 
 
@@ -144,7 +151,7 @@ def begin(
     """New sessions at these slots, whatever was there: of the query's users, after its history.
 
     Raises:
-      ValueError: if the query has other columns than the sessions.
+      ValueError: if the query has other columns than the sessions, or one not a value for each event.
 
     >>> from rezoo.data import batches
     >>> from rezoo.models import Popularity
@@ -155,33 +162,49 @@ def begin(
     >>> sessions.user.tolist(), sessions.count.tolist()
     ([0, 7], [0, 2])
     """
-    if set(query.features) != set(sessions.features):
+    kept = {**sessions.features, **sessions.columns}
+    if set(query.features) != set(kept):
         raise ValueError(
-            f"the query has the columns {sorted(query.features)}, the sessions {sorted(sessions.features)}: "
-            "give both the same (`like` of `start`)"
+            f"the query has the columns {sorted(query.features)}, the sessions {sorted(kept)}: give both the "
+            "same (`like` of `start`)"
         )
+    columns, features = _apart(model, query.features)
+    events.check(query, columns)
     carry = None
     if isinstance(sessions.carry, Cache):
         carry = _empty(model, served, query, sessions.ring.shape[1])
     elif sessions.carry is not None:
         carry = evaluation.apply(model, served.variables, query, method="begin")
-    ring = jnp.zeros((slot.shape[0], sessions.ring.shape[1]), jnp.int32)
-    new = Sessions(query.user, query.features, ring, jnp.zeros_like(slot), carry)
-    sessions = written(sessions, slot, new)
+    ring, rows = jax.tree.map(
+        lambda x: jnp.zeros((slot.shape[0], *x.shape[1:]), x.dtype), (sessions.ring, sessions.columns)
+    )
+    sessions = written(
+        sessions, slot, Sessions(query.user, features, ring, jnp.zeros_like(slot), carry, rows)
+    )
 
-    def event(sessions: Sessions, item: Array) -> tuple[Sessions, None]:
-        return observe(model, served, sessions, slot, item), None
+    def event(sessions: Sessions, at: tuple[Array, dict[str, Array]]) -> tuple[Sessions, None]:
+        return observe(model, served, sessions, slot, *at), None
 
-    return jax.lax.scan(event, sessions, query.history.T)[0]
+    in_order = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (query.history, columns))
+    return jax.lax.scan(event, sessions, in_order)[0]
 
 
 def observe(
-    model: nn.Module, served: Served, sessions: Sessions, slot: Int[Array, " B"], item: Int[Array, " B"]
+    model: nn.Module,
+    served: Served,
+    sessions: Sessions,
+    slot: Int[Array, " B"],
+    item: Int[Array, " B"],
+    columns: Mapping[str, Array] | None = None,
 ) -> Sessions:
     """The sessions after one more event in each of these slots.
 
     An item that the model does not know (0, below, or beyond the catalogue) is left out, as it is in
-    the histories of training.
+    the histories of training. `columns` are those of the events, `[B ...]`, which sessions keep whose model
+    reads them, such as its type and its time; 0 where they are unknown. Others are ignored.
+
+    Raises:
+      ValueError: if the sessions keep a column that is not given, or of another type or shape.
 
     >>> from rezoo.models import Popularity
     >>> model = Popularity(3)
@@ -192,14 +215,22 @@ def observe(
     """
     known = has_row(item, num_items(model, served))
     slot = jnp.where(known, slot, -1)
+    told = columns_like(sessions, item, columns or {})
     row = read(sessions, slot)
     place = row.count % sessions.ring.shape[1]
     carry = row.carry
     if carry is not None:
         method = "attend" if isinstance(carry, Cache) else "step"
-        carry = evaluation.apply(model, served.variables, carry, item, method=method)
+        of_event = [recent(row, item, told)] if told else []
+        carry = evaluation.apply(model, served.variables, carry, item, *of_event, method=method)
+    ring, kept = jax.tree.map(
+        lambda x, new: x.at[slot, place].set(new, **PASS_OVER),
+        (sessions.ring, sessions.columns),
+        (item, told),
+    )
     sessions = sessions._replace(
-        ring=sessions.ring.at[slot, place].set(item, **PASS_OVER),
+        ring=ring,
+        columns=kept,
         count=sessions.count.at[slot].add(1, **PASS_OVER),
         carry=written(sessions.carry, slot, carry),
     )
@@ -208,9 +239,16 @@ def observe(
     return sessions
 
 
+def _apart(model: nn.Module, features: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The columns of events among those of a query, and the others."""
+    names = events.names(model)
+    columns = {name: features[name] for name in names}
+    return columns, {name: column for name, column in features.items() if name not in names}
+
+
 def _empty(model: nn.Module, served: Served, query: Query, length: int) -> Cache:
     """Of the query's users, before their first event."""
-    nobodys = query._replace(history=jnp.zeros((query.user.shape[0], 0), jnp.int32))
+    nobodys = events.each(query, events.names(model), lambda x: x[:, :0])
     return evaluation.apply(model, served.variables, nobodys, method="fill").with_room(length)
 
 
@@ -224,7 +262,7 @@ def _read_again(
     def one(number: Array, sessions: Sessions) -> Sessions:
         at = slot[order[number]][None]
         query = queries(sessions, at)
-        query = query._replace(history=newest(query.history, length - length // 2))
+        query = events.newest(query, events.names(model), length - length // 2)
         cache = evaluation.apply(model, served.variables, query, method="fill").with_room(length)
         return sessions._replace(carry=written(sessions.carry, at, cache))
 

@@ -3,6 +3,7 @@
 A slot below 0 or beyond the last is padding: reading gives 0 there, and writing does nothing.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +29,8 @@ class Sessions(NamedTuple):
     """Events so far; those before the last L are forgotten, but for a model with `step`."""
     carry: Any
     """State of a model with `step`, leading axis S; None for all others."""
+    columns: dict[str, Array]
+    """Those of the events, as `nn.events.names` gives them: `[S L ...]`, in the places of `ring`."""
 
 
 def queries(sessions: Sessions, slot: Int[Array, " B"]) -> Query:
@@ -36,8 +39,54 @@ def queries(sessions: Sessions, slot: Int[Array, " B"]) -> Query:
     length = row.ring.shape[1]
     step = jnp.arange(length)[None]
     kept = jnp.minimum(row.count, length)[:, None]
-    events = jnp.take_along_axis(row.ring, (row.count[:, None] - kept + step) % length, axis=1)
-    return Query(row.user, jnp.where(step < kept, events, 0), row.features)
+    place = (row.count[:, None] - kept + step) % length
+
+    def in_order(x: Array) -> Array:
+        more = (1,) * (x.ndim - 2)
+        events = jnp.take_along_axis(x, place.reshape(*place.shape, *more), axis=1)
+        return jnp.where((step < kept).reshape(*place.shape, *more), events, jnp.zeros((), x.dtype))
+
+    columns = {name: in_order(x) for name, x in row.columns.items()}
+    return Query(row.user, in_order(row.ring), row.features | columns)
+
+
+def columns_like(
+    sessions: Sessions, item: Int[Array, " B"], columns: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Of the columns of some events those that the sessions keep.
+
+    Raises:
+      ValueError: if one is not given, or of another type or shape.
+    """
+    if missing := sorted(set(sessions.columns) - set(columns)):
+        raise ValueError(
+            f"the sessions keep the columns {', '.join(missing)} of each event: give them beside the item, 0 "
+            "where they are unknown"
+        )
+    for name, kept in sessions.columns.items():
+        shape, dtype = (*item.shape, *kept.shape[2:]), columns[name].dtype
+        whole = jnp.issubdtype(dtype, jnp.integer)
+        if columns[name].shape != shape or whole != jnp.issubdtype(kept.dtype, jnp.integer):
+            raise ValueError(
+                f"the column {name!r} of the events is {dtype} {list(columns[name].shape)}: give it as the "
+                f"sessions keep it, {kept.dtype} {list(shape)}"
+            )
+    return {name: columns[name].astype(kept.dtype) for name, kept in sessions.columns.items()}
+
+
+def recent(row: Sessions, item: Int[Array, " B"], columns: Mapping[str, Array]) -> Query:
+    """The last event (0 = none) and the next one, each with its columns, as a history `[B 2]`."""
+    length = row.ring.shape[1]
+    at = ((row.count - 1) % length)[:, None]
+
+    def both(kept: Array, new: Array) -> Array:
+        before = jnp.take_along_axis(kept, at.reshape(len(at), *(1,) * (kept.ndim - 1)), axis=1)
+        some = (row.count > 0).reshape(before.shape[0], *(1,) * (kept.ndim - 1))
+        before = jnp.where(some, before, jnp.zeros((), kept.dtype))
+        return jnp.concatenate([before, new[:, None]], axis=1)
+
+    told = {name: both(row.columns[name], columns[name]) for name in row.columns}
+    return Query(row.user, both(row.ring, item), row.features | told)
 
 
 def read(sessions: Sessions, slot: Int[Array, " B"]) -> Sessions:

@@ -41,6 +41,7 @@ from rezoo.models.session import (
     SASRec,
     eSASRec,
 )
+from rezoo.nn import events
 from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.inputs import of_items, of_query
@@ -106,7 +107,8 @@ class SessionRanker(nn.Module):
 
     Reads `query.history`, all of `query.features`, the item columns in `catalogue`, and the user and the
     item if `sizes` has a table for them. The encoder reads what it does elsewhere, of the same query and
-    catalogue. An empty history has the state that the encoder gives it.
+    catalogue; columns of events (`event_features`) are read by it alone. An empty history has
+    the state that the encoder gives it.
     """
 
     sizes: Mapping[str, int]
@@ -134,7 +136,10 @@ class SessionRanker(nn.Module):
         Raises:
           ValueError: if there is neither an encoder nor a column of the user.
         """
-        row, each = of_query(self.columns, query), of_items(self.items, item, catalogue_of(self))
+        of_events = () if self.encoder is None else events.names(self.session)
+        own = {name: column for name, column in query.features.items() if name not in of_events}
+        row = of_query(self.columns, query._replace(features=own))
+        each = of_items(self.items, item, catalogue_of(self))
         match = jnp.zeros(item.shape, each.dtype)
         if self.encoder is not None:
             state = self.session.encode(query)

@@ -13,7 +13,8 @@ each event, and live (`serving.live`) each click encodes the kept events, of whi
 read, once more.
 
 Differs from the paper: positions count from the first event, not from the left end of a padded window; the
-vector of the user's features is added to every v and to the mask.
+vector of the user's features is added to every v and to the mask; what else is known of an event
+(`event_features`) is hidden with its item.
 """
 
 from collections.abc import Mapping
@@ -23,10 +24,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.nn import items, masks, sequence
+from rezoo.nn import events, items, masks, sequence
 from rezoo.nn.attention import attention, split_heads
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import NORMAL, Embed
+from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.masks import Mask
 from rezoo.nn.profile import NO_FEATURES, Profile
@@ -46,6 +48,8 @@ class BERT4Rec(nn.Module):
     dropout: float = 0.0
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    event_features: Mapping[str, EventFeature] = NO_EVENT_FEATURES
+    """As in `nn.events.EventFeatures`."""
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
@@ -57,6 +61,7 @@ class BERT4Rec(nn.Module):
         self.position = Embed(self.max_length, self.dim)
         self.blocks = [Block(self.num_heads, self.dropout) for _ in range(self.num_blocks)]
         self.head = nn.Dense(self.dim)
+        self.event = EventFeatures(self.event_features, self.dim)
         self.drop = Dropout(self.dropout)
         if self.user_features:
             self.profile = Profile(self.user_features, self.dim)
@@ -64,15 +69,17 @@ class BERT4Rec(nn.Module):
     def hidden_states(self, query: Query, hidden: Bool[Array, " B L"]) -> Float[Array, " B L E"]:
         """What is told of the item at every place, those of `hidden` being hidden, and a 1 for the bias."""
         segment, packed = sequence.segments(query), "segment" in query.features
-        return self._states(query, query.history, hidden, segment, packed)
+        return self._states(query, hidden, segment, packed)
 
     def encode(self, query: Query) -> Float[Array, " B E"]:
         """What is told of the item behind the last event."""
-        recent = sequence.newest(query.history, self.max_length - 1)
-        count = (recent > 0).sum(axis=1, keepdims=True)
+        recent = events.newest(query, self.event_features, self.max_length - 1)
+        count = (recent.history > 0).sum(axis=1, keepdims=True)
         place = jnp.arange(self.max_length)[None]
-        recent = jnp.pad(recent, ((0, 0), (0, 1)))
-        states = self._states(query, recent, place == count, (place <= count).astype(jnp.int32), False)
+        recent = events.each(
+            recent, self.event_features, lambda x: jnp.pad(x, [(0, 0), (0, 1)] + [(0, 0)] * (x.ndim - 2))
+        )
+        states = self._states(recent, place == count, (place <= count).astype(jnp.int32), False)
         return jnp.take_along_axis(states, count[..., None], axis=1).squeeze(1)
 
     def table(self) -> Float[Array, " N E"]:
@@ -89,12 +96,13 @@ class BERT4Rec(nn.Module):
     def _states(
         self,
         query: Query,
-        history: Int[Array, " B L"],
         hidden: Bool[Array, " B L"],
         segment: Int[Array, " B L"],
         packed: bool,
     ) -> Float[Array, " B L E"]:
-        x = jnp.where(hidden[..., None], self.mask, items.vectors(self, self.item, history))
+        told = events.hidden(query, self.event_features, hidden)
+        x = self.event(items.vectors(self, self.item, query.history), told)
+        x = jnp.where(hidden[..., None], self.mask, x)
         x = x + self.position(jnp.minimum(sequence.positions(segment), self.max_length - 1))
         if self.user_features:
             x = x + jnp.broadcast_to(self.profile(query)[0], x.shape)

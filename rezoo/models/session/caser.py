@@ -15,9 +15,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn import items, sequence
+from rezoo.nn import events, items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
+from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.mlp import Activation
 from rezoo.nn.profile import NO_FEATURES, Profile
@@ -40,6 +41,8 @@ class Caser(nn.Module):
     activation: Activation = nn.relu
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    event_features: Mapping[str, EventFeature] = NO_EVENT_FEATURES
+    """As in `nn.events.EventFeatures`."""
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
@@ -52,6 +55,7 @@ class Caser(nn.Module):
         self.heights = [nn.Dense(self.horizontal) for _ in range(self.window)]
         self.columns = nn.Dense(self.vertical)
         self.hidden = nn.Dense(self.dim)
+        self.event = EventFeatures(self.event_features, self.dim)
         self.drop = Dropout(self.dropout)
         if self.num_users:
             self.user = Embed(self.num_users, self.dim)
@@ -60,12 +64,14 @@ class Caser(nn.Module):
 
     def prefixes(self, query: Query) -> Float[Array, " B L E"]:
         """[z_t ; p_u ; 1] after every event."""
-        return self._with_user(self._local(query.history, sequence.segments(query)), query)
+        return self._with_user(self._local(query, sequence.segments(query)), query)
 
     def encode(self, query: Query) -> Float[Array, " B E"]:
         """[z ; p_u ; 1] after the last event, of which z is 0 if there is none."""
-        recent = sequence.newest(query.history, self.window)
-        z = sequence.at_last(self._local(recent, (recent > 0).astype(jnp.int32)), recent)
+        # With one event more than it reads, each of those that it reads has its gap.
+        recent = events.newest(query, self.event_features, self.window + bool(self.event_features))
+        segment = (recent.history > 0).astype(jnp.int32)
+        z = sequence.at_last(self._local(recent, segment), recent.history)
         return self._with_user(z, query).squeeze(1)
 
     def table(self) -> Float[Array, " N E"]:
@@ -79,9 +85,9 @@ class Caser(nn.Module):
         """The rows of `table()` of some items."""
         return with_columns(*(items.vectors(self, rows, item) for rows in (self.output, self.bias)))
 
-    def _local(self, history: Int[Array, " B L"], segment: Int[Array, " B L"]) -> Float[Array, " B L D"]:
+    def _local(self, query: Query, segment: Int[Array, " B L"]) -> Float[Array, " B L D"]:
         """z_t after every event."""
-        x = items.vectors(self, self.item, history)
+        x = self.event(items.vectors(self, self.item, query.history), query)
         steps = range(self.window - 1, -1, -1)
         picture = jnp.stack([sequence.back(x, segment, step) for step in steps], axis=2)
         pooled = []

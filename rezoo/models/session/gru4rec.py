@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
+from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.recurrent import GRU, Cell
@@ -45,6 +46,8 @@ class GRU4Rec(nn.Module):
     dropout: float = 0.0
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    event_features: Mapping[str, EventFeature] = NO_EVENT_FEATURES
+    """As in `nn.events.EventFeatures`."""
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
@@ -52,6 +55,7 @@ class GRU4Rec(nn.Module):
     def setup(self) -> None:
         self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
         self.layers = [self.cell(self.dim) for _ in range(self.num_layers)]
+        self.event = EventFeatures(self.event_features, self.dim)
         self.drop = Dropout(self.dropout)
         if not self.tied:
             self.output = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
@@ -61,7 +65,7 @@ class GRU4Rec(nn.Module):
 
     def prefixes(self, query: Query) -> Float[Array, " B L E"]:
         """The state after each event, and a 1 for the bias."""
-        x = self.drop(items.vectors(self, self.item, query.history))
+        x = self.drop(self.event(items.vectors(self, self.item, query.history), query))
         first = sequence.first_events(sequence.segments(query))
         for layer, h in zip(self.layers, self.starts(query), strict=True):
             _, x = layer(x, layer.initial(x.shape[0]), first, h)
@@ -85,9 +89,9 @@ class GRU4Rec(nn.Module):
         starts = [None if h is None else h[:, 0] for h in self.starts(query)]
         return [layer.initial(size, h) for layer, h in zip(self.layers, starts, strict=True)]
 
-    def step(self, carry: list[Any], item: Int[Array, " B"]) -> list[Any]:
+    def step(self, carry: list[Any], item: Int[Array, " B"], recent: Query | None = None) -> list[Any]:
         """The state of each layer after one more event."""
-        x, after = items.vectors(self, self.item, item)[:, None], []
+        x, after = self.event(items.vectors(self, self.item, item)[:, None], recent), []
         for layer, state in zip(self.layers, carry, strict=True):
             state, x = layer(x, state)
             after.append(state)

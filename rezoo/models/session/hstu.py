@@ -30,14 +30,13 @@ from rezoo.nn import items, masks, sequence
 from rezoo.nn.attention import Cache, Keep, Pair, filled, in_pieces, noted, of_events, split_heads
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
+from rezoo.nn.events import BUCKETS, NO_EVENT_FEATURES, EventFeature, EventFeatures, buckets
 from rezoo.nn.inner import inner
 from rezoo.nn.masks import Mask, may_look
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Parts, Query
 
-BUCKETS = 128
-"""The last bucket of gaps."""
 SMALL = nn.initializers.normal(0.02)
 
 
@@ -60,6 +59,8 @@ class HSTU(nn.Module):
     similarity: Similarity = DOT
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    event_features: Mapping[str, EventFeature] = NO_EVENT_FEATURES
+    """As in `nn.events.EventFeatures`."""
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
@@ -68,6 +69,7 @@ class HSTU(nn.Module):
         self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
         self.position = Embed(self.max_length, self.dim)
         self.blocks = [Block(self.num_heads, self.max_length, self.dropout) for _ in range(self.num_blocks)]
+        self.event = EventFeatures(self.event_features, self.dim)
         self.drop = Dropout(self.dropout)
         if self.user_features:
             self.profile = Profile(self.user_features, self.dim)
@@ -83,7 +85,7 @@ class HSTU(nn.Module):
     def states(self, query: Query, keep: Keep) -> Float[Array, " B L D"]:
         """x_t after every event; `keep` sees the keys and values of each block."""
         segment = sequence.segments(query)
-        x = self.inputs(query.history, sequence.positions(segment))
+        x = self.inputs(query.history, sequence.positions(segment), query)
         if self.user_features:
             x = x + jnp.broadcast_to(self.profile(query)[0], x.shape)
         x, mask, time = self.drop(x), masks.past(segment), self.times(query)
@@ -91,10 +93,12 @@ class HSTU(nn.Module):
             x = block(x, mask, time, keep)
         return self.similarity.state(x)
 
-    def inputs(self, item: Int[Array, " B L"], position: Int[Array, " B L"]) -> Float[Array, " B L D"]:
-        """√D v and the vector of the position, of events with so many before each in its session."""
+    def inputs(
+        self, item: Int[Array, " B L"], position: Int[Array, " B L"], query: Query | None
+    ) -> Float[Array, " B L D"]:
+        """√D v + p, and the features of the event, of events with so many before each in its session."""
         x = self.similarity.item(items.vectors(self, self.item, item)) * self.dim**0.5
-        return x + self.position(jnp.minimum(position, self.max_length - 1))
+        return self.event(x + self.position(jnp.minimum(position, self.max_length - 1)), query)
 
     def times(self, query: Query) -> Num[Array, " B L"] | None:
         """Of every event, if times are read."""
@@ -113,7 +117,7 @@ class HSTU(nn.Module):
         """The query's sessions, with room for as many events as the history has places.
 
         Raises:
-          DataError: if the model reads times, of which a live session has none.
+          DataError: if the model reads times, which a cache does not keep.
         """
         if self.time is not None:
             raise DataError(f"no cache is kept of an HSTU that reads times: time={self.time!r}")
@@ -123,9 +127,9 @@ class HSTU(nn.Module):
         output = sequence.at_last(states, query.history, empty).squeeze(1)
         return filled(blocks, query.history, output, user=user)
 
-    def attend(self, cache: Cache, item: Int[Array, " B"]) -> Cache:
+    def attend(self, cache: Cache, item: Int[Array, " B"], recent: Query | None = None) -> Cache:
         """The sessions after one more event, for which there must be room."""
-        x = self.inputs(item[:, None], cache.count[:, None])
+        x = self.inputs(item[:, None], cache.count[:, None], recent)
         if self.user_features:
             x = x + cache.user[:, None]
         after: list[Pair] = []
@@ -157,17 +161,6 @@ class HSTU(nn.Module):
     def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
         """The rows of `table()` of some items."""
         return self.similarity.item(items.vectors(self, self.item, item))
-
-
-def buckets(gap: Num[Array, " *S"]) -> Int[Array, " *S"]:
-    """The bucket of each gap, b(Δ); 0 for a gap that is NaN.
-
-    >>> buckets(jnp.array([0.0, 1.0, -60.0, 86400.0, jnp.nan])).tolist()
-    [0, 0, 13, 37, 0]
-    """
-    size = jnp.abs(gap.astype(jnp.float32))
-    steps = jnp.log(jnp.where(size > 1, size, 1.0)) / 0.301
-    return jnp.minimum(steps, BUCKETS).astype(jnp.int32)
 
 
 class Block(nn.Module):

@@ -30,6 +30,7 @@ from rezoo.devices.backend import pick
 from rezoo.devices.meshes import along
 from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
+from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.types import Parts, Query
@@ -69,6 +70,8 @@ class LRURec(nn.Module):
     dropout: float = 0.0
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    event_features: Mapping[str, EventFeature] = NO_EVENT_FEATURES
+    """As in `nn.events.EventFeatures`."""
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
@@ -77,6 +80,7 @@ class LRURec(nn.Module):
         self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
         self.bias = items.table(self.num_items, 1, self.item_features, self.id_dropout, nn.initializers.zeros)
         self.blocks = [Block(self.dim, self.dropout) for _ in range(self.num_blocks)]
+        self.event = EventFeatures(self.event_features, self.dim)
         self.norm = nn.LayerNorm()
         self.drop = Dropout(self.dropout)
         if self.user_features:
@@ -84,7 +88,7 @@ class LRURec(nn.Module):
 
     def prefixes(self, query: Query) -> Float[Array, " B L E"]:
         """x_t after each event, and a 1 for the bias."""
-        x = items.vectors(self, self.item, query.history)
+        x = self.event(items.vectors(self, self.item, query.history), query)
         if self.user_features:
             x = x + jnp.broadcast_to(self.profile(query)[0], x.shape)
         x, first = self.norm(self.drop(x)), sequence.first_events(sequence.segments(query))
@@ -106,9 +110,10 @@ class LRURec(nn.Module):
         zeros = jnp.zeros((size, 2 * self.dim), jnp.float32)
         return Carry(user, [Complex(zeros, zeros) for _ in range(self.num_blocks)], user)
 
-    def step(self, carry: Carry, item: Int[Array, " B"]) -> Carry:
+    def step(self, carry: Carry, item: Int[Array, " B"], recent: Query | None = None) -> Carry:
         """The session after one more event."""
-        x, states = self.norm(items.vectors(self, self.item, item) + carry.user), []
+        x = self.event(items.vectors(self, self.item, item)[:, None], recent)[:, 0]
+        x, states = self.norm(x + carry.user), []
         for block, state in zip(self.blocks, carry.states, strict=True):
             state, x = block.step(state, x)
             states.append(state)

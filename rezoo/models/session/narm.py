@@ -26,6 +26,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rezoo import arrays
 from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
+from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.recurrent import GRU, Gate
@@ -57,6 +58,8 @@ class NARM(nn.Module):
     similarity: Similarity = DOT
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    event_features: Mapping[str, EventFeature] = NO_EVENT_FEATURES
+    """As in `nn.events.EventFeatures`."""
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
@@ -72,6 +75,7 @@ class NARM(nn.Module):
         self.of_key = nn.Dense(self.hidden, use_bias=False)
         self.weight = nn.Dense(1, use_bias=False)
         self.bilinear = nn.Dense(self.dim, use_bias=False)
+        self.event = EventFeatures(self.event_features, self.dim)
         self.drop_item, self.drop_state = Dropout(self.dropout), Dropout(self.state_dropout)
         if self.user_features:
             self.profile = Profile(self.user_features, self.hidden)
@@ -82,7 +86,8 @@ class NARM(nn.Module):
 
     def states(self, query: Query) -> Float[Array, " B L H"]:
         """h_t after every event."""
-        x = self.drop_item(self.similarity.item(items.vectors(self, self.item, query.history)))
+        x = self.similarity.item(items.vectors(self, self.item, query.history))
+        x = self.drop_item(self.event(x, query))
         first = sequence.first_events(sequence.segments(query))
         return self.gru(x, self.gru.initial(x.shape[0]), first, self.start(query))[1]
 

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
+from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.similarity import DOT, Similarity
@@ -37,6 +38,8 @@ class NextItNet(nn.Module):
     similarity: Similarity = DOT
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    event_features: Mapping[str, EventFeature] = NO_EVENT_FEATURES
+    """As in `nn.events.EventFeatures`."""
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
@@ -46,6 +49,7 @@ class NextItNet(nn.Module):
             items.table(self.num_items, self.dim, self.item_features, self.id_dropout) for _ in range(2)
         )
         self.blocks = [Residual(dilation, self.kernel) for dilation in self.dilations]
+        self.event = EventFeatures(self.event_features, self.dim)
         self.drop = Dropout(self.dropout)
         if self.user_features:
             self.profile = Profile(self.user_features, self.dim)
@@ -53,7 +57,7 @@ class NextItNet(nn.Module):
     def prefixes(self, query: Query) -> Float[Array, " B L D"]:
         """E_t after every event."""
         segment = sequence.segments(query)
-        x = self.drop(self.similarity.item(items.vectors(self, self.item, query.history)))
+        x = self.drop(self.event(self.similarity.item(items.vectors(self, self.item, query.history)), query))
         if self.user_features:
             x = x + jnp.broadcast_to(self.profile(query)[0], x.shape)
         for block in self.blocks:

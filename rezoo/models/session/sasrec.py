@@ -27,6 +27,7 @@ from rezoo.nn import items, masks, sequence
 from rezoo.nn.attention import Cache, Keep, LiGR, Pair, attention, filled, noted, of_events, split_heads
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
+from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner
 from rezoo.nn.masks import Mask
 from rezoo.nn.profile import NO_FEATURES, Profile, alone
@@ -74,6 +75,8 @@ class SASRec(nn.Module):
     similarity: Similarity = DOT
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    event_features: Mapping[str, EventFeature] = NO_EVENT_FEATURES
+    """As in `nn.events.EventFeatures`."""
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
@@ -85,6 +88,7 @@ class SASRec(nn.Module):
         self.position = Embed(self.max_length, self.dim)
         self.blocks = [self.block(self.num_heads, self.dropout) for _ in range(self.num_blocks)]
         self.norm = nn.LayerNorm()
+        self.event = EventFeatures(self.event_features, self.dim)
         self.drop = Dropout(self.dropout)
         if self.user_features:
             self.profile = Profile(self.user_features, self.dim)
@@ -98,7 +102,7 @@ class SASRec(nn.Module):
     ) -> tuple[Float[Array, " B L D"], Float[Array, " B D"] | None]:
         """F_t after every event, and that of an empty session with this user."""
         segment = sequence.segments(query)
-        x = self.inputs(query.history, sequence.positions(segment))
+        x = self.inputs(query.history, sequence.positions(segment), query)
         mask, known = masks.past(segment, packed="segment" in query.features), None
         if self.user_features:
             slots, known = self.profile(query)
@@ -109,10 +113,13 @@ class SASRec(nn.Module):
         length = segment.shape[1]
         return x[:, :length], None if known is None else alone(x[:, length:][:, 0], known)
 
-    def inputs(self, item: Int[Array, " B L"], position: Int[Array, " B L"]) -> Float[Array, " B L D"]:
-        """√D v + p of events, by how many there are before each in its session."""
+    def inputs(
+        self, item: Int[Array, " B L"], position: Int[Array, " B L"], query: Query | None
+    ) -> Float[Array, " B L D"]:
+        """√D v + p of events, by how many there are before each in its session, and their features."""
         x = self.similarity.item(items.vectors(self, self.item, item)) * self.dim**0.5
-        return self.drop(x + self.position(jnp.minimum(position, self.max_length - 1)))
+        x = x + self.position(jnp.minimum(position, self.max_length - 1))
+        return self.drop(self.event(x, query))
 
     def fill(self, query: Query) -> Cache:
         """The query's sessions, with room for as many events as the history has places."""
@@ -122,9 +129,9 @@ class SASRec(nn.Module):
         known = self.profile(query)[1] if self.user_features else None
         return filled(blocks, query.history, output, known=known)
 
-    def attend(self, cache: Cache, item: Int[Array, " B"]) -> Cache:
+    def attend(self, cache: Cache, item: Int[Array, " B"], recent: Query | None = None) -> Cache:
         """The sessions after one more event, for which there must be room."""
-        x = self.inputs(item[:, None], cache.count[:, None])
+        x = self.inputs(item[:, None], cache.count[:, None], recent)
         after: list[Pair] = []
         for number, block in enumerate(self.blocks):
             x = block(x, cache.seen(), cache.keep(number, after))

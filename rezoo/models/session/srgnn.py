@@ -14,7 +14,8 @@ As in the authors' code, https://github.com/CRIPAC-DIG/SR-GNN, r stands behind t
 paper before it, and the network runs over the graph once, which is `num_steps=1`. Differs from the code: an
 edge weighs as often as it was walked, as the paper says, there once; every prefix of a session is trained in
 one pass, each with the graph of its own. The user's features are one more v_j without edges, which takes the
-place of the last click in an empty session.
+place of the last click in an empty session. With features of events each click has a v of its own, beside the
+edges of its item.
 
 Training B rows of L events needs memory in proportion to B L³ and B L² times the width: for sessions, not
 for long histories.
@@ -29,6 +30,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
+from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.similarity import DOT, Similarity
@@ -48,6 +50,8 @@ class SRGNN(nn.Module):
     similarity: Similarity = DOT
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    event_features: Mapping[str, EventFeature] = NO_EVENT_FEATURES
+    """As in `nn.events.EventFeatures`."""
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
@@ -62,6 +66,7 @@ class SRGNN(nn.Module):
         self.of_memory = nn.Dense(self.dim)
         self.weight = nn.Dense(1, use_bias=False)
         self.combine = nn.Dense(self.dim, use_bias=False)
+        self.event = EventFeatures(self.event_features, self.dim)
         self.drop = Dropout(self.dropout)
         if self.user_features:
             self.profile = Profile(self.user_features, self.dim)
@@ -69,7 +74,8 @@ class SRGNN(nn.Module):
     def nodes(self, query: Query, mask: Bool[Array, " B Q L"]) -> Float[Array, " B Q L D"]:
         """The v of the node of every click, in the graph of the clicks that each mask allows."""
         # What neighbours say is multiplied by W before it is summed: once for a click, not for each graph.
-        v = self.drop(self.similarity.item(items.vectors(self, self.item, query.history)))[:, None]
+        v = self.similarity.item(items.vectors(self, self.item, query.history))
+        v = self.drop(self.event(v, query))[:, None]
         before, after = edges(query.history, mask)
         for _ in range(self.num_steps):
             a = _messages(before, self.of_incoming(self.incoming(v)))

@@ -25,6 +25,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
+from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner
 from rezoo.nn.profile import NO_FEATURES, Profile, with_slots
 from rezoo.nn.similarity import DOT, Similarity, at_most
@@ -52,6 +53,8 @@ class STAMP(nn.Module):
     similarity: Similarity = DOT
     user_features: Mapping[str, int | None] = NO_FEATURES
     """As in `nn.profile.Profile`."""
+    event_features: Mapping[str, EventFeature] = NO_EVENT_FEATURES
+    """As in `nn.events.EventFeatures`."""
     item_features: Mapping[str, int | None] = NO_FEATURES
     id_dropout: float | Array = 0.5
     """Both as in `nn.items`."""
@@ -67,13 +70,14 @@ class STAMP(nn.Module):
         self.of_mean = nn.Dense(self.dim)
         self.weight = nn.Dense(1, use_bias=False)
         self.session, self.last = nn.Dense(self.dim), nn.Dense(self.dim)
+        self.event = EventFeatures(self.event_features, self.dim)
         self.drop = Dropout(self.dropout)
         if self.user_features:
             self.profile = Profile(self.user_features, self.dim)
 
     def events(self, query: Query) -> Float[Array, " B L D"]:
         """x_j of every event."""
-        x = self.similarity.item(items.vectors(self, self.item, query.history))
+        x = self.event(self.similarity.item(items.vectors(self, self.item, query.history)), query)
         return self.drop(x if self.max_norm is None else at_most(x, self.max_norm))
 
     def attend(
