@@ -126,10 +126,15 @@ def names(model: Any) -> tuple[str, ...]:
     >>> names(GRU4Rec(9, event_features={"type": 3})), names(HSTU(9, time="when")), names(GRU4Rec(9))
     (('type',), ('when',), ())
     """
+    return tuple(kinds(model))
+
+
+def kinds(model: Any) -> Mapping[str, EventFeature]:
+    """What each of them is; the times that `HSTU` has in its attention are a `TimeGap`, too."""
     if isinstance(encoder := getattr(model, "encoder", None), partial):
-        return names(encoder(parent=None))
+        return kinds(encoder(parent=None))
     time = getattr(model, "time", None)
-    return tuple(dict.fromkeys([*getattr(model, "event_features", {}), *([time] if time else [])]))
+    return ({time: TimeGap} if time else {}) | dict(getattr(model, "event_features", {}))
 
 
 def each(query: Query, columns: Iterable[str], function: Callable[[Array], Array]) -> Query:

@@ -48,6 +48,7 @@ def predict(
     *,
     histories: Lists | None = None,
     ratings: Lists | None = None,
+    events: Mapping[str, Lists] | None = None,
     on_unknown: OnUnknown = warn,
 ) -> np.ndarray:
     """The prediction for each pair (users[n], items[n]), on the original scale: float32 `[n]`.
@@ -62,11 +63,13 @@ def predict(
       histories: raw item ids of each row's past, oldest first, for models that read it; the saved
         ones by default.
       ratings: those of each row's past, as in training, for models that read `history_rating`.
+      events: what else is known of the events of each row's past, by column: raw values beside the ids of
+        `histories`, for models with `event_features`; times are seconds since 1970.
       on_unknown: is told which ids are unknown, before they are answered.
 
     Raises:
-      DataError: if the lengths differ, a column is of another type than in training, or a column
-        of the context, a history or its ratings are missing, or if `on_unknown` raises it: by default
+      DataError: if the lengths differ, a column is of another type than in training, or a column of the
+        context, a history, its ratings or its events are missing, or if `on_unknown` raises it: by default
         where all users, all items or all items of the histories are unknown.
 
     >>> from rezoo.data.ids import Ids
@@ -86,7 +89,7 @@ def predict(
     user, item = (
         dense_ids(*pair) for pair in ((saved.users, placed.users, users), (saved.items, placed.items, items))
     )
-    asked, query, unknown = queries(placed, users, user, columns, histories, ratings)
+    asked, query, unknown = queries(placed, users, user, columns, histories, ratings, events)
     unknown = unknown._replace(items=strangers(items, item, item == 0))
     if unknown:
         on_unknown(unknown)
@@ -111,6 +114,7 @@ def recommend(
     *,
     histories: Lists | None = None,
     ratings: Lists | None = None,
+    events: Mapping[str, Lists] | None = None,
     exclude: Lists | None = None,
     on_unknown: OnUnknown = warn,
 ) -> dict[str, np.ndarray]:
@@ -126,6 +130,7 @@ def recommend(
       columns: raw features of each user, and of the context, as in `predict`.
       histories: raw item ids of each user's past, oldest first, as in `predict`.
       ratings: those of each user's past, as in `predict`.
+      events: what else is known of these events, as in `predict`.
       exclude: raw ids of items that each user must not be shown.
       on_unknown: as in `predict`.
 
@@ -146,7 +151,7 @@ def recommend(
     users, columns = plain(users), dict(columns or {})
     placed = with_users(saved, users, columns, whole=False)
     user = dense_ids(saved.users, placed.users, users)
-    asked, query, unknown = queries(placed, users, user, columns, histories, ratings)
+    asked, query, unknown = queries(placed, users, user, columns, histories, ratings, events)
     hidden = of_lists(saved.items, exclude, len(users))
     unknown = unknown._replace(exclude=hidden.unknown)
     if unknown:

@@ -12,6 +12,8 @@ from rezoo.arrays import offsets_of
 from rezoo.data.ids import Ids
 from rezoo.data.sessions import Sessions, pad
 from rezoo.errors import DataError
+from rezoo.nn.events import kinds
+from rezoo.serving import event_columns
 from rezoo.serving.bundle import Saved
 from rezoo.serving.reads import rates_history, reads_history, reads_user
 from rezoo.serving.unknown import ALL_KNOWN, Strangers, Unknown, strangers
@@ -23,8 +25,8 @@ class Past(NamedTuple):
 
     items: np.ndarray
     """int32 `[B L]`, padded with 0 at the end."""
-    rating: np.ndarray
-    """float32 `[B L]`: of each event, as it was in training."""
+    columns: dict[str, np.ndarray]
+    """Of each event, as in training, `[B L …]`: `history_rating`, and what else the model reads."""
     unknown: Strangers = ALL_KNOWN
     """Items that are left out."""
 
@@ -45,6 +47,7 @@ def queries(
     columns: Mapping[str, Any],
     histories: Any,
     ratings: Any,
+    events: Mapping[str, Any] | None = None,
 ) -> tuple[Any, Callable[[Any], Query], Unknown]:
     """What stands in each row, what makes queries of some of the rows, and what is unknown of them.
 
@@ -52,15 +55,15 @@ def queries(
     """
     known = {name: column[dense] for name, column in saved.user_columns.items()}
     context = saved.context_features.transform(columns)
-    history, rated, whose, left_out = _past(saved, dense, histories, ratings)
+    history, told, whose, left_out = _past(saved, dense, histories, ratings, events)
     unknown = _unknown(saved, users, dense, history if histories is not None else None, left_out)
-    asked, history, rated = jax.tree.map(jnp.asarray, ((dense, whose, {**known, **context}), history, rated))
-    return asked, jax.tree_util.Partial(_query, history, rated), unknown
+    asked, history, told = jax.tree.map(jnp.asarray, ((dense, whose, {**known, **context}), history, told))
+    return asked, jax.tree_util.Partial(_query, history, told), unknown
 
 
-def _query(history: Any, rated: Mapping[str, Any], rows: Any) -> Query:
+def _query(history: Any, told: Mapping[str, Any], rows: Any) -> Query:
     user, whose, features = rows
-    return Query(user, history[whose], features | {name: one[whose] for name, one in rated.items()})
+    return Query(user, history[whose], features | {name: one[whose] for name, one in told.items()})
 
 
 def _unknown(
@@ -84,40 +87,70 @@ def _unknown(
 
 
 def _past(
-    saved: Saved, dense: np.ndarray, histories: Any, ratings: Any
+    saved: Saved, dense: np.ndarray, histories: Any, ratings: Any, events: Mapping[str, Any] | None
 ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray, Strangers]:
-    """Histories, `history_rating` for a model that reads it, which of them is each row's, what is unknown."""
+    """Histories, what the model reads of their events, which of them is each row's, and what is unknown."""
     model, each = type(saved.model).__name__, np.arange(len(dense))
     if histories is not None:
-        history, rating, unknown = of_lists(saved.items, histories, len(dense), ratings)
-        if not rates_history(saved):
-            return history, {}, each, unknown
-        if ratings is None:
-            raise DataError(
-                f"{model} weighs each event by its rating: give ratings=[[…], …] beside the histories "
-                "(in a table the column history_rating), as in training"
-            )
-        return history, {"history_rating": rating}, each, unknown
-    if ratings is not None:
-        raise DataError("ratings are of no histories: give histories=[[…], …] too")
+        past = of_lists(saved.items, histories, len(dense), _told(saved, list(histories), ratings, events))
+        return past.items, past.columns, each, past.unknown
+    if ratings is not None or events is not None:
+        raise DataError("ratings and events are of no histories: give histories=[[…], …] too")
     if saved.history is None:
         if reads_history(saved):
             raise DataError(
                 f"{model} reads a history, and there is none: give histories=[[…], …] (in a table a column "
                 "history, such as 20|30), or save the users' with Saved(…, history=…)"
             )
-        return np.zeros((len(dense), 0), np.int32), {}, each, ALL_KNOWN
+        return (
+            np.zeros((len(dense), 0), np.int32),
+            event_columns.nothing(saved, len(dense), 0),
+            each,
+            ALL_KNOWN,
+        )
     rated = {} if saved.history_rating is None else {"history_rating": saved.history_rating}
-    return saved.history, rated, dense, ALL_KNOWN
+    return saved.history, rated | dict(saved.history_columns), dense, ALL_KNOWN
+
+
+def _told(
+    saved: Saved, histories: list[Any], ratings: Any, events: Mapping[str, Any] | None
+) -> dict[str, np.ndarray]:
+    """What the model reads of the events of some histories beside their items, one after the other."""
+    model, told = type(saved.model).__name__, {}
+    given = ({} if ratings is None else {"ratings": ratings}) | dict(events or {})
+    for name, lists in given.items():
+        if list(map(len, lists)) != list(map(len, histories)):
+            raise DataError(f"{name} must be as many as the histories, and each as long as its history")
+    flat = {name: list(chain.from_iterable(lists)) for name, lists in given.items()}
+    if missing := [name for name in kinds(saved.model) if name not in (events or {})]:
+        raise DataError(
+            f"{model} reads the columns {', '.join(missing)} of each event: give lists of them beside the "
+            f"histories, events={{{missing[0]!r}: [[…], …]}}, with None for what is unknown"
+        )
+    if any(flat[name] for name in kinds(saved.model)):
+        told = event_columns.transformed(saved, flat)
+    elif kinds(saved.model):
+        told = {name: one[0] for name, one in event_columns.nothing(saved, 1, 0).items()}
+    if rates_history(saved):
+        if ratings is None:
+            raise DataError(
+                f"{model} weighs each event by its rating: give ratings=[[…], …] beside the histories "
+                "(in a table the column history_rating), as in training"
+            )
+        told["history_rating"] = np.array(flat["ratings"], np.float32)
+    return told
 
 
 def of_lists(
-    ids: Ids, lists: Sequence[Sequence[Any] | np.ndarray] | None, count: int, ratings: Any = None
+    ids: Ids,
+    lists: Sequence[Sequence[Any] | np.ndarray] | None,
+    count: int,
+    columns: Mapping[str, np.ndarray] | None = None,
 ) -> Past:
-    """Raw ids as dense ones; those that are unknown are left out, with their ratings.
+    """Raw ids as dense ones; those that are unknown are left out, with what `columns` have of them, `[m …]`.
 
     Raises:
-      DataError: if there are not `count` lists, or not a rating for each of their ids.
+      DataError: if there are not `count` lists.
     """
     lists = [[]] * count if lists is None else list(lists)
     if len(lists) != count:
@@ -125,16 +158,12 @@ def of_lists(
     if any(isinstance(one, str | bytes) for one in lists):
         raise DataError("a list of items is a text: give lists of ids, such as ['a', 'b'] for 'a|b'")
     lengths = np.array(list(map(len, lists)), np.int64)
-    if ratings is not None and list(map(len, ratings)) != lengths.tolist():
-        raise DataError("ratings must be as many as the histories, and each as long as its history")
     raw = list(chain.from_iterable(lists))
     dense = ids.encode(raw) if raw else np.zeros(0, np.int32)
-    rating = np.array([] if ratings is None else list(chain.from_iterable(ratings)), np.float32)
     known = dense > 0
     row = np.repeat(np.arange(count), lengths)
-    offsets = offsets_of(np.bincount(row[known], minlength=count))
-    width = max(1, int(np.diff(offsets).max(initial=0)))
-    rated = np.zeros((count, width), np.float32)
-    if ratings is not None:
-        rated[np.arange(width) < np.diff(offsets)[:, None]] = rating[known]
-    return Past(pad(Sessions(dense[known], offsets), width), rated, strangers(raw, dense, ~known))
+    kept = {name: column[known] for name, column in (columns or {}).items()}
+    made = Sessions(dense[known], offsets_of(np.bincount(row[known], minlength=count)), columns=kept)
+    width = max(1, int(made.lengths.max(initial=0)))
+    padded = {name: pad(made, width, name) for name in kept}
+    return Past(pad(made, width), padded, strangers(raw, dense, ~known))

@@ -13,7 +13,7 @@ from rezoo.data.ids import Ids
 from rezoo.data.scale import Scale
 from rezoo.types import Variables
 
-SETS = ("user_features", "item_features", "context_features")
+SETS = ("user_features", "item_features", "context_features", "event_features")
 """The features of a question."""
 PAST = {"history": np.int32, "history_rating": np.float32}
 """Arrays of the users' past, and their types."""
@@ -69,3 +69,7 @@ class Saved(NamedTuple):
     """What each user did, `[U L]`: dense item ids, oldest first, padded with 0; row 0 is the unknown's."""
     history_rating: np.ndarray | None = None
     """The rating of each event of `history`, as in training (centred, if it was); for models that read it."""
+    event_features: FeatureSet = NONE
+    """Make columns of events, such as their type, for models that read them: `serving.event_columns`."""
+    history_columns: Mapping[str, np.ndarray] = {}
+    """Those of the events of `history`, fitted, `[U L …]`."""

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from rezoo.errors import DataError
+from rezoo.serving import event_columns
 from rezoo.serving.bundle import SETS, Saved
 from rezoo.serving.reads import rates_history, score
 
@@ -28,6 +29,7 @@ def check(saved: Saved) -> None:
     sizes = _sizes(saved)
     _check_features(saved, sizes)
     _check_columns(saved, sizes)
+    event_columns.check(saved)
     try:
         jax.eval_shape(lambda variables: score(saved, variables), saved.variables)
     except Exception as error:
@@ -76,7 +78,7 @@ def _sizes(saved: Saved) -> dict[str, int | None]:
 def _check_features(saved: Saved, sizes: dict[str, int | None]) -> None:
     """Each feature has as many values as the model has rows for it."""
     others = bool(getattr(saved.model, "sizes", {}))
-    for name in SETS:
+    for name in SETS[:3]:
         for column, one in getattr(saved, name).fitted.items():
             rows = sizes.get(column, None if others else one.size)
             if one.size != rows:

@@ -49,7 +49,12 @@ def with_users(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: boo
     users, new = added
     empty = [(0, users.size - saved.users.size), (0, 0)]
     past = {name: None if (one := getattr(saved, name)) is None else np.pad(one, empty) for name in PAST}
-    return saved._replace(users=users, user_columns=_longer(saved.user_columns, new), **past)
+    told = {
+        name: np.pad(one, [empty[0]] + [(0, 0)] * (np.ndim(one) - 1))
+        for name, one in saved.history_columns.items()
+    }
+    columns = _longer(saved.user_columns, new)
+    return saved._replace(users=users, user_columns=columns, history_columns=told, **past)
 
 
 def with_items(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: bool = True) -> Saved:

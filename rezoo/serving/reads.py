@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from rezoo.evaluation.scoring import ByIdentity
+from rezoo.serving import event_columns
 from rezoo.serving.bundle import Saved
 from rezoo.types import Query
 
@@ -86,7 +87,7 @@ def _score(one: ByIdentity, variables: Any, query: Query) -> Array:
 
 
 def question(saved: Saved, **features: Array) -> Query:
-    """A query of nobody, with the columns of the saved model's users and context, and these.
+    """A query of nobody, with the columns of the saved model's users, context and events, and these.
 
     >>> from rezoo.data.ids import Ids
     >>> from rezoo.models import Popularity
@@ -97,5 +98,6 @@ def question(saved: Saved, **features: Array) -> Query:
     """
     columns = {name: one.transform([None]) for name, one in saved.context_features.fitted.items()}
     columns |= {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()}
+    columns |= event_columns.nothing(saved, 1, 1)
     columns = jax.tree.map(jnp.asarray, columns)
     return Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 1), jnp.int32), columns | features)

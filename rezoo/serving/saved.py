@@ -34,10 +34,12 @@ from rezoo.serving.folder import place, version
 from rezoo.serving.model_json import describe, longest, rebuild, write
 from rezoo.storage import durable
 
-FORMAT = 4
-"""The version that is written. 3 (items have no names), 2 (names of arrays are not quoted) and 1 (no
-histories) can be read too."""
+FORMAT = 5
+"""The version that is written. 4 (no columns of events), 3 (items have no names), 2 (names of arrays are not
+quoted) and 1 (no histories) can be read too."""
 FILES = {"saved.json", "arrays.npz", *(f"{name}.json" for name in SETS)}
+COLUMNS = "variables/", "user_columns/", "history_columns/"
+"""How the names of other arrays than ids and histories begin."""
 MOST = 2**22
 """Bytes of `saved.json`."""
 
@@ -69,6 +71,7 @@ def save(folder: str | Path, saved: Saved) -> None:
         "clip": write(saved.clip, tuple[float, float] | None, "clip"),
     }
     named = npz.flat(saved.variables, "variables") | npz.flat(saved.user_columns, "user_columns")
+    named |= npz.flat(saved.history_columns, "history_columns")
     named |= {"users": saved.users.raw, "items": saved.items.raw}
     if saved.items.names is not None:
         named["item_names"] = saved.items.names
@@ -136,11 +139,11 @@ def _read(folder: Path) -> Saved:
         raise DataError("saved.json is damaged: it does not hold what was saved; save the model again")
     types = typed.read({"mapping": content.get("types", {})}, Mapping[str, str], "types")
     stored = npz.read(folder / "arrays.npz", types)
-    plain = {name for name in stored if not name.startswith(("variables/", "user_columns/"))}
+    plain = {name for name in stored if not name.startswith(COLUMNS)}
     if not {"users", "items"} <= plain <= {"users", "items", "item_names", *PAST}:
         raise DataError(f"arrays.npz is damaged: it holds {sorted(plain)[:9]}; save the model again")
     variables = npz.nested(stored, "variables", quoted=written > 2)
-    sets = {name: features.load(folder / f"{name}.json") for name in SETS}
+    sets = {name: features.load(folder / f"{name}.json") for name in SETS[: 3 if written < 5 else 4]}
     return Saved(
         rebuild(content["model"], longest(variables)),
         variables,
@@ -153,4 +156,5 @@ def _read(folder: Path) -> Saved:
         clip=typed.read(content["clip"], tuple[float, float] | None, "clip"),
         history=stored.get("history"),
         history_rating=stored.get("history_rating"),
+        history_columns=npz.nested(stored, "history_columns", quoted=True),
     )

@@ -1,8 +1,9 @@
 """Questions and answers as tables: CSV, Parquet and what else `rezoo.data.files` reads.
 
 For models that read a history, a column `history` holds the raw ids of each row's past, oldest first,
-and a column `history_rating` their ratings: lists, or texts such as 20|30. Ids are read as the model's
-are spelt: where those are text, a CSV's 0012 stays 0012.
+and a column `history_rating` their ratings: lists, or texts such as 20|30. Columns of events that a model
+reads are named likewise: `history_type`, `history_time`. Ids are read as the model's are spelt: where those
+are text, a CSV's 0012 stays 0012.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from rezoo.data import files, roles
+from rezoo.nn.events import kinds
 from rezoo.serving import separators
 from rezoo.serving.answers import predict, recommend
 from rezoo.serving.bundle import Saved
@@ -128,12 +130,14 @@ def write(columns: Columns, file: str | Path) -> None:
         pyarrow.csv.write_csv(table, partial)
 
 
-def _past(saved: Saved, columns: Columns, separator: str | None) -> dict[str, list[list[Any]]]:
-    """The histories of the rows and their ratings, as `predict` and `recommend` take them."""
+def _past(saved: Saved, columns: Columns, separator: str | None) -> dict[str, Any]:
+    """The histories of the rows and what belongs to them, as `predict` and `recommend` take them."""
     if "history" not in columns or not reads_history(saved):
         return {}
     separator = separator or separators.find(columns["history"], saved.items)
-    past = {"histories": separators.lists(columns["history"], separator)}
+    past: dict[str, Any] = {"histories": separators.lists(columns["history"], separator)}
     if "history_rating" in columns:
         past["ratings"] = separators.ratings(columns["history_rating"], separator)
+    if names := [name for name in kinds(saved.model) if f"history_{name}" in columns]:
+        past["events"] = {name: separators.lists(columns[f"history_{name}"], separator) for name in names}
     return past

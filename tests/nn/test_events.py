@@ -147,9 +147,8 @@ def test_each_prefix_is_the_encoding_of_the_events_so_far_and_hears_of_no_later_
 @pytest.mark.slow
 def test_a_hidden_event_does_not_tell_its_columns():
     query, hidden = queries(), jnp.arange(L)[None] % 3 == jnp.arange(8)[:, None] % 3
-    states = jax.jit(
-        lambda query: model("BERT4Rec").apply(variables("BERT4Rec"), query, hidden, method="hidden_states")
-    )
+    one, params = model("BERT4Rec"), variables("BERT4Rec")
+    states = jax.jit(lambda query: one.apply(params, query, hidden, method="hidden_states"))
     others = with_columns(query, lambda x: jnp.where(across(hidden, x), 1 + x, x))
     np.testing.assert_array_equal(states(query), states(others))
     others = with_columns(query, lambda x: jnp.where(across(~hidden, x), 1 + x, x))

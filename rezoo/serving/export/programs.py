@@ -15,6 +15,8 @@ import jax.export
 import jax.numpy as jnp
 
 from rezoo import evaluation
+from rezoo.errors import DataError
+from rezoo.nn.events import names
 from rezoo.serving import live, npz, reads
 from rezoo.serving.bundle import Saved
 from rezoo.serving.session_buffer import Sessions
@@ -52,7 +54,16 @@ class Parts(NamedTuple):
 
 
 def parts(saved: Saved) -> Parts:
-    """Look at a model once."""
+    """Look at a model once.
+
+    Raises:
+      DataError: if it reads columns of events, which exports do not take.
+    """
+    if columns := ", ".join(names(saved.model)):
+        raise DataError(
+            f"{type(saved.model).__name__} reads the columns {columns} of each event, which exports do not "
+            "take: ask the saved model (serving.answers, .live, .service), or train one without them"
+        )
     saved = saved._replace(variables=jax.tree.map(jnp.asarray, saved.variables))
     features = jax.tree.map(lambda x: shape(x.shape[1:], x.dtype), reads.question(saved).features)
     variables = npz.flat(saved.variables, "variables")

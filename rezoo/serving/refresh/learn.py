@@ -23,6 +23,7 @@ from rezoo.evaluation.scoring import ByIdentity
 from rezoo.models import IALS, MF, CoOccurrence, Popularity, SessionPopularity, TopFreq
 from rezoo.models.baselines import cooccurrence, popularity, top_freq
 from rezoo.models.factorization import ials
+from rezoo.nn.events import names
 from rezoo.nn.inner import with_columns
 from rezoo.objectives import forward, mean
 from rezoo.serving.bundle import Saved
@@ -84,8 +85,11 @@ def learner(saved: Saved) -> Learner:
     """
     model = saved.model
     found = OF_CLASS.get(type(model)) or (trained if hasattr(model, "prefixes") else None)
-    if found is None or saved.context_features.fitted:
-        reason = "reads features of each question" if found else "is of none of these kinds"
+    columns = saved.context_features.fitted or names(model)
+    if found is None or columns:
+        reason = (
+            f"reads {', '.join(columns)} of each question or event" if found else "is of none of these kinds"
+        )
         kinds = ", ".join(one.__name__ for one in OF_CLASS)
         raise DataError(
             f"{type(model).__name__} cannot be refreshed: it {reason}. {kinds} and session models that are "

@@ -89,6 +89,8 @@ def _unknown(by: Translator, one: Any, context: Any) -> dict[str, Any]:
         items |= {"items": one.items} if isinstance(one, Predict) else {"exclude": one.wanted.exclude}
         user = one.user
     found = {name: [raw for raw in raws if not by.item(raw)] for name, raws in items.items()}
+    if isinstance(one, Observe) and not by.knows_type(one.event.type):
+        found["type"] = [one.event.type]
     found["user"] = [] if user is None or by.knows_user(user) else [user]
     found["context"] = by.missing(context)
     return {name: raws for name, raws in found.items() if raws}

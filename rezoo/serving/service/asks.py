@@ -42,6 +42,8 @@ class Ask(NamedTuple):
     who: Who = Who()
     item: int = 0
     """What the session's visitor does now; 0 = nothing, or what the model does not know."""
+    event: Features = NONE
+    """What else the model reads of it, such as its type and time."""
     exclude: Sequence[int] = ()
     seen: bool = True
     """Whether what was seen in the session may be in the list."""
@@ -67,6 +69,7 @@ def columns(asks: Sequence[Ask], like: Ask, exclude: int) -> dict[str, Any]:
         "item": np.array([ask.item for ask in asks], np.int32),
         "seen": np.array([ask.seen for ask in asks], bool),
         "exclude": np.zeros((len(asks), exclude), np.int32),
+        "event": _stacked([ask.event for ask in asks], like.event),
         "features": _stacked([begins_with(ask) for ask in asks], begins_with(like)),
         "context": _stacked([ask.context for ask in asks], like.context),
     }

@@ -25,6 +25,7 @@ from rezoo.serving.service.requests import Predict, Wanted
 from rezoo.serving.service.translate import NO_PAST, NONE, Past, Translator, Who, newest
 from rezoo.serving.service.variety import Found, varied
 from rezoo.serving.slots import FullError, Slots
+from rezoo.types import Query
 
 REPLAYED = 1024
 """Sessions that are made again at once."""
@@ -43,7 +44,8 @@ class Engine:
       table: the shop's table of items.
 
     Raises:
-      DataError: if the table or the ranker has no item of the model.
+      DataError: if the table or the ranker has no item of the model, the model reads columns of events that
+        the service is not told, or the ranker reads any.
     """
 
     def __init__(
@@ -59,6 +61,11 @@ class Engine:
         self.slots = Slots(settings.slots, idle=settings.idle, clock=lambda: self.now)
         self.first, self.ranker = Translator(saved), None if ranker is None else Translator(ranker)
         served = live.serve(saved.model, saved.variables)
+        if self.ranker is not None and self.ranker.no_event:
+            raise DataError(
+                f"the ranker reads the columns {', '.join(self.ranker.no_event)} of each event, which only "
+                "the first of two models can"
+            )
         self.rows = live.num_items(saved.model, served)
         """Items that are ranked, 0 included."""
         self.offer = Offer(saved, self.rows, table, version)
@@ -71,8 +78,8 @@ class Engine:
         candidates = min(max(k, settings.candidates), self.rows)
         self._programs = Programs(saved.model, stage and stage.model, k, candidates)
         self._ranked: dict[int, Who] = {}  # who began the session of each slot, as the ranker knows them
-        self._nobody = self.of_slot(-1, NO_LIST)._replace(who=self.first.nobody)
-        like = batches.queries([0], features=begins_with(self._nobody))
+        self._nobody = self.of_slot(-1, NO_LIST)._replace(who=self.first.nobody, event=self.first.no_event)
+        like = self._past([0], NO_PAST, self._nobody)
         self.sessions = live.start(saved.model, served, settings.slots, length=settings.length, like=like)
         self.predictor = Predictor(self.ranker or self.first, settings.items, settings.length)
         """Of the ranker, if there is one."""
@@ -109,6 +116,7 @@ class Engine:
         """
         if wanted.filters or wanted.at_most or wanted.context:
             self._asked(wanted, None)
+        self.first.event(event.type, event.time)
         if event.features:
             self._who(event.visitor if event.user is None else event.user, event.features)
 
@@ -124,11 +132,11 @@ class Engine:
         slot, fresh = self.slots.open(event.visitor)
         if fresh and ranked is not None:
             self._ranked[slot] = ranked
-        item = self.first.item(event.item)
+        item, told = self.first.item(event.item), self.first.event(event.type, event.time)
         if not wanted.k and not wanted.context:
-            return Ask(slot, fresh, who, item, context=self.first.no_context)
+            return Ask(slot, fresh, who, item, told, context=self.first.no_context)
         ask = self._asked(wanted, self._ranked.get(slot))
-        return ask._replace(slot=slot, fresh=fresh, who=who, item=item)
+        return ask._replace(slot=slot, fresh=fresh, who=who, item=item, event=told)
 
     def find(self, visitor: str, now: float) -> int:
         """The slot of a visitor's open session, -1 if there is none; does not keep it open longer."""
@@ -243,23 +251,25 @@ class Engine:
     def replay(self, events: Iterable[Event]) -> int:
         """Observe events of a log, many sessions at once; the number of sessions that are open after it."""
         began: dict[int, Ask] = {}
-        items: dict[int, list[int]] = {}
+        done: dict[int, list[Ask]] = {}
         for event in events:
             try:
                 ask = self._reopen(event)
             except FullError:
                 continue  # as it was when the event came
             if ask.fresh:
-                began[ask.slot], items[ask.slot] = ask, []
-            items.setdefault(ask.slot, []).append(ask.item)
-        slots = list(items)
+                began[ask.slot], done[ask.slot] = ask, []
+            done.setdefault(ask.slot, []).append(ask)
+        slots = list(done)
         for at in range(0, len(slots), REPLAYED):
             some = slots[at : at + REPLAYED]
-            self._again([began.get(slot, Ask(slot)) for slot in some], [items[slot] for slot in some])
+            self._again([began.get(slot, Ask(slot)) for slot in some], [done[slot] for slot in some])
         return len(self.slots)
 
     def _reopen(self, event: Event) -> Ask:
         """As `open`, without features and context that do not fit: the model may have been another."""
+        if not self._fits(event._replace(features=None), NO_LIST):
+            event = event._replace(time=0.0)
         bare, wanted = event._replace(features=None), Wanted(0, context=event.context or {})
         if not self._fits(event, NO_LIST):
             event = bare
@@ -273,18 +283,17 @@ class Engine:
             return False
         return True
 
-    def _again(self, asks: list[Ask], items: list[list[int]]) -> None:
-        """Begin some sessions, and observe the n-th item of each that has one, for n = 1, 2, 3 …"""
+    def _again(self, asks: list[Ask], done: list[list[Ask]]) -> None:
+        """Begin some sessions, and observe the n-th event of each that has one, for n = 1, 2, 3 …"""
         size = REPLAYED
         asks = [*asks, *[Ask()] * (size - len(asks))]
         batch = self._batch(asks)
         self._begin_known(asks, batch)
         self.sessions = self._reset(self._models, self.sessions, batch)
-        slot = batch["slot"]
-        for n in range(max(map(len, items), default=0)):
-            item = np.zeros(size, np.int32)
-            item[: len(items)] = [row[n] if n < len(row) else 0 for row in items]
-            self.sessions = self._observe(self._models, self.sessions, slot, item)
+        for n in range(max(map(len, done), default=0)):
+            nth = [row[n] if n < len(row) else Ask() for row in done]
+            batch = self._batch([*nth, *[Ask()] * (size - len(nth))])
+            self.sessions = self._observe(self._models, self.sessions, batch)
 
     def _begin_known(self, asks: Sequence[Ask], batch: dict[str, Any]) -> None:
         """Sessions of users with a past begin after it, where the model reads it; they are not fresh then."""
@@ -292,18 +301,24 @@ class Engine:
             return
         for n, ask in enumerate(asks):
             if ask.fresh and ask.who.user:
-                row = newest(self.first.past(ask.who.user).items, self.settings.length)
-                query = batches.queries([ask.who.user], row, begins_with(ask))
+                query = self._past([ask.who.user], self.first.past(ask.who.user), ask)
                 slot = np.array([ask.slot], np.int32)
                 self.sessions = self._begin(self._models, self.sessions, slot, query)
                 batch["fresh"][n] = False
+
+    def _past(self, user: Sequence[int], past: Past, ask: Ask) -> Query:
+        """A user with a past, as a session that begins with a question."""
+        length = self.settings.length
+        features = {**begins_with(ask), **self.first.events(past, length)}
+        return batches.queries(user, newest(past.items, length), features)
 
     def _session(self, slot: int) -> tuple[Who, Past]:
         """Whose session this is, and its newest events."""
         query = self._read(self.sessions, np.array([slot], np.int32))
         history = np.asarray(query.history)[0]
         features = {name: np.asarray(one) for name, one in query.features.items()}
-        past = Past(history[history > 0].tolist())
+        told = {name: features.pop(name)[0][history > 0] for name in self.first.no_event}
+        past = Past(history[history > 0].tolist(), columns=told)
         return Who(int(np.asarray(query.user)[0]), features), past
 
     def _batch(self, asks: Sequence[Ask]) -> dict[str, Any]:
@@ -319,7 +334,7 @@ class Engine:
         """Compile everything, for every size of a batch."""
         settings, programs, own = self.settings, self._programs, (self._models, self.sessions)
         empty = {size: self._batch([Ask()] * size) for size in (*settings.sizes, REPLAYED)}
-        base, one, slots = self.offer.base[None], np.zeros(1, np.int32), empty[REPLAYED]["slot"]
+        base, one = self.offer.base[None], np.zeros(1, np.int32)
         self._step = {
             (size, rows): compiled(
                 programs.step, *own, empty[size], np.repeat(base, rows, axis=0), donate=(1,)
@@ -328,8 +343,8 @@ class Engine:
             for rows in {1, size if filtered else 1}
         }
         self._reset = compiled(programs.reset, *own, empty[REPLAYED], donate=(1,))
-        self._observe = compiled(programs.observe, *own, slots, slots, donate=(1,))
-        nobody = batches.queries(one, newest((), settings.length), begins_with(self._nobody))
+        self._observe = compiled(programs.observe, *own, empty[REPLAYED], donate=(1,))
+        nobody = self._past([0], NO_PAST, self._nobody)
         self._begin = compiled(programs.begin, *own, one, nobody, donate=(1,))
         self._read = compiled(live.asked, self.sessions, one)
         self._similar = None

@@ -58,18 +58,20 @@ class Programs:
     def reset(self, models: Models, sessions: Sessions, batch: Mapping[str, Any]) -> Sessions:
         """Begin the sessions that are `fresh`."""
         slot = jnp.where(batch["fresh"], batch["slot"], -1)
-        query = Query(batch["user"], jnp.zeros((len(slot), 0), jnp.int32), batch["features"])
+        none = {
+            name: jnp.zeros((len(slot), 0, *x.shape[2:]), x.dtype) for name, x in sessions.columns.items()
+        }
+        query = Query(batch["user"], jnp.zeros((len(slot), 0), jnp.int32), {**batch["features"], **none})
         return live.begin(self.model, models.first, sessions, slot, query)
 
     def begin(self, models: Models, sessions: Sessions, slot: Int[Array, " B"], query: Query) -> Sessions:
         """Sessions of users with a past."""
         return live.begin(self.model, models.first, sessions, slot, query)
 
-    def observe(
-        self, models: Models, sessions: Sessions, slot: Int[Array, " B"], item: Int[Array, " B"]
-    ) -> Sessions:
+    def observe(self, models: Models, sessions: Sessions, batch: Mapping[str, Any]) -> Sessions:
         """One more event in each of these sessions."""
-        return live.observe(self.model, models.first, sessions, slot, item)
+        slot, item, event = (batch[name] for name in ("slot", "item", "event"))
+        return live.observe(self.model, models.first, sessions, slot, item, event)
 
     def step(
         self, models: Models, sessions: Sessions, batch: Mapping[str, Any], allowed: Bool[Array, " A N"]
@@ -77,7 +79,7 @@ class Programs:
         """Begin, observe, and the best allowed items of each session; A is B, or 1."""
         slot = batch["slot"]
         sessions = self.reset(models, sessions, batch)
-        sessions = self.observe(models, sessions, slot, batch["item"])
+        sessions = self.observe(models, sessions, batch)
         score = live.scores(self.model, models.first, sessions, slot, batch["context"])
         query = queries(sessions, slot)
         seen = jnp.where(batch["seen"][:, None], 0, query.history)

@@ -12,6 +12,7 @@ import numpy as np
 
 from rezoo.data import batches
 from rezoo.errors import DataError
+from rezoo.serving import event_columns
 from rezoo.serving.bundle import Saved
 from rezoo.serving.reads import rates_history, reads_history
 from rezoo.types import Query
@@ -37,6 +38,8 @@ class Past(NamedTuple):
     """Dense ids, without what the model does not know."""
     ratings: Sequence[float] | None = None
     """Of each; None where they are not known, or the model does not read them."""
+    columns: Features = NONE
+    """What else the model reads of each, `[n …]`; without them it is unknown."""
 
 
 NO_PAST = Past()
@@ -60,6 +63,12 @@ class Translator:
         self.nobody = Who(0, {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()})
         context = saved.context_features
         self.no_context = context.transform({name: [None] for name in context.fitted})
+        self.no_event = {name: one[0] for name, one in event_columns.nothing(saved, 1, 1).items()}
+        if missing := sorted(set(self.no_event) - {"type", *event_columns.times(saved)}):
+            raise DataError(
+                f"{type(saved.model).__name__} reads the columns {', '.join(missing)} of each event, but the "
+                "service is told their type and time alone: train a model of `type` and a `TimeGap`"
+            )
         self.reads_history, self.rates_history = reads_history(saved), rates_history(saved)
 
     def who(self, raw: Any, features: Mapping[str, Any] | None) -> Who:
@@ -94,12 +103,36 @@ class Translator:
         """Columns of the context that are not given."""
         return [name for name in self.saved.context_features.fitted if values.get(name) is None]
 
+    def event(self, kind: str, time: int | float) -> Features:
+        """What the model reads of an event beside its item: its type, and its time where that is read.
+
+        Raises:
+          DataError: if the time is not one of seconds since 1970.
+        """
+        if not self.no_event:
+            return NONE
+        names = event_columns.times(self.saved)
+        return event_columns.transformed(self.saved, {"type": [kind], **{name: [time] for name in names}})
+
+    def knows_type(self, kind: str) -> bool:
+        """Whether training knew this type of events, or the model reads none."""
+        return "type" not in self.no_event or bool(np.any(self.event(kind, 0)["type"]))
+
+    def events(self, past: Past, width: int) -> dict[str, np.ndarray]:
+        """What the model reads of the newest events of a past: `[1 width …]`."""
+        rows = event_columns.nothing(self.saved, 1, width)
+        for name, column in past.columns.items():
+            some = column[-width:]
+            rows[name][0, : len(some)] = some
+        return rows
+
     def query(self, who: Who, past: Past, context: Features, width: int) -> Query:
         """One question to the model, with the newest events of a past; events without ratings count as 1."""
         features = {**self.nobody.features, **self.no_context, **who.features, **context}
         if self.rates_history:
             ratings = [1.0] * len(past.items) if past.ratings is None else past.ratings
             features["history_rating"] = newest(ratings, width, np.float32)
+        features |= self.events(past, width)
         return batches.queries([who.user], newest(past.items, width), features)
 
     def width(self, length: int) -> int:
@@ -136,7 +169,8 @@ class Translator:
             return Past()
         row = self.saved.history[user]
         rating = self.saved.history_rating
-        return Past(row[row > 0].tolist(), None if rating is None else rating[user][row > 0].tolist())
+        told = {name: column[user][row > 0] for name, column in self.saved.history_columns.items()}
+        return Past(row[row > 0].tolist(), None if rating is None else rating[user][row > 0].tolist(), told)
 
 
 def newest(values: Sequence[Any], width: int, kind: Any = np.int32) -> np.ndarray:

@@ -1,0 +1,102 @@
+"""Columns of events, such as their type and time, of a saved model: from raw values to what the model reads.
+
+    shop = Saved(model, variables, users, items, event_features=kinds,
+                 history=history, history_columns={"type": …, "time": …})
+    recommend(shop, ["ann"], histories=[["hat"]], events={"type": [["view"]], "time": [[1_714_557_600]]})
+
+A column of times (`nn.events.TimeGap`) is seconds since 1970, and needs no fitted feature; each other one is
+made by that of its name in `event_features`, for which a value that training did not know is unknown.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rezoo.errors import DataError
+from rezoo.nn import events
+from rezoo.serving.bundle import Saved
+
+
+def times(saved: Saved) -> list[str]:
+    """The columns of times that the model reads.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import HSTU
+    >>> times(Saved(HSTU(2, time="when"), {}, Ids(np.array(["ann"])), Ids(np.array(["hat"]))))
+    ['when']
+    """
+    return [name for name, kind in events.kinds(saved.model).items() if callable(kind)]
+
+
+def transformed(saved: Saved, raw: Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
+    """The columns that the model reads of some events, `[n …]`; None is unknown, further columns are ignored.
+
+    Raises:
+      DataError: if a column is missing or of another type than in training, or a time is none.
+
+    >>> from rezoo.data.features import Categorical, fit
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import GRU4Rec
+    >>> kinds, ids = fit({"type": Categorical()}, {"type": ["buy", "view"]}), Ids(np.array(["hat"]))
+    >>> shop = Saved(GRU4Rec(2, event_features={"type": 3}), {}, ids, ids, event_features=kinds)
+    >>> transformed(shop, {"type": ["view", "rent"]})["type"].tolist()
+    [2, 0]
+    """
+    found = saved.event_features.transform(raw)
+    for name in times(saved):
+        if name not in raw:
+            raise DataError(f"there is no column {name!r}; there are {', '.join(raw) or 'none'}")
+        found[name] = _seconds(name, raw[name])
+    return found
+
+
+def nothing(saved: Saved, rows: int, length: int) -> dict[str, np.ndarray]:
+    """The columns of `length` events each of which nothing is known."""
+    one = transformed(saved, {name: [None] for name in events.kinds(saved.model)})
+    return {name: np.zeros((rows, length, *x.shape[1:]), x.dtype) for name, x in one.items()}
+
+
+def check(saved: Saved) -> None:
+    """That the features of events, and the columns of the saved histories, are those that the model reads.
+
+    Raises:
+      DataError: if they are not.
+    """
+    kinds, model = events.kinds(saved.model), type(saved.model).__name__
+    trained = {name: kind for name, kind in kinds.items() if not callable(kind)}
+    found = {name: one.size for name, one in saved.event_features.fitted.items()}
+    if found != trained:
+        raise DataError(
+            f"event_features are {found}, but {model} was trained on {trained}: save what made its columns"
+        )
+    columns, history = saved.history_columns, saved.history
+    wanted = set() if history is None else set(kinds)
+    if set(columns) != wanted:
+        raise DataError(
+            f"history_columns are {sorted(columns)}, but {model} reads {sorted(wanted)} of each event of the "
+            "saved history: give these, as they were in training, 0 where they are unknown"
+        )
+    for name, like in nothing(saved, *history.shape[:2]).items() if history is not None else ():
+        column = np.asarray(columns[name])
+        if column.shape != like.shape or (name in trained and column.dtype.kind != like.dtype.kind):
+            raise DataError(
+                f"history_columns: {name!r} is {column.dtype} {list(column.shape)}: give {like.dtype} "
+                f"{list(like.shape)}, a value for each event of history"
+            )
+        if column.dtype.kind not in "iuf" or (column.dtype.kind == "f" and not np.isfinite(column).all()):
+            raise DataError(f"history_columns: {name!r} has values that are not finite numbers")
+
+
+def _seconds(name: str, raw: Sequence[Any]) -> np.ndarray:
+    """Times as whole seconds; 0 where there is none."""
+    try:
+        values = np.array([0 if one is None else one for one in raw], float)
+    except (TypeError, ValueError):
+        values = np.array([np.nan])
+    limits = np.iinfo(np.int32)
+    if not ((values >= limits.min) & (values <= limits.max)).all():
+        raise DataError(
+            f"column {name!r} has times that are not seconds since 1970: give numbers up to {limits.max}"
+        )
+    return np.floor(values).astype(np.int32)
