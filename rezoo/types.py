@@ -34,7 +34,8 @@ class Query(NamedTuple):
     history: Int[Array, " B L"]
     """Item ids of the past, oldest first, 0 = padding."""
     features: dict[str, Array]
-    """User and context columns by name, each with leading axis B; `{}` if none."""
+    """Columns of the user, the context and the events by name, each with leading axis B, those of events with
+    `[B L]`; `{}` if none."""
 
 
 class Target(NamedTuple):

@@ -95,7 +95,8 @@ def _past(
         past = of_lists(saved.items, histories, len(dense), _told(saved, list(histories), ratings, events))
         return past.items, past.columns, each, past.unknown
     if ratings is not None or events is not None:
-        raise DataError("ratings and events are of no histories: give histories=[[…], …] too")
+        what = "events" if ratings is None else "ratings"
+        raise DataError(f"{what} are of no histories: give histories=[[…], …] too")
     if saved.history is None:
         if reads_history(saved):
             raise DataError(

@@ -29,12 +29,13 @@ def check(saved: Saved) -> None:
     sizes = _sizes(saved)
     _check_features(saved, sizes)
     _check_columns(saved, sizes)
-    event_columns.check(saved)
+    event_columns.check_features(saved)
     try:
         jax.eval_shape(lambda variables: score(saved, variables), saved.variables)
     except Exception as error:
         raise DataError(f"the variables do not fit {type(saved.model).__name__}: {error}") from error
     _check_past(saved)
+    event_columns.check_history(saved)
 
 
 def _check_ids(saved: Saved) -> None:

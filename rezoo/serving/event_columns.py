@@ -57,21 +57,29 @@ def nothing(saved: Saved, rows: int, length: int) -> dict[str, np.ndarray]:
     return {name: np.zeros((rows, length, *x.shape[1:]), x.dtype) for name, x in one.items()}
 
 
-def check(saved: Saved) -> None:
-    """That the features of events, and the columns of the saved histories, are those that the model reads.
+def check_features(saved: Saved) -> None:
+    """That the features of events are those that the model reads.
 
     Raises:
       DataError: if they are not.
     """
-    kinds, model = events.kinds(saved.model), type(saved.model).__name__
-    trained = {name: kind for name, kind in kinds.items() if not callable(kind)}
+    model, trained = type(saved.model).__name__, _trained(saved)
     found = {name: one.size for name, one in saved.event_features.fitted.items()}
     if found != trained:
         raise DataError(
             f"event_features are {found}, but {model} was trained on {trained}: save what made its columns"
         )
+
+
+def check_history(saved: Saved) -> None:
+    """That the columns of the saved histories, which are checked themselves, are those that the model reads.
+
+    Raises:
+      DataError: if they are not.
+    """
     columns, history = saved.history_columns, saved.history
-    wanted = set() if history is None else set(kinds)
+    model, trained = type(saved.model).__name__, _trained(saved)
+    wanted = set() if history is None else set(events.names(saved.model))
     if set(columns) != wanted:
         raise DataError(
             f"history_columns are {sorted(columns)}, but {model} reads {sorted(wanted)} of each event of the "
@@ -86,6 +94,11 @@ def check(saved: Saved) -> None:
             )
         if column.dtype.kind not in "iuf" or (column.dtype.kind == "f" and not np.isfinite(column).all()):
             raise DataError(f"history_columns: {name!r} has values that are not finite numbers")
+
+
+def _trained(saved: Saved) -> dict[str, Any]:
+    """The columns that fitted features make, and the rows of the model's table for each."""
+    return {name: kind for name, kind in events.kinds(saved.model).items() if not callable(kind)}
 
 
 def _seconds(name: str, raw: Sequence[Any]) -> np.ndarray:

@@ -267,3 +267,31 @@ def test_session_sets_are_found_by_any_name_and_others_list_what_there_is(tmp_pa
     assert session_sets.load("mine", tmp_path).num_items == session_sets.load("shop", tmp_path).num_items == 4
     with pytest.raises(DataError, match=r"no session set 'retailrocket' in .*; there are mine, shop"):
         session_sets.load("retailrocket", tmp_path)
+
+
+def test_columns_go_with_their_events_and_bad_ones_are_refused():
+    table = {"user": [1, 1, 2, 1, 2], "item": [7, 8, 9, 7, 8], "time": [30, 10, 20, 20, 25]}
+    log = from_columns(table, unit="s")
+    columns = {"type": [3, 1, 4, 2, 5], "time": sessions.seconds(log), "price": np.arange(5.0)}
+    whole = sessions.by_user(log, columns=columns)
+    assert whole.columns["type"].tolist() == [1, 2, 3, 4, 5] and whole.columns["price"].dtype == np.float32
+    assert whole.columns["time"].tolist() == [10, 20, 30, 20, 25]
+    cut = sessions.by_gap(log, 9, columns=columns)
+    assert cut.take(np.array([1, 0])).columns["type"].tolist() == [2, 1]
+    assert whole.newest(2).columns["type"].tolist() == [2, 3, 4, 5]
+    assert sessions.pad(whole, 2, "type").tolist() == [[2, 3], [4, 5]]
+    assert sessions.histories(log, 2, of=columns["type"]).tolist() == [[0, 0], [2, 3], [4, 5]]
+    for packed in (False, True):
+        features = batches.next_items(whole, 3, packed=packed).query.features
+        assert sorted(features["type"][features["type"] > 0].tolist()) == [1, 2, 4]  # the last tell nothing
+    for wrong, said in (
+        (["view"] * 5, r"'type' is <U4 \[5\]: give a number for each of 5 rows; texts become"),
+        ([1, 2], r"'type' is int64 \[2\]: give a number for each of 5 rows"),
+        (log.timestamp * 1000, r"'type' has integers .* beyond int32: give times in seconds"),
+    ):
+        with pytest.raises(DataError, match=said):
+            sessions.by_user(log, columns={"type": wrong})
+    with pytest.raises(DataError, match="'type' is a feature and a column of events"):
+        batches.next_items(whole, 3, features={"type": np.zeros(2)})
+    with pytest.raises(DataError, match="the log has no times"):
+        sessions.seconds(log._replace(timestamp=None))

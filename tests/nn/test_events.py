@@ -13,10 +13,11 @@ import pytest
 from helpers import apply, eight_devices, init, init_state, noisy, score_all
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from rezoo import evaluation, objectives, training
+from rezoo import evaluation, losses, objectives, training
 from rezoo.arrays import offsets_of
 from rezoo.data import batches
 from rezoo.data.sessions import Sessions
+from rezoo.devices import sharding
 from rezoo.evaluation import explain
 from rezoo.models import (
     HSTU,
@@ -35,6 +36,7 @@ from rezoo.models import (
 from rezoo.nn import events
 from rezoo.nn.events import TimeGap
 from rezoo.serving import model_json
+from rezoo.training import row_sparse
 from rezoo.types import Query
 
 ITEMS, L = 9, 6
@@ -199,6 +201,30 @@ def test_an_explicit_mesh_an_export_and_a_list_read_columns(name):
     score = functools.partial(evaluation.score_all, model(name))
     exported = jax.export.export(jax.jit(score))(variables(name), shapes)
     np.testing.assert_allclose(exported.call(variables(name), query), whole, rtol=1e-4, atol=1e-5)
+
+
+@eight_devices
+@every_session_model
+def test_a_step_over_eight_devices_is_that_of_one(name):
+    batch, optimizers = batches.next_items(some_sessions(), L), (optax.sgd(0.1), row_sparse.adagrad(0.1))
+    batch = jax.tree.map(lambda x: x[:16], batch)
+    objective = objectives.next_item_sampled(model(name), losses.softmax_cross_entropy, jnp.ones(ITEMS), 4)
+    init = functools.partial(row_sparse.init_state, jax.random.key(0), model(name), *optimizers, batch)
+    state = jax.jit(init)()
+    alone, metrics = jax.jit(row_sparse.make_step(objective, *optimizers))(state, batch)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    specs = row_sparse.rules(state)
+    step = jax.jit(row_sparse.make_step(objective, *optimizers, row_sparse.spread_over(mesh)))
+    many, together = step(sharding.sharded(state, specs, mesh), sharding.spread(batch, mesh))
+    np.testing.assert_allclose(together["loss"], metrics["loss"], rtol=1e-5)
+    many = sharding.whole(many, specs, state)
+    chex.assert_trees_all_close(many.params, alone.params, rtol=1e-4, atol=1e-5)
+    explicit = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
+    dense = training.make_step(objectives.next_item_softmax(model(name)), optimizers[0])
+    state = jax.eval_shape(lambda: training.init_state(jax.random.key(0), model(name), optimizers[0], batch))
+    everywhere = functools.partial(jax.ShapeDtypeStruct, sharding=NamedSharding(explicit, PartitionSpec()))
+    placed = jax.tree.map(lambda x: everywhere(x.shape, x.dtype), state)
+    jax.eval_shape(dense, placed, jax.device_put(batch, NamedSharding(explicit, PartitionSpec("data"))))
 
 
 @pytest.mark.parametrize("kind", [GRU4Rec, pytest.param(SASRec, marks=pytest.mark.slow)])

@@ -111,7 +111,7 @@ def event(settings: Settings) -> dict[str, Field]:
     return {
         "visitor": Field("text", "Whose session this belongs to, such as a cookie.", required=True),
         "item": Field("id", "What the visitor saw, clicked or bought.", required=True),
-        "type": Field("text", "What the visitor did; click if not given."),
+        "type": Field("text", "What the visitor did, which some models read; click if not given."),
         "time": Field("number", "When, in seconds since 1970; now if not given."),
         "user": Field("id", "The customer, if the visitor has signed in; the visitor if not given."),
         "features": Field("features", "Of a visitor whom the model does not know.", by_query=False),
@@ -125,7 +125,9 @@ def recommend(settings: Settings) -> dict[str, Field]:
     return {
         "visitor": Field("text", "Whose session is asked about."),
         "user": Field("id", "The customer that is asked about, where there is no visitor."),
-        "history": Field("ids", "What that customer did last, oldest first.", most=1000),
+        "history": Field(
+            "ids", "What that customer did last, oldest first; of unknown types and times.", most=1000
+        ),
         "ratings": Field("numbers", "Of the history, for models that read them.", most=1000, by_query=False),
         "features": Field("features", "Of a customer whom the model does not know.", by_query=False),
         "k": Field("count", "Places of the list; 10 if not given.", most=settings.k),
