@@ -10,12 +10,25 @@ of the category that follows theirs. In the third, a history says no more than t
 
 All models read the history, the shopper's age and gender, the hour, and the product with its category, with
 the same embeddings and network; no model knows a shopper by id. Rate and penalty, five settings for each
-model, are chosen with seed 0 by the AUC on the last tenth of the training part, the epoch likewise with each
-seed. `MeanPooling` is DIN with a plain mean in place of its weights. DIEN is trained without its auxiliary
-loss. The oracle is the true probability of a click. A gain is the mean difference of the seeds to
-`MeanPooling`, with p of a paired t-test.
+model, are chosen with seed 0 in the first case by the AUC on the last tenth of the training part, and kept in
+the other two; the epoch is chosen likewise with each seed and case. `MeanPooling` is DIN with a plain mean in
+place of its weights. DIEN is trained without its auxiliary loss. The oracle is the true probability of a
+click. A gain is the mean difference of the seeds to `MeanPooling`, with p of a paired t-test.
 
 The shop has seed 3: its size and the settings to choose from were settled on shops of the seeds 0 to 2.
+
+AUC, 3 seeds, 13 minutes on one busy CPU core (in the first case the times of DIEN and BST include pauses):
+
+                                              mean    DIN     DIEN    BST     oracle
+    recurring needs                           0.815   0.829   0.808   0.810   0.883
+    recurring needs and sequence effects      0.760   0.770   0.809   0.831   0.912
+    history without effect                    0.802   0.799   0.792   0.788   0.830
+
+DIN wins where what counts depends on the product shown (0.014, p = 0.003): its unit finds the events of the
+same product, which the mean blurs. It does not read the order of events, and gains less, 0.010 (p = 0.04),
+where that decides. There DIEN and BST win (0.048 and 0.071, p = 0.001 each), which lose by 0.007 and 0.005 to
+the mean where order has no effect. Where the history has no effect the mean is the best of all: DIN loses
+0.003, DIEN 0.009 and BST 0.014.
 
 Where attention does not win on real data: `beauty_din.py` (next items after nine events on average) and
 `movielens_ctr.py` (likes in a random split, where the user's vector is learnt from the same films).
