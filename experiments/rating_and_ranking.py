@@ -5,7 +5,7 @@
 Each user's ratings in the order of time: the latest fifth is the test, the tenth before it the validation. Of
 the rest the latest n have their stars, n being log-uniform from 1 to all (seed 0), as few of those who watch
 also rate. Two cases: training knows no other films of the user ("starred"), or it knows that they were
-watched ("watched"). On 1,000 users of ML-1M, drawn with seed 1 (`--users`), and on the simulated shop,
+watched ("watched"). On 600 users of ML-1M, drawn with seed 1 (`--users`), and on the simulated shop,
 of seed 1, where a purchase is what is watched and the ratings come in the order in which they were drawn; its
 oracle knows the true mean of the stars, and true preferences.
 
@@ -17,7 +17,7 @@ same factorization, or a `SharedBottom`, of each task alone.
 Every contender, also each task alone, is tuned on the validation part for itself with seed 0: the penalty, of
 a factorization that of its biases, and for two tasks the weight of the stars move by factors of four to a
 better value until none of their neighbours is better (`climb`), so that no optimum is at the end of a grid.
-Training ends after three epochs, of the rows that say something of its tasks, without a better validation,
+Training ends after eight epochs, of the rows that say something of its tasks, without a better validation,
 and the best epoch counts: nobody stops for want of steps. The goal of the validation is ndcg@10 - RMSE, of
 which a model of one task has one term. The test part is measured with the chosen settings only.
 
@@ -87,7 +87,7 @@ class Budget:
 
     dim: int = 16
     epochs: int = 60
-    patience: int = 3
+    patience: int = 8
     batch_size: int = 512
     rate: float = 0.005
     negatives: int = 2
@@ -461,7 +461,7 @@ class Flags(common.Flags):
     """Any of starred, watched: see `CASES`."""
     models: tuple[str, ...] = MODELS
     """Any of the models of two tasks, each with those of one task that it is compared with."""
-    users: int = 1_000
+    users: int = 600
     """Users of ml-1m, at random."""
 
 
