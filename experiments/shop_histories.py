@@ -2,16 +2,33 @@
 
     python experiments/shop_histories.py --record --seeds 3
 
-The shop of `rezoo.datasets.shop_histories`: 75,000 visits of 1,000 shoppers to 100 products, each with the
-latest 20 purchases. What was bought is wanted again after five more purchases, and not before; the latest
-two purchases ask for products of the category that follows theirs. The second case is the same shop in
-which histories have no effect on a click beyond the taste that they come from.
+The shop of `rezoo.datasets.shop_histories`: 60,000 visits of 1,000 shoppers to 200 products, each with the
+latest 20 purchases, in three cases. With recurring needs, what is used up is wanted again and what lasts is
+not: which event counts depends on the product shown, and the order of events does not matter. With sequence
+effects too, a need rests for five purchases after it was met, and the latest two purchases ask for products
+of the category that follows theirs. In the third, a history says no more than the taste behind it.
 
 All models read the history, the shopper's age and gender, the hour, and the product with its category, with
-the same embeddings and network; no model knows a shopper by id. They are tuned, stopped and tested as in
-`frappe_ctr.py`, by the last tenth of the training part. `MeanPooling` is DIN with a plain mean in place of
-its weights. DIEN is trained without its auxiliary loss. The oracle is the true probability of a click. A gain
-is the mean difference of the seeds to `MeanPooling`, with p of a paired t-test.
+the same embeddings and network; no model knows a shopper by id. Rate and penalty, five settings for each
+model, are chosen with seed 0 in the first case by the AUC on the last tenth of the training part, and kept in
+the other two; the epoch is chosen likewise with each seed and case. `MeanPooling` is DIN with a plain mean in
+place of its weights. DIEN is trained without its auxiliary loss. The oracle is the true probability of a
+click. A gain is the mean difference of the seeds to `MeanPooling`, with p of a paired t-test.
+
+The shop has seed 3: its size and the settings to choose from were settled on shops of the seeds 0 to 2.
+
+AUC, 3 seeds, 13 minutes on one busy CPU core (in the first case the times of DIEN and BST include pauses):
+
+                                              mean    DIN     DIEN    BST     oracle
+    recurring needs                           0.815   0.829   0.808   0.810   0.883
+    recurring needs and sequence effects      0.760   0.770   0.809   0.831   0.912
+    history without effect                    0.802   0.799   0.792   0.788   0.830
+
+DIN wins where what counts depends on the product shown (0.014, p = 0.003): its unit finds the events of the
+same product, which the mean blurs. It does not read the order of events, and gains less, 0.010 (p = 0.04),
+where that decides. There DIEN and BST win (0.048 and 0.071, p = 0.001 each), which lose by 0.007 and 0.005 to
+the mean where order has no effect. Where the history has no effect the mean is the best of all: DIN loses
+0.003, DIEN 0.009 and BST 0.014.
 
 Where attention does not win on real data: `beauty_din.py` (next items after nine events on average) and
 `movielens_ctr.py` (likes in a random split, where the user's vector is learnt from the same films).
@@ -36,17 +53,20 @@ from rezoo.studies import significance
 from rezoo.types import Batch
 
 CASES = {
+    "recurring needs": {"rest": 0, "follow": 0.0},
     "recurring needs and sequence effects": {},
     "history without effect": {"again": 0.0, "follow": 0.0},
 }
 PROTOCOL = "clicks, held-out fifth of {rows} visits, {case}"
-SHOP = ShopConfig(shoppers=1000, products=100, impressions=75_000)
-REAL = Budget((Setting(0.005, 1e-5), Setting(0.005, 1e-4)), 512, 8)
+SHOP = ShopConfig(shoppers=1000, products=200, impressions=60_000)
+SEED = 3
+SETTINGS = (*(Setting(rate, 1e-3) for rate in (0.005, 0.015, 0.045, 0.135)), Setting(0.015, 1e-4))
+REAL = Budget(SETTINGS, 512, 6)
 
 
 def prepare(config: ShopConfig, case: str) -> tuple[Data, jax.Array]:
     """Three parts, the last tenth of training for validation, and the AUC of the truth in the test part."""
-    visits = shop_histories.draw(config, Needs(**CASES[case]))
+    visits = shop_histories.draw(config, Needs(**CASES[case]), SEED)
     world = visits.world
 
     def batch(rows: dict[str, np.ndarray]) -> Batch:
@@ -92,7 +112,7 @@ def main() -> None:
     flags, results = common.start(__file__, __doc__)
     config = ShopConfig(50, 30, impressions=1000) if flags.smoke else SHOP
     budget = Budget((Setting(0.01, 1e-6),), 256, 1) if flags.smoke else REAL
-    dim, widths = (4, (8,)) if flags.smoke else (16, (64, 32))
+    dim, widths = (4, (8,)) if flags.smoke else (8, (64, 32))
     for case in CASES:
         data, best = prepare(config, case)
         compare(models(data.sizes, dim, widths), data, budget, 1 if flags.smoke else flags.seeds, results)

@@ -9,10 +9,12 @@ that is shown is any one, one of the history, or one of the category that follow
 probability ⅓. With c_i the category of i, c + 1 the one that follows c, and the first following the last:
 
     logit P(click) = ½ + ⟨t_u, v_i⟩ + F[age, c_i] + H[hour, c_i] + ½ ln w_i + again · r + follow · s
-    r = 0 if i is not in h; -1 if it is among h_{L-rest+1} … h_L; else 1
+    r = 0 if i is not in h; -1 if i lasts or is among h_{L-rest+1} … h_L; else 1
     s = 1 if c_i = c + 1 for a category c of h_{L-reach+1} … h_L, else 0
 
-`again` is a recurring need: what was bought is wanted again, once some other purchases have passed.
+`again` is a recurring need: what is used up is wanted again, once some other purchases have passed, and
+what lasts, the products of half of the categories (`LASTING`), is not: nobody who has a kettle wants it
+again. Which of the events counts depends on the product shown; where `rest` is 0, their order does not.
 `follow` is an effect of the sequence: a purchase asks for what goes with it, but not for long. With both 0,
 a history says no more than the shopper's taste does. The oracle is the logit itself, a column of the rows.
 """
@@ -30,6 +32,10 @@ from rezoo.datasets import shop
 from rezoo.datasets.shop import ShopConfig, World
 from rezoo.datasets.shop_rows import TEST_SHARE, Columns
 from rezoo.errors import DataError
+
+LASTING = ("scarf", "lamp", "kettle", "backpack", "headphones", "knife")
+"""Categories whose products last."""
+_LASTS = np.isin(("", *shop.NOUNS), LASTING)
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,8 @@ def effect(
     """Again · r + follow · s, what the history adds to the logit of a click."""
     back = jnp.arange(history.shape[1], 0, -1, dtype=jnp.int32)[None]  # 1 for the last purchase
     same = history == item[:, None]
-    resting = (same & (back <= needs.rest)).any(1)
-    need = jnp.where(same.any(1), jnp.where(resting, -1.0, 1.0), 0.0)
+    met = (same & (back <= needs.rest)).any(1) | jnp.asarray(_LASTS)[world.category[item]]
+    need = jnp.where(same.any(1), jnp.where(met, -1.0, 1.0), 0.0)
     follows = following(world.category[history]) == world.category[item][:, None]
     return needs.again * need + needs.follow * (follows & (back <= needs.reach)).any(1)
 

@@ -26,7 +26,8 @@ def test_the_truth_is_that_of_the_docstring_row_by_row():
     kinds = set()
     for n in range(300):
         h, i = rows["history"][n].tolist(), int(rows["item"][n])
-        r = 0 if i not in h else -1 if i in h[-NEEDS.rest :] else 1
+        lasts = shop.NOUNS[category[i] - 1] in shop_histories.LASTING
+        r = 0 if i not in h else -1 if lasts or i in h[-NEEDS.rest :] else 1
         s = any(category[i] == category[j] % 12 + 1 for j in h[-NEEDS.reach :])
         base = shop.click_logit(
             world, *(jnp.asarray(rows[name][n : n + 1]) for name in ("user", "item", "hour"))
@@ -34,6 +35,17 @@ def test_the_truth_is_that_of_the_docstring_row_by_row():
         np.testing.assert_allclose(rows["logit"][n], float(base[0]) + 3 * r + 3 * s, rtol=1e-4, atol=1e-4)
         kinds.add((r, s))
     assert len(kinds) == 6
+
+
+def test_without_rest_and_what_follows_the_order_of_a_history_does_not_matter():
+    needs = replace(NEEDS, rest=0, follow=0.0)
+    visits = shop_histories.draw(SMALL, needs)
+    history, item = jnp.asarray(visits.test["history"]), jnp.asarray(visits.test["item"])
+    found = shop_histories.effect(visits.world, needs, history, item)
+    np.testing.assert_array_equal(found, shop_histories.effect(visits.world, needs, history[:, ::-1], item))
+    assert set(np.unique(found)) == {-3.0, 0.0, 3.0}
+    reads_order = [shop_histories.effect(visits.world, NEEDS, h, item) for h in (history, history[:, ::-1])]
+    assert (reads_order[0] != reads_order[1]).any()
 
 
 def test_clicks_come_as_often_as_the_truth_says_and_nobody_ranks_them_better():
