@@ -102,14 +102,23 @@ def next_item(sessions: Sessions, length: int) -> PackedNextItem:
 
 
 def next_events(sessions: Sessions, length: int) -> Packed:
-    """The events of `next_item` that have one after them: as `items` their numbers, from 1."""
+    """The events of `next_item` that have one after them: as `items` their numbers, from 1.
+
+    >>> next_events(Sessions(np.array([7, 8, 9, 5, 6]), np.array([0, 3, 5])), 3).items.tolist()
+    [[1, 2, 4]]
+    """
     size = np.maximum(sessions.lengths - 1, 0)
     event = ranges(sessions.offsets[:-1], size)  # by number, for an event of each session is left out
     return pack(Sessions((event + 1).astype(np.int32), offsets_of(size)), length)
 
 
 def of_events(sessions: Sessions, packed: Packed) -> PackedNextItem:
-    """What `next_item` makes of the events of `next_events`."""
+    """What `next_item` makes of the events of `next_events`.
+
+    >>> sessions = Sessions(np.array([7, 8, 9, 5, 6]), np.array([0, 3, 5]))
+    >>> of_events(sessions, next_events(sessions, 3)).target.tolist()
+    [[8, 9, 6]]
+    """
     history, target = (at_events(sessions.items, packed.items + step * (packed.items > 0)) for step in (0, 1))
     return PackedNextItem(history, target, packed.items > 0, packed.segment)
 

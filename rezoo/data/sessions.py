@@ -89,7 +89,7 @@ def seconds(log: Interactions) -> np.ndarray:
       DataError: if the log has no times, or one beyond 2038 or before 1901.
 
     >>> from rezoo.data.interactions import from_columns
-    >>> seconds(from_columns({"user": [1], "item": [7], "timestamp": ["1970-01-01 00:01"]})).tolist()
+    >>> seconds(from_columns({"user": [1], "item": [7], "time": [60_000]}, unit="ms")).tolist()
     [60]
     """
     if log.timestamp is None:

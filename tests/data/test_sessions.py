@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rezoo.data import contents, sessions
+from rezoo.data import batches, contents, sessions
 from rezoo.data.interactions import from_columns
 from rezoo.data.packing import next_item, pack
 from rezoo.data.sessions import Sessions
