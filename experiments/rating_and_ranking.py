@@ -16,7 +16,8 @@ same factorization, or a `SharedBottom`, of each task alone.
 
 Every contender, also each task alone, is tuned on the validation part for itself with seed 0: the penalty, of
 a factorization that of its biases, and for two tasks the weight of the stars move by factors of four to a
-better value until none of their neighbours is better (`climb`), so that no optimum is at the end of a grid.
+better value until none of their neighbours is better, or sixteen settings were tried (`climb`): no optimum is
+at the end of a grid. (Of all, the SharedMF of both tasks in the shop's second case used up the sixteen.)
 Training ends after eight epochs, of the rows that say something of its tasks, without a better validation,
 and the best epoch counts: nobody stops for want of steps. The goal of the validation is ndcg@10 - RMSE, of
 which a model of one task has one term. The test part is measured with the chosen settings only.
@@ -24,6 +25,32 @@ which a model of one task has one term. The test part is measured with the chose
 RMSE of the test's stars; ndcg@10 and recall@10 of the films watched then, among all that the user did not
 watch before; by how many stars of a user are known. A gain is the mean difference of the seeds to the
 model of one task, with p of a paired t-test.
+
+RMSE and ndcg@10 of all users, 3 seeds, 25 minutes on one busy CPU core:
+
+                               shop, starred    shop, watched    ML-1M, starred   ML-1M, watched
+    SharedMF, one task         0.857   0.152    0.857   0.225    1.038   0.104    1.038   0.104
+    SharedMF                   0.854   0.160    0.758   0.233    1.037   0.095    1.039   0.103
+    SharedBottom, one task     0.869   0.139    0.869   0.219    1.055   0.089    1.055   0.095
+    SharedBottom               0.870   0.082    0.792   0.223    1.059   0.070    1.013   0.099
+    MMoE                       0.881   0.131    0.803   0.220    1.049   0.091    1.020   0.097
+    PLE                        0.881   0.136    0.805   0.219    1.045   0.061    1.011   0.099
+    Oracle                     0.580   0.319    0.580   0.319
+
+The joint model gains where it sees films whose stars are not known: what was watched says what is liked. In
+the shop SharedMF gains 0.099 stars (p < 0.001), 0.104 for users with 1 to 4 stars and 0.085 with 17 or more;
+the networks gain 0.064 to 0.076 (p ≤ 0.012). On ML-1M SharedBottom gains 0.042 (p = 0.004) and PLE 0.044
+(p = 0.03), most for users with 17 stars or more (0.060 and 0.058), little with 1 to 4 (0.008 and 0.017);
+MMoE's 0.035 is within noise (p = 0.13). The factorization gains none there (p = 0.34): its stars alone choose
+the penalty 4, under which little but the biases is left.
+
+Where both tasks see the same films the joint model gains next to nothing: SharedMF's 0.003 in the shop
+(p = 0.12) and 0.001 on ML-1M (p = 0.40) are within noise. In the shop MMoE is 0.012 stars worse (p = 0.02).
+SharedBottom loses 0.056 of ndcg@10 there (p = 0.01) and 0.019 on ML-1M (p = 0.05): its best epochs are the
+first two, which are early for watching.
+
+SharedMF gains 0.008 of ndcg@10 in both cases of the shop (p = 0.02); of all users, no other gain in ndcg@10
+has a p below 0.05. There are 192 such tests, of three seeds each: what p = 0.05 says of one is little.
 """
 
 import itertools
