@@ -31,6 +31,7 @@ FOUND = {
     "movielens_svdpp": "the penalty on a tenth of each training fold; others by hand, on the first one's",
     "ncf_movielens": "by hand, on the last movie of each user's training part; see the docstring",
     "next_basket": "as the recipes' papers have them, for other logs; nothing by the test baskets",
+    "rating_and_ranking": "for each contender by steps of four to a better value on the validation part",
     "refresh": "on a shop of another seed",
     "sequences": "by hand on the validation items, but the convolutions, BERT4Rec and gSASRec's loss; "
     "each seed's epoch on them",
@@ -38,6 +39,7 @@ FOUND = {
     "session_features": "equal with and without features; each seed's epoch on the validation part",
     "session_next_click": "by hand; each seed's epoch on the last two per cent of the training sessions",
     "shop_conversion": "the best of three penalties, and each seed's epoch, on a tenth of the training part",
+    "shop_histories": "the best of five settings of each model in the first case; each seed's epoch by validation",
     "strong_generalisation": "the best of three configurations on the validation users",
     "tuning": "48 random points by successive halving on a tenth of the training part",
 }
