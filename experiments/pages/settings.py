@@ -8,7 +8,20 @@ from pages.recorded import Row, markdown
 KEPT = (
     "settings",
     "configuration",
-    *("rate", "l2", "dim", "dropout", "id_dropout", "k", "weight", "newest", "pretrained", "batch_size"),
+    *(
+        "rate",
+        "l2",
+        "bias",
+        "stars",
+        "dim",
+        "dropout",
+        "id_dropout",
+        "k",
+        "weight",
+        "newest",
+        "pretrained",
+        "batch_size",
+    ),
 )
 """What rows keep of them."""
 SEARCH = ("tried", "validation", "valid", "epochs", "best_epoch")
@@ -39,7 +52,7 @@ FOUND = {
     "session_features": "equal with and without features; each seed's epoch on the validation part",
     "session_next_click": "by hand; each seed's epoch on the last two per cent of the training sessions",
     "shop_conversion": "the best of three penalties, and each seed's epoch, on a tenth of the training part",
-    "shop_histories": "the best of five settings of each model in the first case; each seed's epoch by validation",
+    "shop_histories": "the best of five settings of each model in the first case; each seed's epoch",
     "strong_generalisation": "the best of three configurations on the validation users",
     "tuning": "48 random points by successive halving on a tenth of the training part",
 }
