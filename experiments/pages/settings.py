@@ -8,20 +8,8 @@ from pages.recorded import Row, markdown
 KEPT = (
     "settings",
     "configuration",
-    *(
-        "rate",
-        "l2",
-        "bias",
-        "stars",
-        "dim",
-        "dropout",
-        "id_dropout",
-        "k",
-        "weight",
-        "newest",
-        "pretrained",
-        "batch_size",
-    ),
+    *("rate", "l2", "dim", "dropout", "id_dropout", "k", "weight", "newest", "pretrained", "batch_size"),
+    *("bias", "stars_weight", "watch_l2", "stars_l2"),
 )
 """What rows keep of them."""
 SEARCH = ("tried", "validation", "valid", "epochs", "best_epoch")
@@ -44,7 +32,8 @@ FOUND = {
     "movielens_svdpp": "the penalty on a tenth of each training fold; others by hand, on the first one's",
     "ncf_movielens": "by hand, on the last movie of each user's training part; see the docstring",
     "next_basket": "as the recipes' papers have them, for other logs; nothing by the test baskets",
-    "rating_and_ranking": "for each contender by steps of four to a better value on the validation part",
+    "rating_and_ranking": "penalties and weight by factors of four until no neighbour is better on the "
+    "validation part, with one seed; each seed's epoch there",
     "refresh": "on a shop of another seed",
     "sequences": "by hand on the validation items, but the convolutions, BERT4Rec and gSASRec's loss; "
     "each seed's epoch on them",
@@ -52,7 +41,8 @@ FOUND = {
     "session_features": "equal with and without features; each seed's epoch on the validation part",
     "session_next_click": "by hand; each seed's epoch on the last two per cent of the training sessions",
     "shop_conversion": "the best of three penalties, and each seed's epoch, on a tenth of the training part",
-    "shop_histories": "the best of five settings of each model in the first case; each seed's epoch",
+    "shop_histories": "the best of five pairs of rate and penalty in the first case, on the last tenth of "
+    "the training part, with one seed; each seed's epoch there, in every case",
     "strong_generalisation": "the best of three configurations on the validation users",
     "tuning": "48 random points by successive halving on a tenth of the training part",
 }
