@@ -74,6 +74,15 @@ def test_onnx_runtime_answers_as_the_saved_model_does(tmp_path, name):
     assert content["k"] == 6 and "exclude" in content["inputs"]["recommend"]
 
 
+@pytest.mark.parametrize("reduce", [jnp.sum, jnp.max, jnp.any])
+def test_a_reduction_over_no_axis_changes_nothing(reduce):
+    pytest.importorskip("onnx")
+    graph = Graph()
+    given = jnp.zeros((2, 3), bool if reduce is jnp.any else jnp.float32)
+    convert(graph, jax.make_jaxpr(lambda x: reduce(x, axis=()))(given), ["x"])
+    assert not any(node.op_type.startswith("Reduce") for node in graph.nodes)
+
+
 def test_an_operation_that_cannot_be_written_is_named(tmp_path):
     pytest.importorskip("onnx")
     traced = jax.make_jaxpr(lambda x: jnp.fft.fft(x).real)(jnp.zeros(4))

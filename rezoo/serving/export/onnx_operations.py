@@ -82,14 +82,17 @@ def _logical(word: str) -> Callable[..., str]:
 
 
 def _reduced(graph: Graph, eqn: Any, given: list[str]) -> str:
-    axes = graph.ints(eqn.params["axes"])
-    return graph.op(REDUCTIONS[eqn.primitive.name], given[0], axes, keepdims=0)
+    return _over(graph, REDUCTIONS[eqn.primitive.name], given[0], eqn.params["axes"])
+
+
+def _over(graph: Graph, kind: str, value: str, axes: Sequence[int]) -> str:
+    """A reduction over some axes; ONNX takes none for all of them."""
+    return graph.op(kind, value, graph.ints(axes), keepdims=0) if axes else value
 
 
 def _any(graph: Graph, eqn: Any, given: list[str]) -> str:
     kind = "ReduceMax" if eqn.primitive.name == "reduce_or" else "ReduceMin"
-    found = graph.op(kind, graph.cast(given[0], np.int32), graph.ints(eqn.params["axes"]), keepdims=0)
-    return graph.cast(found, np.bool_)
+    return graph.cast(_over(graph, kind, graph.cast(given[0], np.int32), eqn.params["axes"]), np.bool_)
 
 
 def _padded(graph: Graph, eqn: Any, given: list[str]) -> str:
