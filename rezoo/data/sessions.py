@@ -225,10 +225,17 @@ def next_item_columns(sessions: Sessions, length: int) -> dict[str, np.ndarray]:
 def prefixes(sessions: Sessions, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Every prefix and the item after it: int32 `[P length]`, `[P]`, for models without `prefixes`.
 
+    Raises:
+      DataError: if the sessions have columns of events, which would not come with their events.
+
     >>> history, target = prefixes(Sessions(np.array([5, 6, 7], np.int32), np.array([0, 3])), 2)
     >>> history.tolist(), target.tolist()
     ([[5, 0], [5, 6]], [6, 7])
     """
+    if sessions.columns:
+        raise DataError(
+            f"prefixes would lose the columns {', '.join(sessions.columns)} of events: use batches.next_items"
+        )
     count = np.maximum(sessions.lengths - 1, 0)
     ends = ranges(sessions.offsets[:-1] + 1, count)
     starts = np.maximum(np.repeat(sessions.offsets[:-1], count), ends - length)

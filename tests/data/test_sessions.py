@@ -293,5 +293,7 @@ def test_columns_go_with_their_events_and_bad_ones_are_refused():
             sessions.by_user(log, columns={"type": wrong})
     with pytest.raises(DataError, match="'type' is a feature and a column of events"):
         batches.next_items(whole, 3, features={"type": np.zeros(2)})
+    with pytest.raises(DataError, match="prefixes would lose the columns type, time, price"):
+        sessions.prefixes(whole, 2)
     with pytest.raises(DataError, match="the log has no times"):
         sessions.seconds(log._replace(timestamp=None))
