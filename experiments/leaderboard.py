@@ -4,11 +4,10 @@
 
 writes `experiments/results/README.md`: a table for each data set and protocol, whichever experiments its
 rows are from, then the benchmarks, each with the commands that made it; beside it `SETTINGS.md`, with which
-settings. It writes the last column of the
-tables of `rezoo/models/README.md`, and the tables between the markers of the README: `<!-- headline -->`,
-`<!-- speed -->` and `<!-- models -->`. Both have their links at `<!-- places -->`. For each data set with
-three timed models or more under a protocol it draws quality against training time. With --smoke it only
-says whether the pages are up to date.
+settings. It writes the last column of the tables of `rezoo/models/README.md`, and the tables between the
+markers of the README: `<!-- headline -->`, `<!-- speed -->` and `<!-- models -->`. Both have their links at
+`<!-- places -->`. For each data set with three timed models or more under a protocol it draws quality against
+training time. With --smoke it only says whether the pages are up to date.
 """
 
 from collections.abc import Callable

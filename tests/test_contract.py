@@ -381,8 +381,8 @@ CASES |= {
 }
 TRAINED = {name: case for name, case in CASES.items() if case.fitted is None}
 LIKE_OTHERS = {
-    "AITM",
     "AFM",
+    "AITM",
     "AutoInt-plus",
     "BERT4Rec",
     "BST",

@@ -5,9 +5,10 @@ from typing import Any
 from pages import recorded
 from pages.recorded import Row, markdown
 
+WHOLE = "settings", "configuration"
+"""What rows keep of all settings at once."""
 KEPT = (
-    "settings",
-    "configuration",
+    *WHOLE,
     *("rate", "l2", "dim", "dropout", "id_dropout", "k", "weight", "newest", "pretrained", "batch_size"),
     *("bias", "stars_weight", "watch_l2", "stars_l2"),
 )
@@ -91,7 +92,7 @@ def written(key: str, value: Any) -> str:
     """A setting, or several."""
     if isinstance(value, dict):
         return ", ".join(written(name, one) for name, one in value.items())
-    return f"{value}" if key in KEPT[:2] else f"{key} {value}"
+    return f"{value}" if key in WHOLE else f"{key} {value}"
 
 
 def search(row: Row) -> str:

@@ -1,8 +1,8 @@
 """Columns of events beside their items: whether one was a view or a purchase, its price, its time.
 
-Every session model takes its `event_features` by this module, which adds the vectors of what is known of an
-event to the vector of its item, where the model reads its history. What is unknown adds nothing, so an event
-without known columns is read by its item alone, as if the model had no such features.
+Every session model takes its `event_features` by this module, which adds the vectors of an event's known
+columns to the vector of its item, where the model reads its history. What is unknown adds nothing, so an
+event without known columns is read by its item alone, as if the model had no such features.
 
 A column has a value for each event of `query.history`, `[B L]`, and is shifted, packed and padded as the
 history is: the columns of the event that is to be told are in no input, as its item is in none. Query,
@@ -73,7 +73,7 @@ NO_EVENT_FEATURES: Mapping[str, EventFeature] = FrozenDict()
 
 
 class EventFeatures(nn.Module):
-    """x + the vectors of what is known of each event: `{"type": 4, "price": None, "time": TimeGap}`.
+    """x + the vectors of each event's known columns: `{"type": 4, "price": None, "time": TimeGap}`.
 
     A categorical column is integers `[B L]`, or `[B L M]` with several values; a number is floats; what
     counts as unknown is said in `nn.features.known_fields`. Without features x is given back, and there are
@@ -156,7 +156,7 @@ def newest(query: Query, columns: Iterable[str], size: int) -> Query:
 
 
 def hidden(query: Query, columns: Iterable[str], where: Bool[Array, " B L"]) -> Query:
-    """The query without what is known of some events: their columns are 0, and their items as they were."""
+    """The query without the columns of some events, which are 0; their items are as they were."""
 
     def without(x: Array) -> Array:
         return jnp.where(where.reshape(*where.shape, *(1,) * (x.ndim - 2)), jnp.zeros((), x.dtype), x)

@@ -107,8 +107,8 @@ class SessionRanker(nn.Module):
 
     Reads `query.history`, all of `query.features`, the item columns in `catalogue`, and the user and the
     item if `sizes` has a table for them. The encoder reads what it does elsewhere, of the same query and
-    catalogue; columns of events (`event_features`) are read by it alone. An empty history has
-    the state that the encoder gives it.
+    catalogue; columns of events (`event_features`) are read by it alone. An empty history has the state
+    that the encoder gives it.
     """
 
     sizes: Mapping[str, int]
