@@ -33,6 +33,7 @@ class Guarded(HttpToolsProtocol):
     """Bytes since a head or a part of a body was complete."""
 
     def connection_made(self, transport: Any) -> None:
+        transport = _Writable(transport)
         super().connection_made(transport)
         if self.limit_concurrency and len(self.connections) > self.limit_concurrency:
             transport.abort()
@@ -83,6 +84,23 @@ class Guarded(HttpToolsProtocol):
         self._timer = None
         if self._in_head or self.transport.get_write_buffer_size() > 0:
             self.transport.abort()
+
+
+class _Writable:
+    """A transport that drops what is written after its end, as asyncio's does: uvloop's raises.
+
+    Of several requests sent at once, uvicorn tells only the last that its client is gone.
+    """
+
+    def __init__(self, transport: Any):
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
 
 def room() -> int:
