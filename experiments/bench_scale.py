@@ -125,13 +125,13 @@ def ials_epochs(user: np.ndarray, item: np.ndarray) -> Callable[[], float]:
 def contests(smoke: bool) -> Iterator[tuple[str, int, Callable[[], Callable[[], float]]]]:
     """(model, rows, what makes its epochs); the data is made when the epochs are."""
     config = shop.ShopConfig(shoppers=200 if smoke else 20_000, products=PRODUCTS)
-    sizes = (2_000, 20_000) if smoke else SIZES
+    sizes = (1_000, 4_000) if smoke else SIZES
     for rows in sizes:
 
         def recurrent(rows: int = rows) -> Callable[[], float]:
             model, share = GRU4Rec(PRODUCTS + 1, DIM, tied=True), jnp.ones(PRODUCTS + 1)
             objective = objectives.next_item_sampled(model, losses.softmax_cross_entropy, share, 1024)
-            data = sessions(config, rows, 1_000 if smoke else 10_000)
+            data = sessions(config, rows, 500 if smoke else 10_000)
             return gradient_epochs(model, objective, data, BATCH // data.item.shape[1])
 
         yield "GRU4Rec", rows, recurrent
@@ -162,7 +162,7 @@ def main(flags: common.Flags, results: common.Results) -> None:
         if not results.values(*key):
             start = time.perf_counter()
             epoch = make()
-            values = [epoch() * 1e6 / rows for _ in range(flags.seeds)]
+            values = [epoch() * 1e6 / rows for _ in range(1 if flags.smoke else flags.seeds)]
             peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
             results.add(*key, values, seconds=time.perf_counter() - start, peak_rss_mib=peak)
             print(f"{model}, {protocol}: {np.median(values):.3f} s per epoch and million rows", flush=True)

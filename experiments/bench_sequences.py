@@ -72,7 +72,7 @@ def main(flags: BenchFlags, results: Results) -> None:
     steps, rounds = (2, 1) if flags.smoke else (pick(cpu=8, accelerator=40), flags.rounds)
     tokens = 200 if flags.smoke else TOKENS * pick(cpu=1, accelerator=8)
     for name in flags.models:
-        for length in flags.lengths:
+        for length in flags.lengths[: 1 if flags.smoke else None]:
             rows = max(tokens // length, 1)
             sizes = (ITEMS, length, rows, DIM, HEADS, BLOCKS, NEGATIVES, steps, THREADS)
             peers = {
