@@ -133,8 +133,7 @@ def next_items(
         if features:
             raise DataError("features are of sessions, and packed rows hold several: give packed=False")
         events = packing.next_events(log, length)
-        columns = {name: packing.at_events(column, events.items) for name, column in log.columns.items()}
-        return of_packed(packing.of_events(log, events), columns)
+        return of_packed(packing.of_events(log, events), packing.event_columns(log, events))
     if twice := sorted(set(features or {}) & set(log.columns)):
         raise DataError(f"{twice[0]!r} is a feature and a column of events: rename one of them")
     rows, columns = sessions.next_item_batch(log, length), sessions.next_item_columns(log, length)

@@ -123,6 +123,16 @@ def of_events(sessions: Sessions, packed: Packed) -> PackedNextItem:
     return PackedNextItem(history, target, packed.items > 0, packed.segment)
 
 
+def event_columns(sessions: Sessions, packed: Packed) -> dict[str, np.ndarray]:
+    """The columns of the events of `next_events`, `[R L …]`, 0 in padding.
+
+    >>> sessions = Sessions(np.array([7, 8, 9]), np.array([0, 3]), columns={"type": np.array([2, 1, 3])})
+    >>> event_columns(sessions, next_events(sessions, 3))["type"].tolist()
+    [[2, 1, 0]]
+    """
+    return {name: at_events(column, packed.items) for name, column in sessions.columns.items()}
+
+
 def at_events(column: np.ndarray, number: np.ndarray) -> np.ndarray:
     """The value of each event, by its number from 1; 0 where that is 0.
 

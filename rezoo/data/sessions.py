@@ -94,7 +94,7 @@ def seconds(log: Interactions) -> np.ndarray:
     """
     if log.timestamp is None:
         raise DataError("the log has no times: name its time column")
-    return _of_rows({"time": log.timestamp // SECOND}, log.num_rows)["time"]
+    return of_rows({"time": log.timestamp // SECOND}, log.num_rows)["time"]
 
 
 def by_id(log: Interactions, *, columns: Columns = None) -> Sessions:
@@ -190,7 +190,7 @@ def histories(log: Interactions, length: int, of: ArrayLike | None = None) -> np
     """
     order = _order(log, log.user)
     count = np.bincount(log.user[order], minlength=log.num_users)
-    values = None if of is None else _of_rows({"of": of}, log.num_rows)["of"][order]
+    values = None if of is None else of_rows({"of": of}, log.num_rows)["of"][order]
     made = Sessions(log.item[order], offsets_of(count), columns={} if values is None else {"of": values})
     return pad(made, length, None if values is None else "of")
 
@@ -243,14 +243,15 @@ def prefixes(sessions: Sessions, length: int) -> tuple[np.ndarray, np.ndarray]:
     return pad(Sessions(events, offsets_of(ends - starts)), length), sessions.items[ends]
 
 
-def _order(log: Interactions, key: np.ndarray) -> np.ndarray:
-    """Rows by key and time, without those whose key or item is 0."""
-    order = np.lexsort((key,) if log.timestamp is None else (log.timestamp, key))
-    return order[(key[order] > 0) & (log.item[order] > 0)]
+def of_rows(columns: Columns, rows: int) -> dict[str, np.ndarray]:
+    """The columns as int32 and float32, of which each has a value for each of so many rows.
 
+    Raises:
+      DataError: if one has not, is not of numbers, or has integers beyond int32.
 
-def _of_rows(columns: Columns, rows: int) -> dict[str, np.ndarray]:
-    """The columns as int32 and float32, of which each has a value for each of so many rows."""
+    >>> of_rows({"price": [3.5, 7.0]}, 2)["price"].dtype.name
+    'float32'
+    """
     made = {}
     for name, column in (columns or {}).items():
         values = np.asarray(column)
@@ -270,6 +271,12 @@ def _of_rows(columns: Columns, rows: int) -> dict[str, np.ndarray]:
     return made
 
 
+def _order(log: Interactions, key: np.ndarray) -> np.ndarray:
+    """Rows by key and time, without those whose key or item is 0."""
+    order = np.lexsort((key,) if log.timestamp is None else (log.timestamp, key))
+    return order[(key[order] > 0) & (log.item[order] > 0)]
+
+
 def _cut(log: Interactions, order: np.ndarray, between: np.ndarray, columns: Columns) -> Sessions:
     """The rows in this order, cut between n and n + 1 where between[n]."""
     first = np.flatnonzero(np.r_[len(order) > 0, between])
@@ -279,5 +286,5 @@ def _cut(log: Interactions, order: np.ndarray, between: np.ndarray, columns: Col
         np.append(first, len(order)),
         log.user[order[first]],
         None if time is None else time[order[first]],
-        {name: column[order] for name, column in _of_rows(columns, log.num_rows).items()},
+        {name: column[order] for name, column in of_rows(columns, log.num_rows).items()},
     )
