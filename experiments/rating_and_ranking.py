@@ -70,7 +70,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
-from rezoo.arrays import per_row
+from rezoo.arrays import across
 from rezoo.data import batches, split
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions, from_columns
@@ -144,7 +144,7 @@ class SharedMF(nn.Module):
             weight = self.param(f"{task}_weight", nn.initializers.ones, (self.dim,), jnp.float32)
             b_u = Embed(self.num_users, 1, name=f"{task}_user_bias")(query.user)[:, 0]
             b_i = Embed(self.num_items, 1, name=f"{task}_item_bias")(item)[..., 0]
-            return bias + per_row(b_u, b_i) + b_i + jnp.einsum("bd,b...d->b...", p * weight[None], q)
+            return bias + across(b_u, b_i) + b_i + jnp.einsum("bd,b...d->b...", p * weight[None], q)
 
         return {task: score(task) for task in self.task_names}
 

@@ -1,6 +1,6 @@
 """Helpers for arrays, of general use: checks of shapes, ranges, searches, the best of a row.
 
-`offsets_of` and `ranges` are NumPy's, for the host; the others are JAX's.
+`offsets_of` and `ranges` are NumPy's, for the host; `across` is of both kinds; the others are JAX's.
 
 The checks look at shapes only: they work under `jit` and `vmap`, where they run once, while the function is
 traced. `chex.disable_asserts()` turns those of shapes off.
@@ -8,18 +8,19 @@ traced. `chex.disable_asserts()` turns those of shapes off.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import lookup
 
+AnyArray = TypeVar("AnyArray", Array, np.ndarray)
 BLOCK = 2**16
 """Weights of a block of `Cumulative`."""
 
@@ -239,9 +240,18 @@ def _drawn(key: jax.Array, sums: Float[Array, " N"], shape: tuple[int, ...]) -> 
     return jnp.searchsorted(sums, point.ravel(), side="right", method=method).reshape(shape)
 
 
-def per_row(value: Shaped[Array, " B"], like: Shaped[Array, " B *C"]) -> Shaped[Array, " B *_"]:
-    """`value` with axes of length 1 after B, so that it goes along with an array `[B *C]`."""
-    return value.reshape(-1, *[1] * (like.ndim - 1))
+def across(value: AnyArray, like: Any) -> AnyArray:
+    """`value` `[*S]` with axes of length 1 after its own, so that it goes along with an array `[*S …]`.
+
+    Such as a value of each row, `[B]`, or a mask of the events of each, `[B L]`; NumPy's or JAX's.
+
+    >>> bias, score = jnp.array([1.0, 2.0]), jnp.zeros((2, 3))
+    >>> (across(bias, score) + score).tolist()
+    [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
+    >>> across(np.ones((2, 5)), np.zeros((2, 5, 3, 4))).shape
+    (2, 5, 1, 1)
+    """
+    return value.reshape(*value.shape, *(1,) * (like.ndim - value.ndim))
 
 
 def best_of(

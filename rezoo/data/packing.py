@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rezoo.arrays import offsets_of, ranges
+from rezoo.arrays import across, offsets_of, ranges
 from rezoo.data.sessions import Sessions
 
 
@@ -139,8 +139,8 @@ def at_events(column: np.ndarray, number: np.ndarray) -> np.ndarray:
     >>> at_events(np.array([5, 6]), np.array([[2, 1, 0]])).tolist()
     [[6, 5, 0]]
     """
-    real = (number > 0).reshape(*number.shape, *(1,) * (column.ndim - 1))
-    return np.where(real, column[number - 1], np.zeros((), column.dtype))
+    values = column[number - 1]
+    return np.where(across(number > 0, values), values, np.zeros((), column.dtype))
 
 
 def padded(users: np.ndarray, user: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

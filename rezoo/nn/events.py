@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from rezoo.arrays import across
 from rezoo.nn import sequence
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import checked_column, known_fields
@@ -159,7 +160,7 @@ def hidden(query: Query, columns: Iterable[str], where: Bool[Array, " B L"]) -> 
     """The query without the columns of some events, which are 0; their items are as they were."""
 
     def without(x: Array) -> Array:
-        return jnp.where(where.reshape(*where.shape, *(1,) * (x.ndim - 2)), jnp.zeros((), x.dtype), x)
+        return jnp.where(across(where, x), jnp.zeros((), x.dtype), x)
 
     return each(query, columns, without)._replace(history=query.history)
 

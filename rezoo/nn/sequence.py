@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from rezoo.arrays import across
 from rezoo.types import Query
 
 
@@ -68,10 +69,9 @@ def newest(
     column = history if of is None else of
     count = (history > 0).sum(axis=1, keepdims=True)
     place = jnp.maximum(count - size, 0) + jnp.arange(size)[None]
-    more = (1,) * (column.ndim - 2)
-    padded = jnp.pad(column, ((0, 0), (0, 1), *((0, 0) for _ in more)))
-    events = jnp.take_along_axis(padded, place.reshape(*place.shape, *more), axis=1)
-    return jnp.where((place < count).reshape(*place.shape, *more), events, jnp.zeros((), column.dtype))
+    padded = jnp.pad(column, ((0, 0), (0, 1), *((0, 0),) * (column.ndim - 2)))
+    events = jnp.take_along_axis(padded, across(place, column), axis=1)
+    return jnp.where(across(place < count, column), events, jnp.zeros((), column.dtype))
 
 
 def mean_of(vectors: Float[Array, " B L D"], history: Int[Array, " B L"]) -> Float[Array, " B D"]:

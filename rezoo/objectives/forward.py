@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.arrays import same_rows
+from rezoo.arrays import across, same_rows
 from rezoo.devices.meshes import lookup
 from rezoo.types import Batch, Variables
 
@@ -93,8 +93,9 @@ def mean(
                 f"the weights have the shape {list(weight.shape)}, the loss {list(value.shape)}: give one "
                 "for each row, or for each value of the loss"
             )
-        weight = weight.reshape(weight.shape + (1,) * (value.ndim - weight.ndim))
-        value = value * jnp.where(count, weight, 0.0)  # masked before: a NaN gets into the gradient
+        value = value * jnp.where(
+            count, across(weight, value), 0.0
+        )  # masked before: a NaN gets into the gradient
     return jnp.where(count, value, 0.0).sum() / jnp.maximum(count.sum(), 1)
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from rezoo.arrays import per_row, same_shape
+from rezoo.arrays import across, same_shape
 from rezoo.types import Batch
 
 
@@ -30,7 +30,7 @@ def masked(batch: Batch) -> Batch:
     def kept(column: Array) -> Array:
         if not jnp.issubdtype(column.dtype, jnp.floating):
             return column
-        return jnp.where(per_row(counts, column), column, 0)
+        return jnp.where(across(counts, column), column, 0)
 
     return batch._replace(
         query=batch.query._replace(features=jax.tree.map(kept, batch.query.features)),

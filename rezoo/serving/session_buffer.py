@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from rezoo.arrays import across
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Query
 
@@ -42,9 +43,8 @@ def queries(sessions: Sessions, slot: Int[Array, " B"]) -> Query:
     place = (row.count[:, None] - kept + step) % length
 
     def in_order(x: Array) -> Array:
-        more = (1,) * (x.ndim - 2)
-        events = jnp.take_along_axis(x, place.reshape(*place.shape, *more), axis=1)
-        return jnp.where((step < kept).reshape(*place.shape, *more), events, jnp.zeros((), x.dtype))
+        events = jnp.take_along_axis(x, across(place, x), axis=1)
+        return jnp.where(across(step < kept, x), events, jnp.zeros((), x.dtype))
 
     columns = {name: in_order(x) for name, x in row.columns.items()}
     return Query(row.user, in_order(row.ring), row.features | columns)
@@ -80,9 +80,8 @@ def recent(row: Sessions, item: Int[Array, " B"], columns: Mapping[str, Array]) 
     at = ((row.count - 1) % length)[:, None]
 
     def both(kept: Array, new: Array) -> Array:
-        before = jnp.take_along_axis(kept, at.reshape(len(at), *(1,) * (kept.ndim - 1)), axis=1)
-        some = (row.count > 0).reshape(before.shape[0], *(1,) * (kept.ndim - 1))
-        before = jnp.where(some, before, jnp.zeros((), kept.dtype))
+        before = jnp.take_along_axis(kept, across(at, kept), axis=1)
+        before = jnp.where(across(row.count > 0, kept), before, jnp.zeros((), kept.dtype))
         return jnp.concatenate([before, new[:, None]], axis=1)
 
     told = {name: both(row.columns[name], columns[name]) for name in row.columns}

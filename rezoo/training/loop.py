@@ -12,6 +12,7 @@ import numpy as np
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rezoo.arrays import across
 from rezoo.devices import processes
 from rezoo.errors import DataError
 from rezoo.storage import checkpoint, fingerprint
@@ -225,7 +226,7 @@ def progress_bar() -> Progress:
 @jax.jit
 def _keep(better: jax.Array, new: Variables, old: Variables) -> Variables:
     def choose(a: jax.Array, b: jax.Array) -> jax.Array:
-        return jnp.where(better.reshape(better.shape + (1,) * (a.ndim - better.ndim)), a, b)
+        return jnp.where(across(better, a), a, b)
 
     return jax.tree.map(choose, dict(new), dict(old))
 

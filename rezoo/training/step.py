@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from rezoo.arrays import per_row, same_rows
+from rezoo.arrays import across, same_rows
 from rezoo.devices.meshes import along, lookup, parts
 from rezoo.objectives.inputs import masked
 from rezoo.types import Batch, Objective, Scalars, Step, TrainState, Variables
@@ -207,7 +207,7 @@ def take(data: Batch, index: Int[Array, " B"]) -> Batch:
     def pick(column: Array) -> Array:
         place = along(index, column) if index.shape[0] % parts(column) == 0 else index
         chosen = lookup(column, place)
-        return jnp.where(per_row(place >= 0, chosen), chosen, jnp.zeros_like(chosen))
+        return jnp.where(across(place >= 0, chosen), chosen, jnp.zeros_like(chosen))
 
     return jax.tree.map(pick, data)
 

@@ -14,7 +14,7 @@ from helpers import apply, eight_devices, init, init_state, noisy, score_all
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, training
-from rezoo.arrays import offsets_of
+from rezoo.arrays import across, offsets_of
 from rezoo.data import batches
 from rezoo.data.sessions import Sessions
 from rezoo.devices import sharding
@@ -100,11 +100,6 @@ def variables(name):
 def with_columns(query, change):
     columns = {name: change(column) for name, column in query.features.items()}
     return query._replace(features=columns)
-
-
-def across(where, column):
-    """A mask of events, for a column that may have several values."""
-    return where.reshape(*where.shape, *(1,) * (column.ndim - 2))
 
 
 @every_model

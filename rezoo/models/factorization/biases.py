@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import per_row
+from rezoo.arrays import across
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Batch, Query
 
@@ -35,7 +35,7 @@ def fit(
       0. λ_u and λ_i are `user_damping` and `item_damping`, in numbers of ratings.
     """
     where = data.where.astype(jnp.float32)
-    user = jnp.broadcast_to(per_row(data.query.user, data.item), data.item.shape)
+    user = jnp.broadcast_to(across(data.query.user, data.item), data.item.shape)
     mean = jnp.vdot(where, data.label) / jnp.maximum(where.sum(), 1)
 
     def damped_mean(left: Array, row: Array, rows: int, damping: float | Array) -> Array:
@@ -56,4 +56,4 @@ def score(fitted: dict[str, Array], query: Query, item: Int[Array, " B *C"]) -> 
     """μ + b_u + b_i; an id beyond its table has bias 0."""
     b_u = rows_or_zero(fitted["user_bias"], query.user)
     b_i = rows_or_zero(fitted["item_bias"], item)
-    return fitted["mean"] + per_row(b_u, item) + b_i
+    return fitted["mean"] + across(b_u, item) + b_i

@@ -10,7 +10,7 @@ Both models fold their biases into the inner product (`nn.inner.with_columns`).
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import per_row
+from rezoo.arrays import across
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner, with_columns
 from rezoo.types import Query
@@ -68,7 +68,7 @@ class BiasedMF(nn.Module):
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         p, b_u = self.user(query.user), self.user_bias(query.user)[:, 0]
         b_i = self.item_bias(item)[..., 0]
-        return self.mean + per_row(b_u, b_i) + b_i + inner(p, self.item(item))
+        return self.mean + across(b_u, b_i) + b_i + inner(p, self.item(item))
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         p, b_u = self.user(query.user), self.user_bias(query.user)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import per_row
+from rezoo.arrays import across
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner, with_columns
 from rezoo.types import Query
@@ -45,7 +45,7 @@ class SVDpp(nn.Module):
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         b_u, b_i = self.user_bias(query.user)[:, 0], self.item_bias(item)[..., 0]
-        return self.mean + per_row(b_u, b_i) + b_i + inner(self.taste(query), self.item(item))
+        return self.mean + across(b_u, b_i) + b_i + inner(self.taste(query), self.item(item))
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         return with_columns(self.taste(query), self.mean + self.user_bias(query.user), 1.0)

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import per_row
+from rezoo.arrays import across
 from rezoo.devices.meshes import lookup
 from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
 from rezoo.nn.dropout import Dropout
@@ -103,7 +103,7 @@ class IAutoRec(nn.Module):
             known = or_unknown(item, len(raters))
             hidden = lookup(self.hidden(jnp.arange(len(raters))), known)
         state = self.encode(query)
-        return inner(state[:, :-1], hidden) + per_row(state[:, -1], item)
+        return inner(state[:, :-1], hidden) + across(state[:, -1], item)
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         return with_columns(self.decoder(query.user), self.mean + self.decoder_bias(query.user))
