@@ -12,7 +12,7 @@ from rezoo.data.interactions import from_columns
 from rezoo.errors import DataError
 from rezoo.models import HSTU, GRU4Rec, SASRec
 from rezoo.nn.events import TimeGap
-from rezoo.serving import answers, cold_start, event_columns, export, live, saved, tables
+from rezoo.serving import answers, cold_start, event_columns, live, saved, tables
 from rezoo.serving.bundle import Saved
 from rezoo.serving.refresh.learn import learner
 from rezoo.serving.service.answering import answer_sessions
@@ -159,10 +159,6 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path):
         DataError, match=r"cannot be refreshed: it reads type, time of each question or event"
     ):
         learner(one)
-    with pytest.raises(
-        DataError, match="reads the columns type, time of each event, which exports do not take"
-    ):
-        export.save(tmp_path / "out", one)
     priced = features.fit({"price": features.Numeric()}, {"price": [1.0, 2.0]})
     model = GRU4Rec(10, 4, event_features={"price": None})
     other = Saved(model, {}, log().users, log().items, event_features=priced)

@@ -236,8 +236,8 @@ def test_a_manifest_of_anything_is_refused_or_read(tmp_path, whole):
             Model(run)
         except ValueError as error:
             assert str(run) in str(error)
-    (run / "manifest.json").write_text(before.replace('"format": 1', '"format": 2'))
-    with pytest.raises(ValueError, match=r"format 2, and this reads 1: use the load\.py of that folder"):
+    (run / "manifest.json").write_text(before.replace('"format": 2', '"format": 3'))
+    with pytest.raises(ValueError, match=r"format 3, and this reads 1 … 2: use the load\.py of that folder"):
         Model(run)
 
 

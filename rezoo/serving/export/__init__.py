@@ -9,6 +9,10 @@
 programs and stored once, in `variables.npz`. So programs are small, and stay the same when a model of the
 same sizes is trained further: then only the weights have to be copied, with the manifest.
 
+Models that read columns of events (`nn.events`) take them beside the history, and live sessions beside each
+item: fitted ids and numbers, times in seconds, 0 where they are unknown. The manifests state their names,
+types and shapes; the loader refuses by name what is missing or of another type.
+
 JAX reads programs that were serialised up to six months before
 (https://docs.jax.dev/en/latest/export/export.html#compatibility-guarantees): keep the saved model, and
 export it again when JAX is replaced by a newer version.

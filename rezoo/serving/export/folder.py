@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo.errors import DataError, needed
-from rezoo.serving import npz
+from rezoo.serving import event_columns, npz
 from rezoo.serving.bundle import PAST, Saved
 from rezoo.serving.checks import check
 from rezoo.serving.export import load, programs
@@ -68,16 +68,27 @@ def save(folder: str | Path, saved: Saved, *, k: int = 100, length: int = 50) ->
 
 def of_ids(saved: Saved) -> dict[str, np.ndarray]:
     """Raw ids, and the features and histories of users, in the types that programs take."""
+
+    def past(values: Any, kind: Any) -> np.ndarray:
+        array = np.asarray(values, kind)  # programs take no histories of no events
+        return array if array.shape[1] else np.zeros((len(array), 1, *array.shape[2:]), kind)
+
     stored = {"users": saved.users.raw, "items": saved.items.raw}
     if saved.items.names is not None:
         stored["item_names"] = saved.items.names
     for name, column in saved.user_columns.items():
         stored[f"user_columns/{name}"] = np.asarray(jnp.asarray(column))
     for name, kind in PAST.items():
-        if (past := getattr(saved, name)) is not None:
-            past = np.asarray(past, kind)
-            stored[name] = past if past.shape[1] else np.zeros((len(past), 1), kind)
+        if (values := getattr(saved, name)) is not None:
+            stored[name] = past(values, kind)
+    for name, like in event_columns.nothing(saved, 1, 1).items() if saved.history is not None else ():
+        stored[f"history_columns/{name}"] = past(saved.history_columns[name], like.dtype)
     return stored
+
+
+def shapes_of(arrays: programs.Tree, axes: int = 0) -> dict[str, Any]:
+    """Type and shape of each array, without its first axes."""
+    return {name: [x.dtype.name, list(x.shape[axes:])] for name, x in arrays.items()}
 
 
 def _manifest(model: programs.Parts, made: dict[str, programs.Program], k: int) -> dict[str, Any]:
@@ -93,16 +104,12 @@ def _manifest(model: programs.Parts, made: dict[str, programs.Program], k: int) 
         "k": k,
         "reads_history": model.reads_history,
         "rates_history": model.rates_history,
-        "features": _shapes(model.features),
-        "sessions": _shapes(observe.takes[1], 1) if observe else {},
-        "variables": _shapes(model.variables),
+        "features": shapes_of(model.features),
+        "events": shapes_of(model.events),
+        "sessions": shapes_of(observe.takes[1], 1) if observe else {},
+        "variables": shapes_of(model.variables),
         "programs": {name: _takes(one) for name, one in made.items()},
     }
-
-
-def _shapes(arrays: programs.Tree, axes: int = 0) -> dict[str, Any]:
-    """Type and shape of each array, without its first axes."""
-    return {name: [x.dtype.name, list(x.shape[axes:])] for name, x in arrays.items()}
 
 
 def _takes(program: programs.Program) -> list[Any]:

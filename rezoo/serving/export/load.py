@@ -13,6 +13,13 @@ Unknown users are answered with the prior, unknown items of histories are left o
 at the first call with each number of rows: ask in batches of a few sizes. `features` are given as fitted,
 integers and floats; those of known users are in the folder.
 
+A model that reads columns of events, such as their type and time, is given them beside each history, and
+beside each item that is observed, likewise as fitted, times in seconds, 0 where they are unknown. Which they
+are stands in manifest.json, "events", with the type and shape of one value:
+
+    model.recommend(["ann"], histories=[["tea", "cup"]], events={"type": [[1, 3]]})
+    sessions = model.observe(sessions, [7], ["tea"], events={"type": [1]})
+
 A file that has not the size and the SHA-256 that manifest.json states is refused, and loading unpickles
 nothing and executes no Python of the folder. Asking runs the folder's programs, which are XLA's: they
 compute, and call nothing outside of XLA. Who can write the manifest can write its sums, too: take folders
@@ -33,7 +40,8 @@ import jax
 import jax.export
 import numpy as np
 
-FORMAT = 1
+FORMAT = 2
+"""The newest that is read. 1, without columns of events, is read, too."""
 MOST = 2**22
 """Bytes of manifest.json."""
 CALLS = {"shape_assertion", "stablehlo.dynamic_reduce_window"}
@@ -58,9 +66,9 @@ class Model:
 
     def _load(self, folder: Path) -> None:
         self.manifest = json.loads(read(folder / "manifest.json"))
-        if (found := self.manifest["format"]) != FORMAT:
+        if (found := self.manifest["format"]) not in range(1, FORMAT + 1):
             raise ValueError(
-                f"it has format {found}, and this reads {FORMAT}: use the load.py of that folder"
+                f"it has format {found}, and this reads 1 … {FORMAT}: use the load.py of that folder"
             )
         files = self.manifest["files"]
         stored = arrays(read(folder / "ids.npz", files["ids.npz"]))
@@ -69,7 +77,15 @@ class Model:
             variables[name] = variables[name].view(jax.numpy.dtype(kind))
         self.items, self.names = stored["items"], stored.get("item_names")
         self._user, self._item = finder(stored["users"]), finder(self.items)
-        self._past = {name: stored[name] for name in ("history", "history_rating") if name in stored}
+        self._events = {
+            name: (np.dtype(kind), tuple(shape))
+            for name, (kind, shape) in self.manifest.get("events", {}).items()
+        }
+        rating = {"history_rating": (np.dtype("float32"), ())} if self.manifest["rates_history"] else {}
+        self._of_each = self._events | rating
+        past = {name: f"history_columns/{name}" for name in self._events}
+        past |= {name: name for name in ("history", "history_rating")}
+        self._past = {name: stored[at] for name, at in past.items() if at in stored}
         self._columns = {
             name: stored[f"user_columns/{name}"]
             for name in self.manifest["features"]
@@ -105,15 +121,33 @@ class Model:
         """So many sessions, of nobody and without an event."""
         shapes = self.manifest["sessions"].items()
         empty = {name: np.zeros((slots, *shape), kind) for name, (kind, shape) in shapes}
-        return self.begin(empty, range(slots), [None] * slots, histories=[[]] * slots)
+        nothing = [[]] * slots
+        events = dict.fromkeys(self._events, nothing)
+        return self.begin(empty, range(slots), [None] * slots, histories=nothing, events=events)
 
     def begin(self, sessions: Any, slots: Sequence[int], users: Sequence[Any], **question: Any) -> Any:
         """The sessions after new ones began at these slots; those that are given may not be used again."""
         return self.programs["begin"](self._served, sessions, place(slots), self.query(users, **question))
 
-    def observe(self, sessions: Any, slots: Sequence[int], items: Sequence[Any]) -> Any:
-        """The sessions after one more event in each of these slots, which differ from each other."""
-        return self.programs["observe"](self._served, sessions, place(slots), dense(self._item, items))
+    def observe(
+        self,
+        sessions: Any,
+        slots: Sequence[int],
+        items: Sequence[Any],
+        *,
+        events: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The sessions after one more event in each of these slots, which differ from each other.
+
+        `events` are fitted columns, a value for each item, for models that read them.
+
+        Raises:
+          ValueError: if a column that the model reads is not there, or not as it reads it.
+        """
+        told = self._named(events, "a value for each item, events={%r: […]}")
+        columns = {name: of_events(name, told[name], len(items), *self._events[name]) for name in told}
+        given = [place(slots), dense(self._item, items), *([columns] if columns else [])]
+        return self.programs["observe"](self._served, sessions, *given)
 
     def next_items(
         self, sessions: Any, slots: Sequence[int], k: int = 10, *, exclude: Sequence | None = None
@@ -128,6 +162,7 @@ class Model:
         *,
         histories: Sequence[Sequence[Any]] | None = None,
         ratings: Sequence[Sequence[float]] | None = None,
+        events: Mapping[str, Any] | None = None,
         features: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """What programs call `query`.
@@ -136,23 +171,26 @@ class Model:
           users: raw ids.
           histories: raw item ids of each one's past, oldest first; those of the folder by default.
           ratings: those of each one's past, for models that read them.
+          events: fitted columns of the events of each one's past, for models that read them, by name.
           features: fitted features by name, a row for each user; known users have those of the folder.
 
         Raises:
-          ValueError: if the model reads a history or a feature that is not there.
+          ValueError: if the model reads a history, a column of its events or a feature that is not there, or
+            such a column is not as the model reads it.
         """
         user, features = dense(self._user, users), features or {}
         if histories is not None:
-            past = self._lined(histories, ratings)
+            past = self._lined(histories, self._told(ratings, events))
+        elif events is not None:
+            raise ValueError("events are of no histories: give histories=[[…], …] too")
         elif self._past:
             past = {name: one[user] for name, one in self._past.items()}
         elif self.manifest["reads_history"]:
             raise ValueError(f"{self.manifest['model']} reads a history: give histories=[[…], …]")
         else:
-            past = {"history": np.zeros((len(user), 1), np.int32)}
+            past = self._lined([[]] * len(user), dict.fromkeys(self._of_each, [[]] * len(user)))
         columns = {name: self._column(name, user, features) for name in self.manifest["features"]}
-        if self.manifest["rates_history"]:
-            columns["history_rating"] = past["history_rating"]
+        columns |= {name: past[name] for name in self._of_each}
         return {"user": user, "history": past["history"], "features": columns}
 
     def _column(self, name: str, user: np.ndarray, features: Mapping[str, Any]) -> np.ndarray:
@@ -168,19 +206,41 @@ class Model:
             column[user > 0] = stored[user[user > 0]]
         return column
 
-    def _lined(self, histories: Sequence[Sequence[Any]], ratings: Any = None) -> dict[str, np.ndarray]:
-        """Lists as rows, padded with 0 at the end, without the items that are unknown."""
-        if ratings is None and self.manifest["rates_history"]:
+    def _told(self, ratings: Any, events: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What the model reads of each event beside its item, by name, as lists beside the histories."""
+        told = self._named(events, "lists of them beside the histories, events={%r: [[…], …]}")
+        if self.manifest["rates_history"]:
+            if ratings is None:
+                raise ValueError(
+                    f"{self.manifest['model']} reads the ratings of histories: give ratings=[[…], …]"
+                )
+            told["history_rating"] = ratings
+        return told
+
+    def _named(self, events: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
+        """The columns of events that the model reads, of those that are given."""
+        if missing := [name for name in self._events if name not in (events or {})]:
             raise ValueError(
-                f"{self.manifest['model']} reads the ratings of histories: give ratings=[[…], …]"
+                f"{self.manifest['model']} reads the columns {', '.join(missing)} of each event: give "
+                f"{what % missing[0]}, 0 where they are unknown"
             )
-        ratings = [[0.0] * len(one) for one in histories] if ratings is None else ratings
-        width = max([1, *map(len, histories)])
-        rows = np.zeros((len(histories), width), np.int32), np.zeros((len(histories), width), np.float32)
-        for item, rating, raw, rated in zip(*rows, histories, ratings, strict=True):
-            known = [(n, r) for n, r in zip(map(self._item, raw), rated, strict=True) if n]
-            item[: len(known)], rating[: len(known)] = zip(*known, strict=True) if known else ((), ())
-        return {"history": rows[0], "history_rating": rows[1]}
+        return {name: (events or {})[name] for name in self._events}
+
+    def _lined(self, histories: Sequence[Sequence[Any]], told: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Lists as rows, padded with 0 at the end, without the items that are unknown."""
+        width, kinds = max([1, *map(len, histories)]), {"history": (np.dtype("int32"), ()), **self._of_each}
+        made = {
+            name: np.zeros((len(histories), width, *shape), kind) for name, (kind, shape) in kinds.items()
+        }
+        for name, lists in told.items():
+            if list(map(len, lists)) != list(map(len, histories)):
+                raise ValueError(f"{name} must be as many as the histories, and each as long as its history")
+        for n, raw in enumerate(histories):
+            ids = dense(self._item, raw)
+            row = {name: of_events(name, told[name][n], len(raw), *kinds[name]) for name in told}
+            for name, values in (row | {"history": ids}).items():
+                made[name][n, : np.count_nonzero(ids)] = values[ids > 0]
+        return made
 
     def _hidden(self, exclude: Sequence | None, rows: Sequence) -> np.ndarray:
         lists = [list(map(self._item, one)) for one in exclude or [[]] * len(rows)]
@@ -269,6 +329,23 @@ def finder(raw: np.ndarray) -> Callable[[Any], int]:
 def dense(find: Callable[[Any], int], raw: Sequence[Any]) -> np.ndarray:
     """The numbers of raw ids."""
     return np.array([find(one) for one in raw], np.int32)
+
+
+def of_events(name: str, values: Any, count: int, kind: np.dtype, shape: tuple) -> np.ndarray:
+    """What a column has of so many events, as programs take it: `[count …]`."""
+    try:
+        array = np.asarray(values).reshape(count, *shape) if count == 0 else np.asarray(values)
+    except ValueError:  # lists of different lengths
+        array = np.asarray(None)
+    whole = kind.kind == "i"
+    most = float(np.iinfo(kind).max if whole else np.finfo(kind).max)
+    fits = array.shape == (count, *shape) and array.dtype.kind in ("biu" if whole else "biuf")
+    if count and not (fits and (np.abs(array.astype(float)) <= most).all()):  # a NaN is not
+        raise ValueError(
+            f"the column {name!r} of events is {array.dtype} {list(array.shape)}: give {kind} "
+            f"{[count, *shape]}, as fitted, finite and within its type, 0 where it is unknown"
+        )
+    return array.astype(kind)
 
 
 def place(slots: Sequence[int]) -> np.ndarray:

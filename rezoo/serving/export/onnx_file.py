@@ -16,7 +16,7 @@ from rezoo.serving import npz
 from rezoo.serving.bundle import Saved
 from rezoo.serving.checks import check
 from rezoo.serving.export import programs
-from rezoo.serving.export.folder import of_ids
+from rezoo.serving.export.folder import of_ids, shapes_of
 from rezoo.serving.export.onnx_graph import IR_VERSION, OPSET, Graph, needed_by, read_by
 from rezoo.serving.export.onnx_operations import convert
 from rezoo.serving.folder import place
@@ -30,10 +30,11 @@ def onnx(folder: str | Path, saved: Saved, *, k: int = 100) -> None:
     """Write `recommend.onnx` and `predict.onnx`, with all weights in them, and the raw ids in `ids.npz`.
 
     Inputs are `user` int32 `[rows]`, `history` int32 `[rows events]` and `features/NAME`, as far as the
-    model reads them: dense ids, 0 for the unknown, and fitted features; and `exclude` int32 `[rows n]`, 0
-    for none, or `item` int32 `[rows]`. `recommend` gives `ids` int32 `[rows k]` and `scores`, best first,
-    with id 0 and -inf where there are fewer items; `predict` gives `prediction` float32 `[rows]`. The
-    numbers of rows, events and excluded items are open.
+    model reads them: dense ids, 0 for the unknown, and fitted features, `[rows …]`, or `[rows events …]` of
+    each event of the history; and `exclude` int32 `[rows n]`, 0 for none, or `item` int32 `[rows]`. Types
+    and shapes of features and of columns of events stand in `onnx.json`, too. `recommend` gives `ids` int32
+    `[rows k]` and `scores`, best first, with id 0 and -inf where there are fewer items; `predict` gives
+    `prediction` float32 `[rows]`. The numbers of rows, events and excluded items are open.
 
     Args:
       folder: where; an export of that name is replaced.
@@ -70,6 +71,8 @@ def onnx(folder: str | Path, saved: Saved, *, k: int = 100) -> None:
         "model": type(saved.model).__name__,
         "k": k,
         "opset": OPSET,
+        "features": shapes_of(model.features),
+        "events": shapes_of(model.events),
         "inputs": {name: [one.name for one in proto.graph.input] for name, proto in made.items()},
     }
     try:

@@ -2,8 +2,9 @@
 
 Every program but `table` takes first what the model is asked with, `{"variables": {path: array}, "table":
 array or None}`; a question is `{"user": [rows], "history": [rows events], "features": {name: [rows …]}}`,
-and sessions are `{path: [slots …]}`. The numbers of rows, events, slots and excluded items are open, but
-not 0.
+and sessions are `{path: [slots …]}`. Columns of events that the model reads (`nn.events`) are features
+`[rows events …]`, as fitted, 0 where they are unknown; `observe` then takes those of each event last,
+`{name: [rows …]}`. The numbers of rows, events, slots and excluded items are open, but not 0.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +16,6 @@ import jax.export
 import jax.numpy as jnp
 
 from rezoo import evaluation
-from rezoo.errors import DataError
 from rezoo.nn.events import names
 from rezoo.serving import live, npz, reads
 from rezoo.serving.bundle import Saved
@@ -42,7 +42,9 @@ class Parts(NamedTuple):
     variables: Tree
     """By path."""
     features: Tree
-    """Shapes of one row of what the model reads of a question, `history_rating` left out."""
+    """Shapes of one row of what the model reads of a question, `history_rating` and `events` left out."""
+    events: Tree
+    """Shapes of one event of the columns of events that it reads."""
     reads_history: bool
     rates_history: bool
 
@@ -54,20 +56,17 @@ class Parts(NamedTuple):
 
 
 def parts(saved: Saved) -> Parts:
-    """Look at a model once.
-
-    Raises:
-      DataError: if it reads columns of events, which exports do not take.
-    """
-    if columns := ", ".join(names(saved.model)):
-        raise DataError(
-            f"{type(saved.model).__name__} reads the columns {columns} of each event, which exports do not "
-            "take: ask the saved model (serving.answers, .live, .service), or train one without them"
-        )
+    """Look at a model once."""
     saved = saved._replace(variables=jax.tree.map(jnp.asarray, saved.variables))
-    features = jax.tree.map(lambda x: shape(x.shape[1:], x.dtype), reads.question(saved).features)
-    variables = npz.flat(saved.variables, "variables")
-    return Parts(saved, variables, features, reads.reads_history(saved), reads.rates_history(saved))
+    columns, of_events = reads.question(saved).features, names(saved.model)
+    return Parts(
+        saved,
+        npz.flat(saved.variables, "variables"),
+        {name: shape(x.shape[1:], x.dtype) for name, x in columns.items() if name not in of_events},
+        {name: shape(columns[name].shape[2:], columns[name].dtype) for name in of_events},
+        reads.reads_history(saved),
+        reads.rates_history(saved),
+    )
 
 
 def shape(axes: tuple[Any, ...], kind: Any) -> jax.ShapeDtypeStruct:
@@ -95,10 +94,12 @@ def programs(model: Parts, k: int, length: int) -> dict[str, Program]:
         made["encode"] = Program(lambda *given: _encode(model, *given), (served, query))
     if model.has_sessions:
         packed = Packed(model, length)
-        sessions = {name: shape((slots, *x.shape), x.dtype) for name, x in packed.shapes.items()}
+        sessions, told = of_each(packed.shapes, slots), of_each(model.events, rows)
         made |= {
             "begin": Program(packed.begin, (served, sessions, of_rows, query)),
-            "observe": Program(packed.observe, (served, sessions, of_rows, of_rows)),
+            "observe": Program(
+                packed.observe, (served, sessions, of_rows, of_rows, *([told] if told else []))
+            ),
             "next_items": Program(
                 lambda *given: packed.next_items(k, *given), (served, sessions, of_rows, of_pairs)
             ),
@@ -111,12 +112,17 @@ def arguments(model: Parts, rows: Any, events: Any) -> tuple[Tree, Tree]:
     variables = jax.tree.map(lambda x: shape(x.shape, x.dtype), model.variables)
     retriever = evaluation.is_retriever(model.saved.model)
     vectors = jax.eval_shape(partial(table, model), variables) if retriever else None
-    features = {name: shape((rows, *x.shape), x.dtype) for name, x in model.features.items()}
+    features = of_each(model.features, rows) | of_each(model.events, rows, events)
     if model.rates_history:
         features["history_rating"] = shape((rows, events), jnp.float32)
     history = shape((rows, events), jnp.int32)
     query = {"user": shape((rows,), jnp.int32), "history": history, "features": features}
     return {"variables": variables, "table": vectors}, query
+
+
+def of_each(shapes: Tree, *axes: Any) -> Tree:
+    """The shapes of arrays that have these axes before the others."""
+    return {name: shape((*axes, *x.shape), x.dtype) for name, x in shapes.items()}
 
 
 def table(model: Parts, variables: Tree) -> Any:
@@ -184,8 +190,10 @@ class Packed:
     def begin(self, served: Tree, sessions: Tree, slot: jax.Array, query: Tree) -> Tree:
         return self._pack(live.begin(*self._of(served, sessions), slot, Query(**query)))
 
-    def observe(self, served: Tree, sessions: Tree, slot: jax.Array, item: jax.Array) -> Tree:
-        return self._pack(live.observe(*self._of(served, sessions), slot, item))
+    def observe(
+        self, served: Tree, sessions: Tree, slot: jax.Array, item: jax.Array, columns: Tree | None = None
+    ) -> Tree:
+        return self._pack(live.observe(*self._of(served, sessions), slot, item, columns))
 
     def next_items(
         self, k: int, served: Tree, sessions: Tree, slot: jax.Array, exclude: jax.Array
