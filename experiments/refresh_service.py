@@ -5,11 +5,11 @@
 
 LINK is what the service serves: a link (`ln -s FOLDER shop`) to a saved model, such as `your_log.py` saves.
 Events that this model has not learnt are read from the log, while the service writes to it. The model gets
-rows for new products and customers, is trained from where it was, and is measured on the newest events
-beside the old one (`rezoo.serving.refresh`). If it is not behind, it is saved in LINK.versions, and the
-link is exchanged: the service takes it over without a pause. Otherwise the reasons are printed, the old one
-stays, the exit status is 1, and the events are learnt the next time. A run that is killed leaves the old
-model served. With --smoke a small model is refreshed.
+rows for new products and customers, is trained from where it was, with the type and time of each event if
+it reads them, and is measured on the newest events beside the old one (`rezoo.serving.refresh`). If it is
+not behind, it is saved in LINK.versions, and the link is exchanged: the service takes it over without a
+pause. Otherwise the reasons are printed, the old one stays, the exit status is 1, and the events are learnt
+the next time. A run that is killed leaves the old model served. With --smoke a small model is refreshed.
 """
 
 import shutil
@@ -29,8 +29,8 @@ from rezoo import recipes
 from rezoo.data import files
 from rezoo.data.interactions import from_columns
 from rezoo.errors import DataError
-from rezoo.serving import saved
-from rezoo.serving.refresh import Settings, joined, notes_of, of_service, publish, refresh
+from rezoo.serving import event_columns, saved
+from rezoo.serving.refresh import Settings, joined, notes_of, of_service, publish, refresh, with_times
 from rezoo.serving.service.event_log import Event, SqliteLog
 
 DEFAULT = Settings()
@@ -79,10 +79,11 @@ def main(flags: Flags) -> int:
         print("there are no new events")
         return 0
     gap = 1800.0 if flags.gap is None and old.history is None else flags.gap
-    events = of_service([event for _, event in numbered], gap=gap)
+    times = event_columns.times(old)
+    events = of_service([event for _, event in numbered], gap=gap, times=times)
     fresh = np.array([number > last for number, _ in numbered])
     if flags.past is not None:
-        past = files.read(flags.past)
+        past = with_times(files.read(flags.past), times)
         fresh, events = np.concatenate([np.zeros(past.num_rows, bool), fresh]), joined(past, events)
     settings = DEFAULT._replace(
         **{name: getattr(flags, name) for name in ("at_least", "least", "held", "num_epochs", "rate")}

@@ -47,14 +47,24 @@ def with_users(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: boo
     if added is None:
         return saved
     users, new = added
-    empty = [(0, users.size - saved.users.size), (0, 0)]
-    past = {name: None if (one := getattr(saved, name)) is None else np.pad(one, empty) for name in PAST}
-    told = {
-        name: np.pad(one, [empty[0]] + [(0, 0)] * (np.ndim(one) - 1))
-        for name, one in saved.history_columns.items()
-    }
-    columns = _longer(saved.user_columns, new)
-    return saved._replace(users=users, user_columns=columns, history_columns=told, **past)
+    saved = with_room(saved, users.size - saved.users.size)
+    return saved._replace(users=users, user_columns=_longer(saved.user_columns, new))
+
+
+def with_room(saved: Saved, more: int) -> Saved:
+    """The same with empty histories for so many more users.
+
+    >>> from rezoo.models import GRU4Rec
+    >>> users, items = Ids(np.array(["ann"])), Ids(np.array([7]))
+    >>> with_room(Saved(GRU4Rec(2), {}, users, items, history=np.array([[0], [1]])), 1).history.tolist()
+    [[0], [1], [0]]
+    """
+
+    def longer(past: Any) -> np.ndarray:
+        return np.pad(past, [(0, more), *[(0, 0)] * (np.ndim(past) - 1)])
+
+    past = {name: one for name in PAST if (one := getattr(saved, name)) is not None}
+    return saved._replace(**jax.tree.map(longer, past | {"history_columns": dict(saved.history_columns)}))
 
 
 def with_items(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: bool = True) -> Saved:

@@ -8,7 +8,7 @@ A column of times (`nn.events.TimeGap`) is seconds since 1970, and needs no fitt
 made by that of its name in `event_features`, for which a value that training did not know is unknown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def times(saved: Saved) -> list[str]:
     return [name for name, kind in events.kinds(saved.model).items() if callable(kind)]
 
 
-def transformed(saved: Saved, raw: Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
+def transformed(saved: Saved, raw: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The columns that the model reads of some events, `[n …]`; None is unknown, further columns are ignored.
 
     Raises:
@@ -101,7 +101,7 @@ def _trained(saved: Saved) -> dict[str, Any]:
     return {name: kind for name, kind in events.kinds(saved.model).items() if not callable(kind)}
 
 
-def _seconds(name: str, raw: Sequence[Any]) -> np.ndarray:
+def _seconds(name: str, raw: Iterable[Any]) -> np.ndarray:
     """Times as whole seconds; 0 where there is none."""
     try:
         values = np.array([0 if one is None else one for one in raw], float)

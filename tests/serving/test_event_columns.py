@@ -14,7 +14,6 @@ from rezoo.models import HSTU, GRU4Rec, SASRec
 from rezoo.nn.events import TimeGap
 from rezoo.serving import answers, cold_start, event_columns, live, saved, tables
 from rezoo.serving.bundle import Saved
-from rezoo.serving.refresh.learn import learner
 from rezoo.serving.service.answering import answer_sessions
 from rezoo.serving.service.asks import Settings
 from rezoo.serving.service.engine import Engine
@@ -155,10 +154,6 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path):
         answers.predict(one, ["u1"], ["p1"], **how, events={"type": [PAST[1]], "time": [["noon"] * 3]})
     with pytest.raises(DataError, match="are of no histories"):
         answers.predict(one, ["u1"], ["p1"], events={"type": [["view"]]})
-    with pytest.raises(
-        DataError, match=r"cannot be refreshed: it reads type, time of each question or event"
-    ):
-        learner(one)
     priced = features.fit({"price": features.Numeric()}, {"price": [1.0, 2.0]})
     model = GRU4Rec(10, 4, event_features={"price": None})
     other = Saved(model, {}, log().users, log().items, event_features=priced)

@@ -8,7 +8,7 @@
 `events` reads logs, `grow` makes tables longer, `learn` trains, `measure` compares, `versions` publishes.
 """
 
-from rezoo.serving.refresh.events import joined, of_service
+from rezoo.serving.refresh.events import joined, of_service, with_times
 from rezoo.serving.refresh.learn import Settings
 from rezoo.serving.refresh.measure import Measured
 from rezoo.serving.refresh.refresher import Outcome, refresh
@@ -29,4 +29,5 @@ __all__ = [
     "refresh",
     "refresher",
     "versions",
+    "with_times",
 ]

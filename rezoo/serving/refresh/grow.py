@@ -24,8 +24,9 @@ from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions
 from rezoo.data.sessions import Sessions, pad
 from rezoo.evaluation.scoring import ByIdentity
-from rezoo.serving.bundle import PAST, Saved
-from rezoo.serving.cold_start import lengthened, whole
+from rezoo.serving import event_columns
+from rezoo.serving.bundle import Saved
+from rezoo.serving.cold_start import lengthened, whole, with_room
 from rezoo.serving.refresh.events import Events
 from rezoo.training.row_sparse.gradients import flat
 from rezoo.types import Variables
@@ -71,11 +72,7 @@ def with_ids(saved: Saved, log: Interactions, least: int) -> Saved:
     users = _longer(saved.users, log.users, log.user, least)
     more = users.size - saved.users.size
     columns = {name: _extended(column, more) for name, column in saved.user_columns.items()}
-    past = {
-        name: None if (one := getattr(saved, name)) is None else np.pad(one, [(0, more), (0, 0)])
-        for name in PAST
-    }
-    return saved._replace(users=users, user_columns=columns, **past)
+    return with_room(saved, more)._replace(users=users, user_columns=columns)
 
 
 def _longer(ids: Ids, others: Ids, column: np.ndarray, least: int) -> Ids:
@@ -213,6 +210,7 @@ def _shapes(saved: Saved, model: nn.Module) -> dict[str, tuple[int, ...]]:
     """Shapes of a model's parameters by their paths."""
     zero = np.zeros(1, np.int32)
     nobody = {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()}
+    nobody |= event_columns.nothing(saved, 1, 1)
     row = batches.pairs(zero, zero, history=zero[:, None], features=nobody)
     constants = constants_of(saved.variables)
     made: Any = jax.eval_shape(
@@ -276,6 +274,8 @@ def _of_length(size: int, table: np.ndarray) -> np.ndarray:
 def with_histories(saved: Saved, events: Events, most: int) -> Saved:
     """The same with the fresh events of its users at the end of their histories, `most` of each at most.
 
+    With them come the columns of events that the model reads.
+
     >>> from rezoo.models import GRU4Rec
     >>> users, items = Ids(np.array(["ann"])), Ids(np.array([7, 8]))
     >>> shop = Saved(GRU4Rec(3), {}, users, items, history=np.array([[0, 0], [1, 2]]))
@@ -291,4 +291,11 @@ def with_histories(saved: Saved, events: Events, most: int) -> Saved:
     count = np.bincount(user, minlength=saved.users.size)
     width = max(saved.history.shape[1], min(int(count.max()), most))
     order = np.argsort(user, kind="stable")
-    return saved._replace(history=pad(Sessions(item[order], offsets_of(count)), width))
+    told = {
+        name: np.concatenate([saved.history_columns[name][who, place], column]).astype(column.dtype)[order]
+        for name, column in new.columns.items()
+    }
+    made = Sessions(item[order], offsets_of(count), columns=told)
+    return saved._replace(
+        history=pad(made, width), history_columns={name: pad(made, width, name) for name in told}
+    )

@@ -18,12 +18,12 @@ import optax
 
 from rezoo import losses, objectives, sampling, training
 from rezoo.data import batches
+from rezoo.data.packing import at_events
 from rezoo.errors import DataError
 from rezoo.evaluation.scoring import ByIdentity
 from rezoo.models import IALS, MF, CoOccurrence, Popularity, SessionPopularity, TopFreq
 from rezoo.models.baselines import cooccurrence, popularity, top_freq
 from rezoo.models.factorization import ials
-from rezoo.nn.events import names
 from rezoo.nn.inner import with_columns
 from rezoo.objectives import forward, mean
 from rezoo.serving.bundle import Saved
@@ -85,11 +85,9 @@ def learner(saved: Saved) -> Learner:
     """
     model = saved.model
     found = OF_CLASS.get(type(model)) or (trained if hasattr(model, "prefixes") else None)
-    columns = saved.context_features.fitted or names(model)
+    columns = saved.context_features.fitted
     if found is None or columns:
-        reason = (
-            f"reads {', '.join(columns)} of each question or event" if found else "is of none of these kinds"
-        )
+        reason = f"reads {', '.join(columns)} of each question" if found else "is of none of these kinds"
         kinds = ", ".join(one.__name__ for one in OF_CLASS)
         raise DataError(
             f"{type(model).__name__} cannot be refreshed: it {reason}. {kinds} and session models that are "
@@ -250,12 +248,13 @@ def next_items(saved: Saved, events: Events, key: jax.Array, at: Settings) -> Ba
         return None
     where = np.concatenate([target, past[:, 1:] > 0])
     place, where = (np.pad(x, [(0, capacity(len(x)) - len(x)), (0, 0)]) for x in (place, where))
-    items, users = np.append(0, events.item)[place], np.append(0, events.user)[place[:, 0]]
-    history = np.where(items[:, 1:] > 0, items[:, :-1], 0)
+    users = at_events(events.user, place[:, 0])
+    known = np.where(place[:, 1:] > 0, place[:, :-1], 0)
     features = {name: np.asarray(column)[users] for name, column in saved.user_columns.items()}
-    query = batches.queries(users, history, features)
-    where = jnp.asarray(where)
-    return Batch(query, jnp.asarray(items[:, 1:], jnp.int32), where.astype(jnp.float32), where)
+    features |= {name: at_events(column, known) for name, column in events.columns.items()}
+    query = batches.queries(users, at_events(events.item, known), features)
+    where, target = jnp.asarray(where), at_events(events.item, place[:, 1:])
+    return Batch(query, jnp.asarray(target, jnp.int32), where.astype(jnp.float32), where)
 
 
 @functools.cache

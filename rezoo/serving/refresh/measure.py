@@ -8,6 +8,8 @@ import numpy as np
 from rezoo import evaluation
 from rezoo.data import batches
 from rezoo.data.interactions import Interactions
+from rezoo.data.packing import at_events
+from rezoo.nn.events import names
 from rezoo.serving.bundle import Saved
 from rezoo.serving.reads import reads_history
 from rezoo.serving.refresh.events import Events, before, sequence_of
@@ -42,7 +44,7 @@ def hits(
 
     Args:
       saved: the model.
-      log: oldest first.
+      log: oldest first; its further columns are those of `events.with_columns`.
       held: bool `[n]`: what is asked for; where the model reads histories, only events with one before in
         their sequence; at most `MOST`. An event whose item the model does not know is a miss.
       k: places of a list.
@@ -58,15 +60,15 @@ def hits(
     >>> [found.tolist() for found in hits(recipes.popularity(log, jax.random.key(0)), log, log.user > 0, k=1)]
     [[True, True, False], [1, 2, 1]]
     """
-    events = Events(log.user, log.item, sequence_of(log), held)
+    events = Events(log.user, log.item, sequence_of(log), held, {n: log.extra[n] for n in names(saved.model)})
     at = np.flatnonzero(held)
     if len(at) > MOST:
         at = np.sort(np.random.default_rng(0).choice(at, MOST, replace=False))
-    history = np.zeros((len(at), 0), np.int32)
+    place = np.zeros((len(at), 0), np.int64)
     if reads_history(saved):
-        history = before(events, at, length)
-        asked = history.any(axis=1)
-        at, history = at[asked], history[asked]
+        place = before(events, at, length)
+        asked = place.any(axis=1)
+        at, place = at[asked], place[asked]
     if not len(at):
         return np.zeros(0, bool), np.zeros(0, np.int32)
     users, items = (
@@ -77,9 +79,11 @@ def hits(
     if hasattr(saved.model, "prefixes") and getattr(saved.model, "num_items", 0) == size:
         saved = sized(saved, capacity)  # as it was trained
     user, target = np.pad(users[log.user[at]], spare), np.pad(items[log.item[at]], spare)
-    history = np.pad(_known(items[history]), [*spare, (0, 0)])
+    item = items[log.item]
+    place = np.pad(_known(place, at_events(item, place) > 0), [*spare, (0, 0)])
     features = {name: np.asarray(column)[user] for name, column in saved.user_columns.items()}
-    query = batches.queries(user, history, features)
+    features |= {name: at_events(column, place) for name, column in events.columns.items()}
+    query = batches.queries(user, at_events(item, place), features)
     rank = evaluation.ranks(
         as_before(saved.model), saved.variables, query, jnp.asarray(target[:, None]), num_items=size
     )
@@ -107,7 +111,7 @@ def measure(old: Saved, new: Saved, log: Interactions, held: np.ndarray, at: Set
     return Measured(float(earlier.mean()), float(after.mean()), float(error), len(gain), at.k)
 
 
-def _known(history: np.ndarray) -> np.ndarray:
-    """Histories without unknown items, padding at the end."""
-    order = np.argsort(history == 0, axis=1, kind="stable")
-    return np.take_along_axis(history, order, axis=1)
+def _known(place: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Those of each row that are known, padding at the end."""
+    order = np.argsort(~known, axis=1, kind="stable")
+    return np.take_along_axis(np.where(known, place, 0), order, axis=1)

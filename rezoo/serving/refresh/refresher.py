@@ -10,7 +10,7 @@ from rezoo.data.interactions import Interactions
 from rezoo.errors import DataError
 from rezoo.serving.bundle import Saved
 from rezoo.serving.checks import check
-from rezoo.serving.refresh.events import in_ids_of, with_past
+from rezoo.serving.refresh.events import in_ids_of, with_columns, with_past
 from rezoo.serving.refresh.grow import with_histories, with_ids
 from rezoo.serving.refresh.learn import Settings, learner
 from rezoo.serving.refresh.measure import Measured, measure
@@ -67,13 +67,16 @@ def refresh(
       saved: popularity, co-occurrence, `TopFreq`, iALS, MF or a session model.
       log: what happened, of all time or at least what is fresh. Events of a session follow each other, or, if
         the log names no sessions, all of a user. iALS needs the past. Without it session models of customers
-        take it from their histories, and others learn from fresh events alone.
+        take it from their histories, and others learn from fresh events alone. Columns of events that the
+        model reads are among its further columns, raw; its times are those of a column that is not there
+        (`events.with_columns`). Their values that the model does not know, such as a new type, stay unknown.
       fresh: which rows of the log the model has not learnt, an index or a mask.
       key: of all randomness.
       settings: how it learns, and when it is refused.
 
     Raises:
-      DataError: if this kind of model cannot be refreshed, or the log lacks what it needs.
+      DataError: if this kind of model cannot be refreshed, or the log lacks what it needs, such as a column
+        of events, which the error names.
 
     >>> from rezoo import recipes
     >>> from rezoo.data.interactions import from_columns
@@ -97,7 +100,7 @@ def refresh(
 
     if not asked.any():
         return ended(saved, ["there are no fresh events"])
-    log, is_fresh = with_past(saved, log, asked)
+    log, is_fresh = with_past(saved, with_columns(saved, log), asked)
     at = np.flatnonzero(is_fresh)
     held = np.zeros(len(is_fresh), bool)
     held[at[len(at) - round(settings.held * len(at)) :]] = True

@@ -287,6 +287,6 @@ def test_what_was_before_an_event(rows, data):
     sequence, item = (np.array(column, np.int32) for column in zip(*rows, strict=True))
     events = Events(item, item, sequence, np.ones(len(item), bool))
     at = data.draw(st.integers(0, len(rows) - 1))
-    own = [i for s, i in rows[:at] if s == sequence[at] and i][-3:]
+    own = [n + 1 for n, (s, i) in enumerate(rows[:at]) if s == sequence[at] and i][-3:]
     found = before(events, np.array([at]), 3)[0] if (item > 0).any() else np.zeros(3, int)
     assert found.tolist() == own + [0] * (3 - len(own))
