@@ -225,22 +225,33 @@ def next_item_columns(sessions: Sessions, length: int) -> dict[str, np.ndarray]:
 def prefixes(sessions: Sessions, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Every prefix and the item after it: int32 `[P length]`, `[P]`, for models without `prefixes`.
 
-    Raises:
-      DataError: if the sessions have columns of events, which would not come with their events.
+    What columns have of their events is given by `prefix_columns`.
 
     >>> history, target = prefixes(Sessions(np.array([5, 6, 7], np.int32), np.array([0, 3])), 2)
     >>> history.tolist(), target.tolist()
     ([[5, 0], [5, 6]], [6, 7])
     """
-    if sessions.columns:
-        raise DataError(
-            f"prefixes would lose the columns {', '.join(sessions.columns)} of events: use batches.next_items"
-        )
+    before, ends = _prefixes(sessions, length)
+    return pad(before, length), sessions.items[ends]
+
+
+def prefix_columns(sessions: Sessions, length: int) -> dict[str, np.ndarray]:
+    """The columns of the events of `prefixes`, `[P length …]`.
+
+    >>> made = Sessions(np.array([5, 6, 7]), np.array([0, 3]), columns={"type": np.array([1, 2, 3])})
+    >>> prefix_columns(made, 2)["type"].tolist()
+    [[1, 0], [1, 2]]
+    """
+    before, _ = _prefixes(sessions, length)
+    return {name: pad(before, length, name) for name in sessions.columns}
+
+
+def _prefixes(sessions: Sessions, length: int) -> tuple[Sessions, np.ndarray]:
+    """The newest events of every prefix as a session of its own, and the place of the event after it."""
     count = np.maximum(sessions.lengths - 1, 0)
     ends = ranges(sessions.offsets[:-1] + 1, count)
     starts = np.maximum(np.repeat(sessions.offsets[:-1], count), ends - length)
-    events = sessions.items[ranges(starts, ends - starts)]
-    return pad(Sessions(events, offsets_of(ends - starts)), length), sessions.items[ends]
+    return sessions._of_events(ranges(starts, ends - starts), ends - starts), ends
 
 
 def of_rows(columns: Columns, rows: int) -> dict[str, np.ndarray]:

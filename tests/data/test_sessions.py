@@ -121,6 +121,11 @@ def test_prefixes(rows, length):
     expected = [(padded(row[:t], length), row[t]) for row in rows for t in range(1, len(row))]
     assert list(zip(history.tolist(), target.tolist(), strict=True)) == expected
     assert history.dtype == target.dtype == np.int32
+    several = made(rows)
+    columns = {"twice": 2 * several.items, "both": np.stack([several.items, 3 * several.items], axis=1)}
+    told = sessions.prefix_columns(several._replace(columns=columns), length)
+    np.testing.assert_array_equal(told["twice"], 2 * history)
+    np.testing.assert_array_equal(told["both"], np.stack([history, 3 * history], axis=2))
 
 
 @every
@@ -293,7 +298,5 @@ def test_columns_go_with_their_events_and_bad_ones_are_refused():
             sessions.by_user(log, columns={"type": wrong})
     with pytest.raises(DataError, match="'type' is a feature and a column of events"):
         batches.next_items(whole, 3, features={"type": np.zeros(2)})
-    with pytest.raises(DataError, match="prefixes would lose the columns type, time, price"):
-        sessions.prefixes(whole, 2)
     with pytest.raises(DataError, match="the log has no times"):
         sessions.seconds(log._replace(timestamp=None))
