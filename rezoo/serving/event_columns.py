@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rezoo.data.fitted import described
 from rezoo.errors import DataError
 from rezoo.nn import events
 from rezoo.serving.bundle import Saved
@@ -94,6 +95,27 @@ def check_history(saved: Saved) -> None:
             )
         if column.dtype.kind not in "iuf" or (column.dtype.kind == "f" and not np.isfinite(column).all()):
             raise DataError(f"history_columns: {name!r} has values that are not finite numbers")
+
+
+def check_shared(first: Saved, second: Saved) -> None:
+    """That a second model reads no columns of events but those of a first, so that both have the same query.
+
+    Raises:
+      DataError: if it reads another one, or one that was fitted to other values.
+    """
+    for name in events.names(second.model):
+        made = [
+            {"time": True} if name in times(one) else described(one.event_features.fitted[name], name)
+            for one in (first, second)
+            if name in events.names(one.model)
+        ]
+        if len(made) < 2 or made[0] != made[1]:
+            how = "does not read" if len(made) < 2 else "reads by features that were fitted otherwise"
+            raise DataError(
+                f"{type(second.model).__name__} orders what {type(first.model).__name__} chooses, and reads "
+                f"the column {name!r} of each event, which that {how}: train both on the same columns, or "
+                "the second without it"
+            )
 
 
 def _trained(saved: Saved) -> dict[str, Any]:

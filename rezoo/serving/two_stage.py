@@ -12,7 +12,7 @@ over devices (`rezoo.devices.sharding`), `index` and `recommend` take their `mes
 scored where their rows are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -21,10 +21,11 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import evaluation
-from rezoo.arrays import at_least_1, best_of
+from rezoo.arrays import across, at_least_1, best_of
 from rezoo.devices.sharding import AXIS
 from rezoo.devices.sharding.layout import by_holder
 from rezoo.evaluation import spread
+from rezoo.nn import events
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.inner import with_columns
 from rezoo.nn.spread import items_of
@@ -67,16 +68,25 @@ class Renumbered(nn.Module):
 
     model: nn.Module
 
+    @property
+    def event_features(self) -> Mapping[str, events.EventFeature]:
+        """The columns of events that it reads."""
+        return events.kinds(self.model)
+
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         own = self.get_variable("ids", "item")
         query = query._replace(history=rows_or_zero(own, query.history))
+        order = jnp.argsort(query.history == 0, axis=1, stable=True)
+        columns = *self.event_features, "history_rating"
+        query = events.each(query, columns, lambda x: jnp.take_along_axis(x, across(order, x), axis=1))
         return self.model(query, rows_or_zero(own, item))
 
 
 def renumbered(model: nn.Module, variables: Variables, own: Int[Array, " N"]) -> Stage:
     """A stage whose model has item ids of its own: `own[i]` is that of the other stage's item i, or 0.
 
-    It scores an item that it does not know as it scores the unknown one. Histories are translated, too.
+    It scores an item that it does not know as it scores the unknown one. Histories are translated, too; an
+    event of an item that it does not know is left out, with its columns and its rating.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity

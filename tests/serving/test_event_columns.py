@@ -8,6 +8,7 @@ import pytest
 from helpers import init, noisy, score_all
 
 from rezoo.data import batches, features, sessions
+from rezoo.data.ids import Ids
 from rezoo.data.interactions import from_columns
 from rezoo.errors import DataError
 from rezoo.models import HSTU, GRU4Rec, SASRec
@@ -130,6 +131,68 @@ def test_the_service_hears_types_and_times(kind):
     np.testing.assert_allclose(scores[0], np.sort(whole[1:])[::-1][:5], rtol=1e-4, atol=1e-5)
     with pytest.raises(DataError, match="'time' has times that are not seconds since 1970"):
         engine.check(Event("e", "v", "p1", time=1e300), wanted)
+
+
+@functools.cache
+def ranker():
+    """Of the same columns; with ids in another order, without the last item of `PAST`, and of no user."""
+    one = shop(GRU4Rec)
+    kept = [raw for raw in one.items.raw[::-1].tolist() if raw != "p2"]
+    model = GRU4Rec(len(kept) + 1, 4, event_features=one.model.event_features)
+    query = past_query(*PAST)
+    params = noisy(init(model, query, query.history[:, 0] * 0)["params"], 0.5)
+    return Saved(
+        model,
+        {"params": params},
+        Ids(np.array(["?"])),
+        Ids(np.array(kept)),
+        event_features=one.event_features,
+    )
+
+
+def test_two_models_hear_the_same_types_and_times():
+    second = ranker()
+    engine, wanted = Engine(shop(), "1", SETTINGS, ranker=second), Wanted(5)
+    past = zip(["p1", "p2", "p4"], ["buy", "view", "cart"], [START, START + 5, START + 600], strict=True)
+    for n, (item, kind, time) in enumerate(past):
+        ask = engine.open(Event(str(n), "v", item, kind, time=time), wanted)
+        ids, scores = engine.answer([ask])
+    whole = expected(past=[["p1", "p2", "p4"], ["buy", "view", "cart"], [START, START + 5, START + 600]])
+    candidates = 1 + np.argsort(-whole[1:])[:6]
+    columns = {"type": np.array([[1, 2]], np.int32), "time": np.array([[START, START + 600]], np.int32)}
+    heard = batches.queries(history=second.items.encode(["p1", "p4"])[None], features=columns)
+    of_ranker = np.asarray(score_all(second.model, second.variables, heard))[0]
+    raw = shop().items.raw
+    score = of_ranker[second.items.encode(raw[candidates - 1])]
+    np.testing.assert_allclose(scores[0], np.sort(score)[::-1][:5], rtol=1e-4, atol=1e-5)
+    best = raw[candidates - 1][np.argsort(-score)[:3]].tolist()
+    assert raw[ids[0][:3] - 1].tolist() == best
+    stars = engine.predict(Predict(["p7"], visitor="v"), ask.slot)
+    np.testing.assert_allclose(stars, of_ranker[second.items.encode(["p7"])], rtol=1e-4, atol=1e-5)
+    plain = (
+        of_ranker
+        - np.asarray(
+            score_all(
+                second.model,
+                second.variables,
+                heard._replace(features={k: 0 * v for k, v in columns.items()}),
+            )
+        )[0]
+    )
+    assert np.abs(plain).max() > 1e-3  # they tell something
+
+
+def test_a_second_model_of_other_columns_is_refused_by_name():
+    bare = Saved(GRU4Rec(10, 4), {"params": {}}, log().users, log().items)
+    with pytest.raises(
+        DataError, match=r"orders what GRU4Rec chooses, .* 'type' of each event, which that does not"
+    ):
+        event_columns.check_shared(bare, ranker())
+    others = features.fit({"type": features.Categorical()}, {"type": ["buy", "rent", "view"]})
+    with pytest.raises(
+        DataError, match="'type' of each event, which that reads by features that were fitted other"
+    ):
+        Engine(shop(), "1", SETTINGS, ranker=ranker()._replace(event_features=others))
 
 
 def test_what_does_not_fit_is_refused_by_name(tmp_path):

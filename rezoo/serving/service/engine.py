@@ -12,7 +12,7 @@ import numpy as np
 
 from rezoo.data import batches
 from rezoo.errors import DataError
-from rezoo.serving import live, two_stage
+from rezoo.serving import event_columns, live, two_stage
 from rezoo.serving.bundle import Saved
 from rezoo.serving.service.asks import DEFAULT, Ask, Settings, begins_with, columns
 from rezoo.serving.service.catalogue import Catalogue
@@ -45,7 +45,7 @@ class Engine:
 
     Raises:
       DataError: if the table or the ranker has no item of the model, the model reads columns of events that
-        the service is not told, or the ranker reads any.
+        the service is not told, or the ranker others than the model.
     """
 
     def __init__(
@@ -61,11 +61,8 @@ class Engine:
         self.slots = Slots(settings.slots, idle=settings.idle, clock=lambda: self.now)
         self.first, self.ranker = Translator(saved), None if ranker is None else Translator(ranker)
         served = live.serve(saved.model, saved.variables)
-        if self.ranker is not None and self.ranker.no_event:
-            raise DataError(
-                f"the ranker reads the columns {', '.join(self.ranker.no_event)} of each event, which only "
-                "the first of two models can"
-            )
+        if ranker is not None:
+            event_columns.check_shared(saved, ranker)
         self.rows = live.num_items(saved.model, served)
         """Items that are ranked, 0 included."""
         self.offer = Offer(saved, self.rows, table, version)
@@ -245,7 +242,9 @@ class Engine:
             who, past = self._session(slot)
             if self.ranker is not None:
                 who = self._ranked.get(slot, self.ranker.nobody)
-                past = Past([own for own in self._own[np.array(past.items, int)].tolist() if own])
+                own = self._own[np.array(past.items, int)]
+                told = {name: past.columns[name][own > 0] for name in self.ranker.no_event}
+                past = Past(own[own > 0].tolist(), columns=told)
         return self.predictor.of(who, past, context, one.items)
 
     def replay(self, events: Iterable[Event]) -> int:

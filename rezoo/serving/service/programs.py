@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rezoo import evaluation
 from rezoo.arrays import best_places
 from rezoo.evaluation import explain
+from rezoo.nn.events import names
 from rezoo.serving import live, two_stage
 from rezoo.serving.session_buffer import Sessions, queries
 from rezoo.types import Query, Variables
@@ -107,7 +108,8 @@ class Programs:
         if self.ranker is None or models.ranker is None:
             return best_places(score, self.k)
         item, _ = best_places(score, self.candidates)
-        asked = Query(batch["ranker_user"], query.history, batch["ranker_features"])
+        told = {name: query.features[name] for name in names(self.ranker)}
+        asked = Query(batch["ranker_user"], query.history, batch["ranker_features"] | told)
         return two_stage.rank(two_stage.Stage(self.ranker, models.ranker), asked, item, self.k)
 
     def of_session(
