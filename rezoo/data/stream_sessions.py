@@ -17,7 +17,7 @@ What else the parts have of each event, such as its type and time, is read besid
 Such a column has a list of numbers for each session, a value for each of its items, as training in memory has
 them (`rezoo.data.sessions`): dense ids of categories, numbers, seconds, with 0 where they are unknown. Lists
 of Arrow's timestamps become seconds, as by `sessions.seconds`, and lists of lists of one fixed size several
-values of an event.
+values of an event. `rezoo.data.beam` writes the items alone.
 """
 
 from collections.abc import Sequence

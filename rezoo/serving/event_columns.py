@@ -53,7 +53,14 @@ def transformed(saved: Saved, raw: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def nothing(saved: Saved, rows: int, length: int) -> dict[str, np.ndarray]:
-    """The columns of `length` events each of which nothing is known."""
+    """The columns of `length` events each of which nothing is known.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import HSTU
+    >>> users, items = Ids(np.array(["ann"])), Ids(np.array(["hat"]))
+    >>> nothing(Saved(HSTU(2, time="when"), {}, users, items), 1, 3)["when"].tolist()
+    [[0, 0, 0]]
+    """
     one = transformed(saved, {name: [None] for name in events.kinds(saved.model)})
     return {name: np.zeros((rows, length, *x.shape[1:]), x.dtype) for name, x in one.items()}
 
@@ -63,6 +70,13 @@ def check_features(saved: Saved) -> None:
 
     Raises:
       DataError: if they are not.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import GRU4Rec
+    >>> users, items = Ids(np.array(["ann"])), Ids(np.array(["hat"]))
+    >>> check_features(Saved(GRU4Rec(2, event_features={"type": 3}), {}, users, items))
+    Traceback (most recent call last):
+    rezoo.errors.DataError: event_features are {}, but GRU4Rec was trained on {'type': 3}: save what made ...
     """
     model, trained = type(saved.model).__name__, _trained(saved)
     found = {name: one.size for name, one in saved.event_features.fitted.items()}
@@ -77,6 +91,12 @@ def check_history(saved: Saved) -> None:
 
     Raises:
       DataError: if they are not.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import HSTU
+    >>> users, items = Ids(np.array(["ann"])), Ids(np.array(["hat"]))
+    >>> past = {"history": np.array([[0], [1]]), "history_columns": {"when": np.array([[0], [60]])}}
+    >>> check_history(Saved(HSTU(2, time="when"), {}, users, items, **past))
     """
     columns, history = saved.history_columns, saved.history
     model, trained = type(saved.model).__name__, _trained(saved)
@@ -102,6 +122,13 @@ def check_shared(first: Saved, second: Saved) -> None:
 
     Raises:
       DataError: if it reads another one, or one that was fitted to other values.
+
+    >>> from rezoo.data.ids import Ids
+    >>> from rezoo.models import HSTU, Popularity
+    >>> users, items = Ids(np.array(["ann"])), Ids(np.array(["hat"]))
+    >>> when, none = (Saved(one, {}, users, items) for one in (HSTU(2, time="when"), Popularity(2)))
+    >>> check_shared(when, none), check_shared(when, when)
+    (None, None)
     """
     for name in events.names(second.model):
         made = [

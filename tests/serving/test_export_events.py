@@ -179,6 +179,14 @@ def test_onnx_runtime_answers_with_columns_of_events(tmp_path, name):
     assert content["events"]["price"] == ["float32", []] and content["features"] == {}
 
 
+def test_vectors_of_users_are_after_the_columns_of_their_events(tmp_path):
+    one = shop("GRU4Rec")
+    export.vectors(tmp_path / "run", one)
+    users, items = (np.load(tmp_path / "run" / f"{name}.npy") for name in ("users", "items"))
+    stars = answers.predict(one, [one.users.raw[2]] * len(items), one.items.raw.tolist())
+    np.testing.assert_allclose(users[2] @ items.T, stars, rtol=1e-5, atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "run"
