@@ -24,35 +24,22 @@ import numpy as np
 import optax
 import pyarrow as pa
 import pyarrow.parquet as pq
+from protocols.click_sets import criteo_sample
 
 from rezoo import evaluation, losses, objectives, training
 from rezoo.data import batches, stream
-from rezoo.datasets import criteo, folders, shop, shop_rows
+from rezoo.datasets import shop, shop_rows
 from rezoo.models import DLRM, FM, DCNv2, FiBiNET, FinalMLP, MaskNet, WideDeep, XDeepFM
 from rezoo.types import Batch
 
-SOURCE = "https://github.com/shichence/AutoInt"
-SAMPLE = "first 80% of the lines for training, then 10% validation, 10% test"
 COLUMNS = ("user", "item", "hour", "age", "gender", "category")
 CHUNK, DRAWN = 1 << 18, 1_000_000
 
 
 def sample(folder: Path | None, seeds: int, results: common.Results) -> None:
     """AUC and log loss of models of clicks on the sample; the epoch is chosen on the validation part."""
-    name = "criteo-sample-10k"
-    clicks = criteo.read(
-        folders.member("train_examples.txt", f"{name}.zip", manual_dir=folder, below=name, source=SOURCE)
-    )
-    cuts = np.split(np.arange(len(clicks.label)), [8000, 9000])
-    parts = [
-        criteo.Clicks(clicks.label[rows], {n: c[rows] for n, c in clicks.columns.items()}) for rows in cuts
-    ]
-    fields = criteo.fit(parts[0])
-    train, valid, test = (
-        pairs(fields.transform(criteo.classes(part)), part.label, jnp.ones(len(part.label), bool))
-        for part in parts
-    )
-    sizes = {**fields.sizes, "user": 1, "item": 1}
+    data = criteo_sample(folder)
+    train, valid, test, sizes = data.train, data.valid, data.test, data.sizes
     net: dict[str, Any] = {"widths": (64, 32), "dropout": 0.3}
     zoo = {
         "FM": FM(sizes, 8),
@@ -79,7 +66,7 @@ def sample(folder: Path | None, seeds: int, results: common.Results) -> None:
             state = training.init_state(key, model, optimizer, train)
             return training.fit(step, state, train, measured, num_epochs=12, batch_size=256)[1]
 
-        if not results.values(name, "criteo-sample-10k", SAMPLE, "logloss"):
+        if not results.values(name, data.dataset, data.protocol, "logloss"):
             start = time.monotonic()
             history = jax.jit(jax.vmap(fit))(jax.random.split(jax.random.key(0), seeds))
             best = np.argmax(history["valid auc"], axis=1)[:, None]
@@ -87,7 +74,7 @@ def sample(folder: Path | None, seeds: int, results: common.Results) -> None:
             with results.together():
                 for metric in ("auc", "logloss"):
                     values = np.take_along_axis(np.asarray(history[f"test {metric}"]), best, axis=1)[:, 0]
-                    results.add(name, "criteo-sample-10k", SAMPLE, metric, values.tolist(), seconds=seconds)
+                    results.add(name, data.dataset, data.protocol, metric, values.tolist(), seconds=seconds)
 
 
 def write(file: Path, world: shop.World, config: shop.ShopConfig, rows: int) -> None:

@@ -41,9 +41,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import common
-from protocols.clicks import Budget, Data, Entry, Setting, compare, pairs, synthetic, zoo
+from protocols.click_sets import apps
+from protocols.clicks import Budget, Entry, Setting, compare, synthetic, zoo
 
-from rezoo.datasets import frappe
 from rezoo.models import DLRM, FiBiNET, FinalMLP, MaskNet, XDeepFM
 from rezoo.models.ranking import dlrm
 
@@ -78,14 +78,6 @@ OWN: dict[str, dict[str, Any]] = {"NFM": {"widths": (300,)}, "DCNv2": {"dropout"
 """Settings of a model that differ from those of the others."""
 
 
-def official(folder: Any) -> Data:
-    """Frappe's three parts."""
-    loaded = frappe.load(folder)
-    train, valid, test = (pairs(*part) for part in (loaded.train, loaded.valid, loaded.test))
-    note = ", train negatives re-sampled" if loaded.resampled else ""
-    return Data(train, valid, test, loaded.sizes, {}, "frappe", f"official valid and test{note}")
-
-
 def as_published(sizes: dict[str, int]) -> list[Entry]:
     """Models with the settings that BARS publishes for them."""
     deep: dict[str, Any] = {"widths": (400, 400, 400), "batch_norm": True}
@@ -117,7 +109,7 @@ def main() -> None:
         falling = few["FinalMLP"]._replace(budget=budget._replace(patience=1))
         compare([few["FM"], falling], data, budget, 1, results)
     else:
-        data = official(flags.data_dir)
+        data = apps(flags.data_dir)
         theirs = {entry.name: entry for entry in as_published(data.sizes)}
         entries = [
             published(theirs.get(name, entry._replace(model=entry.model.clone(**OWN.get(name, {})))))

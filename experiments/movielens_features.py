@@ -28,7 +28,6 @@ gender, occupation and genres take little from the error of models that know the
 import time
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import common
@@ -37,11 +36,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from protocols import autorec, biased_mf, svdpp
-from protocols.ratings import GIVEN, RANDOM, Fold, columns, folds, squared_error
+from protocols.ratings import GIVEN, RANDOM, Fold, Known, columns, folds, known, squared_error
 
 from rezoo import losses, objectives, training
-from rezoo.data import batches, features
-from rezoo.data.features import Categorical, MultiValued, Quantile
+from rezoo.data import batches
 from rezoo.data.interactions import Interactions
 from rezoo.datasets import movielens
 from rezoo.models import FM
@@ -67,23 +65,6 @@ class Settings(NamedTuple):
     ratings_per_batch: int
     num_epochs: int
     growth: float
-
-
-class Known(NamedTuple):
-    """Features of users and movies, by dense id, and the sizes of their tables."""
-
-    users: dict[str, np.ndarray]
-    items: dict[str, np.ndarray]
-    sizes: dict[str, int]
-
-
-def known(folder: Path | None) -> Known:
-    """ML-100k's columns."""
-    ml = movielens.load("ml-100k", manual_dir=folder)
-    of_users = {"age": Quantile(8), "gender": Categorical(), "occupation": Categorical()}
-    users = features.fit(of_users, ml.users)
-    items = features.fit({"genres": MultiValued(), "year": Quantile(10)}, ml.items)
-    return Known(users.transform(ml.users), items.transform(ml.items), users.sizes | items.sizes)
 
 
 def trainer(
@@ -148,7 +129,7 @@ def main() -> None:
     flags, results = common.start(__file__, __doc__, data=("ml-100k*",))
     dataset = "synthetic" if flags.smoke else "ml-100k"
     fold = folds(dataset, flags.data_dir, RANDOM if flags.smoke else GIVEN)[0]
-    about = Known({}, {}, {}) if flags.smoke else known(flags.data_dir)
+    about = Known({}, {}, {}) if flags.smoke else known(movielens.load("ml-100k", manual_dir=flags.data_dir))
     at = Settings(4, 0.05, 512, 5, 4.0) if flags.smoke else Settings(32, 0.02, 2048, 60, 1.5)
     row = {"dataset": dataset, "protocol": PROTOCOL, "metric": "rmse"}
 

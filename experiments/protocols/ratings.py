@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo.data import batches, split
+from rezoo.data import batches, features, split
+from rezoo.data.features import Categorical, MultiValued, Quantile
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.datasets import movielens
 from rezoo.types import Batch
@@ -25,6 +26,22 @@ class Fold(NamedTuple):
     test: Interactions
     rest: Interactions
     valid: Interactions
+
+
+class Known(NamedTuple):
+    """Features of users and movies, by dense id, and the sizes of their tables."""
+
+    users: dict[str, np.ndarray]
+    items: dict[str, np.ndarray]
+    sizes: dict[str, int]
+
+
+def known(ml: movielens.MovieLens) -> Known:
+    """Columns of MovieLens."""
+    of_users = {"age": Quantile(8), "gender": Categorical(), "occupation": Categorical()}
+    users = features.fit(of_users, ml.users)
+    items = features.fit({"genres": MultiValued(), "year": Quantile(10)}, ml.items)
+    return Known(users.transform(ml.users), items.transform(ml.items), users.sizes | items.sizes)
 
 
 def folds(dataset: str, data_dir: Path | None, protocol: str) -> list[Fold]:

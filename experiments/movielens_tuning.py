@@ -1,6 +1,6 @@
 """Tuning done properly: biased matrix factorization on MovieLens 100k's u1, one look at the test part.
 
-    python experiments/tuning.py --record --data-dir FOLDER     # holds ml-100k.zip
+    python experiments/movielens_tuning.py --record --data-dir FOLDER     # holds ml-100k.zip
 
 The training part is split into nine tenths to fit and one tenth to validate. 48 random points (the
 rate and four penalties) are halved: all train for an eighth of the epochs, the better half goes on
