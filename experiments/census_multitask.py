@@ -36,29 +36,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from protocols.several_tasks import GROUPS, PROTOCOL, SPECS, Data, made_up, prepare
 
 from rezoo import evaluation, losses, metrics, objectives, training
-from rezoo.data import batches, features
-from rezoo.data.leak import refuse_labels
 from rezoo.datasets import census
 from rezoo.models import PLE, MMoE, SharedBottom
 from rezoo.objectives import weighting
 from rezoo.studies import sweep
-from rezoo.types import Batch, Target
 
-GROUPS = {
-    "income + never married": ("income", "never_married"),
-    "college + never married": ("college", "never_married"),
-}
 RATES = (2e-3,)
 """Of several, the best for each model is chosen on the validation half with seed 0."""
-PROTOCOL = "{group}, test file halved"
-SPECS = {name: features.Categorical() for name in census.COLUMNS if name not in census.NUMBERS}
-SPECS |= {name: features.Numeric() for name in ("age", "weeks_worked", "num_emp")}
-SPECS |= {
-    name: features.Numeric(log=True)
-    for name in ("wage_per_hour", "capital_gains", "capital_losses", "stock_dividends")
-}
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "SingleTask": partial(SharedBottom, widths=(128,), tower=(16,)),
     "SharedBottom": partial(SharedBottom, widths=(128,), tower=(16,)),
@@ -68,42 +55,12 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-class Data(NamedTuple):
-    """One group's rows."""
-
-    train: Batch
-    valid: Batch
-    test: Batch
-    sizes: Mapping[str, int]
-    """Rows of each categorical column's table."""
-
-
 class Budget(NamedTuple):
     """Of each run."""
 
     dim: int = 4
     epochs: int = 4
     batch_size: int = 1024
-
-
-def prepare(table: census.Census, tasks: Sequence[str], specs: Mapping[str, features.Spec]) -> Data:
-    """Features fitted on the training file, labels of the tasks, and the halves of the test file."""
-    left_out = {"income_50k", *(census.SOURCES[task] for task in tasks)}
-    fitted = features.fit({name: spec for name, spec in specs.items() if name not in left_out}, table.train)
-
-    def batch(columns: census.Columns) -> Batch:
-        made = fitted.transform(columns)
-        labels = {task: label for task, label in census.labels(columns).items() if task in tasks}
-        refuse_labels(made, labels, census.SOURCES)
-        query = batches.queries(features=made)
-        every = jnp.ones(query.user.shape, bool)
-        targets = {task: Target(jnp.asarray(label), every) for task, label in labels.items()}
-        return Batch(query, query.user, targets[tasks[0]].label, every, targets)
-
-    order = np.random.default_rng(0).permutation(len(table.test["age"]))
-    halves = [np.sort(half) for half in np.array_split(order, 2)]
-    valid, test = ({name: column[half] for name, column in table.test.items()} for half in halves)
-    return Data(batch(table.train), batch(valid), batch(test), fitted.sizes)
 
 
 def fit(
@@ -155,23 +112,6 @@ def best(history: Mapping[str, jax.Array], tasks: Sequence[str]) -> tuple[float,
     valid = np.mean([np.asarray(history[f"valid {task}"]) for task in tasks], axis=0)
     at = int(valid.argmax())
     return float(valid[at]), {name: float(column[at]) for name, column in history.items()} | {"epoch": at + 1}
-
-
-def made_up(rows: int = 1500) -> census.Census:
-    """A synthetic census: two latent factors determine every column."""
-
-    def part(seed: int) -> census.Columns:
-        rng = np.random.default_rng(seed)
-        x = rng.normal(size=(rows, 2))
-        table = {name: (rng.random(rows) * 5).astype(np.float32) for name in census.NUMBERS}
-        for name in sorted(set(census.COLUMNS) - set(census.NUMBERS)):
-            table[name] = np.digitize(x @ rng.normal(size=2) + rng.normal(size=rows), [-1, 0, 1]).astype(str)
-        table["income_50k"] = np.where(x[:, 0] + 0.5 * rng.normal(size=rows) > 1, "50000+.", "- 50000.")
-        table["marital_stat"] = np.where(x[:, 1] > 0, "Never married", "Divorced")
-        table["education"] = np.where(x.sum(1) > 0, census.COLLEGE[0], "Children")
-        return table
-
-    return census.Census(part(0), part(1))
 
 
 def main() -> None:

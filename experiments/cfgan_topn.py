@@ -39,7 +39,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from protocols.histories import Data, Fitted, Held, Sizes, mult_vae, network, of_ease, of_popularity
+from protocols.histories import (
+    METRICS,
+    PROTOCOL,
+    Data,
+    Fitted,
+    Held,
+    Sizes,
+    mult_vae,
+    network,
+    of_ease,
+    of_popularity,
+)
 from protocols.ratings import synthetic
 
 from rezoo import evaluation
@@ -51,8 +62,6 @@ from rezoo.models import CFGAN
 from rezoo.objectives import adversarial
 from rezoo.training import alternating
 
-PROTOCOL = "per user a random fifth for the test (seed 0), every rating a positive; full ranking"
-METRICS = ("precision@5", "ndcg@10", "recall@10")
 SIZES = {
     "ml-100k": Sizes(200, 100, 100, 64),
     "ml-1m": Sizes(200, 100, 30, 128),

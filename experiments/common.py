@@ -25,7 +25,7 @@ from rezoo.errors import DataError
 from rezoo.storage import durable, fingerprint
 
 HERE = Path(__file__).parent
-CHOICES = ("--dataset", "--data", "--models", "--parts", "--rows")
+CHOICES = ("--dataset", "--data", "--model", "--models", "--parts", "--rows")
 """Flags that choose which rows are measured, but do not change what a row says."""
 DISK = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 """Errors of a disk that is full or cannot be written to; those of checkpoints have no number."""
@@ -215,13 +215,13 @@ class Results:
             row |= {"values": [], "seconds": 0.0, "runs": []}
         self.add(model, dataset, protocol, metric, values, seconds=seconds, published=published, **notes)
 
-    def finish(self) -> None:
+    def finish(self, *, keep: bool = False) -> None:
         """Write the result file and print its table.
 
-        Of a command that chooses some of the rows (`CHOICES`), the file keeps its other rows.
+        Of a command that chooses some of the rows (`CHOICES`), and with `keep`, the file keeps its other rows.
         """
         parts = [{"runs": self.runs, "rows": self.rows}]
-        if self.json.exists() and any(word.split("=")[0] in CHOICES for word in sys.argv):
+        if self.json.exists() and (keep or any(word.split("=")[0] in CHOICES for word in sys.argv)):
             parts.insert(0, _read(self.json))
         _write(self.json, {"experiment": self.name, **provenance.joined(*parts)})
         Console(width=None if sys.stdout.isatty() else 150).print(self.table())

@@ -33,7 +33,7 @@ import jax
 import numpy as np
 from protocols import by_gradient, train_test
 from protocols.ratings import synthetic
-from protocols.train_test import Entry, Fitted
+from protocols.train_test import PROTOCOL, Entry, Fitted
 
 from rezoo.data import split
 from rezoo.data.interactions import Interactions
@@ -43,8 +43,6 @@ from rezoo.errors import DataError
 from rezoo.models import EASE, GFCF, IALS, SLIM, Popularity, RP3beta
 from rezoo.models.baselines import popularity
 from rezoo.models.factorization import ease, gfcf, ials, item_knn, item_lists, rp3beta, slim
-
-PROTOCOL = "LightGCN's split, full ranking without the user's training items"
 
 
 def history(log: Interactions) -> np.ndarray:

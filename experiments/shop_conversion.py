@@ -36,12 +36,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tensorflow_datasets as tfds
+from protocols.several_tasks import impressions
 
 from rezoo import losses, metrics, objectives, training
 from rezoo.datasets import shop, shop_builder
 from rezoo.models import AITM, ESMM, SharedBottom
 from rezoo.studies import sweep
-from rezoo.types import Batch, Loss, Objective, Target
+from rezoo.types import Batch, Loss, Objective
 
 PROTOCOL = "click → purchase, held-out fifth, {rows} impressions"
 WIDTHS = (64, 32)
@@ -71,24 +72,13 @@ class Budget(NamedTuple):
 def prepare(config: shop.ShopConfig, folder: Path) -> Data:
     """The shop's impressions; a shopper whom training does not know is id 0."""
     made = shop_builder.load(config, data_dir=folder)
-    known, asked = made.impressions
-
-    def batch(columns: dict[str, np.ndarray]) -> Batch:
-        user = np.where(np.isin(columns["user"], known["user"]), columns["user"], 0)
-        query = made.impression_batch(columns).query._replace(user=jnp.asarray(user, jnp.int32))
-        click, purchase = (jnp.asarray(columns[name], jnp.float32) for name in ("click", "purchase"))
-        every = jnp.ones(len(user), bool)
-        tasks = {"click": Target(click, every), "purchase": Target(purchase, every)}
-        tasks["conversion"] = Target(purchase, click > 0)
-        return Batch(query, jnp.asarray(columns["item"]), purchase, every, tasks)
-
-    held = np.random.default_rng(0).random(len(known["user"])) < 0.1
-    train, valid = ({name: column[rows] for name, column in known.items()} for rows in (~held, held))
+    train, valid, test = impressions(made)
+    asked = made.impressions[1]
     pairs = jnp.asarray(asked["user"]), jnp.asarray(asked["item"])
     truth = shop.purchase_logit(made.world, *pairs)
     would_buy = jax.random.uniform(jax.random.key(2024), truth.shape) < jax.nn.sigmoid(truth)
     truths = would_buy.astype(jnp.float32), truth
-    return Data(batch(train), batch(valid), batch(asked), *truths, made.table_rows, made.catalogue)
+    return Data(train, valid, test, *truths, made.table_rows, made.catalogue)
 
 
 def fit(

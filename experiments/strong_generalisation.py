@@ -51,6 +51,7 @@ from protocols.histories import (
     Held,
     Sizes,
     asked,
+    citeulike,
     mult_vae,
     multinomial,
     of_ease,
@@ -60,10 +61,9 @@ from protocols.ratings import synthetic
 
 from rezoo import evaluation, losses, metrics, objectives, sampling, training
 from rezoo.data import batches, split
-from rezoo.data.files import text_lines
-from rezoo.data.interactions import Interactions, from_columns
+from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
-from rezoo.datasets import folders, movielens
+from rezoo.datasets import movielens
 from rezoo.models import FISM, IALS, ItemKNN, MultDAE
 from rezoo.models.factorization import ials, item_knn
 from rezoo.types import Batch, Query, Variables
@@ -227,16 +227,6 @@ def read(dataset: str, data_dir: Path | None) -> Interactions:
     else:
         log = citeulike(data_dir)
     return log.take(np.bincount(log.user, minlength=log.num_users)[log.user] >= 5)
-
-
-def citeulike(data_dir: Path | None) -> Interactions:
-    """citeulike-a, whose `users.dat` has a line for each user: how many articles, and which."""
-    name, source = "citeulike-a", "https://github.com/js05212/citeulike-a"
-    file = folders.find(f"{name}.zip", manual_dir=data_dir, below=name, source=source)
-    lines = text_lines(f"{file}!users.dat")
-    taken = [np.unique(np.array(line.split()[1:], np.int64)) for line in lines]
-    user = np.repeat(np.arange(len(taken)), [len(items) for items in taken])
-    return from_columns({"user": user, "item": np.concatenate(taken)}, source=name)
 
 
 def prepare(log: Interactions) -> Data:

@@ -101,10 +101,14 @@ def by_users(
 
 
 def _bpr(model: nn.Module, log: Interactions, l2: float, negatives: int = 1) -> Objective:
+    return objectives.l2(pairwise(model, log, negatives), l2)
+
+
+def pairwise(model: nn.Module, log: Interactions, negatives: int) -> Objective:
+    """BPR of each positive and the negative with the largest score of those that are drawn."""
     taken = sampling.positives_by_user(log.user, log.item, log.num_users)
     sampler = sampling.reject_positives(sampling.uniform(log.num_items), taken, log.num_items)
-    loss = losses.hardest(losses.bpr)
-    return objectives.l2(objectives.sampled(model, loss, sampler, negatives), l2)
+    return objectives.sampled(model, losses.hardest(losses.bpr), sampler, negatives)
 
 
 def _cosines(gamma: float) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Models fitted to histories, for users known by their history alone."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -10,10 +11,16 @@ import optax
 
 from rezoo import losses, objectives, training
 from rezoo.data import batches
+from rezoo.data.files import text_lines
+from rezoo.data.interactions import Interactions, from_columns
+from rezoo.datasets import folders
 from rezoo.models import EASE, MultVAE, Popularity
 from rezoo.models.baselines import popularity
 from rezoo.models.factorization import ease
 from rezoo.types import Batch, Query, Step, TrainState, Variables
+
+PROTOCOL = "per user a random fifth for the test (seed 0), every rating a positive; full ranking"
+METRICS = ("precision@5", "ndcg@10", "recall@10")
 
 
 class Held(NamedTuple):
@@ -109,3 +116,13 @@ def of_popularity(data: Data, at: Sizes, seed: int) -> Fitted:
 def asked(known: jax.Array) -> Query:
     """Users known by their history alone."""
     return batches.queries(history=known)
+
+
+def citeulike(data_dir: Path | None) -> Interactions:
+    """citeulike-a, whose `users.dat` has a line for each user: how many articles, and which."""
+    name, source = "citeulike-a", "https://github.com/js05212/citeulike-a"
+    file = folders.find(f"{name}.zip", manual_dir=data_dir, below=name, source=source)
+    lines = text_lines(f"{file}!users.dat")
+    taken = [np.unique(np.array(line.split()[1:], np.int64)) for line in lines]
+    user = np.repeat(np.arange(len(taken)), [len(items) for items in taken])
+    return from_columns({"user": user, "item": np.concatenate(taken)}, source=name)

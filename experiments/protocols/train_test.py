@@ -14,6 +14,7 @@ from rezoo.data.batches import HeldOut
 from rezoo.data.interactions import Interactions
 from rezoo.types import Variables
 
+PROTOCOL = "LightGCN's split, full ranking without the user's training items"
 NUMBERS = ("recall@20", "ndcg@20")
 MEASURES = {name: evaluation.MEASURES[name] for name in ("recall", "ndcg")}
 Fitted = tuple[nn.Module, Variables]

@@ -1,0 +1,110 @@
+"""Any model of the zoo on any data set that the project reads: settings found, then one look at the test part.
+
+    python experiments/tuning.py --model GMF --dataset ml-100k-taken --record --data-dir FOLDER
+
+A data set belongs to a task, which says how it is divided, what trains and which measure chooses: stars, what a
+user will take, clicks, the next item, several labels. A model or a data set that is not there, or a task that
+does not fit the model, is answered by a list of those that do.
+
+A part is cut from the training part to choose by. Models that are trained by epochs are tried in random shapes
+(widths, layers, dropout, batch size; the default one is always among them), and in each the rate and the penalties
+are halved as in `movielens_tuning.py`: random points train for an eighth of the epochs, the better half goes
+on. Models in closed form are fitted with random arguments. Ranges go by the name of a setting
+(`protocols/tuned/ranges.py`), so a new model needs none of its own. The best settings, and the default ones with
+equal care for the number of epochs, are then trained on the whole training part, every seed, and the test part
+is looked at once. A search that was killed goes on when started again. Each row of the result tells its settings,
+the ranges, how much was tried, and the figure on the validation part.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import common
+from protocols import tuned
+from protocols.tuned import closed, gradient, ranges
+from protocols.tuned.gradient import Budget
+from protocols.tuned.nouns import Data, Kind, Task
+from protocols.tuned.tried import Tried
+
+FILES = (
+    *(
+        "ml-100k*",
+        "ml-1m*",
+        "gowalla*",
+        "citeulike-a*",
+        "frappe*",
+        "criteo-sample-10k*",
+        "train_examples.txt",
+    ),
+    *("census-income*", "s3rec*", "amazon-beauty-bert4rec", "beauty.txt*", "diginetica*", "yoochoose1_64*"),
+)
+
+
+@dataclass(frozen=True)
+class Flags(common.Flags):
+    """What is tuned, and how much is tried."""
+
+    model: str = "BiasedMF"
+    """A class of `rezoo.models`."""
+    dataset: str = "ml-100k-stars"
+    """A data set; all names are in the answer to a wrong one."""
+    shapes: int = 4
+    """Shapes that are tried, the default one first; models in closed form have none."""
+    points: int = 8
+    """Random rates and penalties for each shape; of a model in closed form, random settings."""
+    epochs: int | None = None
+    """Of each run; those that the data set has in `protocols/tuned` if not given."""
+
+
+def main() -> None:
+    flags, results = common.start(__file__, __doc__, Flags, data=FILES)
+    kind, task = tuned.kind_of(flags.model), tuned.task_of(flags.dataset)
+    tuned.check(kind, task)
+    data = task.made_up() if flags.smoke else task.datasets[flags.dataset](flags.data_dir)
+    budget = Budget(flags.shapes, flags.points, flags.epochs or data.epochs)
+    budget = budget._replace(shapes=2, points=3) if flags.smoke else budget
+    if not results.values(f"{flags.model}, tuned", data.dataset, data.protocol, data.metrics[0]):
+        folder = results.out / f"{flags.dataset}-{flags.model}"
+        tune(results, kind, task, data, budget, flags.seeds, folder)
+    results.finish(keep=True)
+
+
+def tune(
+    results: common.Results, kind: Kind, task: Task, data: Data, budget: Budget, seeds: int, folder: Path
+) -> None:
+    """The search, and the one look at the test part."""
+    first, second = data.parts(kind)
+    start = time.monotonic()
+    if closed.fit_of(kind) is None:
+        grid, tried = gradient.grid_of(task, first), gradient.search(task, data, first, budget, folder)
+        spent: dict[str, Any] = {**budget._asdict(), "epochs in all": sum(one.trained for one in tried)}
+    else:
+        grid, tried = closed.axes_of(first), closed.search(task, data, first, budget.points, folder)
+        spent = {"points": len(tried) - 1}
+    best = max(tried, key=lambda one: one.score)
+    searched = time.monotonic() - start
+
+    def look(one: Tried, name: str) -> tuple[dict[str, list[float]], float]:
+        begin = time.monotonic()
+        if closed.fit_of(kind) is None:
+            values = gradient.last(data, second, one, budget, seeds, folder / name)
+        else:
+            values = closed.last(data, second, one, seeds)
+        return values, time.monotonic() - begin
+
+    rows = {"default settings": (tried[0], *look(tried[0], "default"), 0.0, 1)}
+    rows["tuned"] = best, *look(best, "tuned"), searched, sum(one.points for one in tried)
+    with results.together():
+        for name, (one, values, seconds, search, number) in rows.items():
+            notes = {"settings": ranges.said(one.settings), "validation": task.sign * one.score}
+            notes |= {"tried": number, "grid": ranges.said(grid), "budget": spent}
+            notes |= {"best_epoch": one.epochs} if one.epochs else {}
+            key = f"{kind.__name__}, {name}", data.dataset, data.protocol
+            for metric in data.metrics:
+                results.add(*key, metric, values[metric], seconds=search + seconds, **notes)
+
+
+if __name__ == "__main__":
+    main()
