@@ -218,7 +218,7 @@ class Results:
     def finish(self, *, keep: bool = False) -> None:
         """Write the result file and print its table.
 
-        Of a command that chooses some of the rows (`CHOICES`), and with `keep`, the file keeps its other rows.
+        With `keep`, or of a command that chooses some of the rows (`CHOICES`), the file keeps its others.
         """
         parts = [{"runs": self.runs, "rows": self.rows}]
         if self.json.exists() and (keep or any(word.split("=")[0] in CHOICES for word in sys.argv)):

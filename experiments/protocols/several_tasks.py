@@ -1,4 +1,4 @@
-"""Rows with several labels: the census, and what a shop showed, of which some is clicked and some of that bought."""
+"""Rows with several labels: the census, and what a shop showed, which is clicked and bought."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

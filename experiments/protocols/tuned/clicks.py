@@ -1,4 +1,4 @@
-"""Clicks: log loss trains, AUC on the validation part chooses; then training and validation are fitted together."""
+"""Clicks: log loss trains, AUC on the validation part chooses; then both parts are fitted together."""
 
 import functools
 from functools import partial
@@ -7,14 +7,25 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from protocols import click_sets, clicks
 from protocols.clicks import tables
 from protocols.tuned import closed
-from protocols.tuned.nouns import Course, Data, Kind, Part, Settings, Task, fields, one_pass, reads_history
+from protocols.tuned.nouns import (
+    Course,
+    Data,
+    Kind,
+    Part,
+    Settings,
+    Task,
+    fields,
+    of_rows,
+    of_three,
+    reads_history,
+    sizes_of_batches,
+)
 from protocols.tuned.ranges import Span
-from rezoo import evaluation, losses, objectives, training
+from rezoo import evaluation, losses, objectives
 from rezoo.errors import DataError
 from rezoo.models import GRU4Rec
 from rezoo.types import Batch, Variables
@@ -43,32 +54,17 @@ def part(kind: Kind, train: Batch, asked: Batch, given: clicks.Data, batch: int)
             raise DataError(
                 f"{kind.__name__} reads histories, which this data set does not have: take another"
             )
-        objective, size = objectives.pointwise(model, losses.logistic), how["batch_size"]
-        steps = training.num_steps(len(train.item), size)
-        return Course(
-            model,
-            train,
-            objective,
-            partial(one_pass, train, size),
-            steps,
-            partial(measure, model),
-            given.constants,
-            tables,
-        )
+        objective = objectives.pointwise(model, losses.logistic)
+        return of_rows(model, train, how["batch_size"], objective, measure, given.constants, tables)
 
-    return Part(kind, facts, measure, course, {"batch_size": (batch, batch // 2, batch * 2)})
+    return Part(kind, facts, measure, course, {"batch_size": sizes_of_batches(batch)})
 
 
 def of_parts(given: clicks.Data, batch: int, epochs: int) -> Data:
     """Three parts."""
-    both = jax.tree.map(lambda *columns: jnp.concatenate(columns), given.train, given.valid)
-
-    def parts(kind: Kind) -> tuple[Part, Part]:
-        pairs = (given.train, given.valid), (both, given.test)
-        first, second = (part(kind, train, asked, given, batch) for train, asked in pairs)
-        return first, second
-
+    make = partial(part, given=given, batch=batch)
     protocol = f"{given.protocol}; settings by validation, then fitted to both"
+    parts = of_three(make, given.train, given.valid, given.test)
     return Data(given.dataset, protocol, METRICS, epochs, parts)
 
 
@@ -84,8 +80,8 @@ def made_up() -> Data:
         history = jax.random.randint(jax.random.key(seed), (len(rows.item), 3), 0, given.sizes["item"])
         return rows._replace(query=rows.query._replace(history=history))
 
-    parts = (remembered(rows, seed) for seed, rows in enumerate((given.train, given.valid, given.test)))
-    return of_parts(clicks.Data(*parts, *given[3:]), 256, 4)
+    train, valid, test = (remembered(rows, seed) for seed, rows in enumerate(given[:3]))
+    return of_parts(given._replace(train=train, valid=valid, test=test), 256, 4)
 
 
 TASK = Task(

@@ -1,4 +1,4 @@
-"""Models that are trained by gradient: a search over shapes, and inside it over the rate and the penalties."""
+"""Models that are trained by gradient: a search over shapes, in each one over the rate and the penalties."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ def values_of(task: Task, course: Course) -> dict[str, tuple[Span, float]]:
 
 
 def looked_up(course: Course) -> tuple[list[str], list[str], bool]:
-    """Names of the tables whose rows are penalised, of vectors and of numbers; whether the model sows more."""
+    """Names of the tables whose rows are penalised, of vectors and of numbers; whether a penalty is sown."""
     row, key = training.blank_row(course.rows), jax.random.key(0)
     constants = dict(course.constants)
 
@@ -69,7 +69,8 @@ def looked_up(course: Course) -> tuple[list[str], list[str], bool]:
 
     found = jax.eval_shape(sown)
     widths: dict[str, int] = {}
-    for path, calls in flatten_dict(found.get("rows", {})).items():
+    rows: dict[Any, Any] = flatten_dict(found.get("rows", {}))
+    for path, calls in rows.items():
         widths[path[0]] = max(widths.get(path[0], 0), *(call.shape[-1] for call in calls))
     if course.decayed is not None:
         widths = {}
@@ -90,7 +91,7 @@ def trainer(course: Course, epochs: int) -> tuple[Callable[..., TrainState], Cal
         return optax.chain(optax.add_decayed_weights(decay, course.decayed), adam)  # pyright: ignore[reportArgumentType]
 
     def objective(l2: Any = 0.0, l2_bias: Any = 0.0, penalty: Any = None) -> Any:
-        weights = {**dict.fromkeys(vectors, l2), **dict.fromkeys(numbers, l2_bias)}
+        weights: dict[str, Any] = {**dict.fromkeys(vectors, l2), **dict.fromkeys(numbers, l2_bias)}
         whole = objectives.l2(course.objective, weights) if weights else course.objective
         whole = whole if penalty is None else objectives.penalised(whole, penalty)
         return lambda variables, key, batch: whole({**given, **variables}, key, batch)
@@ -178,7 +179,7 @@ def best_of(
 def last(
     data: Data, part: Part, tried: Tried, budget: Budget, seeds: int, folder: Path
 ) -> dict[str, list[float]]:
-    """Every seed's metrics after as many epochs as were best in the search, on the part that is looked at once."""
+    """Every seed's metrics on the part that is looked at once, after as many epochs as were best before."""
     own = shapes_of(part)
     course = course_of(part, {name: tried.settings[name] for name in own})
     values = {name: jnp.float32(value) for name, value in tried.settings.items() if name not in own}

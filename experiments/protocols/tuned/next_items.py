@@ -1,4 +1,4 @@
-"""The next item of a session or a history: a softmax after every event trains, the rank of the next item chooses.
+"""The next item of a session or a history: a softmax after every event trains, the next item's rank chooses.
 
 BERT4Rec is trained by hidden events. Over a large catalogue the softmax is over sampled items.
 """
@@ -15,9 +15,20 @@ import numpy as np
 
 from protocols import leave_one_out, prefixes
 from protocols.tuned import closed
-from protocols.tuned.nouns import Course, Data, Kind, Part, Settings, Task, everywhere, one_pass
+from protocols.tuned.nouns import (
+    Course,
+    Data,
+    Kind,
+    Part,
+    Settings,
+    Task,
+    both,
+    everywhere,
+    of_rows,
+    sizes_of_batches,
+)
 from protocols.tuned.ranges import Span
-from rezoo import evaluation, losses, objectives, training
+from rezoo import evaluation, losses, objectives
 from rezoo.arrays import offsets_of
 from rezoo.data import batches, sessions
 from rezoo.data.sessions import Sessions
@@ -77,10 +88,9 @@ def part(kind: Kind, rows: Rows, num_items: int, length: int, metrics: tuple[str
                 loss, share = losses.softmax_cross_entropy, jnp.sqrt(count)
                 objective = objectives.next_item_sampled(model, loss, share, SAMPLED)
         size = max(1, how["events"] // length)
-        epoch, steps = partial(one_pass, data, size), training.num_steps(len(data.item), size)
-        return Course(model, data, objective, epoch, steps, partial(measure, model), {}, everywhere)
+        return of_rows(model, data, size, objective, measure, None, everywhere)
 
-    choices = {} if closed.fit_of(kind) else {"events": (events, events // 2, events * 2)}
+    choices = {} if closed.fit_of(kind) else {"events": sizes_of_batches(events)}
     return Part(kind, facts, measure, course, choices)
 
 
@@ -95,17 +105,15 @@ def left_out(dataset: str, folder: Path | None, events: int = 1600, epochs: int 
         return Rows(train, sessions.pad(asked, data.length), target, seen)
 
     first = rows(data.train, data.train.take(some), data.valid[some])
-    found = first, rows(data.known, data.known, data.test)
-    name = {"Sports_and_Outdoors": "Sports", "Toys_and_Games": "Toys", "smoke": "synthetic"}.get(
-        dataset, dataset
-    )
+    second = rows(data.known, data.known, data.test)
+    of_data = data.num_items, data.length, ("ndcg@10", "recall@10"), events
+    name = {"Sports_and_Outdoors": "Sports", "Toys_and_Games": "Toys", "smoke": "synthetic"}
     protocol = f"{leave_one_out.PROTOCOL}; settings by the last but one, then fitted to it too"
-    return of_rows(
-        name, protocol, found, data.num_items, data.length, ("ndcg@10", "recall@10"), events, epochs
-    )
+    parts = both(part, (first, *of_data), (second, *of_data))
+    return Data(name.get(dataset, dataset), protocol, of_data[2], epochs, parts)
 
 
-def of_prefixes(dataset: str, folder: Path | None, events: int = 512 * 4, epochs: int = 10) -> Data:
+def of_prefixes(dataset: str, folder: Path | None, events: int = 2048, epochs: int = 10) -> Data:
     """The next click of every prefix; of the last sessions of the training part in the search."""
     data = prefixes.load(dataset, folder)
     whole = Sessions(
@@ -114,29 +122,10 @@ def of_prefixes(dataset: str, folder: Path | None, events: int = 512 * 4, epochs
     )
     first = Rows(data.train, *sessions.prefixes(data.valid, prefixes.LENGTH), None)
     second = Rows(whole, data.asked, np.where(data.target > 0, data.target, -1), None)
-    protocol = (
-        "SR-GNN's split, every prefix, whole catalogue; settings by the last 2% of the training sessions"
-    )
-    metrics = ("recall@20", "mrr@20")
-    found = first, second
-    return of_rows(dataset, protocol, found, data.num_items, prefixes.LENGTH, metrics, events, epochs)
-
-
-def of_rows(
-    dataset: str,
-    protocol: str,
-    rows: tuple[Rows, Rows],
-    num_items: int,
-    length: int,
-    metrics: tuple[str, ...],
-    events: int,
-    epochs: int,
-) -> Data:
-    def parts(kind: Kind) -> tuple[Part, Part]:
-        first, second = (part(kind, one, num_items, length, metrics, events) for one in rows)
-        return first, second
-
-    return Data(dataset, protocol, metrics, epochs, parts)
+    of_data = data.num_items, prefixes.LENGTH, ("recall@20", "mrr@20"), events
+    protocol = "SR-GNN's split, every prefix, whole catalogue; settings by the last 2% of the sessions"
+    parts = both(part, (first, *of_data), (second, *of_data))
+    return Data(dataset, protocol, of_data[2], epochs, parts)
 
 
 TASK = Task(

@@ -1,11 +1,12 @@
 """What is tuned: a task, a data set that belongs to it, its parts, and how a model is trained on one.
 
-A task is how data are divided, which objective trains and which measure chooses. A part of a data set makes the
-arguments that the data decide (`facts`, by name) and a course for a model: so a model needs no line of its own.
+A task is how data are divided, which objective trains and which measure chooses. A part of a data set has the
+arguments that the data decide (`facts`, by name) and makes a course for a model, which so needs no line here.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from rezoo.types import Batch, Objective, Step, TrainState, Variables
 
 Kind = type[nn.Module]
 Settings = Mapping[str, Any]
+Measure = Callable[[nn.Module, Variables], dict[str, Any]]
+"""`(model, variables) -> metrics` of what is asked."""
 
 
 class Course(NamedTuple):
@@ -34,7 +37,7 @@ class Course(NamedTuple):
     epoch: Callable[[Step, TrainState], TrainState]
     steps: int
     """Of an epoch."""
-    measure: Callable[[Variables], dict[str, jax.Array]]
+    measure: Callable[[Variables], dict[str, Any]]
     constants: Mapping[str, Any] = {}
     decayed: Callable[[Any], Any] | None = None
     """Which parameters weight decay is on; None: the rows that are looked up are penalised instead."""
@@ -47,11 +50,15 @@ class Part(NamedTuple):
     """Of the model that is trained; another than was asked for where it is trained in that one's place."""
     facts: Mapping[str, Any]
     """Arguments that the data decide, of constructors and of fits in closed form."""
-    measure: Callable[[nn.Module, Variables], dict[str, jax.Array]]
+    measure: Measure
     course: Callable[[nn.Module, Settings], Course]
     """`(model, how it is trained) -> course`."""
     choices: Mapping[str, tuple[Any, ...]] = {}
     """How it may be trained, such as the size of batches; the first of each is the default."""
+
+
+Parts = Callable[[Kind], tuple[Part, Part]]
+"""What a search sees, and what is looked at once, after it."""
 
 
 class Data(NamedTuple):
@@ -63,8 +70,7 @@ class Data(NamedTuple):
     metrics: tuple[str, ...]
     """What is told; the first one chooses."""
     epochs: int
-    parts: Callable[[Kind], tuple[Part, Part]]
-    """What a search sees, and what is looked at once, after it."""
+    parts: Parts
 
 
 class Task(NamedTuple):
@@ -123,11 +129,53 @@ def everywhere(params: Any) -> Any:
     return jax.tree.map(lambda _: True, params)
 
 
-def one_pass(data: Batch, size: int, step: Step, state: TrainState) -> TrainState:
-    """An epoch of rows."""
-    return training.epoch(step, state, data, size)[0]
+def of_rows(
+    model: nn.Module,
+    data: Batch,
+    size: int,
+    objective: Objective,
+    measure: Measure,
+    constants: Mapping[str, Any] | None = None,
+    decayed: Callable[[Any], Any] | None = None,
+) -> Course:
+    """A course of rows in random order, `size` at a time."""
+
+    def epoch(step: Step, state: TrainState) -> TrainState:
+        return training.epoch(step, state, data, size)[0]
+
+    steps = training.num_steps(len(data.item), size)
+    return Course(model, data, objective, epoch, steps, partial(measure, model), constants or {}, decayed)
 
 
-def in_buckets(data: Sequence[Batch], size: int, step: Step, state: TrainState) -> TrainState:
-    """An epoch of users in buckets by length."""
-    return bucketed.epoch(step, state, data, size)[0]
+def of_buckets(
+    model: nn.Module,
+    data: Sequence[Batch],
+    size: int,
+    objective: Objective,
+    measure: Measure,
+    constants: Mapping[str, Any] | None = None,
+    decayed: Callable[[Any], Any] | None = None,
+) -> Course:
+    """A course of users in buckets by length, with about `size` items at a time."""
+
+    def epoch(step: Step, state: TrainState) -> TrainState:
+        return bucketed.epoch(step, state, data, size)[0]
+
+    steps = bucketed.num_steps(data, size)
+    return Course(model, data[0], objective, epoch, steps, partial(measure, model), constants or {}, decayed)
+
+
+def both(make: Callable[..., Part], search: Sequence[Any], last: Sequence[Any]) -> Parts:
+    """`make(kind, …)` of what a search sees, and of what is looked at once."""
+    return lambda kind: (make(kind, *search), make(kind, *last))
+
+
+def of_three(make: Callable[..., Part], train: Batch, valid: Batch, test: Batch) -> Parts:
+    """A search by the validation part, which is then trained on too."""
+    whole = jax.tree.map(lambda *columns: jnp.concatenate(columns), train, valid)
+    return both(make, (train, valid), (whole, test))
+
+
+def sizes_of_batches(size: int) -> tuple[int, int, int]:
+    """A size, half and twice of it; the first is the default."""
+    return size, size // 2, size * 2

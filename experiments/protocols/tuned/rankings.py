@@ -1,4 +1,4 @@
-"""What a user will take: BPR against sampled items trains, ndcg among all items on a tenth of what was taken chooses.
+"""What a user will take: BPR trains, ndcg in the whole catalogue on a tenth of what was taken chooses.
 
 Autoencoders of histories are trained by the likelihood of whole rows, and SimpleX by its cosine loss.
 """
@@ -24,14 +24,16 @@ from protocols.tuned.nouns import (
     Part,
     Settings,
     Task,
+    both,
     everywhere,
     fields,
-    in_buckets,
-    one_pass,
+    of_buckets,
+    of_rows,
     reads_history,
+    sizes_of_batches,
 )
 from protocols.tuned.ranges import Span
-from rezoo import evaluation, losses, objectives, sampling, training
+from rezoo import evaluation, losses, objectives, sampling
 from rezoo.data import batches, split
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
@@ -39,7 +41,6 @@ from rezoo.datasets import lightgcn as lightgcn_sets
 from rezoo.datasets import movielens
 from rezoo.models import MultDAE, MultVAE, Popularity, SimpleX
 from rezoo.models.factorization import lightgcn
-from rezoo.training import bucketed
 from rezoo.types import Aux, Batch, Query, Variables
 
 NOTHING = Known({}, {}, {})
@@ -95,42 +96,30 @@ def part(kind: Kind, rows: train_test.Data, about: Known, metrics: tuple[str, ..
                 query = query._replace(history=jnp.where(before == rows.item[:, None], 0, before))
             return against(variables, key, rows._replace(query=query))
 
-        size = how["batch_size"]
-        epoch = partial(one_pass, data, size)
-        steps = training.num_steps(log.num_rows, size)
-        told = data._replace(query=who(data.query))
-        return Course(model, told, objective, epoch, steps, partial(measure, model), constants)
+        course = of_rows(model, data, how["batch_size"], objective, measure, constants)
+        return course._replace(rows=data._replace(query=who(data.query)))
 
     def by_row(model: nn.Module, how: Settings) -> Course:
         """A row for each user, who is told from the items that dropout leaves."""
         taken = jnp.asarray(history)
         data = Batch(batches.queries(history=taken), taken, (taken > 0).astype(jnp.float32), taken > 0)
         objective = objectives.every_item(model, losses.softmax_cross_entropy)
-        size = how["batch_size"]
-        epoch, steps = partial(one_pass, data, size), training.num_steps(len(taken), size)
-        return Course(model, data, objective, epoch, steps, partial(measure, model), {}, everywhere)
+        return of_rows(model, data, how["batch_size"], objective, measure, None, everywhere)
 
     def by_cosine(model: nn.Module, how: Settings) -> Course:
         """A row for each user, in buckets by length, against items that are drawn for all."""
         data = batches.by_user((log.user, log.item, np.ones(log.num_rows)), growth=GROWTH)
         loss = partial(losses.ccl, margin=how["margin"], weight=how["negative_weight"])
-        drawn = how["negatives"], lambda batch: batch.label.sum(1)
-        objective = objectives.shared(
-            model, loss, sampling.uniform(log.num_items), drawn[0], weights=drawn[1]
-        )
-        size = how["batch_size"]
-        epoch, steps = partial(in_buckets, data, size), bucketed.num_steps(data, size)
-        return Course(model, data[0], objective, epoch, steps, partial(measure, model))
+        sampler, weights = sampling.uniform(log.num_items), lambda batch: batch.label.sum(1)
+        objective = objectives.shared(model, loss, sampler, how["negatives"], weights=weights)
+        return of_buckets(model, data, how["batch_size"], objective, measure)
 
-    sizes = {"batch_size": (batch, batch // 2, batch * 2)}
-    drawn = {
-        "negatives": (128, 512, 2048),
-        "margin": (0.7, 0.5, 0.9),
-        "negative_weight": (150.0, 50.0, 300.0),
-    }
-    rows_of_users = {"batch_size": (64, 32, 128)}
+    sizes = {"batch_size": sizes_of_batches(batch)}
+    of_simplex = {"negatives": (128, 512, 2048), "margin": (0.7, 0.5, 0.9)}
+    of_simplex |= {"negative_weight": (150.0, 50.0, 300.0)}
+    rows_of_users = {"batch_size": sizes_of_batches(64)}
     ways: dict[Kind, tuple[Maker, dict[str, tuple[Any, ...]]]] = {
-        SimpleX: (by_cosine, sizes | drawn),
+        SimpleX: (by_cosine, sizes | of_simplex),
         MultDAE: (by_row, rows_of_users),
         MultVAE: (by_row, rows_of_users),
     }
@@ -151,11 +140,10 @@ def of_log(
 ) -> Data:
     """A training part, a tenth of whose items is to be found in the search, and a test part."""
 
-    def parts(kind: Kind) -> tuple[Part, Part]:
-        both = train_test.validation(train), train_test.given(train, test)
-        first, second = (part(kind, one, about, metrics, batch) for one in both)
-        return first, second
+    def make(kind: Kind, rows: train_test.Data) -> Part:
+        return part(kind, rows, about, metrics, batch)
 
+    parts = both(make, [train_test.validation(train)], [train_test.given(train, test)])
     return Data(dataset, protocol, metrics, epochs, parts)
 
 

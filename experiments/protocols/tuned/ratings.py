@@ -2,10 +2,8 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,22 +13,25 @@ from protocols.tuned.nouns import (
     Course,
     Data,
     Kind,
+    Measure,
     Part,
     Settings,
     Task,
+    both,
     everywhere,
     fields,
-    in_buckets,
-    one_pass,
+    of_buckets,
+    of_rows,
     reads_history,
+    sizes_of_batches,
 )
 from protocols.tuned.ranges import Span
-from rezoo import losses, objectives, training
+from rezoo import losses, objectives
 from rezoo.data import batches
+from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
 from rezoo.datasets import movielens
 from rezoo.models import IAutoRec, UAutoRec
-from rezoo.training import bucketed
 from rezoo.types import Batch, Variables
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -51,7 +52,8 @@ def part(kind: Kind, log: Columns, asked: Columns, shape: tuple[int, int], about
     """Of a log (user, item, rating) and of what is to be told; `shape` is users and items, id 0 included."""
     if kind is IAutoRec:  # U-AutoRec of the transposed matrix
         log, asked = ((item, user, rating) for user, item, rating in (log, asked))
-        kind, shape, about = UAutoRec, shape[::-1], NOTHING
+        kind, about = UAutoRec, NOTHING
+        shape = shape[1], shape[0]
     users, items = shape
     sizes = {"user": users, "item": items, **about.sizes}
     facts = {"num_users": users, "num_items": items, "mean": float(log[2].mean()), "sizes": sizes}
@@ -75,48 +77,41 @@ def part(kind: Kind, log: Columns, asked: Columns, shape: tuple[int, int], about
     def by_rating(rows: Columns) -> list[Batch]:
         return [told(batches.pairs(*rows), None)]
 
-    def laid_out(model: nn.Module) -> Any:
-        return by_user if reads_history(model, by_rating(asked)[0], constants) else by_rating
+    def measuring(rows: list[Batch]) -> Measure:
+        def measure(model: nn.Module, variables: Variables) -> dict[str, Any]:
+            scores = [jnp.asarray(model.apply(variables, one.query, one.item)) for one in rows]
+            total = sum(squared_error(score, one) for score, one in zip(scores, rows, strict=True))
+            return {"rmse": jnp.sqrt(total / len(asked[0]))}
 
-    def measure(model: nn.Module, variables: Variables) -> dict[str, jax.Array]:
-        rows = laid_out(model)(asked)
-        scores = [jnp.asarray(model.apply(variables, one.query, one.item)) for one in rows]
-        total = sum(squared_error(score, one) for score, one in zip(scores, rows, strict=True))
-        return {"rmse": jnp.sqrt(total / len(asked[0]))}
+        return measure
 
     def course(model: nn.Module, how: Settings) -> Course:
-        layout, size = laid_out(model), how["batch_size"]
-        rows = layout(log)
-        if layout is by_user:
-            epoch = partial(in_buckets, rows, size)
-            steps = bucketed.num_steps(rows, size)
-        else:
-            epoch = partial(one_pass, rows[0], size)
-            steps = training.num_steps(len(log[0]), size)
+        by = by_user if reads_history(model, by_rating(asked)[0], constants) else by_rating
+        rows, size, measure = by(log), how["batch_size"], measuring(by(asked))
         objective = objectives.pointwise(model, losses.squared)
         decayed = everywhere if isinstance(model, AUTOENCODERS) else None
-        return Course(model, rows[0], objective, epoch, steps, partial(measure, model), constants, decayed)
+        if by is by_user:
+            return of_buckets(model, rows, size, objective, measure, constants, decayed)
+        return of_rows(model, rows[0], size, objective, measure, constants, decayed)
 
-    return Part(kind, facts, measure, course, {"batch_size": (batch, batch // 2, batch * 2)})
+    choices = {"batch_size": sizes_of_batches(batch)}
+    return Part(kind, facts, measuring(by_rating(asked)), course, choices)
 
 
 def of_fold(dataset: str, protocol: str, fold: Fold, about: Known, batch: int, epochs: int) -> Data:
     """A fold, whose training part is in two for the search."""
     shape = fold.train.num_users, fold.train.num_items
 
-    def parts(kind: Kind) -> tuple[Part, Part]:
-        pairs = (fold.rest, fold.valid), (fold.train, fold.test)
-        first, second = (
-            part(kind, columns(log), columns(asked), shape, about, batch) for log, asked in pairs
-        )
-        return first, second
+    def make(kind: Kind, log: Interactions, asked: Interactions) -> Part:
+        return part(kind, columns(log), columns(asked), shape, about, batch)
 
+    parts = both(make, (fold.rest, fold.valid), (fold.train, fold.test))
     return Data(dataset, protocol, ("rmse",), epochs, parts)
 
 
 def movies(dataset: str, folder: Path | None) -> Data:
-    given = dataset == "ml-100k"
-    (fold, *_), batch, epochs = folds(dataset, folder, GIVEN if given else RANDOM), *BUDGETS[dataset]
+    given, (batch, epochs) = dataset == "ml-100k", BUDGETS[dataset]
+    fold = folds(dataset, folder, GIVEN if given else RANDOM)[0]
     about = known(movielens.load(dataset, manual_dir=folder))
     protocol = f"{'u1' if given else 'a random fifth (seed 0)'}, clipped to 1–5, {CHOSEN}"
     return of_fold(dataset, protocol, fold, about, batch, epochs)

@@ -1,17 +1,26 @@
-"""Several labels of a row: the sum of log losses trains, the mean AUC of the tasks on the validation part chooses."""
+"""Several labels of a row: the sum of log losses trains, the mean AUC on the validation part chooses."""
 
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 
 from protocols import clicks, several_tasks
-from protocols.tuned.nouns import Course, Data, Kind, Part, Settings, Task, fields, one_pass
+from protocols.tuned.nouns import (
+    Course,
+    Data,
+    Kind,
+    Part,
+    Settings,
+    Task,
+    fields,
+    of_rows,
+    of_three,
+    sizes_of_batches,
+)
 from protocols.tuned.ranges import Span
-from rezoo import evaluation, losses, metrics, objectives, training
+from rezoo import evaluation, losses, metrics, objectives
 from rezoo.datasets import census, movielens, shop_builder
 from rezoo.errors import DataError
 from rezoo.models import AITM
@@ -31,7 +40,7 @@ class Rows(NamedTuple):
     valid: Batch
     test: Batch
     sizes: Any
-    constants: Any = {}
+    constants: Any = None
 
 
 def refuses(kind: Kind) -> str:
@@ -41,7 +50,7 @@ def refuses(kind: Kind) -> str:
 def part(kind: Kind, train: Batch, asked: Batch, given: Rows, batch: int) -> Part:
     facts = {"sizes": given.sizes, "task_names": given.tasks}
 
-    def measure(model: nn.Module, variables: Variables) -> dict[str, jax.Array]:
+    def measure(model: nn.Module, variables: Variables) -> dict[str, Any]:
         score = evaluation.predict_tasks(model, variables, asked)
         each = {
             task: metrics.auc(score[task], asked.tasks[task].label, where=asked.tasks[task].where)
@@ -56,24 +65,17 @@ def part(kind: Kind, train: Batch, asked: Batch, given: Rows, batch: int) -> Par
         objective = objectives.multi_task(model, loss)
         if isinstance(model, AITM):
             objective = objectives.in_order(model, loss, given.tasks)
-        size = how["batch_size"]
-        epoch, steps = partial(one_pass, train, size), training.num_steps(len(train.item), size)
-        return Course(model, train, objective, epoch, steps, partial(measure, model), given.constants)
+        return of_rows(model, train, how["batch_size"], objective, measure, given.constants)
 
-    return Part(kind, facts, measure, course, {"batch_size": (batch, batch // 2, batch * 2)})
+    return Part(kind, facts, measure, course, {"batch_size": sizes_of_batches(batch)})
 
 
 def of_parts(given: Rows, batch: int, epochs: int) -> Data:
     """Three parts."""
-    both = jax.tree.map(lambda *columns: jnp.concatenate(columns), given.train, given.valid)
-
-    def parts(kind: Kind) -> tuple[Part, Part]:
-        pairs = (given.train, given.valid), (both, given.test)
-        first, second = (part(kind, train, asked, given, batch) for train, asked in pairs)
-        return first, second
-
+    make = partial(part, given=given, batch=batch)
     protocol = f"{given.protocol}; settings by validation, then fitted to both"
-    return Data(given.dataset, protocol, ("auc", *(f"auc {t}" for t in given.tasks)), epochs, parts)
+    told = "auc", *(f"auc {task}" for task in given.tasks)
+    return Data(given.dataset, protocol, told, epochs, of_three(make, given.train, given.valid, given.test))
 
 
 def people(group: str, folder: Path | None) -> Data:
@@ -98,8 +100,8 @@ def made_up() -> Data:
         targets = (Target(label, rows.where) for label in (rows.label, bought))
         return rows._replace(tasks=dict(zip(SHOP, targets, strict=True)))
 
-    parts = map(labelled, (given.train, given.valid, given.test))
-    return of_parts(Rows("synthetic", given.protocol, SHOP, *parts, given.sizes), 256, 4)
+    train, valid, test = map(labelled, given[:3])
+    return of_parts(Rows("synthetic", given.protocol, SHOP, train, valid, test, given.sizes), 256, 4)
 
 
 TASK = Task(
