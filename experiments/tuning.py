@@ -1,19 +1,19 @@
-"""Any model of the zoo on any data set that the project reads: settings are found, the test is looked at once.
+"""Any model of the zoo on any data set that the project reads: settings are found, the test looked at once.
 
     python experiments/tuning.py --model GMF --dataset ml-100k-taken --record --data-dir FOLDER
 
 A data set belongs to a task, which says how it is divided, what trains and which measure chooses: ratings,
-rankings of what a user will take, clicks, next items, several tasks. A model or a data set that is not there, or
-a task that does not fit the model, is answered by a list of those that do.
+rankings of what a user will take, clicks, next items, several tasks. A model or a data set that is not there,
+or a task that does not fit the model, is answered by a list of those that do.
 
-A part of the training part is kept to choose by. Models that are trained by epochs are tried in several shapes
-(widths, layers, dropout, batch size; the default one first, then random ones), and in each of them random rates
-and penalties are halved as in `movielens_tuning.py`: all train for an eighth of the epochs, the better half goes
-on, and so forth. Models in closed form are fitted with random arguments. Ranges go by the name of a setting
-(`protocols/tuned/ranges.py`), so that a new model needs none of its own. The best settings, and the default ones
-of the model, are then trained on the whole training part, every seed, for as many epochs as were best in the
-search, and the test part is looked at once. A search that was killed goes on when started again. A row tells
-its settings, the ranges, how much was tried, and the figure on the validation part.
+A part of the training part is kept to choose by. Models that are trained by epochs are tried in several
+shapes (widths, layers, dropout, batch size; the default one first, then random ones), and in each of them
+random rates and penalties are halved as in `movielens_tuning.py`: all train for an eighth of the epochs, the
+better half goes on, and so forth. Models in closed form are fitted with random arguments. Ranges go by the
+name of a setting (`protocols/tuned/ranges.py`), so that a new model needs none of its own. The best settings,
+and the default ones of the model, are then trained on the whole training part, every seed, for as many epochs
+as were best in the search, and the test part is looked at once. A search that was killed goes on when started
+again. A row tells its settings, the ranges, how much was tried, and the figure on the validation part.
 """
 
 import time
