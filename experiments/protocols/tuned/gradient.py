@@ -65,7 +65,7 @@ def looked_up(course: Course) -> tuple[list[str], list[str], bool]:
 
     def sown() -> Any:
         state = training.init_state(key, course.model, optax.sgd(0.0), row, constants=constants)
-        return course.objective(state.variables, key, row)[1].sown
+        return course.objective(state.variables, state.key, row)[1].sown
 
     found = jax.eval_shape(sown)
     widths: dict[str, int] = {}

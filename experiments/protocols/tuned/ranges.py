@@ -51,7 +51,7 @@ FIELDS: dict[str, Callable[[Any], Axis]] = {
     "k": of(50, 100, 200, 500),
     "kernel": of(2, 3, 5),
     "memory": of(1, 2, 5, 10),
-    "reduction": of(1, 2, 3),
+    "reduction": lambda default: tuple(type(default)(value) for value in (1, 2, 3)),
     "vertical": sizes,
     "window": of(3, 5, 7),
 }
