@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from protocols.tuned.nouns import Data, Kind, Part, Settings, Task, built, fields
-from protocols.tuned.ranges import ARGUMENTS, Axis, drawn, of_fields
+from protocols.tuned.ranges import ARGUMENTS, Axis, drawn, of_fields, said
 from protocols.tuned.tried import Tried
 from rezoo.models import ItemKNN, SessionPopularity
 from rezoo.models.baselines import popularity
@@ -92,6 +92,7 @@ def search(task: Task, data: Data, part: Part, points: int, folder: Path) -> lis
     scores = json.loads(file.read_text("utf-8")) if file.exists() else []
     for settings in tried[len(scores) :]:
         scores.append(task.sign * measured(part, settings, 0)[data.metrics[0]])
+        print(f"  validation {data.metrics[0]} {task.sign * scores[-1]:.4f}  {said(settings)}", flush=True)
         with durable.file(file) as partial:
             partial.write_text(json.dumps(scores), "utf-8")
     return [Tried(settings, score) for settings, score in zip(tried, scores, strict=True)]
@@ -100,7 +101,7 @@ def search(task: Task, data: Data, part: Part, points: int, folder: Path) -> lis
 def measured(part: Part, settings: Settings, seed: int) -> Mapping[str, float]:
     """The metrics of one fit."""
     model, variables = fitted(part, settings, seed)
-    found = jax.jit(lambda variables: part.measure(model, variables))(jax.tree.map(jnp.asarray, variables))
+    found = part.measure(model, jax.tree.map(jnp.asarray, variables))
     return {name: float(value) for name, value in found.items()}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from flax.traverse_util import flatten_dict
 
-from protocols.tuned.nouns import Course, Data, Part, Settings, Task, built, fields
+from protocols.tuned.nouns import Course, Data, Part, Settings, Task, built, fields, unfolded
 from protocols.tuned.ranges import Axis, Span, drawn, of_fields, said
 from protocols.tuned.tried import Tried
 from rezoo import objectives, training
@@ -94,7 +94,7 @@ def trainer(course: Course, epochs: int) -> tuple[Callable[..., TrainState], Cal
         weights: dict[str, Any] = {**dict.fromkeys(vectors, l2), **dict.fromkeys(numbers, l2_bias)}
         whole = objectives.l2(course.objective, weights) if weights else course.objective
         whole = whole if penalty is None else objectives.penalised(whole, penalty)
-        return lambda variables, key, batch: whole({**given, **variables}, key, batch)
+        return lambda variables, key, batch: whole({**unfolded(given), **variables}, key, batch)
 
     def init(key: jax.Array, rate: Any, decay: Any = 0.0, **penalties: Any) -> TrainState:
         made = optimizer(rate, decay)
@@ -110,7 +110,7 @@ def trainer(course: Course, epochs: int) -> tuple[Callable[..., TrainState], Cal
 
 def measured(course: Course, state: TrainState) -> dict[str, jax.Array]:
     """The metrics; not numbers if training met one that is not finite."""
-    found = course.measure({**course.constants, **state.variables})
+    found = course.measure({**unfolded(dict(course.constants)), **state.variables})
     return {name: jnp.where(state.halted, jnp.nan, value) for name, value in found.items()}
 
 

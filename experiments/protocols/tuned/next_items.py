@@ -3,7 +3,6 @@
 BERT4Rec is trained by hidden events. Over a large catalogue the softmax is over sampled items.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +25,7 @@ from protocols.tuned.nouns import (
     everywhere,
     of_rows,
     sizes_of_batches,
+    unfolded,
 )
 from protocols.tuned.ranges import Span
 from rezoo import evaluation, losses, objectives
@@ -71,9 +71,8 @@ def part(kind: Kind, rows: Rows, num_items: int, length: int, metrics: tuple[str
 
     def measure(model: nn.Module, variables: Variables) -> dict[str, jax.Array]:
         lengths = sorted({int(name.partition("@")[2]) for name in metrics})
-        found: Mapping[str, Any] = evaluation.evaluate(
-            model, variables, asked, target, exclude=seen, k=lengths
-        )
+        query, wanted, known = unfolded((asked, target, seen))
+        found = evaluation.evaluate(model, variables, query, wanted, exclude=known, k=lengths)
         return {name: found[name] for name in metrics}
 
     def course(model: nn.Module, how: Settings) -> Course:

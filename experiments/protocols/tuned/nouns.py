@@ -165,6 +165,11 @@ def of_buckets(
     return Course(model, data[0], objective, epoch, steps, partial(measure, model), constants or {}, decayed)
 
 
+def unfolded(tree: Any) -> Any:
+    """Arrays that a program holds, which the compiler then does not compute with ahead, slowly."""
+    return jax.lax.optimization_barrier(tree)
+
+
 def both(make: Callable[..., Part], search: Sequence[Any], last: Sequence[Any]) -> Parts:
     """`make(kind, …)` of what a search sees, and of what is looked at once."""
     return lambda kind: (make(kind, *search), make(kind, *last))

@@ -31,6 +31,7 @@ from protocols.tuned.nouns import (
     of_rows,
     reads_history,
     sizes_of_batches,
+    unfolded,
 )
 from protocols.tuned.ranges import Span
 from rezoo import evaluation, losses, objectives, sampling
@@ -78,9 +79,8 @@ def part(kind: Kind, rows: train_test.Data, about: Known, metrics: tuple[str, ..
 
     def measure(model: nn.Module, variables: Variables) -> dict[str, jax.Array]:
         lengths = sorted({int(name.partition("@")[2]) for name in metrics})
-        found = evaluation.evaluate(
-            model, variables, who(held.query), held.target, exclude=held.exclude, k=lengths
-        )
+        query, target, known = unfolded((who(held.query), held.target, held.exclude))
+        found = evaluation.evaluate(model, variables, query, target, exclude=known, k=lengths)
         return {name: found[name] for name in metrics}
 
     def by_pair(model: nn.Module, how: Settings) -> Course:
