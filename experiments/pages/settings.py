@@ -14,7 +14,9 @@ KEPT = (
 )
 """What rows keep of them."""
 SEARCH = ("tried", "validation", "valid", "epochs", "best_epoch")
-"""What they keep of how these were found."""
+"""What they keep of how these were found, in figures."""
+RANGES = "budget", "grid"
+"""What they keep of how much was tried, and of where."""
 FOUND = {
     "beauty_din": "one rate for both models; each seed's epoch on the validation items",
     "census_multitask": "one rate for all models; each run's epoch on the validation half",
@@ -30,6 +32,7 @@ FOUND = {
     "movielens_features": "the penalty on a tenth of the training part; others by hand, there",
     "movielens_mf": "the penalty on a tenth of each training fold; others by hand, on the first one's",
     "movielens_retrieval": "on the validation movies, epochs too, in equal CPU time",
+    "movielens_tuning": "48 random points by successive halving on a tenth of the training part",
     "movielens_svdpp": "the penalty on a tenth of each training fold; others by hand, on the first one's",
     "ncf_movielens": "by hand, on the last movie of each user's training part; see the docstring",
     "next_basket": "as the recipes' papers have them, for other logs; nothing by the test baskets",
@@ -45,7 +48,8 @@ FOUND = {
     "shop_histories": "the best of five pairs of rate and penalty in the first case, on the last tenth of "
     "the training part, with one seed; each seed's epoch there, in every case",
     "strong_generalisation": "the best of three configurations on the validation users",
-    "tuning": "48 random points by successive halving on a tenth of the training part",
+    "tuning": "the best of random ones, by successive halving where there are epochs, on a part of the training "
+    "part; the ranges stand beside them",
 }
 """How settings were found."""
 HEAD = """# Settings
@@ -97,7 +101,9 @@ def written(key: str, value: Any) -> str:
 
 def search(row: Row) -> str:
     """What a row keeps of how they were found."""
-    return ", ".join(filter(None, (figure(key, row[key]) for key in SEARCH if key in row)))
+    figures = ", ".join(filter(None, (figure(key, row[key]) for key in SEARCH if key in row)))
+    ranges = (f"{key}: {written(key, row[key])}" for key in RANGES if row.get(key))
+    return "; ".join(filter(None, (figures, *ranges)))
 
 
 def figure(key: str, value: Any) -> str:
