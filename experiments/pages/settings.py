@@ -48,8 +48,8 @@ FOUND = {
     "shop_histories": "the best of five pairs of rate and penalty in the first case, on the last tenth of "
     "the training part, with one seed; each seed's epoch there, in every case",
     "strong_generalisation": "the best of three configurations on the validation users",
-    "tuning": "the best of random ones, by successive halving where there are epochs, on a part of the training "
-    "part; the ranges stand beside them",
+    "tuning": "the best of random ones on a part of the training part, by successive halving where there are "
+    "epochs; the ranges stand beside them",
 }
 """How settings were found."""
 HEAD = """# Settings
