@@ -16,6 +16,7 @@ as were best in the search, and the test part is looked at once. A search that w
 again. A row tells its settings, the ranges, how much was tried, and the figure on the validation part.
 """
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from protocols.tuned import closed, gradient, ranges
 from protocols.tuned.gradient import Budget
 from protocols.tuned.nouns import Data, Kind, Task
 from protocols.tuned.tried import Tried
+
+from rezoo.errors import DataError
 
 FILES = (
     *(
@@ -84,6 +87,8 @@ def tune(
         grid, tried = closed.axes_of(first), closed.search(task, data, first, budget.points, folder)
         spent = {"points": len(tried) - 1}
     best = max(tried, key=lambda one: one.score)
+    if not math.isfinite(best.score):
+        raise DataError(f"model={kind.__name__!r}: none of the settings that were tried could be fitted")
     searched = time.monotonic() - start
 
     def look(one: Tried, name: str) -> tuple[dict[str, list[float]], float]:
@@ -94,8 +99,9 @@ def tune(
             values = closed.last(data, second, one, seeds)
         return values, time.monotonic() - begin
 
-    rows = {"default settings": (tried[0], *look(tried[0], "default"), 0.0, 1)}
-    rows["tuned"] = best, *look(best, "tuned"), searched, sum(one.points for one in tried)
+    rows = {"tuned": (best, *look(best, "tuned"), searched, sum(one.points for one in tried))}
+    if math.isfinite(tried[0].score):
+        rows["default settings"] = tried[0], *look(tried[0], "default"), 0.0, 1
     with results.together():
         for name, (one, values, seconds, search, number) in rows.items():
             notes = {"settings": ranges.said(one.settings), "validation": task.sign * one.score}

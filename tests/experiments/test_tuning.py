@@ -17,7 +17,7 @@ from protocols.tuned.gradient import Budget  # noqa: E402
 
 import rezoo.models  # noqa: E402
 from rezoo.errors import DataError  # noqa: E402
-from rezoo.models import EASE, MF, BiasedMF, IAutoRec, UAutoRec  # noqa: E402
+from rezoo.models import EASE, IALS, MF, BiasedMF, IAutoRec, UAutoRec  # noqa: E402
 from rezoo.studies import resuming  # noqa: E402
 
 SMALL = Budget(shapes=1, points=2, epochs=2)
@@ -142,6 +142,14 @@ def test_a_search_in_closed_form_goes_on_after_the_last_settings_that_were_tried
     assert search("killed") == expected and len(calls) == 2
 
 
+def test_settings_that_a_fit_refuses_are_worth_nothing(capsys):
+    task, data = tuned.TASKS["rankings"], made_up("rankings")
+    settings = {"dim": 8, "num_epochs": 2, "unobserved": 0.1, "l2": 5.0}
+    assert closed.worth(task, data, data.parts(IALS)[0], settings) == -np.inf
+    assert "l2=5 is so large that all vectors" in capsys.readouterr().out
+    assert closed.worth(task, data, data.parts(IALS)[0], {**settings, "l2": 0.001}) > 0
+
+
 def test_the_command_tells_settings_ranges_budget_and_validation_of_each_row(tmp_path, monkeypatch):
     words = ["--model", "EASE", "--dataset", "ml-100k-taken", "--smoke", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", [tuning.__file__, *words])
@@ -149,8 +157,8 @@ def test_the_command_tells_settings_ranges_budget_and_validation_of_each_row(tmp
     tuning.main()
     (file,) = tmp_path.glob("*/tuning.json")
     rows = json.loads(file.read_text("utf-8"))["rows"]
-    assert [row["model"] for row in rows] == ["EASE, default settings"] * 3 + ["EASE, tuned"] * 3
-    default, best = rows[0], rows[3]
+    assert [row["model"] for row in rows] == ["EASE, tuned"] * 3 + ["EASE, default settings"] * 3
+    best, default = rows[0], rows[3]
     assert default["settings"] == {"l2": 500.0} and default["tried"] == 1
     assert best["grid"] == {"l2": "50 to 5e+03"} and best["budget"] == {"points": 3} and best["tried"] == 4
     assert best["validation"] >= default["validation"] > 0 and best["metric"] == "ndcg@10"

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -64,16 +65,13 @@ def fitted(part: Part, settings: Settings, seed: int) -> tuple[nn.Module, Variab
     """A model and its variables."""
     fit = fit_of(part.kind)
     assert fit is not None
-    most = part.facts["num_items"] - 1
-    settings = {name: min(value, most) if name in LISTS else value for name, value in settings.items()}
+    most = {name: part.facts["num_items"] - 1 for name in ("neighbours", "candidates")}
+    most["factors"] = min(part.facts.get("num_users", 0), part.facts["num_items"]) - 2
+    settings = {name: min(value, most[name]) if name in most else value for name, value in settings.items()}
     given = {**part.facts, **settings, "key": jax.random.key(seed)}
     given["weights"] = Weights(**{name: given[name] for name in Weights._fields if name in given})
     variables = fit(**{name: given[name] for name in inspect.signature(fit).parameters if name in given})
     return built(part.kind, {**part.facts, **counted(variables)}, settings), variables
-
-
-LISTS = ("neighbours", "factors", "candidates")
-"""What cannot be more than the items."""
 
 
 def counted(variables: Variables) -> dict[str, int]:
@@ -91,11 +89,20 @@ def search(task: Task, data: Data, part: Part, points: int, folder: Path) -> lis
     file = folder / "scores.json"
     scores = json.loads(file.read_text("utf-8")) if file.exists() else []
     for settings in tried[len(scores) :]:
-        scores.append(task.sign * measured(part, settings, 0)[data.metrics[0]])
+        scores.append(worth(task, data, part, settings))
         print(f"  validation {data.metrics[0]} {task.sign * scores[-1]:.4f}  {said(settings)}", flush=True)
         with durable.file(file) as partial:
             partial.write_text(json.dumps(scores), "utf-8")
     return [Tried(settings, score) for settings, score in zip(tried, scores, strict=True)]
+
+
+def worth(task: Task, data: Data, part: Part, settings: Settings) -> float:
+    """The score of some settings; -inf for those that the fit refuses, such as too large a penalty."""
+    try:
+        return task.sign * measured(part, settings, 0)[data.metrics[0]]
+    except ValueError as error:
+        print(f"  refused: {error}", flush=True)
+        return -math.inf
 
 
 def measured(part: Part, settings: Settings, seed: int) -> Mapping[str, float]:
