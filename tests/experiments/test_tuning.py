@@ -37,6 +37,12 @@ def test_every_model_of_the_zoo_is_asked_something_or_is_on_the_list_of_those_th
         assert (EXPERIMENTS / file).exists()
 
 
+def unit(course, values, key):
+    """An epoch and what it is worth; it is traced alone."""
+    init, epoch = gradient.trainer(course, 2)
+    return gradient.measured(course, epoch(init(key, **values), **values))
+
+
 @pytest.mark.parametrize("name", tuned.TASKS)
 def test_what_is_searched_can_be_built_for_every_model_of_a_task(name):
     task, rng = tuned.TASKS[name], np.random.default_rng(1)
@@ -47,10 +53,10 @@ def test_what_is_searched_can_be_built_for_every_model_of_a_task(name):
             axes, default = closed.axes_of(part), closed.default_settings(part)
         else:
             axes, default = gradient.shapes_of(part), gradient.default_shape(part)
-            for shape in (default, {name: ranges.drawn(axis, rng) for name, axis in axes.items()}):
-                course = gradient.course_of(part, shape)
-                assert {"rate"} < set(gradient.values_of(task, course)), kind
-                jax.eval_shape(gradient.trainer(course, 2)[0], jax.random.key(0), rate=0.1)
+            course = gradient.course_of(part, {name: ranges.drawn(axis, rng) for name, axis in axes.items()})
+            values = {name: value for name, (_, value) in gradient.values_of(task, course).items()}
+            assert {"rate"} < set(values), kind
+            jax.eval_shape(functools.partial(unit, course, values), jax.random.key(0))
         assert set(axes) == set(default)
         assert json.loads(json.dumps(ranges.said(axes))).keys() == axes.keys()
     assert len(kinds) >= 5

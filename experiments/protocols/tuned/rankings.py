@@ -112,7 +112,7 @@ def part(kind: Kind, rows: train_test.Data, about: Known, metrics: tuple[str, ..
         loss = partial(losses.ccl, margin=how["margin"], weight=how["negative_weight"])
         sampler, weights = sampling.uniform(log.num_items), lambda batch: batch.label.sum(1)
         objective = objectives.shared(model, loss, sampler, how["negatives"], weights=weights)
-        return of_buckets(model, data, how["batch_size"], objective, measure)
+        return of_buckets(model, data, how["batch_size"], objective, measure, None, everywhere)
 
     sizes = {"batch_size": sizes_of_batches(batch)}
     of_simplex = {"negatives": (128, 512, 2048), "margin": (0.7, 0.5, 0.9)}
