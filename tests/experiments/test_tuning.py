@@ -80,7 +80,7 @@ def test_an_epoch_of_a_random_shape_of_every_model_can_be_traced(name):
 
 def test_a_model_in_closed_form_has_the_ranges_of_its_arguments_and_one_by_gradient_those_of_its_fields():
     part = made_up("rankings").parts(EASE)[0]
-    assert ranges.said(closed.axes_of(part)) == {"l2": "50 to 5e+03"}
+    assert ranges.said(closed.axes_of(part)) == {"l2": "50 to 5000"}
     part = made_up("rankings").parts(MF)[0]
     assert gradient.shapes_of(part)["dim"] == (32, 64, 128) and gradient.default_shape(part)["dim"] == 64
     course = gradient.course_of(part, gradient.default_shape(part))
@@ -182,5 +182,5 @@ def test_the_command_tells_settings_ranges_budget_and_validation_of_each_row(tmp
     assert [row["model"] for row in rows] == ["EASE, tuned"] * 3 + ["EASE, default settings"] * 3
     best, default = rows[0], rows[3]
     assert default["settings"] == {"l2": 500.0} and default["tried"] == 1
-    assert best["grid"] == {"l2": "50 to 5e+03"} and best["budget"] == {"points": 3} and best["tried"] == 4
+    assert best["grid"] == {"l2": "50 to 5000"} and best["budget"] == {"points": 3} and best["tried"] == 4
     assert best["validation"] >= default["validation"] > 0 and best["metric"] == "ndcg@10"

@@ -109,7 +109,7 @@ def drawn(axis: Axis, rng: np.random.Generator) -> Any:
 def said(value: Any) -> Any:
     """Settings, or ranges, as a result file has them: the ends of a span, the values of others."""
     if isinstance(value, Span):
-        return f"{value.low:.3g} to {value.high:.3g}"
+        return f"{value.low:.4g} to {value.high:.4g}"
     if isinstance(value, Mapping):
         return {name: said(one) for name, one in value.items()}
     if isinstance(value, tuple):
