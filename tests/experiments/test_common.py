@@ -159,7 +159,8 @@ def test_damaged_rows_and_a_second_process_are_said_in_a_line(tmp_path, capsys):
 def test_an_experiment_on_published_data_says_which_and_its_results_say_how_they_are_made(file):
     text = file.read_text()
     if "flags.data_dir" in text and file.stem != "common":
-        assert re.search(r"start\(\s*__file__, __doc__.*data=[(A-Z]", text), f"{file.name}: start(…, data=(…,))"
+        found = re.search(r"start\(\s*__file__, __doc__.*data=[(A-Z]", text)
+        assert found, f"{file.name}: start(…, data=(…,))"
     made = file.parent / "results" / f"{file.stem}.json"
     if made.exists():
         for run in json.loads(made.read_text())["runs"]:
