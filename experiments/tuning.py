@@ -15,7 +15,7 @@ and the default ones of the model, are then trained on the whole training part, 
 as were best in the search, and the test part is looked at once. A search that was killed goes on when started
 again. A row tells its settings, the ranges, how much was tried, and the figure on the validation part.
 
-Test part, three seeds where they differ; budgets are small (each row tells its own; GRU4Rec had 8 epochs), one
+Test part, three seeds where they differ; budgets are small (a row tells its own; GRU4Rec had 8 epochs), one
 to three minutes of a CPU core each, compilation for the most part:
 
     model    data set            metric   default settings   tuned
