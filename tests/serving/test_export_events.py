@@ -12,16 +12,11 @@ from rezoo.data import batches, features, sessions
 from rezoo.data.interactions import from_columns
 from rezoo.models import (
     HSTU,
-    NARM,
-    SRGNN,
-    STAMP,
     BERT4Rec,
     Caser,
     GRU4Rec,
     LRURec,
-    NextItNet,
     SASRec,
-    eSASRec,
 )
 from rezoo.nn.events import TimeGap
 from rezoo.serving import answers, export
@@ -40,14 +35,10 @@ KINDS = {
     "SASRec": functools.partial(SASRec, num_heads=2),
     "HSTU": functools.partial(HSTU, num_blocks=1, time="time"),
     "LRURec": functools.partial(LRURec, num_blocks=1),
-    "NARM": functools.partial(NARM, hidden=5),
-    "STAMP": STAMP,
-    "SRGNN": SRGNN,
-    "eSASRec": functools.partial(eSASRec, num_blocks=1),
     "Caser": functools.partial(Caser, window=3, horizontal=2, vertical=2),
-    "NextItNet": functools.partial(NextItNet, dilations=(1, 2), kernel=2),
     "BERT4Rec": functools.partial(BERT4Rec, num_blocks=1),
 }
+"""The others read columns by the same module."""
 ALWAYS = ("GRU4Rec", "HSTU")
 every_model = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in ALWAYS else pytest.mark.slow) for n in KINDS]
