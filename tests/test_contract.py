@@ -76,6 +76,7 @@ from rezoo.models import (
     NeuMF,
     NextItNet,
     Popularity,
+    RepeatExplore,
     RP3beta,
     SASRec,
     SessionPopularity,
@@ -279,6 +280,11 @@ CASES = {
             mean=0.5,
         ),
         constants={"catalogue": CATALOGUE},
+    ),
+    "RepeatExplore": Case(
+        RepeatExplore(ITEMS, functools.partial(GRU4Rec, ITEMS, 4, **FEATURES), 4, places=3),
+        "pairwise",
+        {"catalogue": CATALOGUE},
     ),
     "YouTubeDNN": Case(YouTubeDNN(ITEMS, SIZES, 4, widths=(8,), dropout=0.3), "pairwise"),
     "YouTubeRanker": Case(

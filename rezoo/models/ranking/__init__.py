@@ -16,6 +16,7 @@ from rezoo.models.ranking.finalmlp import FinalMLP
 from rezoo.models.ranking.masknet import MaskNet
 from rezoo.models.ranking.mmoe import MMoE
 from rezoo.models.ranking.ple import PLE
+from rezoo.models.ranking.repeat_explore import RepeatExplore
 from rezoo.models.ranking.session_ranker import SessionRanker
 from rezoo.models.ranking.shared_bottom import SharedBottom
 from rezoo.models.ranking.two_tower import TwoTower
@@ -40,6 +41,7 @@ __all__ = [
     "FinalMLP",
     "MMoE",
     "MaskNet",
+    "RepeatExplore",
     "SessionRanker",
     "SharedBottom",
     "TwoTower",
