@@ -39,6 +39,7 @@ FOUND = {
     "rating_and_ranking": "penalties and weight by factors of four until no neighbour is better on the "
     "validation part, with one seed; each seed's epoch there",
     "refresh": "on a shop of another seed",
+    "repeat_explore": "by hand, equal for all variants; epochs fixed before",
     "sequences": "by hand on the validation items, but the convolutions, BERT4Rec and gSASRec's loss; "
     "each seed's epoch on them",
     "session_downstream": "by hand, equal for all variants; each seed's epoch on the validation part",
