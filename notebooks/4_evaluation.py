@@ -379,7 +379,7 @@ print(f"the best of {tries[-1]} reports {reported[-1] / true[-1] - 1:+.0%}, and 
 # %% [markdown]
 # So: choose on a validation part (验证集), and touch the test part (测试集) once. `sweep.study` and
 # `sweep.best` are made for it: the study measures on the validation part, and only the chosen point is
-# measured on the test part. [experiments/movielens_tuning.py](../experiments/movielens_tuning.py) shows it whole.
+# measured on the test part. [movielens_tuning.py](../experiments/movielens_tuning.py) shows it whole.
 #
 # ## Exercises
 #
