@@ -139,7 +139,8 @@ class Flags(common.Flags):
     """Which models."""
 
     models: tuple[str, ...] = tuple(name for name in MODELS if name != "EASE")
-    """Any of them, or of those that are trained by gradient (MF-BPR, MF-DNS, MF-CCL, SimpleX, LightGCN); rows
+    """Any of them, or of those that are trained by gradient (MF-BPR, MF-DNS, MF-CCL, MF-softmax,
+    SimpleX, LightGCN); rows
     of others stay as they are. EASE needs 19 GiB."""
     seeds: int = 3
     """Independent runs of models that start at random."""

@@ -15,7 +15,7 @@ from rezoo.data.interactions import Interactions
 from rezoo.models import MF, LightGCN, SimpleX
 from rezoo.models.factorization import lightgcn
 from rezoo.training import bucketed
-from rezoo.types import Batch, Objective, Variables
+from rezoo.types import Batch, Loss, Objective, Variables
 
 GROWTH = 2.0
 """Of the buckets of users, as each one is compiled."""
@@ -26,6 +26,7 @@ class Budget(NamedTuple):
 
     epochs: int
     rate: float
+    """At first; it falls to 0 along a cosine."""
     batch: int
     """Interactions of a step."""
 
@@ -43,6 +44,35 @@ def of_lightgcn(log: Interactions, seed: int, l2: float, num_layers: int = 3, **
     objective = _bpr(model, log, l2)
     variables = by_pairs(model, log, seed, objective, Budget(**budget), {"graph": graph})
     return model, lightgcn.propagated(model, variables)
+
+
+def of_ccl(
+    log: Interactions, seed: int, margin: float, weight: float, negatives: int = 1024, **budget: Any
+) -> Fitted:
+    """The cosine contrastive loss of SimpleX, without its histories."""
+    loss = partial(losses.ccl, margin=margin, weight=weight)
+    return by_cosines(log, seed, loss, negatives, Budget(**budget))
+
+
+def of_softmax(
+    log: Interactions, seed: int, temperature: float, negatives: int = 1024, **budget: Any
+) -> Fitted:
+    """The softmax over a positive and the negatives, of cosines divided by a temperature."""
+
+    def loss(score: jax.Array, label: jax.Array, *, where: jax.Array) -> jax.Array:
+        return losses.softmax_cross_entropy(score / temperature, label, where=where)
+
+    return by_cosines(log, seed, loss, negatives, Budget(**budget))
+
+
+def by_cosines(log: Interactions, seed: int, loss: Loss, negatives: int, budget: Budget) -> Fitted:
+    """Factors whose scores are cosines; the negatives are drawn uniformly, once for all rows of a step.
+
+    A row is an interaction: a row of a user's whole history would move the user's vector once an epoch.
+    """
+    model = SimpleX(log.num_users, log.num_items, gamma=1.0)
+    objective = objectives.shared(model, loss, sampling.uniform(log.num_items), negatives)
+    return model, by_pairs(model, log, seed, objective, budget)
 
 
 def of_simplex(
@@ -71,7 +101,8 @@ def by_pairs(
     constants: Any = None,
 ) -> Variables:
     """A row for each interaction, without a history."""
-    optimizer = optax.adam(budget.rate)
+    steps = budget.epochs * training.num_steps(log.num_rows, budget.batch)
+    optimizer = optax.adam(optax.cosine_decay_schedule(budget.rate, steps))
     step = training.make_step(objective, optimizer)
 
     @jax.jit
@@ -111,11 +142,7 @@ def pairwise(model: nn.Module, log: Interactions, negatives: int) -> Objective:
     return objectives.sampled(model, losses.hardest(losses.bpr), sampler, negatives)
 
 
-def _cosines(gamma: float) -> list[dict[str, Any]]:
-    how = {"gamma": gamma, "weight": 150.0, "epochs": 40, "rate": 1e-2, "batch": 8192}
-    return [{**how, "margin": margin} for margin in (0.7, 0.9)]
-
-
+COSINES = {"epochs": 24, "rate": 5e-3, "batch": 4096}
 ENTRIES = {
     "MF-BPR": Entry(
         of_bpr,
@@ -126,8 +153,22 @@ ENTRIES = {
     "MF-DNS": Entry(
         of_bpr, [{"l2": 5e-3, "negatives": 16, "epochs": 40, "rate": 5e-3, "batch": 8192}], random=True
     ),
-    "MF-CCL": Entry(of_simplex, _cosines(1.0), (0.1837, 0.1493), random=True),
-    "SimpleX": Entry(of_simplex, _cosines(0.5), (0.1872, 0.1557), random=True),
+    "MF-CCL": Entry(
+        of_ccl,
+        [{"margin": margin, "weight": 150.0, **COSINES} for margin in (0.8, 0.9)],
+        (0.1837, 0.1493),
+        random=True,
+    ),
+    "MF-softmax": Entry(of_softmax, [{"temperature": 0.1, **COSINES}], random=True),
+    "SimpleX": Entry(
+        of_simplex,
+        [
+            {"gamma": 0.5, "margin": margin, "weight": 150.0, "epochs": 40, "rate": 1e-2, "batch": 8192}
+            for margin in (0.7, 0.9)
+        ],
+        (0.1872, 0.1557),
+        random=True,
+    ),
     "LightGCN": Entry(
         of_lightgcn,
         [{"l2": 1e-4, "epochs": 60, "rate": 5e-3, "batch": 8192}],
