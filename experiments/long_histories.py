@@ -1,7 +1,7 @@
 """Does a longer history pay? The next purchase in a shop of staples, by the latest 50 to 2,000.
 
-    python experiments/long_histories.py --record --seeds 1
-    python experiments/long_histories.py --record --seeds 1 --models LRURec --rows 50 200
+    python experiments/long_histories.py --record
+    python experiments/long_histories.py --record --parts draw
 
 The shop of `rezoo.datasets.shop_routines`: 300 products; a shopper buys some of 40 staples again, each after
 20 to 1,000 other purchases. Models learn the purchases of 2,500 shoppers, each once, cut into rows of as
@@ -31,7 +31,7 @@ from rezoo.datasets import shop_routines
 from rezoo.datasets.shop import ShopConfig
 from rezoo.datasets.shop_routines import Log, Routines
 from rezoo.errors import DataError
-from rezoo.models import HSTU, LRURec, SASRec, SessionPopularity
+from rezoo.models import HSTU, LRURec, SessionPopularity
 from rezoo.types import Batch, Variables
 
 METRICS = ("recall@10", "ndcg@10")
@@ -39,7 +39,6 @@ MEASURES = {name: evaluation.MEASURES[name] for name in ("recall", "ndcg")}
 RATE = 5e-3
 """Of Adam at first; it falls to 0 along a cosine."""
 MODELS: dict[str, Callable[[int, int, int], nn.Module]] = {
-    "SASRec": lambda n, dim, length: SASRec(n, dim, num_blocks=1, num_heads=2, max_length=length),
     "HSTU": lambda n, dim, length: HSTU(n, dim, num_blocks=1, num_heads=2, max_length=length),
     "LRURec": lambda n, dim, length: LRURec(n, dim, num_blocks=1),
 }
@@ -78,7 +77,7 @@ class Flags(common.Flags):
     """Which models and lengths."""
 
     models: tuple[str, ...] = tuple(MODELS)
-    """SASRec, HSTU, LRURec; the counts and the oracle stand beside any."""
+    """HSTU, LRURec; the counts and the oracle stand beside any."""
     rows: tuple[int, ...] = ()
     """Lengths of histories, which divide 2,000; 50, 200, 1,000 and 2,000 if none is given."""
     parts: tuple[str, ...] = ("learn",)
