@@ -10,6 +10,22 @@ other shoppers is to be found among all products. All read 64-wide vectors by on
 histories nothing else differs but that a step of 2,000 events has more or fewer rows. `SessionPopularity`
 lists what stands in the history most often. The oracle ranks by the true probabilities, which depend on the
 whole past. `--parts draw` times the drawing of 100,000 shoppers' 2,000 purchases.
+
+recall@10, one seed, 78 to 269 s a fit on a busy CPU core:
+
+    the latest             50     200    1,000   2,000
+    SessionPopularity   0.184   0.325    0.358   0.366
+    LRURec              0.279   0.287    0.284   0.287
+    HSTU                0.277   0.288    0.293   0.286
+    oracle                                       0.634
+
+A longer history pays for whoever counts it: up to 1,000 purchases, as the periods are no longer. The two
+networks know more by 50 purchases, but of what came before them they use next to nothing (a difference of
+0.02 is within the noise of 3,000 shoppers): 64 numbers do not hold which of 300 products a shopper has bought
+how often and when, and five million purchases do not teach it. More passes over fewer shoppers were worse.
+Nobody comes near the oracle, who knows the period of each staple.
+
+200 million purchases are drawn in 75 s.
 """
 
 import resource
