@@ -21,9 +21,9 @@ recall@10, one seed, 78 to 269 s a fit on a busy CPU core:
 
 A longer history pays for whoever counts it: up to 1,000 purchases, as the periods are no longer. The two
 networks know more by 50 purchases, but of what came before them they use next to nothing (two hundredths
-are within the noise of 3,000 shoppers): 64 numbers do not hold which of 300 products a shopper has bought
-how often and when, and five million purchases do not teach it. More passes over fewer shoppers were worse.
-Nobody comes near the oracle, who knows the period of each staple.
+are within the noise of 3,000 shoppers). It may be that 64 numbers cannot hold which of 300 products a shopper
+has bought how often and when, or that five million purchases do not teach it; more passes over fewer shoppers
+were worse. Nobody comes near the oracle, who knows the period of each staple.
 
 200 million purchases are drawn in 75 s.
 """
