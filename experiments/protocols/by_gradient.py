@@ -84,11 +84,9 @@ def of_simplex(
     negatives: int = 2048,
     **budget: Any,
 ) -> Fitted:
-    """The cosine contrastive loss, its negatives drawn uniformly; users count by their interactions."""
+    """The cosine contrastive loss, with the users' histories."""
     model = SimpleX(log.num_users, log.num_items, gamma=gamma)
-    loss = partial(losses.ccl, margin=margin, weight=weight)
-    sampler = sampling.uniform(log.num_items)
-    objective = objectives.shared(model, loss, sampler, negatives, weights=lambda batch: batch.label.sum(1))
+    objective = contrastive(model, log, margin, weight, negatives)
     return model, by_users(model, log, seed, objective, Budget(**budget))
 
 
@@ -129,6 +127,15 @@ def by_users(
 
     rows = log.user, log.item, np.ones(log.num_rows)
     return run(jax.random.key(seed), batches.by_user(rows, growth=GROWTH))
+
+
+def contrastive(
+    model: nn.Module, log: Interactions, margin: float, weight: float, negatives: int
+) -> Objective:
+    """The cosine contrastive loss, its negatives drawn uniformly; users count by their interactions."""
+    loss = partial(losses.ccl, margin=margin, weight=weight)
+    sampler = sampling.uniform(log.num_items)
+    return objectives.shared(model, loss, sampler, negatives, weights=lambda batch: batch.label.sum(1))
 
 
 def _bpr(model: nn.Module, log: Interactions, l2: float, negatives: int = 1) -> Objective:

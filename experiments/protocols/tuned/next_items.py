@@ -23,12 +23,12 @@ from protocols.tuned.nouns import (
     Task,
     both,
     everywhere,
+    found_in_lists,
     of_rows,
     sizes_of_batches,
-    unfolded,
 )
 from protocols.tuned.ranges import Span
-from rezoo import evaluation, losses, objectives
+from rezoo import losses, objectives
 from rezoo.arrays import offsets_of
 from rezoo.data import batches, sessions
 from rezoo.data.sessions import Sessions
@@ -70,10 +70,7 @@ def part(kind: Kind, rows: Rows, num_items: int, length: int, metrics: tuple[str
     count = jnp.bincount(jnp.asarray(train.items), length=num_items).astype(jnp.float32)
 
     def measure(model: nn.Module, variables: Variables) -> dict[str, jax.Array]:
-        lengths = sorted({int(name.partition("@")[2]) for name in metrics})
-        query, wanted, known = unfolded((asked, target, seen))
-        found = evaluation.evaluate(model, variables, query, wanted, exclude=known, k=lengths)
-        return {name: found[name] for name in metrics}
+        return found_in_lists(model, variables, asked, target, seen, metrics)
 
     def course(model: nn.Module, how: Settings) -> Course:
         if hasattr(model, "hidden_states"):

@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 
 from protocols.tuned.ranges import Span
-from rezoo import training
+from rezoo import evaluation, training
 from rezoo.errors import DataError
 from rezoo.training import bucketed
-from rezoo.types import Batch, Objective, Step, TrainState, Variables
+from rezoo.types import Batch, Objective, Query, Step, TrainState, Variables
 
 Kind = type[nn.Module]
 Settings = Mapping[str, Any]
@@ -161,13 +161,23 @@ def of_buckets(
     def epoch(step: Step, state: TrainState) -> TrainState:
         return bucketed.epoch(step, state, data, size)[0]
 
-    steps = bucketed.num_steps(data, size)
-    return Course(model, data[0], objective, epoch, steps, partial(measure, model), constants or {}, decayed)
+    course = of_rows(model, data[0], size, objective, measure, constants, decayed)
+    return course._replace(epoch=epoch, steps=bucketed.num_steps(data, size))
 
 
 def unfolded(tree: Any) -> Any:
     """Arrays that a program holds, which the compiler then does not compute with ahead, slowly."""
     return jax.lax.optimization_barrier(tree)
+
+
+def found_in_lists(
+    model: nn.Module, variables: Variables, query: Query, target: Any, exclude: Any, metrics: Sequence[str]
+) -> dict[str, jax.Array]:
+    """The metrics, such as `ndcg@10`, of ranking the whole catalogue but `exclude`."""
+    lengths = sorted({int(name.partition("@")[2]) for name in metrics})
+    query, target, exclude = unfolded((query, target, exclude))
+    found = evaluation.evaluate(model, variables, query, target, exclude=exclude, k=lengths)
+    return {name: found[name] for name in metrics}
 
 
 def both(make: Callable[..., Part], search: Sequence[Any], last: Sequence[Any]) -> Parts:

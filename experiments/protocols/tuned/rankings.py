@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from protocols import histories, train_test
-from protocols.by_gradient import GROWTH, pairwise
+from protocols.by_gradient import GROWTH, contrastive, pairwise
 from protocols.ratings import Known, known, synthetic
 from protocols.tuned import closed
 from protocols.tuned.nouns import (
@@ -27,14 +27,14 @@ from protocols.tuned.nouns import (
     both,
     everywhere,
     fields,
+    found_in_lists,
     of_buckets,
     of_rows,
     reads_history,
     sizes_of_batches,
-    unfolded,
 )
 from protocols.tuned.ranges import Span
-from rezoo import evaluation, losses, objectives, sampling
+from rezoo import losses, objectives
 from rezoo.data import batches, split
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
@@ -78,10 +78,7 @@ def part(kind: Kind, rows: train_test.Data, about: Known, metrics: tuple[str, ..
         return query._replace(features=columns if featured else {})
 
     def measure(model: nn.Module, variables: Variables) -> dict[str, jax.Array]:
-        lengths = sorted({int(name.partition("@")[2]) for name in metrics})
-        query, target, known = unfolded((who(held.query), held.target, held.exclude))
-        found = evaluation.evaluate(model, variables, query, target, exclude=known, k=lengths)
-        return {name: found[name] for name in metrics}
+        return found_in_lists(model, variables, who(held.query), held.target, held.exclude, metrics)
 
     def by_pair(model: nn.Module, how: Settings) -> Course:
         """A row for each item that was taken; a history is read without it."""
@@ -109,9 +106,7 @@ def part(kind: Kind, rows: train_test.Data, about: Known, metrics: tuple[str, ..
     def by_cosine(model: nn.Module, how: Settings) -> Course:
         """A row for each user, in buckets by length, against items that are drawn for all."""
         data = batches.by_user((log.user, log.item, np.ones(log.num_rows)), growth=GROWTH)
-        loss = partial(losses.ccl, margin=how["margin"], weight=how["negative_weight"])
-        sampler, weights = sampling.uniform(log.num_items), lambda batch: batch.label.sum(1)
-        objective = objectives.shared(model, loss, sampler, how["negatives"], weights=weights)
+        objective = contrastive(model, log, how["margin"], how["negative_weight"], how["negatives"])
         return of_buckets(model, data, how["batch_size"], objective, measure, None, everywhere)
 
     sizes = {"batch_size": sizes_of_batches(batch)}
