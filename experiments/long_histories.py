@@ -41,7 +41,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rezoo import evaluation, objectives, training
+from rezoo import evaluation, metrics, objectives, training
 from rezoo.data import batches
 from rezoo.datasets import shop_routines
 from rezoo.datasets.shop import ShopConfig
@@ -133,13 +133,12 @@ def oracle(log: Log, size: Size) -> dict[str, float]:
     """The same of the true probabilities."""
     last = size.config.shoppers + 1
     asked = np.arange(last - size.asked, last)
-    chance = np.asarray(
-        shop_routines.chances(log, size.config, size.routines, asked, size.routines.events - 1)
-    )
-    target = log.items[asked - 1, -1:]
-    rank = 1 + (chance > np.take_along_axis(chance, target, 1)).sum(1)
-    hit = rank <= 10
-    return dict(zip(METRICS, (hit.mean(), (hit / np.log2(rank + 1)).mean()), strict=True))
+    chance = shop_routines.chances(log, size.config, size.routines, asked, size.routines.events - 1)
+    rank = metrics.target_ranks(chance, jnp.asarray(log.items[asked - 1, -1:]))
+    return {
+        "recall@10": float(metrics.recall(rank, k=10).mean()),
+        "ndcg@10": float(metrics.ndcg(rank, k=10).mean()),
+    }
 
 
 def learn(flags: Flags, results: common.Results) -> None:
