@@ -33,14 +33,19 @@ CHECKPOINTS = "*/*/[0-9]"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-# Imports once, and forks the processes of a life: JAX starts no thread before its first computation.
+# Imports once; forks the processes of each life it reads, and says how the children it reads have ended. JAX
+# starts no thread before its first computation. A process keeps its number until its end has been asked for.
 NURSERY = """
 import functools, json, os, sys
 sys.path[:0] = sys.argv[1:]
 import scale_out, tyro
 for line in sys.stdin:
-    children = []
-    for said, flags, arguments in json.loads(line):
+    request, children = json.loads(line), []
+    if "ended" in request:
+        ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in request["ended"]]
+        print(json.dumps(ends), flush=True)
+        continue
+    for said, flags, arguments in request["begin"]:
         if child := os.fork():
             children.append(child)
             continue
@@ -50,7 +55,6 @@ for line in sys.stdin:
         sys.excepthook = functools.partial(scale_out.say, flags=[])
         sys.exit(scale_out.main(tyro.cli(scale_out.Flags, args=arguments)))
     print(json.dumps(children), flush=True)
-    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True)
 """
 
 
@@ -95,9 +99,12 @@ class Life:
         lives[-1][-1] += more
         for file in self.files:
             file.write_text("")
-        print(json.dumps(lives), file=nursery.stdin, flush=True)
-        self.answers = nursery.stdout
-        self.ids = json.loads(self.answers.readline())
+        self.nursery = nursery
+        self.ids = self.ask(begin=lives)
+
+    def ask(self, **request):
+        print(json.dumps(request), file=self.nursery.stdin, flush=True)
+        return json.loads(self.nursery.stdout.readline())
 
     def wait_for(self, text, seconds=60):
         until = time.monotonic() + seconds
@@ -108,7 +115,7 @@ class Life:
         return [file.read_text() for file in self.files]
 
     def end(self):
-        return json.loads(self.answers.readline())
+        return self.ask(ended=self.ids)
 
 
 def lived(life):
@@ -140,17 +147,18 @@ def test_processes_that_are_killed_end_as_one_that_was_not(place, begin):
     lived(begin("one", 1, 8))
     close(params(place / "one"), whole)
 
-    draw, killed = random.Random(0), 0
+    draw, killed, longest = random.Random(0), 0, 1.0
     while killed < KILLS:
         life = begin("killed", 2, 4)
         life.wait_for("begin" if any((place / "killed").glob(CHECKPOINTS)) else "step 24 of")
-        time.sleep(draw.uniform(0.0, 1.0))
+        time.sleep(draw.uniform(0.0, longest))
         os.kill(life.ids[victim := draw.randrange(2)], signal.SIGKILL)
         begun = time.monotonic()
         statuses = life.end()
         if statuses[1 - victim] == 0:  # they had come to their end: from the start
             equal(params(place / "killed"), whole)
             shutil.rmtree(place / "killed")
+            longest /= 2
             continue
         killed += 1
         assert time.monotonic() - begun < 60
