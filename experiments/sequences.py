@@ -25,7 +25,7 @@ three on Toys, others one; ML-1M and Toys of HSTU had half a core:
     eSASRec                       .091/.055  30    .093/.058   6    .053/.031  10
     HSTU         .313/.182  36    .092/.056   5    .096/.060  28    .051/.030   9
 
-eSASRec, HSTU and LRURec have SASRec's settings. Those published for eSASRec by
+eSASRec, HSTU, FuXi and LRURec have SASRec's settings. Those published for eSASRec by
 https://github.com/blondered/transformer_benchmark (64 wide, one block, 256 uniform items in a softmax) learn
 in fewer steps and end a tenth lower on Beauty's validation part. BERT4Rec has those of
 https://github.com/antklen/sasrec-bert4rec-recsys23; it and SASRec with gSASRec's loss ("SASRec, gbce") were
@@ -71,6 +71,7 @@ from rezoo.models import (
     BERT4Rec,
     Caser,
     CoOccurrence,
+    FuXi,
     GRU4Rec,
     LRURec,
     NextItNet,
@@ -157,10 +158,11 @@ PUBLISHED = {
         "BERT4Rec": (0.2843, 0.1537),
         "eSASRec": (0.3133, 0.1772),
         "HSTU": (0.3037, 0.1719),
+        "FuXi": (0.3164, 0.1813),
     },
-    "Beauty": {"eSASRec": (0.0928, 0.0523), "HSTU": (0.0788, 0.0439)},
-    "Sports": {"eSASRec": (0.0560, 0.0323), "HSTU": (0.0437, 0.0243)},
-    "Toys": {"eSASRec": (0.0939, 0.0538), "HSTU": (0.0778, 0.0450)},
+    "Beauty": {"eSASRec": (0.0928, 0.0523), "HSTU": (0.0788, 0.0439), "FuXi": (0.0809, 0.0451)},
+    "Sports": {"eSASRec": (0.0560, 0.0323), "HSTU": (0.0437, 0.0243), "FuXi": (0.0437, 0.0244)},
+    "Toys": {"eSASRec": (0.0939, 0.0538), "HSTU": (0.0778, 0.0450), "FuXi": (0.0765, 0.0437)},
     "amazon-beauty-bert4rec": {"BERT4Rec": (0.0338, 0.0187)},
 }
 """recall@10 and ndcg@10."""
@@ -214,6 +216,7 @@ def later(dataset: str) -> dict[str, Fit]:
             **how,
         ),
         "HSTU": Fit(lambda n, length: HSTU(n, width, max_length=length, dropout=dropout, **blocks), **how),
+        "FuXi": Fit(lambda n, length: FuXi(n, width, max_length=length, dropout=dropout, **blocks), **how),
         "LRURec": Fit(lambda n, length: LRURec(n, width, dropout=dropout), **how),
         "SASRec, gbce": Fit(
             lambda n, length: SASRec(n, width // 2, max_length=length, dropout=0.2, **blocks),

@@ -64,6 +64,7 @@ from rezoo.models import (
     FeatureNeuMF,
     FiBiNET,
     FinalMLP,
+    FuXi,
     GRU4Rec,
     IAutoRec,
     ItemKNN,
@@ -306,6 +307,11 @@ CASES = {
         "next_item_softmax",
         {"catalogue": CATALOGUE},
     ),
+    "FuXi": Case(
+        FuXi(ITEMS, 4, num_blocks=1, num_heads=2, max_length=L, dropout=0.3, **FEATURES),
+        "next_item_softmax",
+        {"catalogue": CATALOGUE},
+    ),
     "BERT4Rec": Case(
         BERT4Rec(ITEMS, 8, num_blocks=1, max_length=L, dropout=0.1, **FEATURES),
         "cloze",
@@ -398,6 +404,7 @@ LIKE_OTHERS = {
     "DeepFM-batch-norm",
     "FeatureNeuMF",
     "FiBiNET",
+    "FuXi",
     "LRURec",
     "MaskNet",
     "NextItNet-features",

@@ -3,6 +3,7 @@
 from rezoo.models.session.bert4rec import BERT4Rec
 from rezoo.models.session.caser import Caser
 from rezoo.models.session.esasrec import eSASRec
+from rezoo.models.session.fuxi import FuXi
 from rezoo.models.session.gru4rec import GRU4Rec
 from rezoo.models.session.hstu import HSTU
 from rezoo.models.session.lrurec import LRURec
@@ -22,6 +23,7 @@ __all__ = [
     "VSKNN",
     "BERT4Rec",
     "Caser",
+    "FuXi",
     "GRU4Rec",
     "LRURec",
     "NextItNet",

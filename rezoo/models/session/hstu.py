@@ -22,6 +22,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from rezoo.devices.meshes import lookup
@@ -32,7 +33,7 @@ from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
 from rezoo.nn.events import BUCKETS, NO_EVENT_FEATURES, EventFeature, EventFeatures, buckets
 from rezoo.nn.inner import inner
-from rezoo.nn.masks import Mask, may_look
+from rezoo.nn.masks import Asked, Asking, Mask, may_look
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Parts, Query
@@ -68,11 +69,15 @@ class HSTU(nn.Module):
     def setup(self) -> None:
         self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
         self.position = Embed(self.max_length, self.dim)
-        self.blocks = [Block(self.num_heads, self.max_length, self.dropout) for _ in range(self.num_blocks)]
+        self.blocks = [self.block() for _ in range(self.num_blocks)]
         self.event = EventFeatures(self.event_features, self.dim)
         self.drop = Dropout(self.dropout)
         if self.user_features:
             self.profile = Profile(self.user_features, self.dim)
+
+    def block(self) -> nn.Module:
+        """A new one."""
+        return Block(self.num_heads, self.max_length, self.dropout)
 
     def prefixes(self, query: Query) -> Float[Array, " B L D"]:
         """x_t after every event.
@@ -163,6 +168,21 @@ class HSTU(nn.Module):
         return self.similarity.item(items.vectors(self, self.item, item))
 
 
+def by_distance(
+    of_distance: Float[Array | np.ndarray, " n"], who: Asking, whom: Asked
+) -> Float[Array, " C Q K"]:
+    """p_{i-j}; what is further away than there are parameters shares the last one."""
+    apart = who.place[:, :, None] - whom.place[:, None]
+    return lookup(of_distance, jnp.clip(apart, 0, of_distance.shape[0] - 1))
+
+
+def by_gap(
+    of_gap: Float[Array | np.ndarray, " b"], then: Num[Array, " B Q"], before: Num[Array, " B K"]
+) -> Float[Array, " B Q K"]:
+    """w_{b(t_i - t_j)}."""
+    return lookup(of_gap, buckets(then[:, :, None] - before[:, None]))
+
+
 class Block(nn.Module):
     """The module's `block(x)`; `time` is t."""
 
@@ -188,10 +208,9 @@ class Block(nn.Module):
 
         def summed(asking: Any, asked: Any, key: None) -> Float[Array, " B Q H E"]:
             (q, then, who), (k, v, before, whom) = asking, asked
-            apart = jnp.clip(who.place[:, :, None] - whom.place[:, None], 0, self.max_length - 1)
-            score = jnp.einsum("bqhe,bkhe->bhqk", q, k) + lookup(of_distance, apart)[:, None]
+            score = jnp.einsum("bqhe,bkhe->bhqk", q, k) + by_distance(of_distance, who, whom)[:, None]
             if of_gap is not None:
-                score = score + lookup(of_gap, buckets(then[:, :, None] - before[:, None]))[:, None]
+                score = score + by_gap(of_gap, then, before)[:, None]
             weight = jnp.where(may_look(who, whom)[:, None], nn.silu(score) / self.max_length, 0.0)
             return jnp.einsum("bhqk,bkhe->bqhe", weight, v)
 
