@@ -84,7 +84,7 @@ def asked(data: Baskets) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     lost = np.where(test.item == 0, train.num_items, test.item)
     users = np.unique(test.user)
     target, _ = padded(users, test.user, lost)
-    pairs = np.unique(train.user.astype(np.int64) * (train.num_items + 1) + train.item)
+    pairs = train.user.astype(np.int64) * (train.num_items + 1) + train.item
     again = np.isin(users[:, None].astype(np.int64) * (train.num_items + 1) + target, pairs)
     return users, target.astype(np.int32), again & (target > 0)
 

@@ -1,6 +1,7 @@
 """Helpers for arrays, of general use: checks of shapes, ranges, searches, the best of a row.
 
-`offsets_of` and `ranges` are NumPy's, for the host; `across` is of both kinds; the others are JAX's.
+`offsets_of`, `ranges` and `distinct_pairs` are NumPy's, for the host; `across` is of both kinds; the others are
+JAX's.
 
 The checks look at shapes only: they work under `jit` and `vmap`, where they run once, while the function is
 traced. `chex.disable_asserts()` turns those of shapes off.
@@ -157,6 +158,20 @@ def offsets_of(lengths: np.ndarray) -> np.ndarray:
 def ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
     """`length[0]` numbers counted up from `start[0]`, then `length[1]` from `start[1]` …"""
     return np.arange(length.sum()) + np.repeat(start - offsets_of(length)[:-1], length)
+
+
+def distinct_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs of two columns of ids, each once, ascending by the first id and then by the second.
+
+    They are sorted: NumPy's `unique` looks for them in a table of hashes, which takes ten times as long where
+    most pairs differ.
+
+    >>> print(*distinct_pairs(np.array([2, 1, 2, 2]), np.array([5, 4, 3, 5])))
+    [1 2 2] [4 3 5]
+    """
+    width = int(np.max(second, initial=0)) + 1
+    code = np.sort(np.asarray(first, np.int64) * width + second)
+    return np.divmod(code[np.diff(code, prepend=-1) > 0], width)
 
 
 def find(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import cumulative, draw, find
+from rezoo.arrays import cumulative, distinct_pairs, draw, find
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import everywhere, lookup
 from rezoo.types import Query, Sampler
@@ -101,11 +101,10 @@ def positives_by_user(user: np.ndarray, item: np.ndarray, num_users: int) -> Pos
     >>> pairs.offset.tolist(), pairs.item.tolist(), pairs.longest
     ([0, 0, 1, 3], [4, 3, 5], 2)
     """
-    width = int(np.max(item, initial=0)) + 1
-    code = np.unique(np.asarray(user, np.int64) * width + item)
-    offset = np.searchsorted(code, np.arange(num_users + 1) * width)
+    user, item = distinct_pairs(user, item)
+    offset = np.searchsorted(user, np.arange(num_users + 1))
     longest = int(np.diff(offset).max(initial=0))
-    return Positives(jnp.asarray(offset, jnp.int32), jnp.asarray(code % width, jnp.int32), longest)
+    return Positives(jnp.asarray(offset, jnp.int32), jnp.asarray(item, jnp.int32), longest)
 
 
 def reject_positives(sampler: Sampler, positives: Positives, num_items: int, *, redraws: int = 64) -> Sampler:

@@ -7,11 +7,12 @@ import chex
 import jax
 import jax.numpy as jnp
 import jaxtyping
+import numpy as np
 import optax
 import pytest
 
 from rezoo import evaluation, losses, metrics, objectives, training
-from rezoo.arrays import same_shape
+from rezoo.arrays import distinct_pairs, same_shape
 from rezoo.data.batches import pairs
 from rezoo.models import MF
 
@@ -190,3 +191,9 @@ def test_evaluation_refuses_columns_of_a_query_that_do_not_match(call):
     variables = MODEL.init(jax.random.key(0), BATCH.query, BATCH.item)
     with pytest.raises(ValueError, match=r"query\.user \[1\].*query\.features\['age'\] \[3\]"):
         call(variables, ONE_USER.query)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 1000])
+def test_distinct_pairs_are_numpys(rows):
+    pairs = np.random.default_rng(0).integers(0, 40, (2, rows)).astype(np.int32)
+    np.testing.assert_array_equal(distinct_pairs(*pairs), np.unique(pairs, axis=1))

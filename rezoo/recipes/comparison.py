@@ -18,6 +18,7 @@ import numpy as np
 from rich.progress import Progress
 
 from rezoo import evaluation, metrics
+from rezoo.arrays import distinct_pairs
 from rezoo.data import split
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
@@ -144,12 +145,13 @@ def questions(
             f"no customer of the last {test:.0%} of the log buys anything there that the rest of it knows, "
             "so there is nothing to predict: give a longer log, or keep more customers and products of it"
         )
-    pairs = np.unique(np.stack([later.user[known], later.item[known]], 1), axis=0)
+    pairs = np.stack(distinct_pairs(later.user[known], later.item[known]), 1)
     users = np.unique(pairs[:, 0])
     if len(users) > max_users:
         users = np.sort(np.random.default_rng(0).choice(users, max_users, replace=False))
         pairs = pairs[np.isin(pairs[:, 0], users)]
-    had = np.unique(np.stack([train.user, train.item], 1)[np.isin(train.user, users)], axis=0)
+    theirs = np.isin(train.user, users)
+    had = np.stack(distinct_pairs(train.user[theirs], train.item[theirs]), 1)
     is_new = ~np.isin(pairs @ [train.num_items, 1], had @ [train.num_items, 1])
     jobs = {ANYTHING: Job(users, _rows(users, pairs), np.zeros((len(users), 0), np.int32))}
     if is_new.any():

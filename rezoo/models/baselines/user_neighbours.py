@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy import sparse
 
-from rezoo.arrays import offsets_of
+from rezoo.arrays import distinct_pairs, offsets_of
 from rezoo.devices.meshes import lookup
 from rezoo.nn.embedding import has_row, rows_or_zero
 from rezoo.nn.lists import Lists
@@ -100,8 +100,7 @@ def baskets(
     visits, inverse = np.unique(user * (place.max() + 1) + place, return_inverse=True)
     size = np.bincount(visits // (place.max() + 1), minlength=num_users)
     number = np.repeat(offsets_of(size)[1:], size) - 1 - np.arange(len(visits))
-    pair = np.unique(inverse.ravel() * num_items + item)
-    visit, item = pair // num_items, pair % num_items
+    visit, item = distinct_pairs(inverse.ravel(), item)
     popular = np.bincount(item, minlength=num_items)
     return Baskets(visits[visit] // (place.max() + 1), item, number[visit], size, popular)
 

@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import distinct_pairs
 from rezoo.devices import sharding
 from rezoo.models.factorization import alternation
 from rezoo.models.factorization.alternation import Weights
@@ -99,15 +100,14 @@ def fit(
     weights = weights or Weights()
     if not (weights.l2 > 0 and weights.unobserved >= 0):
         raise ValueError(f"l2 must be > 0 and unobserved ≥ 0, but they are {weights}")
-    pair = np.stack([np.asarray(user), np.asarray(item)], axis=1).astype(np.int64)
-    pair = pair[(pair > 0).all(axis=1)]
-    if not len(pair):
+    user, item = np.asarray(user), np.asarray(item)
+    known = (user > 0) & (item > 0)
+    user, item = distinct_pairs(user[known], item[known])
+    if not len(user):
         raise ValueError("there is no interaction with a user and an item above 0")
-    for name, column, rows in (("user", pair[:, 0], num_users), ("item", pair[:, 1], num_items)):
+    for name, column, rows in (("user", user, num_users), ("item", item, num_items)):
         if column.max() >= rows:
             raise ValueError(f"{name} {column.max()} is beyond the table of {rows} rows")
-    code = np.unique(pair[:, 0] * num_items + pair[:, 1])
-    user, item = code // num_items, code % num_items
     most = largest_l2(user, item, num_users, num_items, weights=weights)
     if weights.l2 >= most:
         raise ValueError(

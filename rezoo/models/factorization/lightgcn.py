@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import distinct_pairs
 from rezoo.devices.meshes import lookup
 from rezoo.nn.embedding import Embed, or_unknown
 from rezoo.nn.graph import neighbours, sums
@@ -116,7 +117,7 @@ def graph(
             raise ValueError(
                 f"{name} {ids.max()} is beyond num_{name}s={rows}, which counts 0 too: give more"
             )
-    user, item = np.divmod(np.unique(pair[0] * num_items + pair[1]), num_items)
+    user, item = distinct_pairs(*pair)
     sides = {"user": (user, item, num_users), "item": (item, user, num_items)}
     return {
         name: {"scale": _scale(node, rows), "neighbours": neighbours(node, other, rows)}

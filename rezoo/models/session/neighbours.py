@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import ranges
+from rezoo.arrays import distinct_pairs, ranges
 from rezoo.data.sessions import Sessions, pad
 from rezoo.devices.meshes import each_row, lookup
 from rezoo.nn.embedding import or_unknown
@@ -140,8 +140,7 @@ def fit(sessions: Sessions, num_items: int, *, recent: int = 500, longest: int =
     """
     events = np.concatenate([np.zeros((1, longest), np.int32), pad(sessions, longest)])
     number = np.repeat(np.arange(1, sessions.num_sessions + 1), sessions.lengths)
-    pair = np.unique(sessions.items.astype(np.int64) * len(events) + number)
-    item, session = pair // len(events), pair % len(events)
+    item, session = distinct_pairs(sessions.items, number)
     size = np.bincount(item, minlength=num_items)
     kept = np.minimum(size, recent)
     end = np.cumsum(size)

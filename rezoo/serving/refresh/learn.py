@@ -17,6 +17,7 @@ import numpy as np
 import optax
 
 from rezoo import losses, objectives, sampling, training
+from rezoo.arrays import distinct_pairs
 from rezoo.data import batches
 from rezoo.data.packing import at_events
 from rezoo.errors import DataError
@@ -153,7 +154,7 @@ def solved(saved: Saved, events: Events, key: jax.Array, at: Settings) -> Saved:
     params = saved.variables["params"]
     p, q = params["user"]["embedding"], params["item"]["embedding"]
     known = (events.user > 0) & (events.item > 0)
-    user, item = np.unique(np.stack([events.user[known], events.item[known]]), axis=1)
+    user, item = distinct_pairs(events.user[known], events.item[known])
     users, items = np.unique(events.user[events.fresh & known]), np.unique(events.item[events.fresh & known])
     p = ials.solved(q, p, user, item, users, weights=at.weights)
     q = ials.solved(p, q, item, user, items, weights=at.weights)
