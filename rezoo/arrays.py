@@ -1,7 +1,7 @@
 """Helpers for arrays, of general use: checks of shapes, ranges, searches, the best of a row.
 
-`offsets_of`, `ranges` and `distinct_pairs` are NumPy's, for the host; `across` is of both kinds; the others are
-JAX's.
+`offsets_of`, `ranges` and `distinct_pairs` are NumPy's, for the host; `across` is of both kinds; the others
+are JAX's.
 
 The checks look at shapes only: they work under `jit` and `vmap`, where they run once, while the function is
 traced. `chex.disable_asserts()` turns those of shapes off.
