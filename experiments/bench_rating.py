@@ -38,6 +38,7 @@ from turns import Peer, Turn
 from rezoo import evaluation, losses, objectives
 from rezoo.data import batches
 from rezoo.data.packing import padded
+from rezoo.errors import DataError
 from rezoo.models import MF, NFM, DeepFM, MultVAE
 from rezoo.models.factorization import ials
 from rezoo.types import Batch
@@ -52,6 +53,9 @@ class Flags(BenchFlags):
 
     implicit_python: Path | None = None
     """A Python with implicit."""
+    models: tuple[str, ...] = ()
+    """Those to time, of MF, NeuMF, NFM, DeepFM, MultVAE and IALS; rows of others stay as they are. All, and the
+    evaluation, if none is given."""
 
 
 class Contest(NamedTuple):
@@ -112,6 +116,8 @@ def ours_ials(log: Log) -> Turn:
 
 def main(flags: Flags, results: Results) -> None:
     """Contest after contest, then the evaluation."""
+    if unknown := set(flags.models) - {contest.model for contest in CONTESTS} - {"IALS"}:
+        raise DataError(f"models={sorted(unknown)}: there are MF, NeuMF, NFM, DeepFM, MultVAE and IALS")
     log = read(flags)
     export(log, results.out)
     out = results.out.absolute()
@@ -120,6 +126,8 @@ def main(flags: Flags, results: Results) -> None:
     data = "ml-1m" if flags.data_dir and not flags.smoke else "random pairs"
     steps, rounds = (3, 2) if flags.smoke else (60, flags.rounds)
     for model, batch, ours, torch, recbole in CONTESTS:
+        if flags.models and model not in flags.models:
+            continue
         few = max(steps // 6, 3) if model == "MultVAE" else steps
         last = (DIM, few, THREADS)
         # A batch of RecBole's NeuMF is positives and negatives together; here as there.
@@ -133,10 +141,14 @@ def main(flags: Flags, results: Results) -> None:
             "RecBole": Peer(flags.recbole_python, out, "recbole_step.py", out, "ml", recbole, batch, *last),
         }
         contest(results, model, data, f"batch {batch:,}", {"rezoo": partial(ours, log, batch)}, peers, rounds)
-    peer = Peer(flags.implicit_python, out, "implicit_als.py", out / "pairs.npz", DIM, ITERATIONS, THREADS)
-    size = f"{ITERATIONS} iterations, {DIM} wide"
-    contest(results, "IALS", data, size, {"rezoo": partial(ours_ials, log)}, {"implicit": peer}, rounds)
-    evaluate(results, log, data, rounds)
+    if not flags.models or "IALS" in flags.models:
+        peer = Peer(
+            flags.implicit_python, out, "implicit_als.py", out / "pairs.npz", DIM, ITERATIONS, THREADS
+        )
+        size = f"{ITERATIONS} iterations, {DIM} wide"
+        contest(results, "IALS", data, size, {"rezoo": partial(ours_ials, log)}, {"implicit": peer}, rounds)
+    if not flags.models:
+        evaluate(results, log, data, rounds)
     results.finish()
 
 
