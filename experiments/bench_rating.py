@@ -54,8 +54,8 @@ class Flags(BenchFlags):
     implicit_python: Path | None = None
     """A Python with implicit."""
     models: tuple[str, ...] = ()
-    """Those to time, of MF, NeuMF, NFM, DeepFM, MultVAE and IALS; rows of others stay as they are. All, and the
-    evaluation, if none is given."""
+    """Of MF, NeuMF, NFM, DeepFM, MultVAE and IALS; rows of others stay as they are. All, and the evaluation,
+    if none is given."""
 
 
 class Contest(NamedTuple):
