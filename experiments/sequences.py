@@ -13,7 +13,7 @@ training never saw are misses: none of ML-1M's 6,040, 138 of Beauty's 22,363, 31
 To compare with on ML-1M, by RecTools and generative-recommenders (recall@10 / ndcg@10): SASRec .305/.175,
 GRU4Rec .281/.165. Ours, and minutes of a seed on a busy CPU core; GRU4Rec and SASRec have five seeds on
 Beauty and Toys and three on ML-1M, with standard errors of .001 at most (GRU4Rec on ML-1M .002), HSTU has
-three on Toys, others one; ML-1M and Toys of HSTU had half a core:
+three on Toys, others one; ML-1M and Toys of HSTU had half a core, eSASRec on ML-1M a third:
 
                  ml-1m            Beauty           Toys             Sports           amazon-beauty-bert4rec
     Popularity   .037/.018        .012/.006        .009/.005        .009/.005        .008/.004
@@ -22,7 +22,7 @@ three on Toys, others one; ML-1M and Toys of HSTU had half a core:
     Caser        .275/.161   9    .056/.035   3    .035/.023   3    .023/.013   6    .030/.019  20
     GRU4Rec      .303/.176   7    .079/.046   3    .075/.045   3    .046/.026   5    .047/.027   8
     SASRec       .312/.182  23    .087/.053   4    .087/.054   4    .051/.029  11    .054/.033   9
-    eSASRec                       .091/.055  30    .093/.058   6    .053/.031  10
+    eSASRec      .319/.183  81    .091/.055  30    .093/.058   6    .053/.031  10
     HSTU         .313/.182  36    .092/.056   5    .096/.060  28    .051/.030   9
 
 eSASRec, HSTU, FuXi and LRURec have SASRec's settings. Those published for eSASRec by
