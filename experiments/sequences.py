@@ -49,22 +49,20 @@ ML-1M.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import common
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
 from protocols.leave_one_out import PROTOCOL, Data, everything, load
 from protocols.next_items import by_length
+from protocols.sequence_fits import Fit, following, train
 
-from rezoo import evaluation, losses, metrics, objectives, training
+from rezoo import evaluation, losses, metrics, objectives
 from rezoo.data import batches, sessions
 from rezoo.models import (
     HSTU,
@@ -82,13 +80,10 @@ from rezoo.models import (
 )
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.nn.attention import LiGR
-from rezoo.training import loop
-from rezoo.types import Batch, Objective, TrainState
+from rezoo.types import Batch, Objective
 
 CUTS = (10, 20)
 SMOKE = ("CoOccurrence", "SASRec", "BERT4Rec")
-VALIDATED = 6100
-"""Users at most, drawn once, by whom an epoch is judged."""
 
 
 @dataclass(frozen=True)
@@ -105,17 +100,7 @@ class Flags(common.Flags):
     """Runs of each trained model."""
 
 
-def softmax(fit: "Fit", model: nn.Module, data: Data) -> tuple[Batch, Objective]:
-    """The item after every event, among all items or among sampled ones."""
-    if fit.negatives is None:
-        return following(data), objectives.next_item_softmax(model)
-    share = jnp.sqrt(jnp.asarray(data.count, jnp.float32))
-    negatives = min(fit.negatives, data.num_items)
-    loss = losses.softmax_cross_entropy
-    return following(data), objectives.next_item_sampled(model, loss, share, negatives)
-
-
-def gbce(fit: "Fit", model: nn.Module, data: Data) -> tuple[Batch, Objective]:
+def gbce(fit: Fit, model: nn.Module, data: Data) -> tuple[Batch, Objective]:
     """gSASRec's: yes to the item after every event and no to uniform ones, calibrated by three quarters."""
     negatives = min(fit.negatives or data.num_items, data.num_items - 2)
     loss = partial(losses.gbce, rate=negatives / (data.num_items - 2), t=0.75)
@@ -123,32 +108,11 @@ def gbce(fit: "Fit", model: nn.Module, data: Data) -> tuple[Batch, Objective]:
     return following(data), objectives.next_item_sampled(model, loss, uniform, negatives, corrected=False)
 
 
-def cloze(fit: "Fit", model: nn.Module, data: Data) -> tuple[Batch, Objective]:
+def cloze(fit: Fit, model: nn.Module, data: Data) -> tuple[Batch, Objective]:
     """BERT4Rec's: hidden events of whole histories."""
     query = batches.queries(history=sessions.pad(data.train, data.length))
     shape, real = query.history.shape, query.history > 0
     return Batch(query, query.history, jnp.ones(shape), real), objectives.cloze(model, 0.2)
-
-
-def following(data: Data) -> Batch:
-    """Every event and the item after it."""
-    return batches.next_items(data.train.newest(data.length), data.length, packed=True)
-
-
-class Fit(NamedTuple):
-    """How a model is trained."""
-
-    make: Callable[[int, int], nn.Module]
-    rate: float
-    num_epochs: int
-    events: int = 600
-    """Of a step."""
-    negatives: int | None = 2048
-    """Items sampled for a step's softmax; None = all."""
-    patience: int = 5
-    """Epochs without a better validation after which it stops."""
-    task: "Callable[[Fit, nn.Module, Data], tuple[Batch, Objective]]" = softmax
-    """`(fit, model, data) -> (rows, objective)`: what is learnt."""
 
 
 PUBLISHED = {
@@ -232,42 +196,6 @@ def later(dataset: str) -> dict[str, Fit]:
             task=cloze,
         ),
     }
-
-
-def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
-    """The model and its run, which stops when the validation has not improved for `fit.patience` epochs."""
-    model = fit.make(data.num_items, data.length)
-    rows, objective = fit.task(fit, model, data)
-    size = max(1, fit.events // data.length)
-    steps = fit.num_epochs * training.num_steps(len(rows.item), size)
-    rate = optax.warmup_cosine_decay_schedule(0.0, fit.rate, steps // 20, steps, 0.02 * fit.rate)
-    optimizer = optax.adam(rate)
-    step = training.make_step(objective, optimizer)
-    epoch = jax.jit(lambda state, rows: training.epoch(step, state, rows, size), donate_argnums=0)
-    users = np.sort(np.random.default_rng(0).permutation(data.train.num_sessions)[:VALIDATED])
-    some = data.train.take(users)
-    query, target = (
-        batches.queries(history=sessions.pad(some, data.length)),
-        jnp.asarray(data.valid[users])[:, None],
-    )
-    seen = everything(some)
-    evaluate = jax.jit(lambda v: evaluation.evaluate(model, v, query, target, exclude=seen, k=(10,)))
-
-    def watch(variables: Any) -> dict[str, Any]:
-        measured = {key: evaluate(variables)[key] for key in ("recall@10", "ndcg@10")}
-        print({key: round(float(value), 4) for key, value in measured.items()}, time.ctime(), flush=True)
-        return measured
-
-    state: TrainState = training.init_state(jax.random.key(seed), model, optimizer, rows)
-    return model, loop.run(
-        lambda state: epoch(state, rows),
-        state,
-        fit.num_epochs,
-        evaluate=watch,
-        monitor=lambda m: m["ndcg@10"],
-        patience=fit.patience,
-        folder=folder,
-    )
 
 
 def baselines(data: Data) -> Iterator[tuple[str, nn.Module, Any]]:

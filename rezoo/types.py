@@ -142,6 +142,21 @@ class SessionModel(Retriever, Protocol):
     def prefixes(self, query: Query) -> Float[Array, " B L D"]: ...
 
 
+class Writer(Scorer, Protocol):
+    """A model that writes an item digit by digit, and scores it by its log-probability.
+
+    See `evaluation.recommend_by_beam` and, for its training, `objectives.next_item_likelihood`.
+    """
+
+    def likelihoods(self, query: Query, item: Int[Array, " B L"]) -> Float[Array, " B L"]: ...
+
+    def after(self, query: Query) -> Float[Array, " B D"]: ...
+
+    def next_digit(
+        self, state: Float[Array, " B D"], before: Int[Array, " B K l"]
+    ) -> Float[Array, " B K S"]: ...
+
+
 class Attender(Retriever, Protocol):
     """A retriever whose sessions can keep what their events are asked for: see `serving.live`, `cached`."""
 

@@ -50,6 +50,7 @@ from rezoo.models import (
     SRGNN,
     STAMP,
     TIFUKNN,
+    TIGER,
     UPCF,
     VSKNN,
     AutoInt,
@@ -121,6 +122,9 @@ CATALOGUE = {
     "category": jnp.arange(ITEMS, dtype=jnp.int32) % 4,
     "price": jnp.linspace(0.0, 1.0, ITEMS),
 }
+CODES = jnp.array(
+    [[0, 0, 0], *([a, b, c] for a in (1, 2, 3) for b in (1, 2) for c in (1, 2))][:ITEMS], jnp.int32
+)
 RATERS = {
     "rater": (jnp.arange(2 * ITEMS, dtype=jnp.int32).reshape(ITEMS, 2) % USERS).at[0].set(0),
     "rating": jnp.linspace(1.0, 5.0, 2 * ITEMS).reshape(ITEMS, 2).at[0].set(0.0),
@@ -317,6 +321,11 @@ CASES = {
         "cloze",
         {"catalogue": CATALOGUE},
     ),
+    "TIGER": Case(
+        TIGER((3, 2, 2), 4, num_blocks=1, max_length=L, dropout=0.1),
+        "next_item_likelihood",
+        {"catalogue": {"code": CODES}},
+    ),
     "LRURec": Case(
         LRURec(ITEMS, 4, num_blocks=1, dropout=0.3, **FEATURES), "next_item_softmax", {"catalogue": CATALOGUE}
     ),
@@ -479,6 +488,7 @@ def objective_for(case: Case):
         "cloze": lambda: objectives.cloze(case.model, 0.4, last=0.3),
         "multi_task": lambda: objectives.multi_task(case.model, dict.fromkeys(TASKS, losses.logistic)),
         "next_item_softmax": lambda: objectives.next_item_softmax(case.model, chunk=4),
+        "next_item_likelihood": lambda: objectives.next_item_likelihood(case.model),
         "next_item": lambda: objectives.next_item(case.model, losses.softmax_cross_entropy),
     }[case.objective]()
 
@@ -524,7 +534,7 @@ FEW = {"FeatureMF", "MultVAE", "SASRec"}
 KINDS = {
     *("MF", "FISM", "LightGCN", "SVDpp", "NeuMF", "FeatureMF", "TwoTower"),
     *("DCNv2", "DeepFM-batch-norm", "DIN", "MMoE", "UAutoRec", "IAutoRec", "MultVAE", "CFGAN"),
-    *("GRU4Rec", "NARM-features", "SASRec", "BERT4Rec", "LRURec", "Caser", "SRGNN"),
+    *("GRU4Rec", "NARM-features", "SASRec", "BERT4Rec", "LRURec", "Caser", "SRGNN", "TIGER"),
     *("Popularity", "CoOccurrence", "TIFUKNN", "VSKNN", "EASE", "RP3beta", "IALS"),
 }
 """One of each kind. Of the others, what JAX transforms by itself is only traced: that is where a model fails
@@ -698,7 +708,7 @@ BOTH_ROUTES = {"FeatureMF"}
 
 def by_row(case: Case):
     """The objective of a model whose tables are trained by row."""
-    if case.objective.startswith("next_item"):
+    if case.objective in ("next_item", "next_item_softmax"):
         popularity = jnp.ones(ITEMS)
         objective = objectives.next_item_sampled(case.model, losses.softmax_cross_entropy, popularity, 4)
         return objective
@@ -934,6 +944,7 @@ TWO_PRODUCTS = {
     "price": jnp.array([0.2, 0.9]),
     "rater": jnp.array([[2, 0], [3, 5]], jnp.int32),
     "rating": jnp.array([[1.0, 0.0], [4.0, 2.0]]),
+    "code": jnp.array([[3, 2, 1], [3, 2, 2]], jnp.int32),
 }
 
 

@@ -63,6 +63,27 @@ def load(dataset: str, folder: Path | None) -> Data:
     return Data(train, known, valid, test, int(whole.items.max()) + 1, LENGTH.get(dataset, 50))
 
 
+def without(data: Data, items: np.ndarray) -> Data:
+    """The data where nobody had these items before the test.
+
+    Users whose validation item is one of them, or who have nothing else in training, are left out.
+    """
+
+    def kept(whole: Sessions, users: np.ndarray) -> Sessions:
+        stays = ~np.isin(whole.items, items)
+        lengths = np.bincount(
+            np.repeat(np.arange(whole.num_sessions), whole.lengths)[stays], minlength=len(users)
+        )
+        return Sessions(whole.items[stays], offsets_of(lengths)).take(users)
+
+    rest = ~np.isin(data.train.items, items)
+    some = np.zeros(data.train.num_sessions, bool)
+    some[np.repeat(np.arange(len(some)), data.train.lengths)[rest]] = True
+    users = some & ~np.isin(data.valid, items)
+    train, known = kept(data.train, users), kept(data.known, users)
+    return data._replace(train=train, known=known, valid=data.valid[users], test=data.test[users])
+
+
 def everything(whole: Sessions) -> jax.Array:
     """All items of a user, however old, `[U S]`."""
     return jnp.asarray(sessions.pad(whole, int(whole.lengths.max())))

@@ -7,6 +7,7 @@ is bounded whatever the number of users, and is compiled once for each model obj
 where these functions are called outside of `jit`.
 """
 
+from rezoo.evaluation.beams import recommend_by_beam
 from rezoo.evaluation.lists import recommend, recommend_raw
 from rezoo.evaluation.measures import MEASURES, evaluate, evaluate_sampled, ranks
 from rezoo.evaluation.predictions import evaluate_clicks, evaluate_ratings
@@ -26,6 +27,7 @@ __all__ = [
     "predict_tasks",
     "ranks",
     "recommend",
+    "recommend_by_beam",
     "recommend_raw",
     "score_all",
 ]

@@ -5,7 +5,13 @@ the functions here know nothing of any one model: model × loss × sampler × da
 """
 
 from rezoo.objectives.beside import with_next_item
-from rezoo.objectives.catalogue import every_item, next_item, next_item_sampled, next_item_softmax
+from rezoo.objectives.catalogue import (
+    every_item,
+    next_item,
+    next_item_likelihood,
+    next_item_sampled,
+    next_item_softmax,
+)
 from rezoo.objectives.cloze import cloze
 from rezoo.objectives.forward import WRITABLE, Weights, forward, mean
 from rezoo.objectives.inputs import masked
@@ -29,6 +35,7 @@ __all__ = [
     "mixed",
     "multi_task",
     "next_item",
+    "next_item_likelihood",
     "next_item_sampled",
     "next_item_softmax",
     "penalised",

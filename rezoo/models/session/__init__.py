@@ -13,6 +13,7 @@ from rezoo.models.session.nextitnet import NextItNet
 from rezoo.models.session.sasrec import SASRec
 from rezoo.models.session.srgnn import SRGNN
 from rezoo.models.session.stamp import STAMP
+from rezoo.models.session.tiger import TIGER
 
 __all__ = [
     "HSTU",
@@ -20,6 +21,7 @@ __all__ = [
     "SKNN",
     "SRGNN",
     "STAMP",
+    "TIGER",
     "VSKNN",
     "BERT4Rec",
     "Caser",

@@ -1,0 +1,227 @@
+"""TIGER beside SASRec on Amazon Beauty: all test items, and those that training never saw.
+
+    python experiments/generative_retrieval.py --record --data-dir FOLDER  # holds s3rec.zip
+
+Its results are not recorded yet.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from protocols import leave_one_out
+from protocols.leave_one_out import PROTOCOL, Data, everything
+from protocols.sequence_fits import Fit, Ranks, following, train
+
+from rezoo import evaluation, metrics, objectives
+from rezoo.data import batches, semantic_ids, sessions
+from rezoo.data.semantic_ids import Trie
+from rezoo.datasets import s3rec
+from rezoo.models import TIGER, Popularity, SASRec
+from rezoo.models.baselines import feature_knn, popularity
+from rezoo.types import Batch, Objective, Query, Variables
+
+DATASET = "Beauty"
+LENGTH = 20
+"""Events that TIGER reads, as in its paper."""
+ROOM = 256
+"""Items that may have all digits but the last in common."""
+LISTED = 20
+WIDTH = 50
+"""Of the beam."""
+HELD_OUT = 20
+"""One item in so many is new in the second part."""
+PARTS = {"standard": PROTOCOL, "new items": f"{PROTOCOL}; one item in {HELD_OUT} in the test alone"}
+
+
+@dataclass(frozen=True)
+class Flags(common.Flags):
+    """Which parts and models."""
+
+    seeds: int = 1
+    """Runs of each trained model."""
+    parts: tuple[str, ...] = tuple(PARTS)
+    """standard, new items."""
+    models: tuple[str, ...] = ()
+    """Names of the table; all if none is given."""
+
+
+class Sizes(NamedTuple):
+    """Of the models and codes."""
+
+    dim: int
+    """Of SASRec."""
+    tiger_dim: int
+    size: int
+    """Centres of each level."""
+    width: int
+    """Of the vectors of content."""
+    epochs: int
+    tiger_epochs: int
+
+
+FULL, SMALL = Sizes(128, 64, 256, 64, 20, 40), Sizes(8, 8, 4, 3, 2, 2)
+
+
+def content(attribute: np.ndarray, known: np.ndarray, width: int) -> np.ndarray:
+    """A vector of length 1 for each item: its attributes' TF-IDF on the main axes of those of known items."""
+    tf_idf = feature_knn.tf_idf_vectors(attribute, int(attribute.max()) + 1)
+    _, axes = np.linalg.eigh(tf_idf[known].T @ tf_idf[known])
+    vector = tf_idf @ axes[:, -width:]
+    return vector / np.maximum(np.linalg.norm(vector, axis=1, keepdims=True), 1e-6)
+
+
+def likelihood(fit: Fit, model: nn.Module, data: Data) -> tuple[Batch, Objective]:
+    """The digits of the item after every event."""
+    return following(data), objectives.next_item_likelihood(model)
+
+
+def by_beam(trie: Trie) -> Ranks:
+    """Ranks in the list that a beam finds, infinite for what it does not."""
+
+    def ranks(
+        model: nn.Module, variables: Variables, query: Query, target: jax.Array, *, exclude: jax.Array
+    ) -> jax.Array:
+        ids, _ = evaluation.recommend_by_beam(
+            model, variables, query, trie, LISTED, width=WIDTH, exclude=exclude
+        )
+        here = ids[:, None, :] == target[:, :, None]
+        return jnp.where(here.any(-1), 1.0 + here.argmax(-1), jnp.inf)
+
+    return ranks
+
+
+def measure(model: nn.Module, variables: Any, data: Data, ranks: Ranks, by_id: bool) -> dict[str, float]:
+    """Accuracy of all targets and of those that training never saw, which a model of ids misses."""
+    query = batches.queries(history=sessions.pad(data.known, data.length))
+    target, seen = jnp.asarray(data.test)[:, None], everything(data.known)
+    rank = jax.jit(partial(ranks, model))(variables, query, target, exclude=seen)
+    new = data.count[data.test] == 0
+    rank = np.where(new[:, None] & by_id, np.inf, rank)
+    groups = {"": np.ones_like(new), ", unseen": new}
+    return {
+        f"{name}@10{group}": float(metric(jnp.asarray(rank[where]), k=10).mean())
+        for group, where in groups.items()
+        for name, metric in (("recall", metrics.recall), ("ndcg", metrics.ndcg))
+        if where.any()
+    }
+
+
+class World(NamedTuple):
+    """A part of the experiment."""
+
+    data: Data
+    attribute: np.ndarray
+    """`[N M]`"""
+    at: Sizes
+
+
+def load(part: str, smoke: bool, folder: Path | None) -> World:
+    """The data of a part."""
+    data = leave_one_out.load("smoke" if smoke else DATASET, folder)
+    if smoke:
+        item = np.arange(data.num_items, dtype=np.int32)
+        attribute = np.stack([1 + item // 4, 12 + item % 3], axis=1) * (item > 0)[:, None]
+    else:
+        attribute = s3rec.attributes(DATASET, data.num_items, folder)
+    if part == "new items":
+        items = 1 + np.random.default_rng(0).permutation(data.num_items - 1)
+        data = leave_one_out.without(data, items[: len(items) // HELD_OUT])
+    return World(data, attribute, SMALL if smoke else FULL)
+
+
+def tiger(world: World, seed: int) -> tuple[Fit, dict[str, float]]:
+    """TIGER over codes by residual k-means, and facts of these."""
+    data, at = world.data, world.at
+    known = np.flatnonzero(data.count > 0)
+    vectors = content(world.attribute, known, at.width)
+    books = semantic_ids.fit(vectors[known], 3, at.size, jax.random.key(seed))
+    catalogue = semantic_ids.catalogue(books, vectors, ROOM)
+    digits = (*(at.size,) * 3, ROOM)
+    fit = Fit(
+        lambda _, length: TIGER(digits, at.tiger_dim, max_length=length, dropout=0.2),
+        1e-3,
+        at.tiger_epochs,
+        task=likelihood,
+        constants={"catalogue": catalogue},
+        ranks=by_beam(semantic_ids.trie(catalogue["code"])),
+        validated=2000,
+    )
+    facts = {"distinct_codes": len(np.unique(catalogue["code"][1:, :-1], axis=0))}
+    return fit, facts | {"largest_group": int(catalogue["code"][:, -1].max())}
+
+
+def sasrec(world: World, seed: int) -> tuple[Fit, dict[str, float]]:
+    """SASRec as in sequences.py."""
+    at = world.at
+    make = partial(SASRec, num_blocks=2, num_heads=2, dropout=0.5)
+    return Fit(lambda n, length: make(n, at.dim, max_length=length), 1e-3, at.epochs), {}
+
+
+def sasrec_with_attributes(world: World, seed: int) -> tuple[Fit, dict[str, float]]:
+    """The same, whose items are known by their attributes too."""
+    at = world.at
+    features = {"attribute": int(world.attribute.max()) + 1}
+    make = partial(SASRec, num_blocks=2, num_heads=2, dropout=0.5, item_features=features)
+    constants = {"catalogue": {"attribute": world.attribute}}
+    return Fit(lambda n, length: make(n, at.dim, max_length=length), 1e-3, at.epochs, constants=constants), {}
+
+
+TRAINED: dict[str, Callable[[World, int], tuple[Fit, dict[str, float]]]] = {
+    "TIGER": tiger,
+    "SASRec": sasrec,
+    "SASRec, attributes": sasrec_with_attributes,
+}
+PUBLISHED = {"TIGER": {"recall@10": 0.0648, "ndcg@10": 0.0384}}
+"""By the paper, whose codes are of texts."""
+
+
+def main() -> None:
+    flags, results = common.start(__file__, __doc__, Flags, data=("s3rec*",))
+    dataset = "smoke" if flags.smoke else DATASET
+    for part in flags.parts:
+        protocol, world = PARTS[part], load(part, flags.smoke, flags.data_dir)
+        data = world.data
+        new = int((data.count[data.test] == 0).sum())
+        print(f"{part}: {len(data.test):,} test items, {new:,} of them unseen", flush=True)
+
+        def report(
+            name: str, values: dict[str, float], seconds: float, protocol: str = protocol, **notes: Any
+        ) -> None:
+            published = PUBLISHED.get(name, {}) if protocol == PROTOCOL else {}
+            with results.together():
+                for metric, value in values.items():
+                    results.add(
+                        name, dataset, protocol, metric, value, seconds=seconds,
+                        published=published.get(metric), **notes,
+                    )  # fmt: skip
+            print(f"{name} {values} {seconds:.0f} s {notes}", flush=True)
+
+        if not results.values("Popularity", dataset, protocol, "recall@10"):
+            begun = time.monotonic()
+            counts = popularity.fit(sessions.pad(data.train, data.length), data.num_items)
+            found = measure(Popularity(data.num_items), counts, data, evaluation.ranks, by_id=True)
+            report("Popularity", found, time.monotonic() - begun)
+        for name, make in TRAINED.items():
+            if flags.models and name not in flags.models:
+                continue
+            for seed in range(len(results.values(name, dataset, protocol, "recall@10")), flags.seeds):
+                fit, facts = make(world, seed)
+                read = data._replace(length=min(LENGTH, data.length)) if name == "TIGER" else data
+                model, run = train(fit, read, seed, results.out / f"{part}-{name}-{seed}")
+                facts["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(run.best["params"]))
+                found = measure(model, run.best, read, fit.ranks, by_id=name == "SASRec")
+                report(name, found, run.seconds, epochs=int(run.best_epoch), unseen=new, **facts)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()
