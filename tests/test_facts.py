@@ -31,6 +31,7 @@ from rezoo.models import (
     SRGNN,
     STAMP,
     TIFUKNN,
+    TIGER,
     UPCF,
     VSKNN,
     BERT4Rec,
@@ -777,6 +778,25 @@ def test_bert4rec_tells_a_hidden_event_from_what_comes_after_it_and_not_from_its
 
     np.testing.assert_array_equal(told([1, 2, 3, 0]), told([1, 7, 3, 0]))
     assert np.abs(told([1, 2, 3, 0]) - told([1, 2, 4, 0])).max() > 1e-4
+
+
+def test_tigers_probabilities_of_all_codes_sum_to_one_after_each_event_in_one_pass():
+    code = jnp.array(list(itertools.product(range(4), range(3), range(2))), jnp.int32)
+    model, asked = TIGER((3, 2, 1), 4, num_blocks=1, max_length=3), query([[2, 5, 3, 7], [4, 0, 0, 0]])
+    constants = {"catalogue": {"code": code}}
+    variables = {"params": noisy(made(model, constants, asked, asked.user), 0.5), **constants}
+    whole = score_all(model, variables, asked)
+    np.testing.assert_allclose(np.exp(whole).sum(1), [1.0, 1.0], rtol=1e-5)
+    following = jnp.array([[5, 3, 7, 9], [6, 0, 0, 0]], jnp.int32)
+    told = np.asarray(apply(model, variables, asked, following, method="likelihoods"))
+    packed = asked._replace(
+        history=jnp.array([[2, 5, 3, 7, 4]]), features={"segment": jnp.array([[1, 1, 1, 1, 2]])}
+    )._replace(user=jnp.zeros(1, jnp.int32))
+    together = apply(model, variables, packed, jnp.array([[5, 3, 7, 9, 6]]), method="likelihoods")
+    np.testing.assert_allclose(together, [[*told[0], told[1, 0]]], rtol=1e-5)
+    for events in range(1, 5):
+        shorter = score_all(model, variables, query(asked.history[:1, :events]))
+        np.testing.assert_allclose(told[0, events - 1], shorter[0, following[0, events - 1]], rtol=1e-5)
 
 
 def test_lrurec_whose_decay_is_zero_knows_the_last_event_alone():

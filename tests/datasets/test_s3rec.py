@@ -37,3 +37,27 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     (tmp_path / "s3rec.zip").write_bytes(b"no zip")
     with pytest.raises(DataError, match="damaged"):
         s3rec.load("Beauty", tmp_path)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_attributes_stand_in_the_rows_of_their_items(tmp_path, zipped):
+    text = '{"2": [3, 1], "4": [2], "1": []}'
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "s3rec.zip", "w") as file:
+            file.writestr("Beauty_item2attributes.json", text)
+    else:
+        (tmp_path / "Beauty_item2attributes.json").write_text(text)
+    told = s3rec.attributes("Beauty", 5, tmp_path)
+    assert told.tolist() == [[0, 0], [0, 0], [3, 1], [0, 0], [2, 0]] and told.dtype == "int32"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "is not JSON"), ("[1]", "no object of items"), ('{"5": [1]}', "item '5' is not .* from 1 to 4"),
+     ('{"0": [1]}', "item '0'"), ('{"x": [1]}', "item 'x'"), ('{"2": 3}', "item 2: give a list"),
+     ('{"2": [0]}', "item 2: give a list of whole numbers from 1"), ('{"2": [1.5]}', "item 2: give")],
+)  # fmt: skip
+def test_bad_attributes_are_refused(tmp_path, text, message):
+    (tmp_path / "Beauty_item2attributes.json").write_text(text)
+    with pytest.raises(DataError, match=message):
+        s3rec.attributes("Beauty", 5, tmp_path)
