@@ -10,8 +10,8 @@ the items that have all of them in common.
     trie = semantic_ids.trie(catalogue["code"])                          # of the items that there are
 
 The centres are those of k-means of what the levels before left (residual k-means, one of the quantisers that
-the paper compares its RQ-VAE with). A new item is rounded by the same centres, so that it needs no training,
-and its last digit is the first that is free: the codes of the items before it stay as they are.
+the paper compares its own with, which is `data.rq_vae`). A new item is rounded by the same centres, so that
+it needs no training, and its last digit is the first that is free: the codes of the items before it stay.
 
 Digits count from 1; 0 is a digit of the unknown item alone.
 """
@@ -57,7 +57,7 @@ def fit(
     ([[0.0, 0.5], [8.0, 0.5]], [[0.0, -0.5], [0.0, 0.5]])
     """
     at_least_1(levels=levels, size=size)
-    rows = _checked(vectors)
+    rows = checked(vectors)
     if len(rows) < size:
         raise DataError(f"size = {size} centres of {len(rows)} vectors: give size={len(rows)} or less")
     return _fit(jnp.asarray(rows), key, levels=levels, size=size, iterations=iterations)
@@ -109,24 +109,42 @@ def assign(
     >>> assign(books, np.array([[9.1], [0.5], [-2.0]])).tolist()
     [[2, 2], [1, 2], [1, 1]]
     """
-    rows = _checked(vectors)
+    rows = checked(vectors)
     if rows.shape[1] != books.shape[2]:
         raise DataError(
             f"vectors of width {rows.shape[1]}, centres of {books.shape[2]}: give those of one fit"
         )
-    return np.asarray(_assign(jnp.asarray(books), jnp.asarray(rows)), np.int32)
+    return 1 + np.asarray(_nearest_digits(jnp.asarray(books), jnp.asarray(rows)), np.int32).T
 
 
-@jax.jit
-def _assign(books: Array, vectors: Array) -> Array:
+def nearest_digits(
+    books: Float[Array, " levels size V"], vectors: Float[Array, " n V"]
+) -> Int[Array, " levels n"]:
+    """The centre of each level that is nearest to what those before left, from 0.
+
+    >>> nearest_digits(jnp.array([[[0.0], [8.0]], [[-1.0], [1.0]]]), jnp.array([[9.1], [0.5]])).tolist()
+    [[1, 0], [1, 1]]
+    """
+
     def level(left: Array, centres: Array) -> tuple[Array, Array]:
         digit = _nearest(left, centres)
-        return left - centres[digit], digit + 1
+        return left - centres[digit], digit
 
-    return jax.lax.scan(level, vectors, books)[1].T
+    return jax.lax.scan(level, vectors, books)[1]
 
 
-def _checked(vectors: Vectors) -> Float[np.ndarray, " n V"]:
+_nearest_digits = jax.jit(nearest_digits)
+
+
+def checked(vectors: Vectors) -> Float[np.ndarray, " n V"]:
+    """The vectors in float32.
+
+    Raises:
+      DataError: if they are not a row for each item, or one of them has a number that is not finite.
+
+    >>> checked([[1, 2]]).dtype.name
+    'float32'
+    """
     rows = np.asarray(vectors, np.float32)
     if rows.ndim != 2 or 0 in rows.shape:
         raise DataError(f"vectors {list(rows.shape)}: give a row of numbers for each item, [n V]")
