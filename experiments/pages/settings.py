@@ -25,6 +25,8 @@ FOUND = {
     "cold_text": "the best of a grid, eight weeks before the test",
     "frappe_ctr": "the best of four pairs of rate and penalty on the validation part, with one seed; "
     "DLRM, XDeepFM, FinalMLP, MaskNet and FiBiNET as BARS published them",
+    "generative_retrieval": "SASRec's as in sequences; TIGER's rate the better of two on the validation "
+    "items; each seed's epoch on them",
     "gowalla": "the best of those tried, on a tenth of each user's training part",
     "long_histories": "by hand on smaller shops; equal for all lengths",
     "loss_study": "the best of four rates with the first seed, and each run's steps, on validation ratings",

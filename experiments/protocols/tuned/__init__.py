@@ -18,6 +18,7 @@ ELSEWHERE = {
     "CFGAN": "two networks are trained against each other: cfgan_topn.py",
     "FeatureKNN": "it is for users and items that are known by features alone: cold_start.py",
     "RepeatExplore": "it learns over a session model that was trained before: repeat_explore.py",
+    "TIGER": "it reads codes of items' content, which must be made first: generative_retrieval.py",
     "TIFUKNN": "it is asked for the next basket, and for what was bought before: next_basket.py",
     "TopFreq": "it is asked for the next basket, and for what was bought before: next_basket.py",
     "UPCF": "it is asked for the next basket, and for what was bought before: next_basket.py",
