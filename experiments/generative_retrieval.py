@@ -34,8 +34,6 @@ LENGTH = 20
 """Events that TIGER reads, as in its paper."""
 LEVELS = 3
 """Digits of content; one more tells equal items apart."""
-ROOM = 256
-"""Items that may have all digits but the last in common."""
 LISTED = 20
 WIDTH = 50
 """Of the beam."""
@@ -157,13 +155,13 @@ def by_rq_vae(vectors: np.ndarray, known: np.ndarray, size: int, key: jax.Array)
     return fitted.books, rq_vae.encode(fitted, vectors)
 
 
-def tiger(codes: Codes, world: World, seed: int) -> tuple[Fit, dict[str, Any]]:
-    """TIGER over codes of content, and facts of these."""
+def tiger(codes: Codes, room: int, world: World, seed: int) -> tuple[Fit, dict[str, Any]]:
+    """TIGER over codes of content, which as many as `room` items may share but for the last digit."""
     data, at = world.data, world.at
     known = np.flatnonzero(data.count > 0)
     books, vectors = codes(content(world.attribute, known, at.width), known, at.size, jax.random.key(seed))
-    catalogue = semantic_ids.catalogue(books, vectors, ROOM)
-    digits = (*(at.size,) * LEVELS, ROOM)
+    catalogue = semantic_ids.catalogue(books, vectors, room)
+    digits = (*(at.size,) * LEVELS, room)
     fit = Fit(
         lambda _, length: TIGER(digits, at.tiger_dim, max_length=length, dropout=0.2),
         3e-3,
@@ -194,8 +192,8 @@ def sasrec_with_attributes(world: World, seed: int) -> tuple[Fit, dict[str, Any]
 
 
 TRAINED: dict[str, Callable[[World, int], tuple[Fit, dict[str, Any]]]] = {
-    "TIGER": partial(tiger, by_k_means),
-    "TIGER, RQ-VAE": partial(tiger, by_rq_vae),
+    "TIGER": partial(tiger, by_k_means, 256),
+    "TIGER, RQ-VAE": partial(tiger, by_rq_vae, 512),
     "SASRec": sasrec,
     "SASRec, attributes": sasrec_with_attributes,
 }
