@@ -1,13 +1,12 @@
 """Recommendation lists of models that write items digit by digit: a search along the codes that there are."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import at_least_1, best_of, best_places, find, same_rows
+from rezoo.arrays import at_least_1, best_of, best_places, same_rows
 from rezoo.data.semantic_ids import Trie
 from rezoo.devices.meshes import in_blocks, lookup
 from rezoo.evaluation import checks
@@ -47,7 +46,6 @@ def recommend_by_beam(
     Raises:
       ValueError: if k is below 1 or above `width`, or `exclude` has not a row for each query.
 
-    >>> import numpy as np
     >>> from rezoo.data import semantic_ids
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import TIGER
@@ -69,11 +67,11 @@ def recommend_by_beam(
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
     same_rows(query=query)
     checks.rows(2, query=query.user, exclude=exclude)
-    ids, scores = _found(model, variables, query, exclude, trie, k=k, width=width, block=block)
-    return ids, scores
+    most = tuple(int(np.diff(offset).max()) for offset in trie.offset)
+    return _found(model, variables, query, exclude, trie, k=k, width=width, block=block, most=most)
 
 
-@compiled("k", "width", "block")
+@compiled("k", "width", "block", "most")
 def _found(
     model: nn.Module,
     variables: Variables,
@@ -84,49 +82,44 @@ def _found(
     k: int,
     width: int,
     block: int,
+    most: tuple[int, ...],
 ) -> tuple[Array, Array]:
+    """The lists; `most` children has a node of each level."""
+
     def of_block(rows: tuple[Query, Array]) -> tuple[Array, Array]:
         query, exclude = rows
         state = apply(model, variables, query, method="after")
         node = jnp.zeros_like(exclude, shape=(len(state), 1))
         score, code = jnp.zeros(node.shape), jnp.zeros((*node.shape, 0), jnp.int32)
-        for level, (offset, digit) in enumerate(zip(trie.offset, trie.digit, strict=True)):
+        for level, (offset, digits) in enumerate(zip(trie.offset, trie.digit, strict=True)):
             share = apply(model, variables, state, code, method="next_digit")
-            child = _children(offset, digit, node, share.shape[2])
-            total = jnp.where(child >= 0, score[..., None] + share, -jnp.inf)
+            begin, end = (lookup(offset, node + one)[..., None] for one in (0, 1))
+            child = begin + jnp.arange(most[level], dtype=jnp.int32)[None, None]
+            real, child = child < end, jnp.minimum(child, len(digits) - 1)
+            digit = lookup(digits, child)
+            total = score[..., None] + jnp.take_along_axis(share, digit, axis=2)
+            total = jnp.where(real, total, -jnp.inf)
             if level + 1 == len(trie.digit):
                 total = _without(total, trie, node, exclude)
-            kept = min(width, len(digit))
-            place, score = best_places(total.reshape(len(state), -1), kept)
-            node = jnp.take_along_axis(child.reshape(len(state), -1), place, axis=1)
-            code = jnp.take_along_axis(code, (place // share.shape[2])[..., None], axis=1)
-            code = jnp.concatenate([code, (place % share.shape[2])[..., None]], axis=2)
-        return best_of(lookup(trie.item, jnp.maximum(node, 0)), score, k)
+            flat = (len(state), -1)
+            place, score = best_places(total.reshape(flat), min(width, len(digits)))
+            node, digit = (jnp.take_along_axis(x.reshape(flat), place, axis=1) for x in (child, digit))
+            code = jnp.take_along_axis(code, (place // most[level])[..., None], axis=1)
+            code = jnp.concatenate([code, digit[..., None]], axis=2)
+        return best_of(lookup(trie.item, node), score, k)
 
     return in_blocks(of_block, (query, exclude), block)
 
 
-def _children(offset: Any, digit: Any, node: Int[Array, " B K"], digits: int) -> Int[Array, " B K S"]:
-    """The child of each node by each digit, -1 where there is none."""
-    shape = *node.shape, digits
-    wanted = jnp.broadcast_to(jnp.arange(digits, dtype=jnp.int32)[None, None], shape)
-    return find(
-        jnp.asarray(offset),
-        jnp.asarray(digit),
-        jnp.broadcast_to(node[..., None], shape),
-        wanted,
-        longest=digits,
-    )
-
-
 def _without(
-    total: Float[Array, " B K S"], trie: Trie, node: Int[Array, " B K"], exclude: Int[Array, " B E"]
-) -> Float[Array, " B K S"]:
+    total: Float[Array, " B K M"], trie: Trie, node: Int[Array, " B K"], exclude: Int[Array, " B E"]
+) -> Float[Array, " B K M"]:
     """The scores of leaves, -inf for those of excluded items, which are found by their parents."""
     leaf = jnp.where(has_row(exclude, len(trie.leaf)), lookup(trie.leaf, jnp.maximum(exclude, 0)), -1)
-    parent, digit = (lookup(column, jnp.maximum(leaf, 0)) for column in (trie.parent, trie.digit[-1]))
+    parent = lookup(trie.parent, jnp.maximum(leaf, 0))
     here = (parent[:, :, None] == node[:, None]) & (leaf >= 0)[:, :, None]
     beam = jnp.where(here.any(-1), here.argmax(-1), total.shape[1])
-    return jax.vmap(lambda row, beam, digit: row.at[beam, digit].set(-jnp.inf, mode="drop"))(
-        total, beam, digit
+    among = leaf - lookup(trie.offset[-1], parent)
+    return jax.vmap(lambda row, beam, among: row.at[beam, among].set(-jnp.inf, mode="drop"))(
+        total, beam, among
     )
