@@ -121,7 +121,7 @@ def measure(model: nn.Module, variables: Any, data: Data, ranks: Ranks, by_id: b
     }
 
 
-def among_new(model: nn.Module, variables: Any, data: Data, query: Query, asked: np.ndarray) -> jax.Array:
+def among_new(model: nn.Module, variables: Any, data: Data, query: Query, asked: np.ndarray) -> np.ndarray:
     """Ranks of the targets of some users among the items that training never saw."""
     items = 1 + np.flatnonzero(data.count[1:] == 0)
     some = jax.tree.map(lambda x: x[asked], query)
@@ -130,7 +130,7 @@ def among_new(model: nn.Module, variables: Any, data: Data, query: Query, asked:
     score = evaluation.predict(model, variables, rows, block=32)
     place = jnp.asarray(np.searchsorted(items, data.test[asked]))[:, None]
     every = jnp.ones(slate.shape, bool)
-    return metrics.target_ranks(score, place, where=every, counted=jnp.ones(place.shape, bool))
+    return np.asarray(metrics.target_ranks(score, place, where=every, counted=jnp.ones(place.shape, bool)))
 
 
 class World(NamedTuple):
