@@ -1,8 +1,38 @@
-"""TIGER beside SASRec on Amazon Beauty: all test items, and those that training never saw.
+"""Items written by the digits of their content: TIGER beside SASRec on Amazon Beauty, and on new items.
 
     python experiments/generative_retrieval.py --record --data-dir FOLDER  # holds s3rec.zip
 
-Its results are not recorded yet.
+TIGER (https://arxiv.org/abs/2305.05065) has no vector of an item's id: does it find what follows a history,
+and items that nobody had before? S3-Rec's files have no texts, so the content of an item is its attributes
+(brand and categories, 637 of them), as TF-IDF on 64 axes. The codes are three digits of 256 by residual
+k-means of the items that training knows, and one more that tells equal items apart: 2,461 codes of three
+digits for 12,101 items, of which one stands for 204. The paper's codes are an RQ-VAE's, of titles and
+descriptions in a language model's vectors; it has a recall@10 of 6.5%, others who ran it 5.6% to 5.9%, and a
+controlled comparison 2.5% where SASRec has 5.9%.
+
+Data, split and epochs are those of sequences.py, which has Popularity's and SASRec's figures of all items;
+138 of its 22,363 test items are unknown to training. In the second part one item in 20 is new: it stands in no
+history before the test, as 1,140 of 21,215 test items. SASRec misses them. With attributes (`item_features`)
+it does not. TIGER's lists are those of a beam of 50 among all codes; among the unseen items alone, all of which
+compete with each other, each is scored. TIGER is 64 wide and reads 20 events, SASRec 128 and 50.
+
+recall@10 / ndcg@10 of one seed, 10 to 18 minutes a fit on a busy half of a core:
+
+                          all             unseen          unseen among unseen
+    TIGER, as sequences.py cuts the data
+                          .048 / .025     .000 / .000     .601 / .378    33 items
+    with one item in 20 new
+    Popularity            .010 / .005     .000 / .000
+    SASRec                .081 / .049     .000 / .000
+    SASRec, attributes    .081 / .046     .009 / .003     .189 / .103
+    TIGER                 .044 / .023     .001 / .000     .151 / .078
+
+TIGER loses. With a sixth of SASRec's parameters it finds half as much. It knows what new items are like: where
+they compete with each other it finds many times what chance does, but SASRec with attributes finds more, and
+in lists of all items both put known ones before them. A code that training never saw is unlikely from its
+first new digit on, if only the last; the paper leaves that digit out for new items, and gives them a share of
+the list. The codes by RQ-VAE (`TIGER, RQ-VAE`) were not measured: its centres tell fewer items apart (862
+codes), and it was not tuned. Larger networks, longer training and better content were not tried either.
 """
 
 import time
