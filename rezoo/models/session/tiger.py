@@ -16,9 +16,9 @@ The score of an item is its log-probability, not an inner product: there is no `
 `evaluation.recommend_by_beam` writes the best ones in a few steps. It is trained by
 `objectives.next_item_likelihood`.
 
-On Amazon Beauty, with attributes for content, it finds half as much as SASRec with a sixth of its parameters,
-and new items are rarely in its lists of all items, as a code that training never saw is unlikely; among each
-other they are ranked far better than by chance, and not as well as by SASRec with `item_features`
+On Amazon Beauty, with attributes for content, it finds little more than half as much as SASRec with a sixth
+of its parameters. New items are hardly ever in its lists of all items; among each other they are ranked far
+better than by chance, and not as well as by SASRec with `item_features`
 (`experiments/generative_retrieval.py`).
 
 Differs from the paper: an event is one place of the history, the sum of its digits, where the paper's encoder
