@@ -6,8 +6,8 @@ TIGER (https://arxiv.org/abs/2305.05065) has no vector of an item's id: does it 
 and items that nobody had before? S3-Rec's files have no texts, so the content of an item is its attributes
 (brand and categories, 637 of them), as TF-IDF on 64 axes. The codes are three digits of 256 by residual
 k-means of the items that training knows, and one more that tells equal items apart: 2,461 codes of three
-digits for 12,101 items, of which one stands for 204. The paper's codes are an RQ-VAE's, of title, price, brand
-and category in a language model's vectors; with them it has a recall@10 of 6.5%.
+digits for 12,101 items, of which one stands for 204. The paper's codes are an RQ-VAE's, of title, price,
+brand and category in a language model's vectors; with them it has a recall@10 of 6.5%.
 
 Data, split and epochs are those of sequences.py, which has Popularity's and SASRec's figures of all items;
 138 of its 22,363 test items are unknown to training. In the second part one item in 20 is new: it stands in
