@@ -44,9 +44,9 @@ from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
 from rezoo.datasets import lightgcn
 from rezoo.errors import DataError
-from rezoo.models import EASE, GFCF, IALS, SLIM, Popularity, RP3beta
+from rezoo.models import EASE, GFCF, IALS, SLIM, LocalEASE, Popularity, RP3beta
 from rezoo.models.baselines import popularity
-from rezoo.models.factorization import ease, gfcf, ials, item_knn, item_lists, rp3beta, slim
+from rezoo.models.factorization import ease, gfcf, ials, item_knn, item_lists, local_ease, rp3beta, slim
 
 
 def history(log: Interactions) -> np.ndarray:
@@ -84,6 +84,11 @@ def of_gfcf(log: Interactions, seed: int, alpha: float, factors: int = 256) -> F
 def of_slim(log: Interactions, seed: int, l1: float, l2: float, candidates: int) -> Fitted:
     variables = slim.fit(history(log), log.num_items, l1=l1, l2=l2, candidates=candidates)
     return SLIM(log.num_items, item_lists.num_pairs(variables)), variables
+
+
+def of_local_ease(log: Interactions, seed: int, l2: float, candidates: int) -> Fitted:
+    variables = local_ease.fit(history(log), log.num_items, l2=l2, candidates=candidates)
+    return LocalEASE(log.num_items, item_lists.num_pairs(variables)), variables
 
 
 def of_ials(
@@ -124,6 +129,10 @@ MODELS = {
         of_slim,
         [{"l1": 0.02, "l2": 40.0, "candidates": 150}],
         (0.1699, 0.1382),
+    ),
+    "LocalEASE": Entry(
+        of_local_ease,
+        [{"l2": l2, "candidates": most} for l2, most in ((20.0, 100), (40.0, 100), (40.0, 200))],
     ),
     "IALS": Entry(
         of_ials,

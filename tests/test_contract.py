@@ -70,6 +70,7 @@ from rezoo.models import (
     IAutoRec,
     ItemKNN,
     LightGCN,
+    LocalEASE,
     LRURec,
     MaskNet,
     MMoE,
@@ -103,6 +104,7 @@ from rezoo.models.factorization import (
     item_knn,
     item_lists,
     lightgcn,
+    local_ease,
     rp3beta,
     simplex,
     slim,
@@ -365,6 +367,7 @@ PAIRS = len({(u, i) for u, i in zip(*BOUGHT[:2], strict=True) if i})
 WALKS = rp3beta.fit(LOG, ITEMS, neighbours=5)
 FILTERED = gfcf.fit(LOG, ITEMS, factors=3)
 SPARSE = slim.fit(LOG, ITEMS, l1=0.1, l2=0.5)
+LOCAL = local_ease.fit(LOG, ITEMS, l2=2.0, candidates=5)
 CASES |= {
     "Popularity": Case(Popularity(ITEMS), fitted=popularity.fit(LOG, ITEMS)),
     "CoOccurrence": Case(CoOccurrence(ITEMS, len(FOLLOWED["params"]["follower"]), memory=2), fitted=FOLLOWED),
@@ -396,6 +399,7 @@ CASES |= {
     "RP3beta": Case(RP3beta(ITEMS, item_lists.num_pairs(WALKS)), fitted=WALKS),
     "GFCF": Case(GFCF(ITEMS, item_lists.num_pairs(FILTERED), 3), fitted=FILTERED),
     "SLIM": Case(SLIM(ITEMS, item_lists.num_pairs(SPARSE)), fitted=SPARSE),
+    "LocalEASE": Case(LocalEASE(ITEMS, item_lists.num_pairs(LOCAL)), fitted=LOCAL),
     "IALS": Case(
         IALS(USERS, ITEMS, 4),
         fitted=ials.fit(jax.random.key(0), np.repeat(np.arange(1, USERS), L), LOG.ravel(), USERS, ITEMS, 4),

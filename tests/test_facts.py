@@ -42,6 +42,7 @@ from rezoo.models import (
     FeatureNeuMF,
     GRU4Rec,
     LightGCN,
+    LocalEASE,
     LRURec,
     MMoE,
     MultDAE,
@@ -63,7 +64,7 @@ from rezoo.models import (
     eSASRec,
 )
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
-from rezoo.models.factorization import gfcf, item_lists, lightgcn, rp3beta, slim
+from rezoo.models.factorization import gfcf, item_lists, lightgcn, local_ease, rp3beta, slim
 from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
 from rezoo.models.session import narm, neighbours, stamp
@@ -157,6 +158,15 @@ def test_slim_gives_no_weight_to_an_item_that_shares_less_than_l1():
         model = SLIM(5, item_lists.num_pairs(variables))
         scores = np.asarray(score_all(model, variables, query([[2], [3]])))
         assert (np.flatnonzero(scores[:, 1]) + 2).tolist() == left
+
+
+def test_local_ease_of_one_candidate_is_the_share_of_its_users_who_took_the_item():
+    history = np.array([[1, 2, 3], [1, 2, 0], [1, 2, 0], [1, 3, 0], [2, 4, 0], [2, 4, 0]])
+    variables = local_ease.fit(history, 5, l2=1.0, candidates=1)
+    scores = score_all(LocalEASE(5, item_lists.num_pairs(variables)), variables, query([[1], [2], [3], [4]]))
+    expected = np.zeros((4, 5))  # 1 is nearest to 3, and 3 to 1; 1 to 2, and 2 to 4; λ is one user more
+    expected[2, 1], expected[0, 2], expected[0, 3], expected[1, 4] = 2 / 3, 3 / 5, 2 / 5, 2 / 6
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
 def test_lightgcn_places_who_came_after_training_by_their_edges():

@@ -8,6 +8,7 @@ from rezoo.models.factorization.gfcf import GFCF
 from rezoo.models.factorization.ials import IALS
 from rezoo.models.factorization.item_knn import ItemKNN
 from rezoo.models.factorization.lightgcn import LightGCN
+from rezoo.models.factorization.local_ease import LocalEASE
 from rezoo.models.factorization.mf import MF, BiasedMF
 from rezoo.models.factorization.rp3beta import RP3beta
 from rezoo.models.factorization.simplex import SimpleX
@@ -26,6 +27,7 @@ __all__ = [
     "FeatureMF",
     "ItemKNN",
     "LightGCN",
+    "LocalEASE",
     "RP3beta",
     "SVDpp",
     "SimpleX",

@@ -77,7 +77,7 @@ def check(history: Any, num_items: int, memory: float | None) -> np.ndarray:
         raise ValueError(
             f"{num_items:,} items need {needed:,.1f} GiB for {MATRICES} matrices of that square, more than "
             f"{limit}, which is enough for {most:,} items: keep the most frequent (k-core), "
-            "or take a model of sparse lists (RP3beta, GFCF), or of a vector per item (IALS, MF)"
+            "or take a model of sparse lists (LocalEASE, RP3beta), or of a vector per item (IALS, MF)"
         )
     return history
 

@@ -4,7 +4,7 @@ Scoring everything goes through the lists of the history's items alone, so its c
 lengths and not with the square of the catalogue.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -18,8 +18,8 @@ from rezoo.nn.embedding import or_unknown
 from rezoo.nn.lists import Lists
 from rezoo.types import Query
 
-ROWS = 1024
-"""Lists made at a time by a fit."""
+PAIRS = 2**23
+"""Pairs weighed at a time by a fit, or those of one item if there are more."""
 Matrix = Any
 """A `scipy.sparse.csr_array`; what its products are is not known to a type checker."""
 Weigh = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -87,7 +87,7 @@ def shared(
 ) -> Matrix:
     """The weights of all pairs of items that someone took both, of each row the `most` largest.
 
-    Made `ROWS` rows at a time, so that all of them are never there at once.
+    Made some rows at a time, of at most `PAIRS` pairs, so that all of them are never there at once.
 
     Args:
       x: `[U N]`, binary.
@@ -98,8 +98,8 @@ def shared(
     """
     by_item, by_user = x.T.tocsr(), x.multiply(user[:, None]).tocsr()
 
-    def rows(start: int) -> Matrix:
-        w = by_item[start : start + ROWS] @ by_user
+    def rows(start: int, end: int) -> Matrix:
+        w = by_item[start:end] @ by_user
         row = np.repeat(np.arange(start, start + w.shape[0]), np.diff(w.indptr))
         w.data = weigh(row, w.indices, w.data)
         if not itself:
@@ -107,7 +107,22 @@ def shared(
         w.eliminate_zeros()
         return (w if most is None else strongest(w, most)).astype(np.float32)
 
-    return sparse.vstack([rows(start) for start in range(0, x.shape[1], ROWS)], format="csr")
+    most_pairs = np.minimum(by_item @ x.sum(axis=1), x.shape[1])
+    return sparse.vstack([rows(*ends) for ends in runs(most_pairs, PAIRS)], format="csr")
+
+
+def runs(size: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
+    """The ends of runs of rows, whose sizes add up to at most `most`; a larger row is one of its own.
+
+    >>> list(runs(np.array([2, 2, 9, 1, 1]), 4))
+    [(0, 2), (2, 3), (3, 5)]
+    """
+    until, start = np.cumsum(size), 0
+    while start < len(size):
+        before = until[start] - size[start]
+        end = max(int(np.searchsorted(until, before + most, side="right")), start + 1)
+        yield start, end
+        start = end
 
 
 def strongest(w: Matrix, most: int) -> Matrix:
@@ -131,7 +146,7 @@ def params(w: Matrix) -> dict[str, Any]:
     """
     w.sort_indices()
     if not np.isfinite(w.data).all():
-        raise ValueError("the item weights are not finite: take smaller exponents")
+        raise ValueError("the item weights are not finite: take smaller exponents, or a larger l2")
     return {
         "offset": jnp.asarray(w.indptr, jnp.int32),
         "neighbour": jnp.asarray(w.indices, jnp.int32),

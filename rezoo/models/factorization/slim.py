@@ -17,10 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.models.factorization.item_lists import ItemLists, params, power, shared, taken
-
-AT_ONCE = 256
-"""Items that are solved for at once."""
+from rezoo.models.factorization.candidates import nearest, solved
+from rezoo.models.factorization.item_lists import ItemLists, params, taken
 
 
 class SLIM(ItemLists):
@@ -62,26 +60,11 @@ def fit(
     if l1 < 0 or not l2 > 0 or candidates < 1:
         raise ValueError(f"l1 must be ≥ 0, l2 > 0 and candidates ≥ 1, not {l1}, {l2} and {candidates}")
     x = taken(history, num_items)
-    half = power(x.sum(axis=0), -0.5)
-    everyone = np.ones(x.shape[0])
-    near = shared(x, everyone, lambda i, j, both: half[i] * both * half[j], most=candidates)
-    width = max(int(np.diff(near.indptr).max()), 1)
-    by_item = x.T.tocsr().astype(np.float32)
-    for first in range(0, num_items, AT_ONCE):
-        last = min(first + AT_ONCE, num_items)
-        gram, both = np.zeros((AT_ONCE, width, width), np.float32), np.zeros((AT_ONCE, width), np.float32)
-        for row, item in enumerate(range(first, last)):
-            others = by_item[near.indices[near.indptr[item] : near.indptr[item + 1]]]
-            size = others.shape[0]
-            if not size:
-                continue
-            gram[row, :size, :size] = (others @ others.T).toarray()
-            both[row, :size] = (others @ by_item[[item]].T).toarray()[:, 0]
-        weight = _descend(gram, both, jnp.float32(l1), jnp.float32(l2), jnp.float32(tolerance), max_sweeps)
-        kept = np.arange(width) < np.diff(near.indptr[first : last + 1])[:, None]
-        near.data[near.indptr[first] : near.indptr[last]] = np.asarray(weight)[: last - first][kept]
-    near.eliminate_zeros()
-    return {"params": params(near.T.tocsr())}
+
+    def descended(gram: np.ndarray, both: np.ndarray) -> Array:
+        return _descend(gram, both, jnp.float32(l1), jnp.float32(l2), jnp.float32(tolerance), max_sweeps)
+
+    return {"params": params(solved(x, nearest(x, candidates), descended))}
 
 
 @jax.jit(static_argnums=5)

@@ -1,5 +1,7 @@
 """Models of sparse lists against their equations, written with dense matrices in NumPy."""
 
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,8 @@ from helpers import apply, score_all
 from sklearn.linear_model import ElasticNet
 
 from rezoo.data.batches import queries
-from rezoo.models import GFCF, SLIM, RP3beta
-from rezoo.models.factorization import gfcf, item_knn, item_lists, rp3beta, slim
+from rezoo.models import EASE, GFCF, SLIM, LocalEASE, RP3beta
+from rezoo.models.factorization import candidates, ease, gfcf, item_knn, item_lists, local_ease, rp3beta, slim
 from rezoo.nn.lists import PIECE
 
 USERS, ITEMS = 40, 17
@@ -114,7 +116,7 @@ def test_the_memory_of_a_score_does_not_grow_with_the_square_of_the_catalogue():
 
 def test_bad_input_is_named():
     history = np.array([[1, 2], [2, 3]])
-    for fit in (rp3beta.fit, item_knn.fit_lists, gfcf.fit, slim.fit):
+    for fit in (rp3beta.fit, item_knn.fit_lists, gfcf.fit, slim.fit, local_ease.fit):
         with pytest.raises(ValueError, match="at least one event"):
             fit(np.zeros((2, 3), int), 5)
         with pytest.raises(ValueError, match="history has item 3, but num_items is 3"):
@@ -123,6 +125,10 @@ def test_bad_input_is_named():
         rp3beta.fit(history, 5, beta=-1.0)
     with pytest.raises(ValueError, match="l2 > 0"):
         slim.fit(history, 5, l2=0.0)
+    with pytest.raises(ValueError, match="l2 must be greater than 0"):
+        local_ease.fit(history, 5, l2=0.0)
+    with pytest.raises(ValueError, match="candidates ≥ 1"):
+        local_ease.fit(history, 5, candidates=0)
     with pytest.raises(ValueError, match="factors must be from 1 to 1, not 2"):
         gfcf.fit(history, 5, factors=2)
     with pytest.raises(ValueError, match="neighbours"):
@@ -151,9 +157,67 @@ def test_slim_of_few_candidates_takes_the_nearest():
     history, x = log()
     variables = slim.fit(history, ITEMS, l1=0.0, l2=1.0, candidates=2)
     lists = score(SLIM, variables, np.arange(ITEMS)[:, None])
-    length = np.linalg.norm(x, axis=0)
-    cosine = x.T @ x / np.maximum(length[:, None] * length[None], 1e-9)
-    np.fill_diagonal(cosine, 0.0)
+    cosine = cosines(x)
     assert ((lists > 0).sum(0) <= 2).all()
     second = np.sort(cosine, axis=0)[-2]
     assert ((lists > 0) <= (cosine >= second[None] - 1e-9)).all()
+
+
+def cosines(x):
+    """Of two items, 0 of an item with itself."""
+    length = np.linalg.norm(x, axis=0)
+    cosine = x.T @ x / np.maximum(length[:, None] * length[None], 1e-9)
+    np.fill_diagonal(cosine, 0.0)
+    return cosine
+
+
+def test_local_ease_of_all_items_is_ease():
+    """Of all that share a user with an item: here those are all."""
+    history = np.random.default_rng(0).integers(1, ITEMS, (300, 9))
+    for l2 in (0.5, 5.0, 500.0):
+        variables = local_ease.fit(history, ITEMS, l2=l2, candidates=ITEMS)
+        assert item_lists.num_pairs(variables) == (ITEMS - 1) * (ITEMS - 2)
+        dense = ease.fit(history, ITEMS, l2=l2)
+        lists = score(LocalEASE, variables, np.arange(ITEMS)[:, None])
+        np.testing.assert_allclose(lists, np.asarray(dense["params"]["weight"]).T, atol=1e-5)
+        whole = score_all(EASE(ITEMS), dense, queries(history=history))
+        np.testing.assert_allclose(score(LocalEASE, variables, history), whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("most", [1, 3, 6, ITEMS])
+def test_local_ease_is_the_inverse_of_the_gramian_of_an_item_and_its_candidates(most, monkeypatch):
+    """`-P_ij / P_jj` in double precision, though one to four items at a time are solved for."""
+    monkeypatch.setattr(candidates, "BYTES", (4 * 4 * 4**2,) * 2)
+    history, x = log()
+    variables = local_ease.fit(history, ITEMS, l2=1.5, candidates=most)
+    lists = score(LocalEASE, variables, np.arange(ITEMS)[:, None])
+    cosine, expected = cosines(x), np.zeros((ITEMS, ITEMS))
+    for item in range(ITEMS):
+        chosen = np.flatnonzero(lists[:, item])
+        left_out = np.delete(cosine[:, item], chosen)  # of equal ones any is chosen
+        assert len(chosen) == min(most, (cosine[:, item] > 0).sum())
+        assert left_out.max(initial=0.0) <= cosine[chosen, item].min(initial=1.0) + 1e-9
+        own = np.append(chosen, item)
+        inverse = np.linalg.inv(x[:, own].T @ x[:, own] + 1.5 * np.eye(len(own)))
+        expected[chosen, item] = -inverse[:-1, -1] / inverse[-1, -1]
+    np.testing.assert_allclose(lists, expected, atol=1e-5)
+    assert (lists < -1e-3).any() == (most > 3)
+
+
+def test_a_fit_of_candidates_holds_neither_the_square_of_the_catalogue_nor_all_pairs(monkeypatch):
+    """Of 3,000 items: all pairs would be 130 MiB, and the square 34."""
+    items, most, rng = 3_000, 8, np.random.default_rng(0)
+    history = rng.permuted(np.tile(np.arange(1, items, dtype=np.int32), (20, 1)), axis=1)[:, :750]
+    monkeypatch.setattr(item_lists, "PAIRS", 2**16)
+    tracemalloc.start()
+    variables = local_ease.fit(history, items, candidates=most)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.diff(variables["params"]["offset"]).sum() > 0.5 * most * items
+    assert peak < 2**23
+    shape = (
+        jax.ShapeDtypeStruct((4096, most, most), np.float32),
+        jax.ShapeDtypeStruct((4096, most), np.float32),
+    )
+    program = local_ease._regress.lower(*shape, jax.ShapeDtypeStruct((), np.float32)).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 8 * 4 * 4096 * most**2

@@ -1,0 +1,80 @@
+"""LocalEASE: EASE where each item has only the items nearest to it, for catalogues whose square is too large.
+
+EASE (Steck 2019, https://arxiv.org/abs/1905.03375) makes of G = XᵀX + λI and its inverse P the weights
+B_ij = -P_ij / P_jj. Here item j has the inverse of its own part of G alone: with S = {j} and the `candidates`
+items C of the largest cosine with j,
+
+    G_SS p = e_j,   B_Cj = -p_C / p_j,   and so   B_Cj = (X_Cᵀ X_C + λI)⁻¹ X_Cᵀ x_j
+
+which is the ridge regression of j on C. It is EASE itself where C is everything else. An item that shares no
+user with j is no candidate, and has no weight.
+
+SANSA (Spišák, Bartyzal, Hoskovec, Peška, Tůma 2023, https://doi.org/10.1145/3604915.3608827) has the same aim:
+it makes an incomplete factor of G and a sparse approximate inverse of that factor, and scores by two sparse
+matrices; here it is one. Factors whose rows are solved for by such G_SS, with S before j in some order
+(Kolotilina, Yeremin 1993, https://doi.org/10.1137/0614004), were as good on Gowalla, and less good when their
+product was cut to lists. SLIM has the same candidates, an l1 penalty, and no negative weights.
+
+Seconds grow with items × candidates³ and with the users that candidates share; bytes with items × candidates,
+beside what is worked on at once (`item_lists.PAIRS`, `candidates.BYTES`).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from rezoo.models.factorization.candidates import nearest, solved
+from rezoo.models.factorization.item_lists import ItemLists, params, taken
+
+
+class LocalEASE(ItemLists):
+    """Score = Σ_{j in the history} w(j, item); `item_lists.num_pairs` of the variables is its second size."""
+
+
+def fit(
+    history: Int[Array | np.ndarray, " U L"],
+    num_items: int,
+    *,
+    l2: float = 40.0,
+    candidates: int = 100,
+) -> dict[str, Any]:
+    """The variables of `LocalEASE(num_items, num_pairs)`, from each user's items (0 = padding).
+
+    Args:
+      history: one row per user; items that come twice count once.
+      num_items: rows of the catalogue, 0 included.
+      l2: λ > 0, in numbers of interactions; less than that of EASE, as there are fewer weights.
+      candidates: other items that may have a weight for an item.
+
+    Raises:
+      ValueError: if the history is empty, or an argument is out of range.
+
+    >>> from rezoo import evaluation
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models.factorization.item_lists import num_pairs
+    >>> variables = fit(np.array([[1, 2, 0], [2, 3, 1], [3, 4, 0]]), 5, l2=1.0)
+    >>> model = LocalEASE(5, num_pairs(variables))
+    >>> evaluation.recommend(model, variables, queries(history=[[4]]), 1)[0].tolist()
+    [[3]]
+    """
+    if not l2 > 0 or candidates < 1:
+        raise ValueError(f"l2 must be greater than 0 and candidates ≥ 1, not {l2} and {candidates}")
+    x = taken(history, num_items)
+
+    def regressed(gram: np.ndarray, both: np.ndarray) -> Array:
+        return _regress(gram, both, jnp.float32(l2))
+
+    return {"params": params(solved(x, nearest(x, candidates), regressed))}
+
+
+@jax.jit
+def _regress(
+    gram: Float[Array | np.ndarray, " B M M"], both: Float[Array | np.ndarray, " B M"], l2: Float[Array, ""]
+) -> Float[Array, " B M"]:
+    """(gram + λI)⁻¹ both, of each problem."""
+    place = jnp.arange(gram.shape[1])
+    factor = jnp.linalg.cholesky(jnp.asarray(gram).at[:, place, place].add(l2), symmetrize_input=False)
+    return jax.scipy.linalg.cho_solve((factor, True), jnp.asarray(both)[..., None])[..., 0]
