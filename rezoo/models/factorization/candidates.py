@@ -1,7 +1,7 @@
 """Weights of each item's candidates: the few other items that it may be made of, solved for on their own.
 
-An item of k candidates has a k × k Gramian, and many such problems are solved at once. So the time of a fit
-grows with items × k³ and its memory with items × k, beside a fixed share for what is solved at once.
+An item of k candidates has a k × k Gramian, and many such problems are solved at once. So the seconds
+of a fit grow with items × k³, and its bytes with items × k, besides those of what is worked on at once.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from rezoo.devices.backend import pick
-from rezoo.models.factorization.item_lists import Matrix, power, shared
+from rezoo.models.factorization.item_lists import PAIRS, Matrix, power, runs, shared
 
 BYTES = 2**25, 2**30
 """Of the Gramians that are solved at once, on a CPU and on an accelerator; one is taken if it is larger."""
+POPULAR = 2**28
+"""Bytes of the table of what the most popular items share with all items; of one item if that is larger."""
 Solve = Callable[[Float[np.ndarray, " B M M"], Float[np.ndarray, " B M"]], Float[Array, " B M"]]
 """`(Gramian of the candidates, what each shares with the item) -> weights`; 0 where there are fewer."""
 
@@ -32,18 +34,43 @@ def solved(x: Matrix, near: Matrix, solve: Solve) -> Matrix:
     >>> solved(x, nearest(x, 1), lambda gram, both: both * gram[:, :, 0]).toarray().astype(int).tolist()
     [[0, 0, 0], [0, 0, 6], [0, 4, 0]]
     """
-    by_item = x.T.tocsr().astype(np.float32)
+    gramian = _gramians(x)
     for items, rows, width in _alike(np.diff(near.indptr)):
         gram, both = np.zeros((rows, width, width), np.float32), np.zeros((rows, width), np.float32)
         places = [slice(near.indptr[item], near.indptr[item + 1]) for item in items]
         for row, (item, place) in enumerate(zip(items, places, strict=True)):
-            own = by_item[np.append(near.indices[place], item)]
-            product, size = (own @ own.T).toarray(), own.shape[0] - 1
-            gram[row, :size, :size], both[row, :size] = product[:-1, :-1], product[-1, :-1]
+            whole, size = gramian(np.append(near.indices[place], item)), place.stop - place.start
+            gram[row, :size, :size], both[row, :size] = whole[:-1, :-1], whole[-1, :-1]
         for place, weight in zip(places, np.asarray(solve(gram, both)), strict=False):
             near.data[place] = weight[: place.stop - place.start]
     near.eliminate_zeros()
     return near.T.tocsr()
+
+
+def _gramians(x: Matrix) -> Callable[[np.ndarray], np.ndarray]:
+    """Gives the Gramian of some items, `[k] -> [k k]`.
+
+    What the most popular items share with all others is counted once, since they are candidates of many items
+    and their columns are the longest.
+    """
+    by_item, by_user = x.T.tocsr().astype(np.float32), x.astype(np.float32)
+    popular = np.argsort(-np.diff(by_item.indptr), kind="stable")[: max(POPULAR // (4 * x.shape[1]), 1)]
+    counted = np.zeros((len(popular), x.shape[1]), np.float32)
+    for start, end in runs(np.full(len(popular), x.shape[1]), PAIRS):
+        counted[start:end] = (by_item[popular[start:end]] @ by_user).toarray()
+    row_of = np.full(x.shape[1], -1, np.int32)
+    row_of[popular] = np.arange(len(popular))
+
+    def gramian(items: np.ndarray) -> np.ndarray:
+        whole, row = np.empty((len(items), len(items)), np.float32), row_of[items]
+        many, few = np.flatnonzero(row >= 0), np.flatnonzero(row < 0)
+        own = by_item[items[few]]
+        whole[np.ix_(few, few)] = (own @ own.T).toarray()
+        whole[many] = counted[np.ix_(row[many], items)]
+        whole[:, many] = whole[many].T
+        return whole
+
+    return gramian
 
 
 def _alike(count: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:

@@ -9,14 +9,14 @@ items C of the largest cosine with j,
 which is the ridge regression of j on C. It is EASE itself where C is everything else. An item that shares no
 user with j is no candidate, and has no weight.
 
-SANSA (Spišák, Bartyzal, Hoskovec, Peška, Tůma 2023, https://doi.org/10.1145/3604915.3608827) has the same aim:
-it makes an incomplete factor of G and a sparse approximate inverse of that factor, and scores by two sparse
-matrices; here it is one. Factors whose rows are solved for by such G_SS, with S before j in some order
-(Kolotilina, Yeremin 1993, https://doi.org/10.1137/0614004), were as good on Gowalla, and less good when their
-product was cut to lists. SLIM has the same candidates, an l1 penalty, and no negative weights.
+SANSA (Spišák, Bartyzal, Hoskovec, Peška, Tůma 2023, https://doi.org/10.1145/3604915.3608827) has the same
+aim: it makes an incomplete factor of G and a sparse approximate inverse of that factor, and scores by two
+sparse matrices; here it is one. A factor whose rows solve such G_SS, with S before j (Kolotilina,
+Yeremin 1993, https://doi.org/10.1137/0614004), was no better in trials, and its product is longer than it.
+SLIM has the same candidates, an l1 penalty, and no negative weights.
 
-Seconds grow with items × candidates³ and with the users that candidates share; bytes with items × candidates,
-beside what is worked on at once (`item_lists.PAIRS`, `candidates.BYTES`).
+Seconds grow with items × candidates³ and with the users of the candidates, bytes with items × candidates,
+besides those of what is worked on at once (`PAIRS` of `item_lists`; `BYTES` and `POPULAR` of `candidates`).
 """
 
 from typing import Any

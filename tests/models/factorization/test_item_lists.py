@@ -186,8 +186,9 @@ def test_local_ease_of_all_items_is_ease():
 
 @pytest.mark.parametrize("most", [1, 3, 6, ITEMS])
 def test_local_ease_is_the_inverse_of_the_gramian_of_an_item_and_its_candidates(most, monkeypatch):
-    """`-P_ij / P_jj` in double precision, though one to four items at a time are solved for."""
+    """`-P_ij / P_jj` in double precision, one to four items at a time, of which five are popular."""
     monkeypatch.setattr(candidates, "BYTES", (4 * 4 * 4**2,) * 2)
+    monkeypatch.setattr(candidates, "POPULAR", 4 * ITEMS * 5)
     history, x = log()
     variables = local_ease.fit(history, ITEMS, l2=1.5, candidates=most)
     lists = score(LocalEASE, variables, np.arange(ITEMS)[:, None])
@@ -205,10 +206,11 @@ def test_local_ease_is_the_inverse_of_the_gramian_of_an_item_and_its_candidates(
 
 
 def test_a_fit_of_candidates_holds_neither_the_square_of_the_catalogue_nor_all_pairs(monkeypatch):
-    """Of 3,000 items: all pairs would be 130 MiB, and the square 34."""
-    items, most, rng = 3_000, 8, np.random.default_rng(0)
-    history = rng.permuted(np.tile(np.arange(1, items, dtype=np.int32), (20, 1)), axis=1)[:, :750]
+    """Of 2,000 items: all pairs would be 57 MiB, and the square 15."""
+    items, most, rng = 2_000, 8, np.random.default_rng(0)
+    history = rng.permuted(np.tile(np.arange(1, items, dtype=np.int32), (20, 1)), axis=1)[:, :500]
     monkeypatch.setattr(item_lists, "PAIRS", 2**16)
+    monkeypatch.setattr(candidates, "POPULAR", 2**20)
     tracemalloc.start()
     variables = local_ease.fit(history, items, candidates=most)
     peak = tracemalloc.get_traced_memory()[1]
