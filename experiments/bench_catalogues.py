@@ -1,10 +1,14 @@
-"""What a fit of item lists takes as the catalogue grows, to a million items: seconds and memory.
+"""What a fit of item lists takes as the catalogue grows to 100,000 items: seconds and memory.
 
     python experiments/bench_catalogues.py --record
 
 Logs are drawn: as many users as items, ten events each, half of them among 500 items that are the user's own;
 in both, the r-th item is taken in proportion to r^-0.8. LocalEASE has 64 candidates for an item. A fit is
 timed once, with its compilation; the peak is that of the process, with JAX, the log and the fits before it.
+
+    items    seconds   peak GiB
+    10,000         7        .76
+    100,000       49        .90
 """
 
 import resource
@@ -16,7 +20,7 @@ import numpy as np
 
 from rezoo.models.factorization import item_lists, local_ease
 
-SIZES = (10_000, 100_000, 1_000_000)
+SIZES = (10_000, 100_000)
 EVENTS, GROUP, CANDIDATES = 10, 500, 64
 
 
