@@ -23,13 +23,14 @@ three on Toys, others one; ML-1M and Toys of HSTU had half a core, eSASRec on ML
     GRU4Rec      .303/.176   7    .079/.046   3    .075/.045   3    .046/.026   5    .047/.027   8
     SASRec       .312/.182  23    .087/.053   4    .087/.054   4    .051/.029  11    .054/.033   9
     eSASRec      .319/.183  81    .091/.055  30    .093/.058   6    .053/.031  10
+    FuXi                          .090/.055  39    .094/.060   7    .051/.030   9
     HSTU         .313/.182  36    .092/.056   5    .096/.060  28    .051/.030   9
 
 eSASRec, HSTU, FuXi and LRURec have SASRec's settings. Those published for eSASRec by
 https://github.com/blondered/transformer_benchmark (64 wide, one block, 256 uniform items in a softmax) learn
 in fewer steps and end a tenth lower on Beauty's validation part. BERT4Rec has those of
 https://github.com/antklen/sasrec-bert4rec-recsys23; it and SASRec with gSASRec's loss ("SASRec, gbce") were
-not tuned. HSTU reads positions and no times.
+not tuned. HSTU and FuXi read positions and no times.
 
 The convolutions, whose settings were not tuned, stay behind what merely counts on the small sets; there
 NextItNet's best epoch is its last or nearly so.
