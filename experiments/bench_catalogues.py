@@ -7,8 +7,8 @@ in both, the r-th item is taken in proportion to r^-0.8. LocalEASE has 64 candid
 timed once, with its compilation; the peak is that of the process, with JAX, the log and the fits before it.
 
     items    seconds   peak GiB
-    10,000         7        .76
-    100,000       49        .90
+    10,000         4        .76
+    100,000       32        .87
 """
 
 import resource

@@ -17,7 +17,7 @@ SLIM has the same candidates, an l1 penalty, and no negative weights.
 
 Seconds grow with items × candidates³ and with the users of the candidates, bytes with items × candidates,
 besides those of what is worked on at once (`PAIRS` of `item_lists`; `BYTES` and `POPULAR` of `candidates`):
-49 seconds and a peak of 0.9 GiB at 100,000 items, 10⁶ events and 64 candidates, on two busy CPU cores
+32 seconds and a peak of 0.87 GiB at 100,000 items, 10⁶ events and 64 candidates, on two CPU cores
 (`experiments/bench_catalogues.py`).
 """
 
