@@ -18,10 +18,10 @@ from rezoo.devices import sharding
 from rezoo.devices.backend import pick
 from rezoo.models.factorization.least_squares import Solver, Systems, full_precision
 
-CHUNK = 32
-"""A row's interactions come in pieces of so many, the last one filled up."""
-NUMBERS = 2**19, 2**24
-"""Numbers (interactions × width) gathered at once: 2 MiB, which stay in the cache; 64 on an accelerator."""
+PIECE = 16, 64
+"""A row's interactions come in pieces of at least and at most so many, the last one filled up."""
+NUMBERS = 2**21, 2**24
+"""Numbers (interactions × width) gathered at once: 8 MiB, which stay in the cache; 64 on an accelerator."""
 ROUTES = sharding.gather_ids(), sharding.all_to_all()
 
 
@@ -48,11 +48,28 @@ class Blocks(NamedTuple):
     """The rows of the block, 0 = none."""
 
 
-def blocks_of(row: np.ndarray, other: np.ndarray, at_once: int) -> Blocks:
-    """The interactions in blocks of `at_once` pieces, or of as many as the longest row needs."""
+class Pieces(NamedTuple):
+    """How interactions are cut."""
+
+    length: int
+    """Of a piece."""
+    at_once: int
+    """Pieces of a block; the longest row has no more."""
+
+
+def pieces_of(row: np.ndarray, dim: int) -> Pieces:
+    """Pieces about as long as a row has interactions: short ones are little filled up, long ones are fast."""
+    counts = np.bincount(row)
+    mean = len(row) / max(np.count_nonzero(counts), 1)
+    length = int(np.clip(2 ** round(np.log2(max(mean, 1))), *PIECE))
+    most = pick(cpu=NUMBERS[0], accelerator=NUMBERS[1]) // (length * dim)
+    return Pieces(length, max(most, -(-int(counts.max(initial=0)) // length)))
+
+
+def blocks_of(row: np.ndarray, other: np.ndarray, cut: Pieces) -> Blocks:
+    """The interactions of each row in pieces, and these in blocks."""
     ids, counts = np.unique(row, return_counts=True)
-    pieces = -(-counts // CHUNK)
-    at_once = max(at_once, pieces.max(initial=0))
+    pieces, at_once = -(-counts // cut.length), cut.at_once
     end = np.cumsum(pieces)
     first = [0]  # row of each block
     while first[-1] < len(ids):
@@ -61,26 +78,21 @@ def blocks_of(row: np.ndarray, other: np.ndarray, at_once: int) -> Blocks:
     sizes = np.diff(first)
     block = np.repeat(np.arange(len(sizes)), sizes)
     start = (end - pieces) - (end - pieces)[np.asarray(first[:-1], int)][block]  # first piece, in its block
-    others = np.zeros((len(sizes), at_once * CHUNK), np.int32)
+    others = np.zeros((len(sizes), at_once * cut.length), np.int32)
     row_of = np.full((len(sizes), at_once), at_once - 1, np.int32)
     id_of = np.zeros((len(sizes), at_once), np.int32)
     place = ranges(np.zeros_like(sizes), sizes)
     id_of[block, place] = ids
     row_of[np.repeat(block, pieces), ranges(start, pieces)] = np.repeat(place, pieces)
     order = np.argsort(row, kind="stable")
-    others[np.repeat(block, counts), ranges(start * CHUNK, counts)] = other[order]
-    others = others.reshape(len(sizes), at_once, CHUNK)
+    others[np.repeat(block, counts), ranges(start * cut.length, counts)] = other[order]
+    others = others.reshape(len(sizes), at_once, cut.length)
     return Blocks(others, row_of, id_of)
 
 
 def penalty(count: Int[Array, " R"], others: int, weights: Weights) -> Float[Array, " R"]:
     """λ (interactions + α (rows of the other side))^ν, with `others` rows there, 0 included."""
     return weights.l2 * (count + weights.unobserved * (others - 1)) ** weights.exponent
-
-
-def pieces_at_once(dim: int) -> int:
-    """Pieces of a block."""
-    return pick(cpu=NUMBERS[0], accelerator=NUMBERS[1]) // (CHUNK * dim)
 
 
 @partial(jax.jit, static_argnums=4)
@@ -103,7 +115,6 @@ def half(
 def spread(
     tables: tuple[Float[Array, " M D"], Float[Array, " N D"]],
     pairs: tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
-    at_once: int,
     weights: Weights,
     num_epochs: int,
     solve: Solver,
@@ -115,7 +126,6 @@ def spread(
     Args:
       tables: of both sides, at the start.
       pairs: for each side, its rows and those of the other side, of each pair.
-      at_once: pieces of a block.
       weights: α, λ, ν.
       num_epochs: alternations.
       solve: of the systems.
@@ -126,7 +136,7 @@ def spread(
       ValueError: if the mesh has no such axis.
     """
     mesh, spec = sharding.axis_of(mesh, axis), PartitionSpec(axis)
-    of_p, of_q = (_spread_blocks(*side, at_once, mesh, axis) for side in pairs)
+    of_p, of_q = (_spread_blocks(*side, tables[0].shape[1], mesh, axis) for side in pairs)
     users, items = map(len, tables)
     for routes in (ROUTES, ROUTES[:1]):
         half = jax.jit(_spread_half(solve, routes, mesh, axis), static_argnames="others")
@@ -141,12 +151,11 @@ def spread(
     return p, q
 
 
-def _spread_blocks(row: np.ndarray, other: np.ndarray, at_once: int, mesh: Mesh, axis: str) -> Blocks:
+def _spread_blocks(row: np.ndarray, other: np.ndarray, dim: int, mesh: Mesh, axis: str) -> Blocks:
     """`blocks_of` the rows that each device holds, whose ids are their places there, from 1: `[n K …]`."""
-    devices = mesh.shape[axis]
-    at_once = max(at_once, -(-np.bincount(row).max() // CHUNK))
+    devices, cut = mesh.shape[axis], pieces_of(row, dim)
     own = (row % devices == device for device in range(devices))
-    each = [blocks_of(row[mine] // devices + 1, other[mine], at_once) for mine in own]
+    each = [blocks_of(row[mine] // devices + 1, other[mine], cut) for mine in own]
     most = max(len(blocks.ids) for blocks in each)
 
     def stacked(*leaves: np.ndarray) -> np.ndarray:

@@ -116,14 +116,14 @@ def fit(
         )
     q = (jax.random.normal(key, (num_items, dim)) * stddev / dim**0.5).at[0].set(0.0)
     p, sides = jnp.zeros((num_users, dim)), ((user, item), (item, user))
-    at_once = alternation.pieces_at_once(dim)
     if mesh is None:
-        of_users, of_items = (jax.device_put(alternation.blocks_of(*side, at_once)) for side in sides)
+        blocks = [alternation.blocks_of(*side, alternation.pieces_of(side[0], dim)) for side in sides]
+        of_users, of_items = jax.device_put(blocks)
         for _ in range(num_epochs):
             p = alternation.half(q, p, of_users, weights, solve)
             q = alternation.half(p, q, of_items, weights, solve)
     else:
-        p, q = alternation.spread((p, q), sides, at_once, weights, num_epochs, solve, mesh, axis)
+        p, q = alternation.spread((p, q), sides, weights, num_epochs, solve, mesh, axis)
     return {"params": {"user": {"embedding": p}, "item": {"embedding": q}}}
 
 
@@ -208,7 +208,7 @@ def solved(
     kept = np.isin(row, wanted)
     if not kept.any():
         return table
-    at_once = alternation.pieces_at_once(fixed.shape[1])
-    blocks = alternation.blocks_of(row[kept], other[kept], at_once)
-    rows = np.unique(row[kept])
+    row, other = row[kept], other[kept]
+    blocks = alternation.blocks_of(row, other, alternation.pieces_of(row, fixed.shape[1]))
+    rows = np.unique(row)
     return table.at[rows].set(alternation.half(fixed, table, blocks, weights or Weights(), cholesky)[rows])

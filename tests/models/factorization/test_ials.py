@@ -101,20 +101,27 @@ def test_a_user_known_by_history_alone_gets_the_vector_of_training():
     np.testing.assert_allclose(score, q @ expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("at_once", [1, 4, 1000])
-def test_blocks_hold_every_interaction_once_and_little_else(at_once):
+@pytest.mark.parametrize("numbers", [1, 512, 2**17])
+def test_blocks_hold_every_interaction_once_and_little_else(monkeypatch, numbers):
+    monkeypatch.setattr(alternation, "NUMBERS", (numbers, 0))
     for rows in (1_000, 20_000):
         rng = np.random.default_rng(0)
         code = np.unique(rng.zipf(1.3, rows) % 100 * 500 + rng.integers(1, 500, rows))
         row, other = code // 500 + 1, code % 500
-        blocks = alternation.blocks_of(row, other, at_once)
+        cut = alternation.pieces_of(row, DIM)
+        blocks = alternation.blocks_of(row, other, cut)
         k, p, c = np.nonzero(blocks.others)
         found = blocks.ids[k, blocks.row[k, p]] * 500 + blocks.others[k, p, c]
         np.testing.assert_array_equal(np.sort(found), np.sort(row * 500 + other))
         assert (np.diff(blocks.row, axis=1) >= 0).all()
-        longest = -(-np.bincount(row).max() // alternation.CHUNK)
-        needed = len(row) + alternation.CHUNK * len(np.unique(row))
-        assert blocks.others.size <= 2 * needed + alternation.CHUNK * max(at_once, longest)
+        needed = len(row) + cut.length * len(np.unique(row))
+        assert blocks.others.size <= 2 * needed + cut.length * cut.at_once
+
+
+@pytest.mark.parametrize(("mean", "length"), [(1, 16), (15, 16), (30, 32), (165, 64)])
+def test_pieces_are_about_as_long_as_rows_are(mean, length):
+    cut = alternation.pieces_of(np.repeat([2, 5], mean), DIM)
+    assert cut.length == length and cut.at_once * length >= mean
 
 
 def lossy():
@@ -140,7 +147,7 @@ def lossy():
 )
 def test_over_devices_it_is_the_fit_of_one(monkeypatch, devices, routes):
     monkeypatch.setattr(alternation, "ROUTES", routes)
-    monkeypatch.setattr(alternation, "NUMBERS", (4 * alternation.CHUNK * DIM, 0))  # several blocks
+    monkeypatch.setattr(alternation, "NUMBERS", (4 * alternation.PIECE[1] * DIM, 0))  # several blocks
     mesh = jax.make_mesh((devices,), ("data",), devices=jax.devices()[:devices])
     user, item, _ = log()
     options = {"weights": WEIGHTS, "num_epochs": 3, "solve": least_squares.cholesky}
