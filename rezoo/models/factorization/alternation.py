@@ -18,10 +18,10 @@ from rezoo.devices import sharding
 from rezoo.devices.backend import pick
 from rezoo.models.factorization.least_squares import Solver, Systems, full_precision
 
-PIECE = 16, 64
+PIECE = 32, 64
 """A row's interactions come in pieces of at least and at most so many, the last one filled up."""
-NUMBERS = 2**21, 2**24
-"""Numbers (interactions × width) gathered at once: 8 MiB, which stay in the cache; 64 on an accelerator."""
+NUMBERS = 2**19, 2**24
+"""Numbers (interactions × width) gathered at once: 2 MiB, which stay in the cache; 64 on an accelerator."""
 ROUTES = sharding.gather_ids(), sharding.all_to_all()
 
 

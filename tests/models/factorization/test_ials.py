@@ -118,7 +118,7 @@ def test_blocks_hold_every_interaction_once_and_little_else(monkeypatch, numbers
         assert blocks.others.size <= 2 * needed + cut.length * cut.at_once
 
 
-@pytest.mark.parametrize(("mean", "length"), [(1, 16), (15, 16), (30, 32), (165, 64)])
+@pytest.mark.parametrize(("mean", "length"), [(1, 32), (30, 32), (50, 64), (165, 64)])
 def test_pieces_are_about_as_long_as_rows_are(mean, length):
     cut = alternation.pieces_of(np.repeat([2, 5], mean), DIM)
     assert cut.length == length and cut.at_once * length >= mean
