@@ -142,7 +142,7 @@ def checked(vectors: Vectors) -> Float[np.ndarray, " n V"]:
     Raises:
       DataError: if they are not a row for each item, or one of them has a number that is not finite.
 
-    >>> checked(np.array([[1, 2]])).dtype.name
+    >>> checked(np.array([[1.0, 2.0]])).dtype.name
     'float32'
     """
     rows = np.asarray(vectors, np.float32)
