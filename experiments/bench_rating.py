@@ -116,8 +116,9 @@ def ours_ials(log: Log) -> Turn:
 
 def main(flags: Flags, results: Results) -> None:
     """Contest after contest, then the evaluation."""
-    if unknown := set(flags.models) - {contest.model for contest in CONTESTS} - {"IALS"}:
-        raise DataError(f"models={sorted(unknown)}: there are MF, NeuMF, NFM, DeepFM, MultVAE and IALS")
+    names = [contest.model for contest in CONTESTS] + ["IALS"]
+    if unknown := set(flags.models) - set(names):
+        raise DataError(f"models={sorted(unknown)}: there are {', '.join(names)}")
     log = read(flags)
     export(log, results.out)
     out = results.out.absolute()

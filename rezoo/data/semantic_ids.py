@@ -1,9 +1,9 @@
 """Items as short rows of digits that tell what they are like: semantic ids, for models that write an item.
 
 Rajput et al.: Recommender Systems with Generative Retrieval, NeurIPS 2023, https://arxiv.org/abs/2305.05065,
-section 3.1. A vector of an item's content is rounded to the nearest of some centres, what is left of it to
-the nearest of others, and so on: the numbers of the centres are the first digits. One more digit tells apart
-the items that have all of them in common.
+section 3.1. A vector of an item's content is rounded to the nearest of some centres, the rest of it to the
+nearest of others, and so on: the numbers of the centres are the first digits. One more digit tells apart the
+items that have all of them in common.
 
     books = semantic_ids.fit(vectors[seen], levels=3, size=64, key=key)  # centres, from known items
     catalogue = semantic_ids.catalogue(books, vectors, room=256)         # {"code": [N 4]}
