@@ -25,7 +25,7 @@ events and cut to the newest. Three seeds of SASRec, GRU4Rec, STAMP, NARM and
     Caser             .680 / .301    5       .414 / .133    20
     NextItNet         .694 / .305    4       .452 / .144    15
     STAMP             .704 / .309    5       .505 / .176    12
-    SRGNN             .704 / .310   41
+    SRGNN             .704 / .310   41      .514 / .185   28
     SASRec            .718 / .305    3       .525 / .179    13
     GRU4Rec           .712 / .307    4       .521 / .181    13
     NARM              .713 / .305    5       .530 / .184    13
