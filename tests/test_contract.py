@@ -26,6 +26,7 @@ from rezoo.devices import sharding
 from rezoo.models import (
     AFM,
     AITM,
+    BSPM,
     BST,
     CFGAN,
     DIEN,
@@ -98,6 +99,7 @@ from rezoo.models import (
 )
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
 from rezoo.models.factorization import (
+    bspm,
     ease,
     gfcf,
     ials,
@@ -365,6 +367,7 @@ FOLLOWED = cooccurrence.fit(LOG, ITEMS, window=2)
 BOUGHT = np.repeat(np.arange(1, USERS), L), LOG.ravel(), np.tile(np.arange(L) // 2, USERS - 1)
 PAIRS = len({(u, i) for u, i in zip(*BOUGHT[:2], strict=True) if i})
 WALKS = rp3beta.fit(LOG, ITEMS, neighbours=5)
+SHARPENED = bspm.fit(LOG, ITEMS, factors=3)
 FILTERED = gfcf.fit(LOG, ITEMS, factors=3)
 SPARSE = slim.fit(LOG, ITEMS, l1=0.1, l2=0.5)
 LOCAL = local_ease.fit(LOG, ITEMS, l2=2.0, candidates=5)
@@ -397,6 +400,7 @@ CASES |= {
     "EASE": Case(EASE(ITEMS), fitted=ease.fit(LOG, ITEMS, l2=2.0)),
     "ItemKNN": Case(ItemKNN(ITEMS), fitted=item_knn.fit(LOG, ITEMS, neighbours=3)),
     "RP3beta": Case(RP3beta(ITEMS, item_lists.num_pairs(WALKS)), fitted=WALKS),
+    "BSPM": Case(BSPM(ITEMS, item_lists.num_pairs(SHARPENED), 6), fitted=SHARPENED),
     "GFCF": Case(GFCF(ITEMS, item_lists.num_pairs(FILTERED), 3), fitted=FILTERED),
     "SLIM": Case(SLIM(ITEMS, item_lists.num_pairs(SPARSE)), fitted=SPARSE),
     "LocalEASE": Case(LocalEASE(ITEMS, item_lists.num_pairs(LOCAL)), fitted=LOCAL),

@@ -16,6 +16,7 @@ from rezoo import losses, objectives, training
 from rezoo.data.sessions import Sessions
 from rezoo.models import (
     AITM,
+    BSPM,
     CFGAN,
     DIN,
     ESMM,
@@ -64,7 +65,7 @@ from rezoo.models import (
     eSASRec,
 )
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
-from rezoo.models.factorization import gfcf, item_lists, lightgcn, local_ease, rp3beta, slim
+from rezoo.models.factorization import bspm, gfcf, item_lists, lightgcn, local_ease, rp3beta, slim
 from rezoo.models.ranking import din
 from rezoo.models.rating import neumf
 from rezoo.models.session import narm, neighbours, stamp
@@ -149,6 +150,20 @@ def test_gfcf_of_all_singular_vectors_filters_nothing_out():
         score[alpha] = np.asarray(score_all(model, variables, query(history)))
     taken = (history[:, :, None] == np.arange(5)).any(1) * (np.arange(5) > 0)
     np.testing.assert_allclose(score[0.5] - score[0.0], 0.5 * taken, atol=1e-5)
+
+
+def test_bspm_sharpens_away_what_many_share():
+    """The score falls most for the item that everybody has, which varies slowest over the graph."""
+    history = np.array([[1, 2, 5], [2, 3, 5], [3, 4, 5], [4, 1, 5], [1, 3, 5]])
+    score = {}
+    for sharpening in (0.0, 0.5):
+        variables = bspm.fit(history, 6, factors=4, beta=0.3, sharpening=sharpening)
+        model = BSPM(6, item_lists.num_pairs(variables), 8)
+        score[sharpening] = np.asarray(score_all(model, variables, query([[1, 2]])))[0]
+    variables = gfcf.fit(history, 6, factors=4, alpha=0.3)
+    plain = score_all(GFCF(6, item_lists.num_pairs(variables), 4), variables, query([[1, 2]]))[0]
+    np.testing.assert_allclose(score[0.0], plain, atol=1e-5)
+    assert (score[0.0] - score[0.5])[1:].argmax() == 4
 
 
 def test_slim_gives_no_weight_to_an_item_that_shares_less_than_l1():

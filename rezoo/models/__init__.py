@@ -13,6 +13,7 @@ from rezoo.models.baselines import (
     TopFreq,
 )
 from rezoo.models.factorization import (
+    BSPM,
     EASE,
     FISM,
     FM,
@@ -88,6 +89,7 @@ from rezoo.models.session import (
 __all__ = [
     "AFM",
     "AITM",
+    "BSPM",
     "BST",
     "CFGAN",
     "DIEN",

@@ -1,5 +1,6 @@
 """Factorization models: a query and an item meet in an inner product."""
 
+from rezoo.models.factorization.bspm import BSPM
 from rezoo.models.factorization.ease import EASE
 from rezoo.models.factorization.feature_mf import FeatureMF
 from rezoo.models.factorization.fism import FISM
@@ -16,6 +17,7 @@ from rezoo.models.factorization.slim import SLIM
 from rezoo.models.factorization.svdpp import SVDpp
 
 __all__ = [
+    "BSPM",
     "EASE",
     "FISM",
     "FM",

@@ -15,9 +15,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy.sparse.linalg import svds
 
-from rezoo.models.factorization.item_lists import ItemLists, once, params, power, shared, taken
+from rezoo.models.factorization.item_lists import ItemLists, Matrix, once, params, power, shared, taken
+from rezoo.models.factorization.spectrum import leading
 from rezoo.nn.bag import Bag, inner_with_rows
 from rezoo.nn.embedding import Embed
 from rezoo.types import Query
@@ -72,30 +72,58 @@ def fit(
     [[3]]
     """
     x = taken(history, num_items)
+    if alpha < 0 or (neighbours is not None and neighbours < 1):
+        raise ValueError(f"alpha must be ≥ 0 and neighbours ≥ 1, not {alpha} and {neighbours}")
+    vectors = leading(normalised(x), checked(factors, x)).vectors
+    of_item = x.sum(axis=0)[:, None]
+    return variables(
+        linear(x, most=neighbours), power(of_item, -0.5) * vectors, alpha * power(of_item, 0.5) * vectors
+    )
+
+
+def checked(factors: int, x: Matrix) -> int:
+    """How many singular vectors.
+
+    Raises:
+      ValueError: if `x` does not have so many.
+    """
     if not 1 <= factors < min(x.shape):
         raise ValueError(
             f"factors must be from 1 to {min(x.shape) - 1}, not {factors}, for the users and items"
         )
-    if alpha < 0 or (neighbours is not None and neighbours < 1):
-        raise ValueError(f"alpha must be ≥ 0 and neighbours ≥ 1, not {alpha} and {neighbours}")
-    of_user, of_item = x.sum(axis=1), x.sum(axis=0)
-    half = power(of_item, -0.5)
-    w = shared(
-        x,
-        power(of_user, -1.0),
-        lambda i, j, both: half[i] * both * half[j],
-        most=neighbours,
-        itself=True,
-    )
-    scaled = x.multiply(power(of_user, -0.5)[:, None]).multiply(half[None]).tocsr()
-    start = np.random.default_rng(0).normal(size=x.shape[0])
-    how: Any = {"v0": start, "tol": 1e-3, "solver": "propack", "return_singular_vectors": "vh"}
-    vectors = np.asarray(svds(scaled, factors, **how)[2]).T
+    return factors
+
+
+def normalised(x: Matrix, user_exponent: float = 0.5, item_exponent: float = 0.5) -> Matrix:
+    """R̃ = D_U^-a R D_I^-b of the binary interactions R `[U N]`."""
+    of_user, of_item = power(x.sum(axis=1), -user_exponent), power(x.sum(axis=0), -item_exponent)
+    return x.multiply(of_user[:, None]).multiply(of_item[None]).tocsr().astype(np.float32)
+
+
+def linear(
+    x: Matrix,
+    user_exponent: float = 0.5,
+    item_exponent: float = 0.5,
+    *,
+    scale: float = 1.0,
+    most: int | None = None,
+) -> Matrix:
+    """The lists of `scale` R̃ᵀR̃ `[N N]`, of each row the `most` largest; all if None."""
+    of_item = power(x.sum(axis=0), -item_exponent)
+
+    def weigh(i: np.ndarray, j: np.ndarray, both: np.ndarray) -> np.ndarray:
+        return scale * of_item[i] * both * of_item[j]
+
+    return shared(x, power(x.sum(axis=1), -2 * user_exponent), weigh, most=most, itself=True)
+
+
+def variables(lists: Matrix, taken: np.ndarray, item: np.ndarray) -> dict[str, Any]:
+    """The variables of a `GFCF`, of its linear filter and of the vectors of both ends of the other."""
     return {
         "params": {
-            **params(w),
-            "taken": {"rows": {"embedding": _table(half[:, None] * vectors)}},
-            "item": {"embedding": _table(alpha * power(of_item, 0.5)[:, None] * vectors)},
+            **params(lists),
+            "taken": {"rows": {"embedding": _table(taken)}},
+            "item": {"embedding": _table(item)},
         }
     }
 

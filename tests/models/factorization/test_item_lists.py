@@ -1,5 +1,6 @@
 """Models of sparse lists against their equations, written with dense matrices in NumPy."""
 
+import math
 import tracemalloc
 
 import jax
@@ -10,8 +11,18 @@ from helpers import apply, score_all
 from sklearn.linear_model import ElasticNet
 
 from rezoo.data.batches import queries
-from rezoo.models import EASE, GFCF, SLIM, LocalEASE, RP3beta
-from rezoo.models.factorization import candidates, ease, gfcf, item_knn, item_lists, local_ease, rp3beta, slim
+from rezoo.models import BSPM, EASE, GFCF, SLIM, LocalEASE, RP3beta
+from rezoo.models.factorization import (
+    bspm,
+    candidates,
+    ease,
+    gfcf,
+    item_knn,
+    item_lists,
+    local_ease,
+    rp3beta,
+    slim,
+)
 from rezoo.nn.lists import PIECE
 
 USERS, ITEMS = 40, 17
@@ -70,6 +81,40 @@ def test_gfcf_is_its_equation(alpha):
     np.testing.assert_allclose(score(GFCF, variables, history, 4), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("exponents", [(0.5, 0.5), (0.3, 0.4)])
+@pytest.mark.parametrize("factors", [5, ITEMS - 1])
+def test_bspm_is_a_runge_kutta_step_of_its_equation(factors, exponents):
+    """Of the whole spectrum; of some eigenvectors, with a line for the response of all others."""
+    history, x = log()
+    a, b = exponents
+    of_user, of_item = np.maximum(x.sum(1), 1), x.sum(0)
+    half = np.where(of_item > 0, np.maximum(of_item, 1) ** -b, 0.0)
+    normed = of_user[:, None] ** -a * x * half[None]
+    s = normed.T @ normed / np.linalg.norm(normed, 2) ** 2
+    values, vectors = np.linalg.eigh(s)
+    low, rest = vectors[:, -factors:], values[:-factors]
+    beta, time = 0.2, 2.5
+
+    def slope(y):
+        return -y @ s
+
+    def step(y):
+        k1 = slope(y)
+        k2 = slope(y + time / 2 * k1)
+        k3 = slope(y + time / 2 * k2)
+        return y + time / 6 * (k1 + 2 * k2 + 2 * k3 + slope(y + time * k3))
+
+    blurred = x @ s
+    merged = step(((x * half[None]) @ low) @ (low.T * of_item[None] ** b) * beta)
+    exact = step(blurred @ low @ low.T)
+    mean = rest.mean()
+    response = sum((-time * mean) ** i / math.factorial(i) for i in range(5))
+    expected = merged + exact + response * (blurred - blurred @ low @ low.T)
+    options = dict(factors=factors, beta=beta, sharpening=time, user_exponent=a, item_exponent=b)
+    variables = bspm.fit(history, ITEMS, **options)
+    np.testing.assert_allclose(score(BSPM, variables, history, 2 * factors), expected, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("weighting", [item_knn.equal, item_knn.tf_idf])
 @pytest.mark.parametrize("alpha", [0.5, 0.3])
 def test_item_knn_as_lists_is_item_knn(weighting, alpha):
@@ -116,7 +161,7 @@ def test_the_memory_of_a_score_does_not_grow_with_the_square_of_the_catalogue():
 
 def test_bad_input_is_named():
     history = np.array([[1, 2], [2, 3]])
-    for fit in (rp3beta.fit, item_knn.fit_lists, gfcf.fit, slim.fit, local_ease.fit):
+    for fit in (rp3beta.fit, item_knn.fit_lists, gfcf.fit, bspm.fit, slim.fit, local_ease.fit):
         with pytest.raises(ValueError, match="at least one event"):
             fit(np.zeros((2, 3), int), 5)
         with pytest.raises(ValueError, match="history has item 3, but num_items is 3"):
@@ -131,6 +176,10 @@ def test_bad_input_is_named():
         local_ease.fit(history, 5, candidates=0)
     with pytest.raises(ValueError, match="factors must be from 1 to 1, not 2"):
         gfcf.fit(history, 5, factors=2)
+    with pytest.raises(ValueError, match="factors must be from 1 to 1, not 2"):
+        bspm.fit(history, 5, factors=2)
+    with pytest.raises(ValueError, match="sharpening must be ≥ 0"):
+        bspm.fit(history, 5, factors=1, sharpening=-1.0)
     with pytest.raises(ValueError, match="neighbours"):
         gfcf.fit(history, 5, factors=1, neighbours=0)
     with pytest.raises(ValueError, match="alpha must be in"):
