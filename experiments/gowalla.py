@@ -87,7 +87,7 @@ def of_gfcf(log: Interactions, seed: int, alpha: float, factors: int = 256) -> F
 def of_bspm(log: Interactions, seed: int, factors: int = 448, **how: Any) -> Fitted:
     factors = min(factors, log.num_items // 4)
     variables = bspm.fit(history(log), log.num_items, factors=factors, **how)
-    return BSPM(log.num_items, item_lists.num_pairs(variables), 2 * factors), variables
+    return BSPM(log.num_items, item_lists.num_pairs(variables), factors), variables
 
 
 def of_slim(log: Interactions, seed: int, l1: float, l2: float, candidates: int) -> Fitted:

@@ -41,6 +41,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,8 +65,9 @@ from rezoo.data import batches, split
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
 from rezoo.datasets import movielens
-from rezoo.models import FISM, IALS, ItemKNN, MultDAE
-from rezoo.models.factorization import ials, item_knn
+from rezoo.models import BSPM, FISM, GFCF, IALS, SLIM, ItemKNN, LocalEASE, MultDAE, RP3beta
+from rezoo.models.factorization import bspm, gfcf, ials, item_knn, local_ease, rp3beta, slim
+from rezoo.models.factorization.item_lists import num_pairs
 from rezoo.types import Batch, Query, Variables
 
 PROTOCOL = (
@@ -140,6 +142,18 @@ def of_item_knn(data: Data, at: Sizes, seed: int, neighbours: int, weighting: it
     return lambda known: (ItemKNN(data.num_items), variables, asked(known))
 
 
+def lists(kind: Callable[..., nn.Module], fit: Callable[..., Variables]) -> Callable[..., Fitted]:
+    """A model of sparse lists, which reads the history."""
+
+    def of(data: Data, at: Sizes, seed: int, **how: Any) -> Fitted:
+        variables = fit(data.history, data.num_items, **how)
+        own = {name: how[name] for name in ("factors",) if name in how}
+        model = kind(data.num_items, num_pairs(variables), **own)
+        return lambda known: (model, variables, asked(known))
+
+    return of
+
+
 class Entry(NamedTuple):
     """A model of the table."""
 
@@ -160,6 +174,33 @@ MODELS = {
         ),
     ),
     "EASE": Entry(of_ease, tuple({"l2": l2} for l2 in (100.0, 300.0, 1000.0))),
+    "LocalEASE": Entry(
+        lists(LocalEASE, local_ease.fit),
+        tuple({"l2": l2, "candidates": 200} for l2 in (30.0, 100.0, 300.0)),
+    ),
+    "SLIM": Entry(
+        lists(SLIM, slim.fit),
+        tuple(
+            {"l1": l1, "l2": l2, "candidates": 200} for l1, l2 in ((1.0, 100.0), (1.0, 300.0), (5.0, 100.0))
+        ),
+    ),
+    "RP3beta": Entry(
+        lists(RP3beta, rp3beta.fit),
+        tuple(
+            {"alpha": alpha, "beta": beta, "neighbours": 200, "per_target": True}
+            for alpha, beta in ((0.5, 0.1), (0.7, 0.3), (0.7, 0.5))
+        ),
+    ),
+    "GFCF": Entry(
+        lists(GFCF, gfcf.fit), tuple({"factors": 200, "alpha": alpha} for alpha in (0.1, 0.3, 1.0))
+    ),
+    "BSPM": Entry(
+        lists(BSPM, bspm.fit),
+        tuple(
+            {"factors": 200, "user_exponent": user, "item_exponent": item, "beta": beta, "sharpening": time}
+            for user, item, beta, time in ((0.5, 0.5, 0.2, 2.5), (0.3, 0.4, 0.1, 2.0), (0.2, 0.45, 0.5, 1.5))
+        ),
+    ),
     "MultVAE": Entry(mult_vae, tuple({"beta_max": beta} for beta in (0.1, 0.2, 0.4)), True),
     "IALS": Entry(
         of_ials,
@@ -177,12 +218,22 @@ OF_DATASET: dict[str, dict[str, Sequence[dict[str, Any]]]] = {
         "MultVAE": tuple(AFFINE | {"beta_max": beta} for beta in (0.1, 0.2, 0.5)),
         "MultDAE": tuple({"dropout": dropout} for dropout in (0.3, 0.5, 0.7)),
         "EASE": tuple({"l2": l2} for l2 in (3.0, 10.0, 30.0)),
+        "LocalEASE": tuple({"l2": l2, "candidates": 200} for l2 in (10.0, 30.0, 100.0)),
+        "SLIM": tuple(
+            {"l1": l1, "l2": l2, "candidates": 200} for l1, l2 in ((0.01, 10.0), (0.01, 30.0), (0.1, 30.0))
+        ),
+        "GFCF": tuple({"factors": 512, "alpha": alpha} for alpha in (0.1, 0.3, 1.0)),
+        "BSPM": tuple(
+            {"factors": 512, "user_exponent": user, "item_exponent": item, "beta": beta, "sharpening": time}
+            for user, item, beta, time in ((0.5, 0.5, 0.2, 2.5), (0.3, 0.4, 0.1, 2.0), (0.3, 0.45, 0.2, 1.5))
+        ),
         "IALS": (
             {"unobserved": 0.03, "l2": 0.001},
             {"unobserved": 0.03, "l2": 0.0003},
             {"unobserved": 0.1, "l2": 0.001},
         ),
-    }
+    },
+    "synthetic": {name: ({"factors": 16},) for name in ("GFCF", "BSPM")},
 }
 """Configurations of a data set's own, where the best of `MODELS` is at the edge."""
 

@@ -158,7 +158,7 @@ def test_bspm_sharpens_away_what_many_share():
     score = {}
     for sharpening in (0.0, 0.5):
         variables = bspm.fit(history, 6, factors=4, beta=0.3, sharpening=sharpening)
-        model = BSPM(6, item_lists.num_pairs(variables), 8)
+        model = BSPM(6, item_lists.num_pairs(variables), 4)
         score[sharpening] = np.asarray(score_all(model, variables, query([[1, 2]])))[0]
     variables = gfcf.fit(history, 6, factors=4, alpha=0.3)
     plain = score_all(GFCF(6, item_lists.num_pairs(variables), 4), variables, query([[1, 2]]))[0]

@@ -74,13 +74,16 @@ ARGUMENTS: dict[str, Callable[[Any], Axis]] = {
     "beta": between(0.0, 0.8),
     "candidates": near(2, whole=True),
     "factors": near(4, whole=True),
+    "item_exponent": between(0.2, 0.6),
     "neighbours": near(5, whole=True),
     "normalise": of(False, True),
     "num_epochs": of(8, 16, 32),
     "per_target": of(False, True),
     "recent": of(100, 500, 1000),
+    "sharpening": between(0.0, 3.0),
     "shrink": between(0.0, 100.0),
     "unobserved": near(10),
+    "user_exponent": between(0.1, 0.6),
     "window": of(1, 2, 3, 5),
 }
 """Of the arguments of a fit in closed form."""

@@ -16,7 +16,7 @@ and some vectors of each item suffice. With all eigenvectors nothing differs.
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Array, Int
@@ -32,11 +32,12 @@ ORDER = 4
 class BSPM(GFCF):
     """Score = Σ_{j in the history} (w(j, item) + ⟨p_j, q_item⟩).
 
-    Two filters stand beside each other in the vectors, so `factors` is twice the eigenvectors;
-    `item_lists.num_pairs` of the variables is the second size.
+    `item_lists.num_pairs` of the variables is its second size.
     """
 
-    factors: int = 896
+    factors: int = 448
+    filters: ClassVar[int] = 2
+    """The low-pass filter, and what the line lacks on the leading eigenvectors."""
 
 
 def fit(
@@ -49,7 +50,7 @@ def fit(
     user_exponent: float = 0.5,
     item_exponent: float = 0.5,
 ) -> dict[str, Any]:
-    """The variables of `BSPM(num_items, num_pairs, 2 * factors)`, from each user's items (0 = padding).
+    """The variables of `BSPM(num_items, num_pairs, factors)`, from each user's items (0 = padding).
 
     Args:
       history: one row per user; items that come twice count once.
@@ -63,11 +64,12 @@ def fit(
     Raises:
       ValueError: if the history is empty, or an argument is out of range.
 
+    >>> import jax.numpy as jnp
     >>> from rezoo import evaluation
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models.factorization.item_lists import num_pairs
     >>> variables = fit(np.array([[1, 2, 0], [2, 3, 1], [3, 4, 0]]), 5, factors=2)
-    >>> model = BSPM(5, num_pairs(variables), 4)
+    >>> model = BSPM(5, num_pairs(variables), 2)
     >>> ids, _ = evaluation.recommend(model, variables, queries(history=[[4]]), 1, exclude=jnp.array([[4]]))
     >>> ids.tolist()
     [[3]]

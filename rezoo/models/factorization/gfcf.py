@@ -10,7 +10,7 @@ The first term, a linear filter, adds up what is taken together; the second, an 
 what varies slowly over the graph. Differs: `neighbours` may shorten the lists of the linear filter.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,11 +30,14 @@ class GFCF(ItemLists):
     """
 
     factors: int = 256
+    filters: ClassVar[int] = 1
+    """Low-rank filters, whose vectors stand beside each other."""
 
     def setup(self) -> None:
         super().setup()
-        self.taken = Bag(self.num_items, self.factors)
-        self.item = Embed(self.num_items, self.factors)
+        width = self.filters * self.factors
+        self.taken = Bag(self.num_items, width)
+        self.item = Embed(self.num_items, width)
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         history = once(query.history, self.num_items)

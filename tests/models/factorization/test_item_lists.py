@@ -112,7 +112,7 @@ def test_bspm_is_a_runge_kutta_step_of_its_equation(factors, exponents):
     expected = merged + exact + response * (blurred - blurred @ low @ low.T)
     options = dict(factors=factors, beta=beta, sharpening=time, user_exponent=a, item_exponent=b)
     variables = bspm.fit(history, ITEMS, **options)
-    np.testing.assert_allclose(score(BSPM, variables, history, 2 * factors), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(score(BSPM, variables, history, factors), expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("weighting", [item_knn.equal, item_knn.tf_idf])
