@@ -65,6 +65,7 @@ from rezoo.data import batches, split
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
 from rezoo.datasets import movielens
+from rezoo.errors import DataError
 from rezoo.models import BSPM, FISM, GFCF, IALS, SLIM, ItemKNN, LocalEASE, MultDAE, RP3beta
 from rezoo.models.factorization import bspm, gfcf, ials, item_knn, local_ease, rp3beta, slim
 from rezoo.models.factorization.item_lists import num_pairs
@@ -84,10 +85,12 @@ NUMBERS = ("recall@20", "recall@50", "ndcg@100")
 
 @dataclass(frozen=True)
 class Flags(common.Flags):
-    """Which data sets."""
+    """Which data sets and models."""
 
     dataset: tuple[str, ...] = ("ml-1m", "citeulike-a")
     """Any of ml-1m, citeulike-a."""
+    models: tuple[str, ...] = ()
+    """Names of the table; all if none is given. Rows of others stay as they are."""
 
 
 SIZES = {
@@ -298,11 +301,14 @@ def prepare(log: Interactions) -> Data:
 
 def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags, data=("ml-1m*", "citeulike-a*"))
+    if unknown := set(flags.models) - set(MODELS):
+        raise DataError(f"models={sorted(unknown)}: there are {', '.join(MODELS)}")
+    models = {name: MODELS[name] for name in flags.models or MODELS}
     for dataset in ("synthetic",) if flags.smoke else flags.dataset:
         data, at = prepare(read(dataset, flags.data_dir)), SIZES[dataset]
         print(f"{dataset}: {len(data.history)} training users, {data.num_items - 1} items, ", end="")
         print(f"{len(data.valid.known)} + {len(data.test.known)} held out", flush=True)
-        for name, entry in MODELS.items():
+        for name, entry in models.items():
             row = name, dataset, PROTOCOLS[dataset]
             if results.values(*row, NUMBERS[-1]):
                 continue
