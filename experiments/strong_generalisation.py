@@ -1,4 +1,4 @@
-"""Users that no model was trained on: autoencoders beside EASE, iALS, item-kNN, popularity.
+"""Users that no model was trained on: autoencoders and item graphs beside EASE, iALS, item-kNN.
 
     python experiments/strong_generalisation.py --record --data-dir FOLDER  # holds ml-1m.zip, citeulike-a.zip
 
@@ -19,8 +19,13 @@ Test users; seconds are those of all three configurations and seeds, on one busy
     Popularity        .178        .250       .224         2            .013        .027       .021         4
     FISM              .312        .450       .386      1045            .203        .326       .224       787
     ItemKNN           .318        .438       .392        13            .330        .438       .328       697
+    RP3beta           .346        .468       .408         7            .353        .469       .346         7
     MultVAE           .346        .483       .415       238            .344        .450       .337      1935
+    GFCF              .356        .485       .426        24            .347        .462       .342       117
+    SLIM              .360        .476       .428        53            .355        .479       .354       219
     MultDAE           .354        .489       .430       205            .337        .447       .335      1142
+    LocalEASE         .370        .484       .431        37            .353        .476       .355       119
+    BSPM              .361        .492       .434        26            .373        .485       .360       116
     EASE              .373        .489       .436        58            .368        .473       .361       519
     IALS              .368        .499       .436        23            .362        .487       .353        98
 
