@@ -31,8 +31,8 @@ come of trials on 5,000 users of the validation part. SLIM was measured once bef
 LocalEASE is ahead of RP3beta on the validation part and behind it in the test file; in those trials neither
 more candidates nor a sparse factor of the inverse were better. EASE itself, of 19 GiB, was not measured.
 BSPM's exponents of the degrees, one half in the paper, bring 7 per cent on the validation part (to an
-ndcg@20 of .1317) and next to nothing in the test file. The test file is not a random part of all check-ins: its
-places have 91 check-ins of the training file on average, those of the training file itself 75.
+ndcg@20 of .1317) and next to nothing in the test file. That is not a random part of all check-ins: its places
+have 91 check-ins of the training file on average, those of the training file itself 75.
 MF-CCL and MF-softmax are factors whose scores are cosines, 64 wide, by the contrastive loss and by a softmax
 over 1,024 drawn places, 24 epochs; they were still gaining on the validation part when the rate had fallen.
 """
