@@ -78,7 +78,7 @@ import jax
 import jax.numpy as jnp
 from protocols.leave_one_out import PROTOCOL, Data, everything, load
 from protocols.next_items import by_length
-from protocols.sequence_fits import Fit, following, train
+from protocols.sequence_fits import Fit, following, refit, train
 
 from rezoo import evaluation, losses, metrics, objectives
 from rezoo.data import batches, sessions
@@ -116,6 +116,8 @@ class Flags(common.Flags):
     """Names of the table; all if none is given."""
     seeds: int = 1
     """Runs of each trained model."""
+    refit: bool = False
+    """Train on the validation items, too, for all epochs of the settings: rows NAME, refitted."""
 
 
 def gbce(fit: Fit, model: nn.Module, data: Data) -> tuple[Batch, Objective]:
@@ -253,6 +255,7 @@ def main() -> None:
     )
     for dataset in ("smoke",) if flags.smoke else flags.dataset:
         data = load(dataset, flags.data_dir)
+        data = data._replace(train=data.known) if flags.refit else data
         named = {"Sports_and_Outdoors": "Sports", "Toys_and_Games": "Toys"}.get(dataset, dataset)
         wanted = set(flags.models or (SMOKE if flags.smoke else ()))
 
@@ -267,7 +270,7 @@ def main() -> None:
                     )  # fmt: skip
             print(f"{named}: {name} " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()), flush=True)
 
-        for name, model, fitted in baselines(data):
+        for name, model, fitted in () if flags.refit else baselines(data):
             if (not wanted or name in wanted) and not results.values(name, named, PROTOCOL, "recall@10"):
                 start = time.monotonic()
                 values = measure(model, fitted, data)
@@ -275,9 +278,12 @@ def main() -> None:
         for name, fit in fits(dataset).items():
             if wanted and name not in wanted:
                 continue
+            name = f"{name}, refitted" if flags.refit else name
             for seed in range(len(results.values(name, named, PROTOCOL, "recall@10")), flags.seeds):
-                model, run = train(fit, data, seed, results.out / f"{named}-{name}-{seed}")
-                report(name, measure(model, run.best, data), run.seconds, epochs=int(run.best_epoch))
+                folder = results.out / f"{named}-{name}-{seed}"
+                model, run = (refit if flags.refit else train)(fit, data, seed, folder)
+                epochs = fit.num_epochs if flags.refit else int(run.best_epoch)
+                report(name, measure(model, run.best, data), run.seconds, epochs=epochs)
     results.finish()
 
 

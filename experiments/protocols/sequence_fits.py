@@ -60,8 +60,16 @@ class Fit(NamedTuple):
     """Users at most by whom it is."""
 
 
-def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
-    """The model and its run, which stops when the validation has not improved for `fit.patience` epochs."""
+class Course(NamedTuple):
+    """What is run."""
+
+    model: nn.Module
+    epoch: Callable[[TrainState], Any]
+    state: TrainState
+
+
+def course(fit: Fit, data: Data, seed: int) -> Course:
+    """A model, an epoch of it over `data.train`, and its start."""
     model = fit.make(data.num_items, data.length)
     rows, objective = fit.task(fit, model, data)
     size = max(1, fit.events // data.length)
@@ -70,6 +78,13 @@ def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loo
     optimizer = optax.adam(rate)
     step = training.make_step(objective, optimizer)
     epoch = jax.jit(lambda state, rows: training.epoch(step, state, rows, size), donate_argnums=0)
+    state = training.init_state(jax.random.key(seed), model, optimizer, rows, constants=fit.constants)
+    return Course(model, lambda state: epoch(state, rows), state)
+
+
+def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
+    """The model and its run, which stops when the validation has not improved for `fit.patience` epochs."""
+    model, epoch, state = course(fit, data, seed)
     users = np.sort(np.random.default_rng(0).permutation(data.train.num_sessions)[: fit.validated])
     some = data.train.take(users)
     query, target = (
@@ -88,11 +103,8 @@ def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loo
         print({key: round(float(value), 4) for key, value in measured.items()}, time.ctime(), flush=True)
         return measured
 
-    state: TrainState = training.init_state(
-        jax.random.key(seed), model, optimizer, rows, constants=fit.constants
-    )
     return model, loop.run(
-        lambda state: epoch(state, rows),
+        epoch,
         state,
         fit.num_epochs,
         evaluate=watch,
@@ -100,3 +112,9 @@ def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loo
         patience=fit.patience,
         folder=folder,
     )
+
+
+def refit(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
+    """The model and its run over `data.train`, of `fit.num_epochs` epochs, none of which is judged."""
+    model, epoch, state = course(fit, data, seed)
+    return model, loop.run(epoch, state, fit.num_epochs, folder=folder)
