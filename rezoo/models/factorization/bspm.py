@@ -11,8 +11,8 @@ The paper has a = b = ½. Smaller exponents take less from popular items and fro
 the generalised normalisation of Peng, Liu, Sugiyama, Mine 2024, https://arxiv.org/abs/2406.08827, does.
 
 Differs: S p(S) would be a dense matrix of items × items. Here λ p(λ) is exact on the leading eigenvectors; on
-all others, whose values are small, it is a line λ p(m) with m their mean, so that S itself, a sparse matrix,
-and some vectors of each item suffice. With all eigenvectors nothing differs.
+all others, whose values are small, it is a line λ p(m) with m their mean, each weighed by itself, so that S, which
+is sparse, and some vectors of each item suffice. With all eigenvectors nothing differs.
 """
 
 import math
@@ -83,16 +83,29 @@ def fit(
     vectors, values = leading(graph, checked(factors, x))
     largest = float(values[0])
     graph, values = graph / largest**0.5, values / largest
-    rest = max(float(graph.power(2).sum() - values.sum()), 0.0) / (x.shape[1] - factors)
-    slope = float(response(rest, sharpening))
+    similar = linear(x, *exponents, scale=1 / largest)
+    slope = float(response(mean_of_others(values, similar), sharpening))
     of_item = x.sum(axis=0)[:, None]
     low = sharpened(power(of_item, item_exponent) * vectors, graph, sharpening)
     exact = vectors * (values * (response(values, sharpening) - slope))
     return variables(
-        linear(x, *exponents, scale=slope / largest),
+        slope * similar,
         np.concatenate([power(of_item, -item_exponent) * vectors, vectors], axis=1),
         np.concatenate([beta * low, exact], axis=1),
     )
+
+
+def mean_of_others(leading: np.ndarray, s: Matrix) -> float:
+    """Σλ² / Σλ over the eigenvalues of S that are not `leading`, by the sums over all.
+
+    >>> from scipy import sparse
+    >>> mean_of_others(np.array([4.0]), sparse.diags_array([4.0, 2.0, 1.0]).tocsr())
+    1.6666666666666667
+    """
+    leading = leading.astype(np.float64)
+    total = s.diagonal().sum(dtype=np.float64) - leading.sum()
+    squares = np.square(s.data, dtype=np.float64).sum() - np.square(leading).sum()
+    return float(np.clip(squares / total, 0.0, leading[-1])) if total > 0 else 0.0
 
 
 def response(value: Any, time: float) -> Any:

@@ -107,7 +107,7 @@ def test_bspm_is_a_runge_kutta_step_of_its_equation(factors, exponents):
     blurred = x @ s
     merged = step(((x * half[None]) @ low) @ (low.T * of_item[None] ** b) * beta)
     exact = step(blurred @ low @ low.T)
-    mean = rest.mean()
+    mean = (rest**2).sum() / max(rest.sum(), 1e-9)
     response = sum((-time * mean) ** i / math.factorial(i) for i in range(5))
     expected = merged + exact + response * (blurred - blurred @ low @ low.T)
     options = dict(factors=factors, beta=beta, sharpening=time, user_exponent=a, item_exponent=b)
