@@ -11,7 +11,7 @@ The paper has a = b = ½. Smaller exponents take less from popular items and fro
 the generalised normalisation of Peng, Liu, Sugiyama, Mine 2024, https://arxiv.org/abs/2406.08827, does.
 
 Differs: S p(S) would be a dense matrix of items × items. Here λ p(λ) is exact on the leading eigenvectors; on
-all others, whose values are small, it is a line λ p(m) with m their mean, each weighed by itself, so that S, which
+all others, whose values are small, it is a line λ p(m) with m their mean, each weighed by itself. So S, which
 is sparse, and some vectors of each item suffice. With all eigenvectors nothing differs.
 """
 
