@@ -29,8 +29,8 @@ three on Toys, others one; ML-1M and Toys of HSTU had half a core, eSASRec on ML
                  eSASRec                                            .061/.036   7
 
 Rows called "refitted" (--refit) were trained on all but the test items, the validation items too, for all
-epochs of the settings, none of which is judged. On the small sets that is worth a sixth, as the event before the
-test item is one of nine; what others publish there is without it, as far as their code tells.
+epochs of the settings, none of which is judged. On the small sets that is worth a sixth, as the event before
+the test item is one of nine; what others publish there is without it, as far as their code tells.
 
 eSASRec, HSTU, FuXi and LRURec have SASRec's settings. Those published for eSASRec by
 https://github.com/blondered/transformer_benchmark (64 wide, one block, 256 uniform items in a softmax) learn
