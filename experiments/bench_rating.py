@@ -29,7 +29,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import Results, start
+from common import Results, check_names, start
 from protocols.bench_data import Log, export, read
 from protocols.contenders import clicks, ours_bpr, ours_neumf
 from protocols.contest import DIM, THREADS, BenchFlags, contest, epochs
@@ -38,7 +38,6 @@ from turns import Peer, Turn
 from rezoo import evaluation, losses, objectives
 from rezoo.data import batches
 from rezoo.data.packing import padded
-from rezoo.errors import DataError
 from rezoo.models import MF, NFM, DeepFM, MultVAE
 from rezoo.models.factorization import ials
 from rezoo.types import Batch
@@ -117,8 +116,7 @@ def ours_ials(log: Log) -> Turn:
 def main(flags: Flags, results: Results) -> None:
     """Contest after contest, then the evaluation."""
     names = [contest.model for contest in CONTESTS] + ["IALS"]
-    if unknown := set(flags.models) - set(names):
-        raise DataError(f"models={sorted(unknown)}: there are {', '.join(names)}")
+    check_names("models", flags.models, names)
     log = read(flags)
     export(log, results.out)
     out = results.out.absolute()

@@ -9,7 +9,7 @@ import re
 import shlex
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -122,6 +122,17 @@ def _as_flag(argument: re.Match[str]) -> str:
     if value:
         value = shlex.quote(",".join(re.findall(r"'([^']*)'", value))) if "'" in value else "…"
     return f"--{name.replace('_', '-')} {value}"
+
+
+def check_names(flag: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse names that a flag does not know.
+
+    Raises:
+      DataError: that says which there are.
+    """
+    known = list(known)
+    if unknown := set(given) - set(known):
+        raise DataError(f"{flag}={sorted(unknown)}: there are {', '.join(known)}")
 
 
 class Results:

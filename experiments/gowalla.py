@@ -37,13 +37,14 @@ MF-CCL and MF-softmax are factors whose scores are cosines, 64 wide, by the cont
 over 1,024 drawn places, 24 epochs; they were still gaining on the validation part when the rate had fallen.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import common
+import flax.linen as nn
 import jax
 import numpy as np
-from protocols import by_gradient, train_test
+from protocols import by_gradient, lists, train_test
 from protocols.ratings import synthetic
 from protocols.train_test import PROTOCOL, Entry, Fitted
 
@@ -51,10 +52,10 @@ from rezoo.data import split
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
 from rezoo.datasets import lightgcn
-from rezoo.errors import DataError
 from rezoo.models import BSPM, EASE, GFCF, IALS, SLIM, LocalEASE, Popularity, RP3beta
 from rezoo.models.baselines import popularity
 from rezoo.models.factorization import bspm, ease, gfcf, ials, item_knn, item_lists, local_ease, rp3beta, slim
+from rezoo.types import Variables
 
 
 def history(log: Interactions) -> np.ndarray:
@@ -66,43 +67,9 @@ def of_popularity(log: Interactions, seed: int) -> Fitted:
     return Popularity(log.num_items), popularity.fit(history(log), log.num_items)
 
 
-def of_item_knn(
-    log: Interactions,
-    seed: int,
-    neighbours: int,
-    alpha: float,
-    weighting: item_knn.Weighting = item_knn.equal,
-) -> Fitted:
-    how = {"neighbours": neighbours, "alpha": alpha, "weighting": weighting}
-    variables = item_knn.fit_lists(history(log), log.num_items, **how)
-    return item_lists.ItemLists(log.num_items, item_lists.num_pairs(variables)), variables
-
-
-def of_rp3beta(log: Interactions, seed: int, **how: Any) -> Fitted:
-    variables = rp3beta.fit(history(log), log.num_items, **how)
-    return RP3beta(log.num_items, item_lists.num_pairs(variables)), variables
-
-
-def of_gfcf(log: Interactions, seed: int, alpha: float, factors: int = 256) -> Fitted:
-    factors = min(factors, log.num_items // 4)
-    variables = gfcf.fit(history(log), log.num_items, factors=factors, alpha=alpha)
-    return GFCF(log.num_items, item_lists.num_pairs(variables), factors), variables
-
-
-def of_bspm(log: Interactions, seed: int, factors: int = 448, **how: Any) -> Fitted:
-    factors = min(factors, log.num_items // 4)
-    variables = bspm.fit(history(log), log.num_items, factors=factors, **how)
-    return BSPM(log.num_items, item_lists.num_pairs(variables), factors), variables
-
-
-def of_slim(log: Interactions, seed: int, l1: float, l2: float, candidates: int) -> Fitted:
-    variables = slim.fit(history(log), log.num_items, l1=l1, l2=l2, candidates=candidates)
-    return SLIM(log.num_items, item_lists.num_pairs(variables)), variables
-
-
-def of_local_ease(log: Interactions, seed: int, l2: float, candidates: int) -> Fitted:
-    variables = local_ease.fit(history(log), log.num_items, l2=l2, candidates=candidates)
-    return LocalEASE(log.num_items, item_lists.num_pairs(variables)), variables
+def of_lists(kind: Callable[..., nn.Module], fit: Callable[..., Variables]) -> Callable[..., Fitted]:
+    """A model of sparse lists, which reads the history."""
+    return lambda log, seed, **how: lists.fitted(kind, fit, history(log), log.num_items, **how)
 
 
 def of_ials(
@@ -121,7 +88,7 @@ def of_ease(log: Interactions, seed: int, l2: float) -> Fitted:
 MODELS = {
     "Popularity": Entry(of_popularity),
     "ItemKNN": Entry(
-        of_item_knn,
+        of_lists(item_lists.ItemLists, item_knn.fit_lists),
         [
             {"neighbours": 400, "alpha": 0.35},
             {"neighbours": 400, "alpha": 0.35, "weighting": item_knn.tf_idf},
@@ -130,7 +97,7 @@ MODELS = {
         (0.1570, 0.1214),
     ),
     "RP3beta": Entry(
-        of_rp3beta,
+        of_lists(RP3beta, rp3beta.fit),
         [
             {"alpha": 0.5664, "beta": 0.00109, "neighbours": 777},
             {"alpha": 0.5, "beta": 0.15, "neighbours": 150, "per_target": True},
@@ -138,22 +105,22 @@ MODELS = {
             {"alpha": 0.4, "beta": 0.1, "neighbours": 200, "per_target": True},
         ],
     ),
-    "GFCF": Entry(of_gfcf, [{"alpha": 0.3}], (0.1849, 0.1518)),
-    "BSPM, the paper's": Entry(of_bspm, published=(0.1920, 0.1597)),
+    "GFCF": Entry(of_lists(GFCF, gfcf.fit), [{"alpha": 0.3}], (0.1849, 0.1518)),
+    "BSPM, the paper's": Entry(of_lists(BSPM, bspm.fit), published=(0.1920, 0.1597)),
     "BSPM": Entry(
-        of_bspm,
+        of_lists(BSPM, bspm.fit),
         [
             {"user_exponent": user, "item_exponent": item, "beta": beta}
             for user, item, beta in ((0.5, 0.5, 0.2), (0.35, 0.4, 0.1), (0.3, 0.4, 0.1), (0.3, 0.4, 0.15))
         ],
     ),
     "SLIM": Entry(
-        of_slim,
+        of_lists(SLIM, slim.fit),
         [{"l1": 0.02, "l2": 40.0, "candidates": 150}],
         (0.1699, 0.1382),
     ),
     "LocalEASE": Entry(
-        of_local_ease,
+        of_lists(LocalEASE, local_ease.fit),
         [{"l2": l2, "candidates": most} for l2, most in ((20.0, 100), (40.0, 100), (40.0, 200))],
     ),
     "IALS": Entry(
@@ -183,8 +150,7 @@ class Flags(common.Flags):
 
 def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags, data=("gowalla-lightgcn", "gowalla*"))
-    if unknown := set(flags.models) - set(EVERY):
-        raise DataError(f"models={sorted(unknown)}: there are {', '.join(EVERY)}")
+    common.check_names("models", flags.models, EVERY)
     models = SMOKE if flags.smoke else {name: EVERY[name] for name in flags.models}
     if flags.smoke:
         log = synthetic()

@@ -203,8 +203,7 @@ PARTS = {"learn": learn, "draw": draw}
 def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags)
     for given, known, what in ((flags.models, MODELS, "models"), (flags.parts, PARTS, "parts")):
-        if unknown := set(given) - set(known):
-            raise DataError(f"{what}={sorted(unknown)}: there are {', '.join(known)}")
+        common.check_names(what, given, known)
     for part in flags.parts:
         PARTS[part](flags, results)
     results.finish()

@@ -51,6 +51,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from protocols import lists
 from protocols.histories import (
     Data,
     Fitted,
@@ -70,10 +71,8 @@ from rezoo.data import batches, split
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
 from rezoo.datasets import movielens
-from rezoo.errors import DataError
 from rezoo.models import BSPM, FISM, GFCF, IALS, SLIM, ItemKNN, LocalEASE, MultDAE, RP3beta
 from rezoo.models.factorization import bspm, gfcf, ials, item_knn, local_ease, rp3beta, slim
-from rezoo.models.factorization.item_lists import num_pairs
 from rezoo.types import Batch, Query, Variables
 
 PROTOCOL = (
@@ -150,13 +149,11 @@ def of_item_knn(data: Data, at: Sizes, seed: int, neighbours: int, weighting: it
     return lambda known: (ItemKNN(data.num_items), variables, asked(known))
 
 
-def lists(kind: Callable[..., nn.Module], fit: Callable[..., Variables]) -> Callable[..., Fitted]:
+def of_lists(kind: Callable[..., nn.Module], fit: Callable[..., Variables]) -> Callable[..., Fitted]:
     """A model of sparse lists, which reads the history."""
 
     def of(data: Data, at: Sizes, seed: int, **how: Any) -> Fitted:
-        variables = fit(data.history, data.num_items, **how)
-        own = {name: how[name] for name in ("factors",) if name in how}
-        model = kind(data.num_items, num_pairs(variables), **own)
+        model, variables = lists.fitted(kind, fit, data.history, data.num_items, **how)
         return lambda known: (model, variables, asked(known))
 
     return of
@@ -183,27 +180,27 @@ MODELS = {
     ),
     "EASE": Entry(of_ease, tuple({"l2": l2} for l2 in (100.0, 300.0, 1000.0))),
     "LocalEASE": Entry(
-        lists(LocalEASE, local_ease.fit),
+        of_lists(LocalEASE, local_ease.fit),
         tuple({"l2": l2, "candidates": 200} for l2 in (30.0, 100.0, 300.0)),
     ),
     "SLIM": Entry(
-        lists(SLIM, slim.fit),
+        of_lists(SLIM, slim.fit),
         tuple(
             {"l1": l1, "l2": l2, "candidates": 200} for l1, l2 in ((1.0, 100.0), (1.0, 300.0), (5.0, 100.0))
         ),
     ),
     "RP3beta": Entry(
-        lists(RP3beta, rp3beta.fit),
+        of_lists(RP3beta, rp3beta.fit),
         tuple(
             {"alpha": alpha, "beta": beta, "neighbours": 200, "per_target": True}
             for alpha, beta in ((0.5, 0.1), (0.7, 0.3), (0.7, 0.5))
         ),
     ),
     "GFCF": Entry(
-        lists(GFCF, gfcf.fit), tuple({"factors": 200, "alpha": alpha} for alpha in (0.1, 0.3, 1.0))
+        of_lists(GFCF, gfcf.fit), tuple({"factors": 200, "alpha": alpha} for alpha in (0.1, 0.3, 1.0))
     ),
     "BSPM": Entry(
-        lists(BSPM, bspm.fit),
+        of_lists(BSPM, bspm.fit),
         tuple(
             {"factors": 200, "user_exponent": user, "item_exponent": item, "beta": beta, "sharpening": time}
             for user, item, beta, time in ((0.5, 0.5, 0.2, 2.5), (0.3, 0.4, 0.1, 2.0), (0.2, 0.45, 0.5, 1.5))
@@ -241,7 +238,6 @@ OF_DATASET: dict[str, dict[str, Sequence[dict[str, Any]]]] = {
             {"unobserved": 0.1, "l2": 0.001},
         ),
     },
-    "synthetic": {name: ({"factors": 16},) for name in ("GFCF", "BSPM")},
 }
 """Configurations of a data set's own, where the best of `MODELS` is at the edge."""
 
@@ -306,8 +302,7 @@ def prepare(log: Interactions) -> Data:
 
 def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags, data=("ml-1m*", "citeulike-a*"))
-    if unknown := set(flags.models) - set(MODELS):
-        raise DataError(f"models={sorted(unknown)}: there are {', '.join(MODELS)}")
+    common.check_names("models", flags.models, MODELS)
     models = {name: MODELS[name] for name in flags.models or MODELS}
     for dataset in ("synthetic",) if flags.smoke else flags.dataset:
         data, at = prepare(read(dataset, flags.data_dir)), SIZES[dataset]

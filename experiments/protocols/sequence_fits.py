@@ -60,16 +60,8 @@ class Fit(NamedTuple):
     """Users at most by whom it is."""
 
 
-class Course(NamedTuple):
-    """What is run."""
-
-    model: nn.Module
-    epoch: Callable[[TrainState], Any]
-    state: TrainState
-
-
-def course(fit: Fit, data: Data, seed: int) -> Course:
-    """A model, an epoch of it over `data.train`, and its start."""
+def start(fit: Fit, data: Data, seed: int) -> tuple[nn.Module, loop.Epoch, TrainState]:
+    """A model, an epoch of it over `data.train`, and the state to begin with."""
     model = fit.make(data.num_items, data.length)
     rows, objective = fit.task(fit, model, data)
     size = max(1, fit.events // data.length)
@@ -79,12 +71,12 @@ def course(fit: Fit, data: Data, seed: int) -> Course:
     step = training.make_step(objective, optimizer)
     epoch = jax.jit(lambda state, rows: training.epoch(step, state, rows, size), donate_argnums=0)
     state = training.init_state(jax.random.key(seed), model, optimizer, rows, constants=fit.constants)
-    return Course(model, lambda state: epoch(state, rows), state)
+    return model, lambda state: epoch(state, rows), state
 
 
 def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
     """The model and its run, which stops when the validation has not improved for `fit.patience` epochs."""
-    model, epoch, state = course(fit, data, seed)
+    model, epoch, state = start(fit, data, seed)
     users = np.sort(np.random.default_rng(0).permutation(data.train.num_sessions)[: fit.validated])
     some = data.train.take(users)
     query, target = (
@@ -116,5 +108,5 @@ def train(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loo
 
 def refit(fit: Fit, data: Data, seed: int, folder: Path) -> tuple[nn.Module, loop.Run]:
     """The model and its run over `data.train`, of `fit.num_epochs` epochs, none of which is judged."""
-    model, epoch, state = course(fit, data, seed)
+    model, epoch, state = start(fit, data, seed)
     return model, loop.run(epoch, state, fit.num_epochs, folder=folder)

@@ -83,7 +83,7 @@ def fit(
     vectors, values = leading(graph, checked(factors, x))
     largest = float(values[0])
     graph, values = graph / largest**0.5, values / largest
-    similar = linear(x, *exponents, scale=1 / largest)
+    similar = linear(x, *exponents) / largest
     slope = float(response(mean_of_others(values, similar), sharpening))
     of_item = x.sum(axis=0)[:, None]
     low = sharpened(power(of_item, item_exponent) * vectors, graph, sharpening)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from rezoo.devices.backend import pick
-from rezoo.models.factorization.item_lists import PAIRS, Matrix, power, runs, shared
+from rezoo.models.factorization.item_lists import PAIRS, Matrix, on_both_sides, power, runs, shared
 
 BYTES = 2**25, 2**30
 """Of the Gramians that are solved at once, on a CPU and on an accelerator; one is taken if it is larger."""
@@ -22,8 +22,7 @@ Solve = Callable[[Float[np.ndarray, " B M M"], Float[np.ndarray, " B M"]], Float
 
 def nearest(x: Matrix, most: int) -> Matrix:
     """The `most` other items of the largest cosine with each item, `[N N]`, of the binary matrix `[U N]`."""
-    half = power(x.sum(axis=0), -0.5)
-    return shared(x, np.ones(x.shape[0]), lambda i, j, both: half[i] * both * half[j], most=most)
+    return shared(x, np.ones(x.shape[0]), on_both_sides(power(x.sum(axis=0), -0.5)), most=most)
 
 
 def solved(x: Matrix, near: Matrix, solve: Solve) -> Matrix:

@@ -16,7 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.models.factorization.item_lists import ItemLists, Matrix, once, params, power, shared, taken
+from rezoo.models.factorization.item_lists import (
+    ItemLists,
+    Matrix,
+    on_both_sides,
+    once,
+    params,
+    power,
+    shared,
+    taken,
+)
 from rezoo.models.factorization.spectrum import leading
 from rezoo.nn.bag import Bag, inner_with_rows
 from rezoo.nn.embedding import Embed
@@ -104,19 +113,10 @@ def normalised(x: Matrix, user_exponent: float = 0.5, item_exponent: float = 0.5
 
 
 def linear(
-    x: Matrix,
-    user_exponent: float = 0.5,
-    item_exponent: float = 0.5,
-    *,
-    scale: float = 1.0,
-    most: int | None = None,
+    x: Matrix, user_exponent: float = 0.5, item_exponent: float = 0.5, *, most: int | None = None
 ) -> Matrix:
-    """The lists of `scale` R̃ᵀR̃ `[N N]`, of each row the `most` largest; all if None."""
-    of_item = power(x.sum(axis=0), -item_exponent)
-
-    def weigh(i: np.ndarray, j: np.ndarray, both: np.ndarray) -> np.ndarray:
-        return scale * of_item[i] * both * of_item[j]
-
+    """The lists of R̃ᵀR̃ `[N N]`, of each row the `most` largest; all if None."""
+    weigh = on_both_sides(power(x.sum(axis=0), -item_exponent))
     return shared(x, power(x.sum(axis=1), -2 * user_exponent), weigh, most=most, itself=True)
 
 

@@ -111,6 +111,11 @@ def shared(
     return sparse.vstack([rows(*ends) for ends in runs(most_pairs, PAIRS)], format="csr")
 
 
+def on_both_sides(of_item: np.ndarray) -> Weigh:
+    """Weighs what is shared by a number of each item."""
+    return lambda i, j, both: of_item[i] * both * of_item[j]
+
+
 def runs(size: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
     """The ends of runs of rows, whose sizes add up to at most `most`; a larger row is one of its own.
 
