@@ -39,9 +39,9 @@ over 1,024 drawn places, 24 epochs; they were still gaining on the validation pa
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import common
-import flax.linen as nn
 import jax
 import numpy as np
 from protocols import by_gradient, lists, train_test
@@ -52,10 +52,9 @@ from rezoo.data import split
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
 from rezoo.datasets import lightgcn
-from rezoo.models import BSPM, EASE, GFCF, IALS, SLIM, LocalEASE, Popularity, RP3beta
+from rezoo.models import EASE, GFCF, IALS, SLIM, LocalEASE, Popularity, RP3beta
 from rezoo.models.baselines import popularity
-from rezoo.models.factorization import bspm, ease, gfcf, ials, item_knn, item_lists, local_ease, rp3beta, slim
-from rezoo.types import Variables
+from rezoo.models.factorization import ease, gfcf, ials, item_knn, item_lists, local_ease, rp3beta, slim
 
 
 def history(log: Interactions) -> np.ndarray:
@@ -67,9 +66,9 @@ def of_popularity(log: Interactions, seed: int) -> Fitted:
     return Popularity(log.num_items), popularity.fit(history(log), log.num_items)
 
 
-def of_lists(kind: Callable[..., nn.Module], fit: Callable[..., Variables]) -> Callable[..., Fitted]:
-    """A model of sparse lists, which reads the history."""
-    return lambda log, seed, **how: lists.fitted(kind, fit, history(log), log.num_items, **how)
+def of_history(fit: Callable[..., Fitted], *kind: Any) -> Callable[..., Fitted]:
+    """A model that reads the history, by a function of `protocols.lists`."""
+    return lambda log, seed, **how: fit(*kind, history(log), log.num_items, **how)
 
 
 def of_ials(
@@ -88,7 +87,7 @@ def of_ease(log: Interactions, seed: int, l2: float) -> Fitted:
 MODELS = {
     "Popularity": Entry(of_popularity),
     "ItemKNN": Entry(
-        of_lists(item_lists.ItemLists, item_knn.fit_lists),
+        of_history(lists.fitted, item_lists.ItemLists, item_knn.fit_lists),
         [
             {"neighbours": 400, "alpha": 0.35},
             {"neighbours": 400, "alpha": 0.35, "weighting": item_knn.tf_idf},
@@ -97,7 +96,7 @@ MODELS = {
         (0.1570, 0.1214),
     ),
     "RP3beta": Entry(
-        of_lists(RP3beta, rp3beta.fit),
+        of_history(lists.fitted, RP3beta, rp3beta.fit),
         [
             {"alpha": 0.5664, "beta": 0.00109, "neighbours": 777},
             {"alpha": 0.5, "beta": 0.15, "neighbours": 150, "per_target": True},
@@ -105,22 +104,15 @@ MODELS = {
             {"alpha": 0.4, "beta": 0.1, "neighbours": 200, "per_target": True},
         ],
     ),
-    "GFCF": Entry(of_lists(GFCF, gfcf.fit), [{"alpha": 0.3}], (0.1849, 0.1518)),
-    "BSPM, the paper's": Entry(of_lists(BSPM, bspm.fit), published=(0.1920, 0.1597)),
-    "BSPM": Entry(
-        of_lists(BSPM, bspm.fit),
-        [
-            {"user_exponent": user, "item_exponent": item, "beta": beta}
-            for user, item, beta in ((0.5, 0.5, 0.2), (0.35, 0.4, 0.1), (0.3, 0.4, 0.1), (0.3, 0.4, 0.15))
-        ],
-    ),
+    "GFCF": Entry(of_history(lists.fitted, GFCF, gfcf.fit), [{"alpha": 0.3}], (0.1849, 0.1518)),
+    "BSPM": Entry(of_history(lists.sharpened), published=(0.1920, 0.1597)),
     "SLIM": Entry(
-        of_lists(SLIM, slim.fit),
+        of_history(lists.fitted, SLIM, slim.fit),
         [{"l1": 0.02, "l2": 40.0, "candidates": 150}],
         (0.1699, 0.1382),
     ),
     "LocalEASE": Entry(
-        of_lists(LocalEASE, local_ease.fit),
+        of_history(lists.fitted, LocalEASE, local_ease.fit),
         [{"l2": l2, "candidates": most} for l2, most in ((20.0, 100), (40.0, 100), (40.0, 200))],
     ),
     "IALS": Entry(

@@ -71,8 +71,8 @@ from rezoo.data import batches, split
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
 from rezoo.datasets import movielens
-from rezoo.models import BSPM, FISM, GFCF, IALS, SLIM, ItemKNN, LocalEASE, MultDAE, RP3beta
-from rezoo.models.factorization import bspm, gfcf, ials, item_knn, local_ease, rp3beta, slim
+from rezoo.models import FISM, GFCF, IALS, SLIM, ItemKNN, LocalEASE, MultDAE, RP3beta
+from rezoo.models.factorization import gfcf, ials, item_knn, local_ease, rp3beta, slim
 from rezoo.types import Batch, Query, Variables
 
 PROTOCOL = (
@@ -149,11 +149,11 @@ def of_item_knn(data: Data, at: Sizes, seed: int, neighbours: int, weighting: it
     return lambda known: (ItemKNN(data.num_items), variables, asked(known))
 
 
-def of_lists(kind: Callable[..., nn.Module], fit: Callable[..., Variables]) -> Callable[..., Fitted]:
-    """A model of sparse lists, which reads the history."""
+def of_history(fit: Callable[..., tuple[nn.Module, Variables]], *kind: Any) -> Callable[..., Fitted]:
+    """A model that reads the history, by a function of `protocols.lists`."""
 
     def of(data: Data, at: Sizes, seed: int, **how: Any) -> Fitted:
-        model, variables = lists.fitted(kind, fit, data.history, data.num_items, **how)
+        model, variables = fit(*kind, data.history, data.num_items, **how)
         return lambda known: (model, variables, asked(known))
 
     return of
@@ -180,27 +180,28 @@ MODELS = {
     ),
     "EASE": Entry(of_ease, tuple({"l2": l2} for l2 in (100.0, 300.0, 1000.0))),
     "LocalEASE": Entry(
-        of_lists(LocalEASE, local_ease.fit),
+        of_history(lists.fitted, LocalEASE, local_ease.fit),
         tuple({"l2": l2, "candidates": 200} for l2 in (30.0, 100.0, 300.0)),
     ),
     "SLIM": Entry(
-        of_lists(SLIM, slim.fit),
+        of_history(lists.fitted, SLIM, slim.fit),
         tuple(
             {"l1": l1, "l2": l2, "candidates": 200} for l1, l2 in ((1.0, 100.0), (1.0, 300.0), (5.0, 100.0))
         ),
     ),
     "RP3beta": Entry(
-        of_lists(RP3beta, rp3beta.fit),
+        of_history(lists.fitted, RP3beta, rp3beta.fit),
         tuple(
             {"alpha": alpha, "beta": beta, "neighbours": 200, "per_target": True}
             for alpha, beta in ((0.5, 0.1), (0.7, 0.3), (0.7, 0.5))
         ),
     ),
     "GFCF": Entry(
-        of_lists(GFCF, gfcf.fit), tuple({"factors": 200, "alpha": alpha} for alpha in (0.1, 0.3, 1.0))
+        of_history(lists.fitted, GFCF, gfcf.fit),
+        tuple({"factors": 200, "alpha": alpha} for alpha in (0.1, 0.3, 1.0)),
     ),
     "BSPM": Entry(
-        of_lists(BSPM, bspm.fit),
+        of_history(lists.sharpened),
         tuple(
             {"factors": 200, "user_exponent": user, "item_exponent": item, "beta": beta, "sharpening": time}
             for user, item, beta, time in ((0.5, 0.5, 0.2, 2.5), (0.3, 0.4, 0.1, 2.0), (0.2, 0.45, 0.5, 1.5))

@@ -400,7 +400,7 @@ CASES |= {
     "EASE": Case(EASE(ITEMS), fitted=ease.fit(LOG, ITEMS, l2=2.0)),
     "ItemKNN": Case(ItemKNN(ITEMS), fitted=item_knn.fit(LOG, ITEMS, neighbours=3)),
     "RP3beta": Case(RP3beta(ITEMS, item_lists.num_pairs(WALKS)), fitted=WALKS),
-    "BSPM": Case(BSPM(ITEMS, item_lists.num_pairs(SHARPENED), 3), fitted=SHARPENED),
+    "BSPM": Case(BSPM(ITEMS, 3), fitted=SHARPENED),
     "GFCF": Case(GFCF(ITEMS, item_lists.num_pairs(FILTERED), 3), fitted=FILTERED),
     "SLIM": Case(SLIM(ITEMS, item_lists.num_pairs(SPARSE)), fitted=SPARSE),
     "LocalEASE": Case(LocalEASE(ITEMS, item_lists.num_pairs(LOCAL)), fitted=LOCAL),

@@ -155,10 +155,9 @@ def test_gfcf_of_all_singular_vectors_filters_nothing_out():
 def test_bspm_sharpens_away_what_many_share():
     """The score falls most for the item that everybody has, which varies slowest over the graph."""
     history = np.array([[1, 2, 5], [2, 3, 5], [3, 4, 5], [4, 1, 5], [1, 3, 5]])
-    score = {}
+    score, variables = {}, bspm.fit(history, 6, factors=4)
     for sharpening in (0.0, 0.5):
-        variables = bspm.fit(history, 6, factors=4, beta=0.3, sharpening=sharpening)
-        model = BSPM(6, item_lists.num_pairs(variables), 4)
+        model = BSPM(6, 4, beta=0.3, sharpening=sharpening)
         score[sharpening] = np.asarray(score_all(model, variables, query([[1, 2]])))[0]
     variables = gfcf.fit(history, 6, factors=4, alpha=0.3)
     plain = score_all(GFCF(6, item_lists.num_pairs(variables), 4), variables, query([[1, 2]]))[0]

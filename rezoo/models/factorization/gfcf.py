@@ -10,7 +10,7 @@ The first term, a linear filter, adds up what is taken together; the second, an 
 what varies slowly over the graph. Differs: `neighbours` may shorten the lists of the linear filter.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,14 +39,12 @@ class GFCF(ItemLists):
     """
 
     factors: int = 256
-    filters: ClassVar[int] = 1
-    """Low-rank filters, whose vectors stand beside each other."""
+    """Singular vectors of the low-pass filter."""
 
     def setup(self) -> None:
         super().setup()
-        width = self.filters * self.factors
-        self.taken = Bag(self.num_items, width)
-        self.item = Embed(self.num_items, width)
+        self.taken = Bag(self.num_items, self.factors)
+        self.item = Embed(self.num_items, self.factors)
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         history = once(query.history, self.num_items)
@@ -88,9 +86,16 @@ def fit(
         raise ValueError(f"alpha must be ≥ 0 and neighbours ≥ 1, not {alpha} and {neighbours}")
     vectors = leading(normalised(x), checked(factors, x)).vectors
     of_item = x.sum(axis=0)[:, None]
-    return variables(
-        linear(x, most=neighbours), power(of_item, -0.5) * vectors, alpha * power(of_item, 0.5) * vectors
-    )
+    low, high = power(of_item, -0.5) * vectors, alpha * power(of_item, 0.5) * vectors
+    weigh = on_both_sides(power(x.sum(axis=0), -0.5))
+    linear = shared(x, power(x.sum(axis=1), -1.0), weigh, most=neighbours, itself=True)
+    return {
+        "params": {
+            **params(linear),
+            "taken": {"rows": {"embedding": jnp.asarray(low, jnp.float32)}},
+            "item": {"embedding": jnp.asarray(high, jnp.float32)},
+        }
+    }
 
 
 def checked(factors: int, x: Matrix) -> int:
@@ -110,26 +115,3 @@ def normalised(x: Matrix, user_exponent: float = 0.5, item_exponent: float = 0.5
     """R̃ = D_U^-a R D_I^-b of the binary interactions R `[U N]`."""
     of_user, of_item = power(x.sum(axis=1), -user_exponent), power(x.sum(axis=0), -item_exponent)
     return x.multiply(of_user[:, None]).multiply(of_item[None]).tocsr().astype(np.float32)
-
-
-def linear(
-    x: Matrix, user_exponent: float = 0.5, item_exponent: float = 0.5, *, most: int | None = None
-) -> Matrix:
-    """The lists of R̃ᵀR̃ `[N N]`, of each row the `most` largest; all if None."""
-    weigh = on_both_sides(power(x.sum(axis=0), -item_exponent))
-    return shared(x, power(x.sum(axis=1), -2 * user_exponent), weigh, most=most, itself=True)
-
-
-def variables(lists: Matrix, taken: np.ndarray, item: np.ndarray) -> dict[str, Any]:
-    """The variables of a `GFCF`, of its linear filter and of the vectors of both ends of the other."""
-    return {
-        "params": {
-            **params(lists),
-            "taken": {"rows": {"embedding": _table(taken)}},
-            "item": {"embedding": _table(item)},
-        }
-    }
-
-
-def _table(rows: np.ndarray) -> Float[Array, " N D"]:
-    return jnp.asarray(rows, jnp.float32)

@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.arrays import distinct_pairs
 from rezoo.devices.meshes import lookup
+from rezoo.models.factorization.item_lists import power
 from rezoo.nn.embedding import Embed, or_unknown
 from rezoo.nn.graph import neighbours, sums
 from rezoo.nn.inner import inner
@@ -91,7 +92,13 @@ class LightGCN(nn.Module):
 
 
 def graph(
-    user: Int[Array | np.ndarray, " n"], item: Int[Array | np.ndarray, " n"], num_users: int, num_items: int
+    user: Int[Array | np.ndarray, " n"],
+    item: Int[Array | np.ndarray, " n"],
+    num_users: int,
+    num_items: int,
+    *,
+    user_exponent: float = 0.5,
+    item_exponent: float = 0.5,
 ) -> dict[str, Any]:
     """The collection `graph`, from parallel columns of interactions.
 
@@ -102,6 +109,8 @@ def graph(
       item: dense ids.
       num_users: of the graph, 0 included: as many as the model has, or more.
       num_items: likewise.
+      user_exponent: of the degree that an edge is divided by; ½ in the paper.
+      item_exponent: likewise.
 
     Raises:
       ValueError: if an id is beyond these numbers.
@@ -118,10 +127,13 @@ def graph(
                 f"{name} {ids.max()} is beyond num_{name}s={rows}, which counts 0 too: give more"
             )
     user, item = distinct_pairs(*pair)
-    sides = {"user": (user, item, num_users), "item": (item, user, num_items)}
+    sides = {
+        "user": (user, item, num_users, user_exponent),
+        "item": (item, user, num_items, item_exponent),
+    }
     return {
-        name: {"scale": _scale(node, rows), "neighbours": neighbours(node, other, rows)}
-        for name, (node, other, rows) in sides.items()
+        name: {"scale": _scale(node, rows, exponent), "neighbours": neighbours(node, other, rows)}
+        for name, (node, other, rows, exponent) in sides.items()
     }
 
 
@@ -145,7 +157,7 @@ def mean_of_layers(
     """
     total = layer = users, items
     for _ in range(num_layers):
-        layer = _over(graph["user"], graph["item"], layer[1]), _over(graph["item"], graph["user"], layer[0])
+        layer = over(graph["user"], graph["item"], layer[1]), over(graph["item"], graph["user"], layer[0])
         total = total[0] + layer[0], total[1] + layer[1]
     return total[0] / (num_layers + 1), total[1] / (num_layers + 1)
 
@@ -161,16 +173,18 @@ def _backward(num_layers: int, graph: Any, gradients: Sides) -> tuple[None, Arra
 mean_of_layers.defvjp(_forward, _backward)
 
 
-def _over(side: Mapping[str, Any], other: Mapping[str, Any], x: Float[Array, " M D"]) -> Float[Array, " N D"]:
-    """Σ_j x_j / √(|N_i| |N_j|) over the neighbours j of each node i of one side; they are of the other."""
+def over(side: Mapping[str, Any], other: Mapping[str, Any], x: Float[Array, " M D"]) -> Float[Array, " N D"]:
+    """Σ_j x_j / √(|N_i| |N_j|) over the neighbours j of each node i of one side; they are of the other.
+
+    With other exponents of `graph`, what these make of |N_i| and |N_j|.
+    """
     near, far = (jnp.asarray(one["scale"])[:, None] for one in (side, other))
     return near * sums(side["neighbours"], far * x)
 
 
-def _scale(node: Int[np.ndarray, " E"], num_nodes: int) -> Float[np.ndarray, " N"]:
-    """1 / √|N_i|, 0 for a node without neighbours."""
-    count = np.bincount(node, minlength=num_nodes)
-    return np.where(count > 0, 1 / np.sqrt(np.maximum(count, 1)), 0.0).astype(np.float32)
+def _scale(node: Int[np.ndarray, " E"], num_nodes: int, exponent: float) -> Float[np.ndarray, " N"]:
+    """|N_i|^-exponent, 0 for a node without neighbours."""
+    return power(np.bincount(node, minlength=num_nodes), -exponent).astype(np.float32)
 
 
 def _padded(model: LightGCN, name: str, rows: int) -> Float[Array, " N D"]:

@@ -1,6 +1,5 @@
 """Models of sparse lists against their equations, written with dense matrices in NumPy."""
 
-import math
 import tracemalloc
 
 import jax
@@ -11,7 +10,7 @@ from helpers import apply, score_all
 from sklearn.linear_model import ElasticNet
 
 from rezoo.data.batches import queries
-from rezoo.models import BSPM, EASE, GFCF, SLIM, LocalEASE, RP3beta
+from rezoo.models import EASE, GFCF, SLIM, LocalEASE, RP3beta
 from rezoo.models.factorization import (
     bspm,
     candidates,
@@ -81,40 +80,6 @@ def test_gfcf_is_its_equation(alpha):
     np.testing.assert_allclose(score(GFCF, variables, history, 4), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("exponents", [(0.5, 0.5), (0.3, 0.4)])
-@pytest.mark.parametrize("factors", [5, ITEMS - 1])
-def test_bspm_is_a_runge_kutta_step_of_its_equation(factors, exponents):
-    """Of the whole spectrum; of some eigenvectors, with a line for the response of all others."""
-    history, x = log()
-    a, b = exponents
-    of_user, of_item = np.maximum(x.sum(1), 1), x.sum(0)
-    half = np.where(of_item > 0, np.maximum(of_item, 1) ** -b, 0.0)
-    normed = of_user[:, None] ** -a * x * half[None]
-    s = normed.T @ normed / np.linalg.norm(normed, 2) ** 2
-    values, vectors = np.linalg.eigh(s)
-    low, rest = vectors[:, -factors:], values[:-factors]
-    beta, time = 0.2, 2.5
-
-    def slope(y):
-        return -y @ s
-
-    def step(y):
-        k1 = slope(y)
-        k2 = slope(y + time / 2 * k1)
-        k3 = slope(y + time / 2 * k2)
-        return y + time / 6 * (k1 + 2 * k2 + 2 * k3 + slope(y + time * k3))
-
-    blurred = x @ s
-    merged = step(((x * half[None]) @ low) @ (low.T * of_item[None] ** b) * beta)
-    exact = step(blurred @ low @ low.T)
-    mean = (rest**2).sum() / max(rest.sum(), 1e-9)
-    response = sum((-time * mean) ** i / math.factorial(i) for i in range(5))
-    expected = merged + exact + response * (blurred - blurred @ low @ low.T)
-    options = dict(factors=factors, beta=beta, sharpening=time, user_exponent=a, item_exponent=b)
-    variables = bspm.fit(history, ITEMS, **options)
-    np.testing.assert_allclose(score(BSPM, variables, history, factors), expected, rtol=1e-3, atol=1e-5)
-
-
 @pytest.mark.parametrize("weighting", [item_knn.equal, item_knn.tf_idf])
 @pytest.mark.parametrize("alpha", [0.5, 0.3])
 def test_item_knn_as_lists_is_item_knn(weighting, alpha):
@@ -178,8 +143,6 @@ def test_bad_input_is_named():
         gfcf.fit(history, 5, factors=2)
     with pytest.raises(ValueError, match="factors must be from 1 to 1, not 2"):
         bspm.fit(history, 5, factors=2)
-    with pytest.raises(ValueError, match="sharpening must be ≥ 0"):
-        bspm.fit(history, 5, factors=1, sharpening=-1.0)
     with pytest.raises(ValueError, match="neighbours"):
         gfcf.fit(history, 5, factors=1, neighbours=0)
     with pytest.raises(ValueError, match="alpha must be in"):
