@@ -740,6 +740,10 @@ def test_tables_spread_over_eight_devices_are_trained_as_on_one(name):
         together = jax.jit(
             row_sparse.make_step(objective, *optimizers, row_sparse.spread_over(mesh, routes=[route]))
         )
+        if name not in KINDS:
+            made = jax.eval_shape(together, placed, spread)
+            chex.assert_trees_all_equal_shapes_and_dtypes(made[0], jax.eval_shape(lambda: placed))
+            continue
         one, many = state, placed
         for _ in range(2):
             one, expected = alone(one, batch)
