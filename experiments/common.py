@@ -25,7 +25,7 @@ from rezoo.errors import DataError
 from rezoo.storage import durable, fingerprint
 
 HERE = Path(__file__).parent
-CHOICES = ("--dataset", "--data", "--model", "--models", "--parts", "--rows")
+CHOICES = ("--dataset", "--data", "--model", "--models", "--parts", "--refit", "--rows")
 """Flags that choose which rows are measured, but do not change what a row says."""
 DISK = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 """Errors of a disk that is full or cannot be written to; those of checkpoints have no number."""

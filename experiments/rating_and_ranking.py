@@ -75,7 +75,6 @@ from rezoo.data import batches, split
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions, from_columns
 from rezoo.datasets import movielens, shop, shop_builder
-from rezoo.errors import DataError
 from rezoo.models import PLE, MMoE, SharedBottom
 from rezoo.nn.embedding import Embed
 from rezoo.studies import significance, sweep
@@ -506,8 +505,7 @@ def main() -> None:
         ("parts", flags.parts, CASES),
         ("models", flags.models, MODELS),
     ):
-        if unknown := set(given) - set(known):
-            raise DataError(f"{name}={sorted(unknown)}: choose from {', '.join(known)}")
+        common.check_names(name, given, known)
     few = (("shop",), ("watched",), ("SharedMF",))
     datasets, cases, names = few if flags.smoke else (flags.dataset, flags.parts, flags.models)
     for dataset in datasets:

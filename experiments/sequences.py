@@ -29,9 +29,10 @@ three on Toys, others one; ML-1M and Toys of HSTU had half a core, eSASRec on ML
     refitted     HSTU             .106/.065   4    .114/.071   3
                  eSASRec                                            .061/.036   7
 
-Rows called "refitted" (--refit) were trained on all but the test items, the validation items too, for all
-epochs of the settings, none of which is judged. On the small sets that is worth a sixth, as the event before
-the test item is one of nine; what others publish there is without it, as far as their code tells.
+The last two lines, a protocol of their own (--refit), were trained on all but the test items, the validation
+items too, for all epochs of the settings, none of which is judged. On the small sets that is worth a sixth,
+as the event before the test item is one of nine; what others publish there is without it, as far as their
+code tells.
 
 eSASRec, HSTU, FuXi and LRURec have SASRec's settings. Those published for eSASRec by
 https://github.com/blondered/transformer_benchmark (64 wide, one block, 256 uniform items in a softmax) learn
@@ -109,6 +110,7 @@ from rezoo.nn.attention import LiGR
 from rezoo.types import Batch, Objective
 
 CUTS = (10, 20)
+REFITTED = "; trained on the validation items too"
 SMOKE = ("CoOccurrence", "SASRec", "BERT4Rec")
 
 
@@ -125,7 +127,7 @@ class Flags(common.Flags):
     seeds: int = 1
     """Runs of each trained model."""
     refit: bool = False
-    """Train on the validation items, too, for all epochs of the settings: rows NAME, refitted."""
+    """Train on the validation items, too, for all epochs of the settings; baselines are left out."""
 
 
 def gbce(fit: Fit, model: nn.Module, data: Data) -> tuple[Batch, Objective]:
@@ -261,6 +263,7 @@ def main() -> None:
     flags, results = common.start(
         __file__, __doc__, Flags, data=("ml-1m*", "s3rec*", "amazon-beauty-bert4rec", "beauty.txt*")
     )
+    protocol = PROTOCOL + REFITTED * flags.refit
     for dataset in ("smoke",) if flags.smoke else flags.dataset:
         data = load(dataset, flags.data_dir)
         data = data._replace(train=data.known) if flags.refit else data
@@ -268,27 +271,28 @@ def main() -> None:
         wanted = set(flags.models or (SMOKE if flags.smoke else ()))
 
         def report(name: str, values: dict[str, float], seconds: float, named: str = named, **notes: Any):
-            figures = PUBLISHED.get(named, {}).get(name, ())
+            figures = () if flags.refit else PUBLISHED.get(named, {}).get(name, ())
             published: dict[str, float] = dict(zip(("recall@10", "ndcg@10"), figures, strict=False))
             with results.together():
                 for metric, value in values.items():
                     results.add(
-                        name, named, PROTOCOL, metric, value, seconds=seconds,
+                        name, named, protocol, metric, value, seconds=seconds,
                         published=published.get(metric), **notes,
                     )  # fmt: skip
             print(f"{named}: {name} " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()), flush=True)
 
-        for name, model, fitted in () if flags.refit else baselines(data):
-            if (not wanted or name in wanted) and not results.values(name, named, PROTOCOL, "recall@10"):
+        counted, trained = () if flags.refit else tuple(baselines(data)), fits(dataset)
+        common.check_names("models", wanted, [name for name, *_ in counted] + list(trained))
+        for name, model, fitted in counted:
+            if (not wanted or name in wanted) and not results.values(name, named, protocol, "recall@10"):
                 start = time.monotonic()
                 values = measure(model, fitted, data)
                 report(name, values, time.monotonic() - start)
-        for name, fit in fits(dataset).items():
+        for name, fit in trained.items():
             if wanted and name not in wanted:
                 continue
-            name = f"{name}, refitted" if flags.refit else name
-            for seed in range(len(results.values(name, named, PROTOCOL, "recall@10")), flags.seeds):
-                folder = results.out / f"{named}-{name}-{seed}"
+            for seed in range(len(results.values(name, named, protocol, "recall@10")), flags.seeds):
+                folder = results.out / f"{named}-{name}{', refitted' * flags.refit}-{seed}"
                 model, run = (refit if flags.refit else train)(fit, data, seed, folder)
                 epochs = fit.num_epochs if flags.refit else int(run.best_epoch)
                 report(name, measure(model, run.best, data), run.seconds, epochs=epochs)

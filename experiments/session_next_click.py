@@ -259,7 +259,9 @@ def main() -> None:
         missing = {"labels_unknown_to_training": int((data.target == 0).sum()), "labels": len(data.target)}
         missing |= {"histories_cut": data.cut}
         wanted = set(flags.models or (("NARM", "VSKNN", "CoOccurrence") if flags.smoke else ()))
-        for name, fit in fits(flags.smoke).items():
+        trained, counted = fits(flags.smoke), tuple(baselines(data))
+        common.check_names("models", wanted, [*trained, *(name for name, *_ in counted)])
+        for name, fit in trained.items():
             if wanted and name not in wanted:
                 continue
             for seed in range(
@@ -272,7 +274,7 @@ def main() -> None:
                 report(
                     results, name, dataset, measure(model, run.best, data), run.seconds, **missing, **speed
                 )
-        for name, model, fitted in baselines(data):
+        for name, model, fitted in counted:
             if (not wanted or name in wanted) and not results.values(
                 name, dataset, PROTOCOL, "mean_popularity@20"
             ):
