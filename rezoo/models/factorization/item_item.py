@@ -16,7 +16,7 @@ from rezoo.types import Query
 
 GIB = 2**30
 MATRICES = 3
-"""How many N × N matrices of float32 a fit holds at once: the Gramian, its factor, the weights."""
+"""How many N × N matrices of float32 a fit by JAX holds at once: the Gramian, its factor, the weights."""
 BLOCK = 512
 """Users, or rows of a matrix, at a time."""
 
@@ -61,21 +61,21 @@ def events(history: Any, num_items: int) -> np.ndarray:
     return history.astype(np.int32)
 
 
-def check(history: Any, num_items: int, memory: float | None) -> np.ndarray:
+def check(history: Any, num_items: int, memory: float | None, matrices: int = MATRICES) -> np.ndarray:
     """The history as an array, once it is known that a fit to it can be done.
 
     Raises:
-      ValueError: if `events` refuses it, or if `MATRICES` matrices of items × items take more than
+      ValueError: if `events` refuses it, or if so many matrices of items × items take more than
         `memory` GiB, or than what is free if it is None.
     """
     history = events(history, num_items)
-    needed = MATRICES * 4 * num_items**2 / GIB
+    needed = matrices * 4 * num_items**2 / GIB
     there = free_memory() / GIB if memory is None else memory
     if needed > there:
-        most = int((there * GIB / 4 / MATRICES) ** 0.5)
+        most = int((there * GIB / 4 / matrices) ** 0.5)
         limit = f"the {there:,.1f} GiB that are free" if memory is None else f"memory={memory:g} GiB"
         raise ValueError(
-            f"{num_items:,} items need {needed:,.1f} GiB for {MATRICES} matrices of that square, more than "
+            f"{num_items:,} items need {needed:,.1f} GiB for {matrices} matrices of that square, more than "
             f"{limit}, which is enough for {most:,} items: keep the most frequent (k-core), "
             "or take a model of sparse lists (LocalEASE, RP3beta), or of a vector per item (IALS, MF)"
         )
