@@ -14,6 +14,7 @@ up), 1.1 GiB in all. On the sample, AUC: Wide & Deep .766 Â± .002, DCN-V2 .765 Â
 
 import resource
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -144,12 +145,21 @@ def pairs(columns: dict[str, np.ndarray], label: Any, where: jax.Array) -> Batch
     return Batch(query, on_device.get("item", query.user), jnp.asarray(label), where)
 
 
+@dataclass(frozen=True)
+class Flags(common.Flags):
+    """Which parts."""
+
+    parts: tuple[str, ...] = ("large", "sample")
+
+
 def main() -> None:
-    flags, results = common.start(__file__, __doc__, data=("criteo-sample-10k*", "train_examples.txt"))
+    flags, results = common.start(__file__, __doc__, Flags, data=("criteo-sample-10k*", "train_examples.txt"))
+    common.check_names("parts", flags.parts, Flags.parts)
     if flags.smoke:
         learn((2_000, 5_000), shop.ShopConfig(shoppers=200, products=100), 1 << 10, results)
-    else:
+    elif "large" in flags.parts:
         learn((100_000, 1_000_000, 10_000_000), shop.ShopConfig(20_000, 5_000), CHUNK, results)
+    if "sample" in flags.parts and not flags.smoke:
         sample(flags.data_dir, flags.seeds, results)
     results.finish()
 

@@ -18,6 +18,8 @@ DNN is ahead of FM by seven standard errors, and what was liked before adds noth
 not: in a random split the user's vector has been learnt from those same movies.
 """
 
+from dataclasses import dataclass
+
 import common
 from protocols.click_sets import likes
 from protocols.clicks import Budget, Entry, Setting, compare, synthetic, zoo
@@ -41,13 +43,22 @@ def with_history(sizes: dict[str, int], dim: int, widths: tuple[int, ...], dropo
     ]
 
 
+@dataclass(frozen=True)
+class Flags(common.Flags):
+    """Which models."""
+
+    models: tuple[str, ...] = MODELS
+    """Any of them."""
+
+
 def main() -> None:
-    flags, results = common.start(__file__, __doc__, data=("ml-1m*",))
+    flags, results = common.start(__file__, __doc__, Flags, data=("ml-1m*",))
+    common.check_names("models", flags.models, MODELS)
     data = synthetic() if flags.smoke else likes(flags.data_dir)
     dim, widths = (4, (8,)) if flags.smoke else (16, (64, 32))
     chosen = {entry.name: entry for entry in zoo(data.sizes, dim, widths, 0.2)}
     chosen |= {entry.name: entry for entry in with_history(data.sizes, dim, widths, 0.2)}
-    entries = [chosen[name] for name in (("DNN",) if flags.smoke else MODELS)]
+    entries = [chosen[name] for name in (("DNN",) if flags.smoke else flags.models)]
     budget = Budget((Setting(0.02, 1e-4),), 256, 3) if flags.smoke else REAL
     compare(entries, data, budget, flags.seeds, results)
     results.finish()
