@@ -25,7 +25,7 @@ Test users; seconds are those of all three configurations and seeds, on one busy
     SLIM              .360        .476       .428        53            .355        .479       .354       219
     MultDAE           .354        .489       .430       205            .337        .447       .335      1142
     LocalEASE         .370        .484       .431        37            .353        .476       .355       119
-    BSPM              .361        .492       .434        16            .371        .487       .358        37
+    BSPM              .361        .492       .434        22            .372        .487       .357        68
     EASE              .373        .489       .436        58            .368        .473       .361       519
     IALS              .368        .499       .436        23            .362        .487       .353        98
 
