@@ -169,7 +169,7 @@ ENTRIES = {
     ),
     "MF-DNS": Entry(
         of_bpr,
-        [{"l2": 1e-2, "negatives": many, "epochs": 40, "rate": 5e-3, "batch": 8192} for many in (16, 64)],
+        [{"l2": 1e-2, "negatives": 16, "epochs": 40, "rate": 5e-3, "batch": 8192}],
         random=True,
     ),
     "MF-CCL": Entry(
