@@ -31,9 +31,9 @@ validation part is a seventh less. GFCF has the paper's settings. Those of SLIM 
 come of trials on 5,000 users of the validation part. SLIM was measured once before, with other settings.
 LocalEASE is ahead of RP3beta on the validation part and behind it in the test file; in those trials neither
 more candidates nor a sparse factor of the inverse were better.
-BSPM has the exponent of the users' degrees that is best on the validation part, .3 in place of the paper's .5;
-ndcg@20 gains a twentieth there and nothing in the test file. That is not a random part of all check-ins: its
-places have 91 check-ins of the training file on average, those of the training file itself 75.
+BSPM has the exponent of the users' degrees that is best on the validation part, .3 in place of the paper's
+.5; ndcg@20 gains a twentieth there and nothing in the test file. That is not a random part of all check-ins:
+its places have 91 check-ins of the training file on average, those of the training file itself 75.
 MF-CCL and MF-softmax are factors whose scores are cosines, 64 wide, by the contrastive loss and by a softmax
 over 1,024 drawn places, 24 epochs; they were still gaining on the validation part when the rate had fallen.
 """
