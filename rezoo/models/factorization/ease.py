@@ -78,7 +78,7 @@ def _on_host(history: np.ndarray, num_items: int, l2: float) -> Float[Array, " N
         weight[rows.stop :, rows] = weight[rows, rows.stop :].T
         weight[rows] *= scale[rows, None]
     diagonal[:] = 0.0
-    return jnp.asarray(weight)
+    return jax.device_put(weight)  # jnp.asarray would make a second copy
 
 
 def _on_device(history: np.ndarray, num_items: int, l2: float) -> Float[Array, " N N"]:
