@@ -58,7 +58,7 @@ class BSPM(nn.Module):
         self.vectors = jnp.asarray(self.param("vectors", nn.initializers.zeros, shape, jnp.float32))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        known = or_unknown(item, self.num_items).reshape(len(item), -1)
+        known = or_unknown(item, self.num_items).reshape(item.shape[0], -1)
         return jnp.take_along_axis(self.scores(query), known, axis=1).reshape(item.shape)
 
     def scores(self, query: Query) -> Float[Array, " B N"]:
