@@ -161,10 +161,11 @@ def main() -> None:
     common.check_names("parts", flags.parts, Flags.parts)
     if flags.smoke:
         learn((2_000, 5_000), shop.ShopConfig(shoppers=200, products=100), 1 << 10, results)
-    elif "large" in flags.parts:
-        learn((100_000, 1_000_000, 10_000_000), shop.ShopConfig(20_000, 5_000), CHUNK, results)
-    if "sample" in flags.parts and not flags.smoke:
-        sample(flags.data_dir, flags.seeds, results)
+    else:
+        if "large" in flags.parts:
+            learn((100_000, 1_000_000, 10_000_000), shop.ShopConfig(20_000, 5_000), CHUNK, results)
+        if "sample" in flags.parts:
+            sample(flags.data_dir, flags.seeds, results)
     results.finish()
 
 

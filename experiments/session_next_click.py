@@ -218,8 +218,11 @@ def measure(model: Any, variables: Any, data: Data) -> dict[str, float]:
     } | by_length(recalled, (data.asked > 0).sum(1), (2, 5, 10))
 
 
+BASELINES = ("Popularity", "SessionPopularity", "SKNN", "VSKNN", "CoOccurrence")
+
+
 def baselines(data: Data) -> Iterator[tuple[str, Any, Any]]:
-    """The baselines, which only count."""
+    """`BASELINES`, which only count; each is fitted when it is asked for."""
     rows = sessions.pad(data.train, LENGTH)
     counts = popularity.fit(rows, data.num_items)
     yield "Popularity", Popularity(data.num_items), counts
@@ -254,13 +257,13 @@ def report(
 
 def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags, data=("yoochoose1_64*", "diginetica*"))
+    trained = fits(flags.smoke)
+    common.check_names("models", flags.models, [*trained, *BASELINES])
     for dataset in ("smoke",) if flags.smoke else flags.dataset:
         data = load(dataset, flags.data_dir)
         missing = {"labels_unknown_to_training": int((data.target == 0).sum()), "labels": len(data.target)}
         missing |= {"histories_cut": data.cut}
         wanted = set(flags.models or (("NARM", "VSKNN", "CoOccurrence") if flags.smoke else ()))
-        trained, counted = fits(flags.smoke), tuple(baselines(data))
-        common.check_names("models", wanted, [*trained, *(name for name, *_ in counted)])
         for name, fit in trained.items():
             if wanted and name not in wanted:
                 continue
@@ -274,7 +277,7 @@ def main() -> None:
                 report(
                     results, name, dataset, measure(model, run.best, data), run.seconds, **missing, **speed
                 )
-        for name, model, fitted in counted:
+        for name, model, fitted in baselines(data):
             if (not wanted or name in wanted) and not results.values(
                 name, dataset, PROTOCOL, "mean_popularity@20"
             ):

@@ -58,8 +58,17 @@ def inner_with_rows(
     count = math.prod(ids.shape[1:])
     if gathers(count, rows.num_embeddings):
         return inner(state, rows(ids))
-    known = or_unknown(ids, rows.num_embeddings).reshape(ids.shape[0], count)
-    return jnp.take_along_axis(products("bd,nd->bn", state, rows.table()), known, axis=1).reshape(ids.shape)
+    return scores_of(products("bd,nd->bn", state, rows.table()), ids)
+
+
+def scores_of(score: Float[Array, " B N"], ids: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+    """Of each row's scores of all items those of its `ids`; an id below 0 or beyond them is item 0.
+
+    >>> scores_of(jnp.array([[0.0, 5.0, 7.0]]), jnp.array([[2, 1, 9]])).tolist()
+    [[7.0, 5.0, 0.0]]
+    """
+    known = or_unknown(ids, score.shape[1]).reshape(ids.shape[0], math.prod(ids.shape[1:]))
+    return jnp.take_along_axis(score, known, axis=1).reshape(ids.shape)
 
 
 def scattered(ids: Int[Array, " B L"], weight: Float[Array, " B L"], size: int) -> Float[Array, " B N"]:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from rezoo.arrays import find
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import alike, along, cut, lookup
-from rezoo.nn.embedding import or_unknown
+from rezoo.nn.bag import scores_of
 from rezoo.nn.features import repeat_for_items
 
 LONG = 256
@@ -51,8 +51,7 @@ class Lists(NamedTuple):
         few = not known or (size <= LONG and owner.shape[1] * size <= num_items)
         if few or cut(alike([owner, item])[0]):
             return self.sought(owner, item, scale)
-        place = or_unknown(item, num_items).reshape(item.shape[0], size)
-        return jnp.take_along_axis(self.gathered(owner, num_items, scale), place, axis=1).reshape(item.shape)
+        return scores_of(self.gathered(owner, num_items, scale), item)
 
     def sought(
         self, owner: Int[Array, " B L"], item: Int[Array, " B *C"], scale: Float[Array, " B L"] | None

@@ -27,8 +27,7 @@ from rezoo.models.factorization import lightgcn
 from rezoo.models.factorization.gfcf import checked, normalised
 from rezoo.models.factorization.item_lists import taken
 from rezoo.models.factorization.spectrum import leading
-from rezoo.nn.bag import multi_hot
-from rezoo.nn.embedding import or_unknown
+from rezoo.nn.bag import multi_hot, scores_of
 from rezoo.types import Query
 
 ORDER = 4
@@ -58,8 +57,7 @@ class BSPM(nn.Module):
         self.vectors = jnp.asarray(self.param("vectors", nn.initializers.zeros, shape, jnp.float32))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        known = or_unknown(item, self.num_items).reshape(item.shape[0], -1)
-        return jnp.take_along_axis(self.scores(query), known, axis=1).reshape(item.shape)
+        return scores_of(self.scores(query), item)
 
     def scores(self, query: Query) -> Float[Array, " B N"]:
         """Of all items."""

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.devices.backend import free_memory
-from rezoo.nn.bag import multi_hot
-from rezoo.nn.embedding import or_unknown
+from rezoo.nn.bag import multi_hot, scores_of
 from rezoo.types import Query
 
 GIB = 2**30
@@ -43,8 +42,7 @@ class ItemItem(nn.Module):
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         score = jnp.einsum("bd,nd->bn", self.encode(query), self.weight)
-        known = or_unknown(item, self.num_items).reshape(item.shape[0], -1)
-        return jnp.take_along_axis(score, known, axis=1).reshape(item.shape)
+        return scores_of(score, item)
 
 
 def events(history: Any, num_items: int) -> np.ndarray:

@@ -86,15 +86,15 @@ def test_an_item_that_comes_twice_counts_once_and_who_took_nothing_scores_nothin
 
 
 def test_more_items_than_memory_are_refused_with_the_number_that_fits():
-    for fit, needed, there in ((ease.fit, 18.6, 16.0), (item_knn.fit, 27.9, 24.0)):
+    for fit, needed, there, few in ((ease.fit, 18.6, 16.0, 11), (item_knn.fit, 27.9, 24.0, 9)):
         with pytest.raises(ValueError, match=rf"50,000 items need {needed} GiB .* enough for 46,340 items"):
             fit(np.ones((1, 1), int), 50_000, memory=there)
         with pytest.raises(
             ValueError, match=r"10,000,000 items need .* more than the [\d.,]+ GiB that are free"
         ):
             fit(np.ones((1, 1), int), 10_000_000)
-        with pytest.raises(ValueError, match=r"memory=5e-07 GiB, which is enough for \d+ items"):
-            fit(np.ones((1, 1), int), 10, memory=5e-7)
+        with pytest.raises(ValueError, match=f"memory=1e-06 GiB, which is enough for {few} items"):
+            fit(np.ones((1, 1), int), 12, memory=1e-6)
 
 
 @pytest.mark.parametrize("solve", [ease._solve, item_knn._nearest])
