@@ -57,6 +57,7 @@ from rezoo.models import (
     AutoInt,
     BERT4Rec,
     BiasedMF,
+    Blend,
     Caser,
     CoOccurrence,
     DCNv2,
@@ -111,7 +112,7 @@ from rezoo.models.factorization import (
     simplex,
     slim,
 )
-from rezoo.models.ranking import din, dlrm, fibinet, masknet, session_ranker
+from rezoo.models.ranking import blend, din, dlrm, fibinet, masknet, session_ranker
 from rezoo.models.ranking.dcn import stacked
 from rezoo.models.session import narm, neighbours, stamp
 from rezoo.nn.interaction import GatedCross, LowRankCross
@@ -370,7 +371,21 @@ WALKS = rp3beta.fit(LOG, ITEMS, neighbours=5)
 SHARPENED = bspm.fit(LOG, ITEMS, factors=3)
 FILTERED = gfcf.fit(LOG, ITEMS, factors=3)
 SPARSE = slim.fit(LOG, ITEMS, l1=0.1, l2=0.5)
+READER = functools.partial(GRU4Rec, ITEMS, 4, item_features=ITEM_FEATURES)
 LOCAL = local_ease.fit(LOG, ITEMS, l2=2.0, candidates=5)
+
+
+def blended():
+    """A network and neighbours, each with its weight."""
+    query = Query(np.zeros(6, np.int32), LOG.astype(np.int32), {})
+    rows = Batch(query, query.history, np.ones(LOG.shape, np.float32), LOG > 0)
+    init = functools.partial(training.init_state, jax.random.key(0), READER(), SGD)
+    read = jax.jit(functools.partial(init, constants={"catalogue": CATALOGUE}))(rows).variables
+    past = neighbours.fit(VISITS, ITEMS, recent=3, longest=4)
+    weights = {"weight_reads": 0.8, "weight_past": 0.5, "log_floor_past": -1.0}
+    return blend.joined({"reads": read, "past": past}, **weights)
+
+
 CASES |= {
     "Popularity": Case(Popularity(ITEMS), fitted=popularity.fit(LOG, ITEMS)),
     "CoOccurrence": Case(CoOccurrence(ITEMS, len(FOLLOWED["params"]["follower"]), memory=2), fitted=FOLLOWED),
@@ -396,6 +411,14 @@ CASES |= {
             np.random.default_rng(1).random((ITEMS, 4)),
             k=2,
         ),
+    ),
+    "Blend": Case(
+        Blend(
+            ITEMS,
+            {"reads": READER, "past": functools.partial(SKNN, ITEMS, 7, recent=3, longest=4)},
+            counts=["past"],
+        ),
+        fitted=blended(),
     ),
     "EASE": Case(EASE(ITEMS), fitted=ease.fit(LOG, ITEMS, l2=2.0)),
     "ItemKNN": Case(ItemKNN(ITEMS), fitted=item_knn.fit(LOG, ITEMS, neighbours=3)),

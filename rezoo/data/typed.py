@@ -5,16 +5,18 @@ A type is `bool`, `int`, `float`, `str`, None, an array, a sequence, a mapping w
 
     Annotated[int, range(1, 100)]                     # one of these numbers
     Annotated[Callable[..., nn.Module], GRU, LSTM]    # one of these functions or classes
+    Annotated[Callable[..., nn.Module], "rezoo.models.session"]    # or what this package exports
 
 A function is looked up among those of its type, so that a file cannot name any other, and may come
 with arguments, which are read by the function's own annotations.
 """
 
 import functools
+import importlib
 import inspect
 import json
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -120,9 +122,9 @@ def _function(value: Any, allowed: tuple[Any, ...], place: str) -> Any:
     if not isinstance(value, dict) or not {"function"} <= set(value) <= {"function", "arguments"}:
         raise _expected(value, "function", place)
     wanted = MOVED.get(value["function"], value["function"]) if isinstance(value["function"], str) else None
-    found = next((one for one in allowed if called(one) == wanted), None)
+    found = next((one for one in _all_of(allowed) if called(one) == wanted), None)
     if found is None:
-        names = ", ".join(map(called, allowed))
+        names = ", ".join(f"one of {one}" if isinstance(one, str) else called(one) for one in allowed)
         raise DataError(f"{place} is {_shown(value['function'])}, but can only be {names}")
     if "arguments" not in value:
         return found
@@ -132,6 +134,16 @@ def _function(value: Any, allowed: tuple[Any, ...], place: str) -> Any:
     return functools.partial(
         found, **{name: read(one, known[name], f"{place}.{name}") for name, one in given.items()}
     )
+
+
+def _all_of(allowed: Iterable[Any]) -> Iterator[Any]:
+    """Functions and classes, with those that a package among them exports."""
+    for one in allowed:
+        if isinstance(one, str):
+            package = importlib.import_module(one)
+            yield from (getattr(package, name) for name in package.__all__)
+        else:
+            yield one
 
 
 def _first(value: Any, kinds: tuple[Any, ...], place: str) -> Any:

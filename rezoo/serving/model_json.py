@@ -82,7 +82,12 @@ def rebuild(description: Any, largest: int) -> nn.Module:
     fields = {str(now.get(field, field)): value for field, value in fields.items()}
     if unknown := sorted(set(fields) - set(kinds)):
         raise DataError(f"{name} of this version of rezoo has no field {unknown[0]!r}")
-    values = {field: typed.read(value, kinds[field], f"{name}.{field}") for field, value in fields.items()}
+    try:
+        values = {
+            field: typed.read(value, kinds[field], f"{name}.{field}") for field, value in fields.items()
+        }
+    except RecursionError as error:
+        raise DataError(f"{name} has models within models, too many of them") from error
     for field, value in values.items():
         for number in _integers(value):
             if not 0 <= number <= max(largest, SIZE):

@@ -7,13 +7,15 @@ import random
 import resource
 import shutil
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
 from stored import stored
 
 from rezoo.errors import DataError
-from rezoo.serving import bundle, checks, npz, saved
+from rezoo.models import GRU4Rec, RepeatExplore
+from rezoo.serving import bundle, checks, model_json, npz, saved
 
 JUNK = [
     None,
@@ -294,6 +296,39 @@ def test_lists_and_mappings_are_bounded(tmp_path, field, value, message):
     run = stored(tmp_path / "run", "DCNv2")
     changed(run, "model", "fields", field, value=value)
     refused(run, message)
+
+
+ENCODER = "rezoo.models.session.gru4rec.GRU4Rec"
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("rezoo.models.baselines.popularity.Popularity", "can only be one of rezoo.models.session"),
+        ("rezoo.models.session.gru4rec.jax", "can only be one of rezoo.models.session"),
+        ("os.system", "can only be one of rezoo.models.session"),
+    ],
+)
+def test_a_part_is_a_model_of_its_package(function, message):
+    whole = RepeatExplore(5, partial(GRU4Rec, 5, 4))
+    described = model_json.describe(whole)
+    assert described["fields"]["encoder"]["function"] == ENCODER
+    described["fields"]["encoder"]["function"] = function
+    with pytest.raises(DataError, match=message):
+        model_json.rebuild(described, 5)
+
+
+def test_models_within_models_without_end_are_refused():
+    inner = {"function": ENCODER, "arguments": {"num_items": 5, "dim": 4}}
+    for _ in range(400):
+        parts = {"mapping": {"a": inner}}
+        inner = {
+            "function": "rezoo.models.ranking.blend.Blend",
+            "arguments": {"num_items": 5, "parts": parts},
+        }
+    described = {"class": "Blend", "fields": {"num_items": 5, "parts": {"mapping": {"a": inner}}}}
+    with pytest.raises(DataError, match="models within models"):
+        model_json.rebuild(described, 5)
 
 
 def members(run, *, without="", packed=zipfile.ZIP_STORED, **more):

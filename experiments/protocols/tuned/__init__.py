@@ -15,6 +15,7 @@ TASKS: dict[str, Task] = {
 }
 DATASETS = {name: task for task in TASKS.values() for name in task.datasets}
 ELSEWHERE = {
+    "Blend": "its parts are fitted before: sequences.py",
     "CFGAN": "two networks are trained against each other: cfgan_topn.py",
     "FeatureKNN": "it is for users and items that are known by features alone: cold_start.py",
     "RepeatExplore": "it learns over a session model that was trained before: repeat_explore.py",

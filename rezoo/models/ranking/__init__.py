@@ -3,6 +3,7 @@
 from rezoo.models.ranking.afm import AFM
 from rezoo.models.ranking.aitm import AITM
 from rezoo.models.ranking.autoint import AutoInt
+from rezoo.models.ranking.blend import Blend
 from rezoo.models.ranking.bst import BST
 from rezoo.models.ranking.dcn import DCNv2
 from rezoo.models.ranking.deepfm import DeepFM
@@ -35,6 +36,7 @@ __all__ = [
     "ESMM",
     "PLE",
     "AutoInt",
+    "Blend",
     "DCNv2",
     "DeepFM",
     "FiBiNET",

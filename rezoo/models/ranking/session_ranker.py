@@ -28,20 +28,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.devices.meshes import alike
-from rezoo.models.session import (
-    HSTU,
-    NARM,
-    SRGNN,
-    STAMP,
-    BERT4Rec,
-    Caser,
-    FuXi,
-    GRU4Rec,
-    LRURec,
-    NextItNet,
-    SASRec,
-    eSASRec,
-)
 from rezoo.nn import events
 from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inner import inner, with_columns
@@ -85,23 +71,9 @@ class Factors(nn.Module):
         return inner(row, each) + weight * match
 
 
-Encoder = Annotated[
-    Callable[[], nn.Module],
-    HSTU,
-    NARM,
-    SRGNN,
-    STAMP,
-    BERT4Rec,
-    Caser,
-    FuXi,
-    GRU4Rec,
-    LRURec,
-    NextItNet,
-    SASRec,
-    eSASRec,
-]
+Encoder = Annotated[Callable[[], nn.Module], "rezoo.models.session"]
 """Makes a session model, such as `functools.partial(GRU4Rec, num_items, 32)`; a model is saved with one of
-these."""
+`rezoo.models.session`."""
 
 
 class SessionRanker(nn.Module):

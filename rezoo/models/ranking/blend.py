@@ -1,0 +1,228 @@
+"""Blend: several models' scores as one, each with its weight.
+
+    score(i) = Σ_m w_m s_m(i),    s_m(i) = the score of model m, or ln(ε_m + it) where that is a count
+
+The softmax of a weighted sum of logits is the normalised product of the models' own probabilities, each to
+the power of its weight: a logarithmic opinion pool, or a product of experts (Hinton 2002,
+https://doi.org/10.1162/089976602760128018). Its constants belong to the query alone, so that slates, sampled
+items and a second stage need no sum over the catalogue. Of scores that count, such as those of neighbours,
+the logarithm is taken.
+
+Weights and ε are those under which held-back targets are most likely (`fit`): stacking, Wolpert 1992,
+https://doi.org/10.1016/S0893-6080(05)80023-1. A session network beside session neighbours is the pair of
+Jannach, Ludewig 2017, https://doi.org/10.1145/3109859.3109872, who add up scores that are scaled by session,
+with a weight that is set by hand.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY
+from functools import partial
+from typing import Annotated, Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from rezoo.arrays import products, same_rows
+from rezoo.devices.meshes import along, in_blocks
+from rezoo.nn.bag import gathers, scores_of
+from rezoo.nn.inner import inner
+from rezoo.types import Query, Variables
+
+Part = Annotated[Callable[[], nn.Module], "rezoo.models"]
+"""Makes a model, such as `functools.partial(GRU4Rec, num_items, 32)`; a blend is saved with any of
+`rezoo.models`."""
+LOG_FLOOR = -3.0
+"""ln ε to begin with."""
+
+
+class Blend(nn.Module):
+    """Score = Σ of the parts' scores, or of their logarithms, each times its weight.
+
+    Each part reads what it does elsewhere, of the same query and catalogue.
+
+    >>> from functools import partial
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import GRU4Rec, Popularity
+    >>> model = Blend(9, {"gru": partial(GRU4Rec, 9, 4), "often": partial(Popularity, 9)}, counts=["often"])
+    >>> query, item = queries(history=[[5, 6, 5]]), jnp.array([[5, 6, 7]])
+    >>> jax.jit(model.init_with_output)(jax.random.key(0), query, item)[0].shape
+    (1, 3)
+    """
+
+    num_items: int
+    parts: Mapping[str, Part]
+    """Functions that make the models, by a name for each."""
+    _: KW_ONLY
+    counts: Sequence[str] = ()
+    """The parts whose scores are counts, 0 or more."""
+
+    def setup(self) -> None:
+        if unknown := sorted(set(self.counts) - set(self.parts)):
+            raise ValueError(
+                f"counts has {unknown[0]!r}, which is none of the parts: {', '.join(self.parts)}"
+            )
+        self.models = {name: make() for name, make in self.parts.items()}
+        even = 1 / max(1, len(self.parts))
+        self.weight = {name: self._number(f"weight_{name}", even) for name in self.parts}
+        self.log_floor = {name: self._number(f"log_floor_{name}", LOG_FLOOR) for name in self.counts}
+
+    def _number(self, name: str, value: float) -> Float[Array, ""]:
+        return self.param(name, nn.initializers.constant(value), (), jnp.float32)
+
+    def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        """The logit of each item."""
+        return mixed(self.each(query, item), self.weight, self.log_floor)
+
+    def each(self, query: Query, item: Int[Array, " B *C"]) -> dict[str, Float[Array, " B *C"]]:
+        """The scores of the parts themselves."""
+        return {name: self._of(model, query, item) for name, model in self.models.items()}
+
+    def _of(self, model: Any, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
+        if not (hasattr(model, "encode") and hasattr(model, "table")):
+            return model(query, item)
+        state = model.encode(query)
+        if hasattr(model, "vectors") and gathers(math.prod(item.shape[1:]), self.num_items):
+            return inner(state, model.vectors(item))
+        return scores_of(products("bd,nd->bn", state, model.table()), item)
+
+
+def mixed(
+    scores: Mapping[str, Float[Array, " B *C"]],
+    weight: Mapping[str, Float[Array, ""]],
+    log_floor: Mapping[str, Float[Array, ""]],
+) -> Float[Array, " B *C"]:
+    """Σ_m w_m s_m, with ln(ε_m + s_m) for those that have an ε."""
+
+    def logit(name: str) -> Array:
+        score = scores[name]
+        return jnp.log(jnp.exp(log_floor[name]) + jnp.maximum(score, 0.0)) if name in log_floor else score
+
+    return sum((weight[name] * logit(name) for name in scores), jnp.float32(0))
+
+
+def joined(fitted: Mapping[str, Variables], **values: Any) -> dict[str, Any]:
+    """The variables of a `Blend` from those of its parts, which have one `catalogue`.
+
+    Args:
+      fitted: of each part, by its name.
+      **values: `weight_NAME` of each part, and `log_floor_NAME` of those that count.
+
+    >>> import numpy as np
+    >>> from rezoo.models.baselines import popularity
+    >>> fitted = popularity.fit(np.array([1, 2]), 3)
+    >>> sorted(joined({"often": fitted}, weight_often=1.0, log_floor_often=0.0)["params"])
+    ['log_floor_often', 'models_often', 'weight_often']
+    """
+    of_parts: dict[str, dict[str, Any]] = {"params": {}}
+    for name, variables in fitted.items():
+        for collection, value in variables.items():
+            shared = collection == "catalogue"
+            of_parts.setdefault(collection, {}).update(value if shared else {f"models_{name}": value})
+    own = {name: jnp.asarray(value, jnp.float32) for name, value in values.items()}
+    return of_parts | {"params": of_parts["params"] | own}
+
+
+def fit(
+    model: Blend,
+    fitted: Mapping[str, Variables],
+    query: Query,
+    target: Int[Array, " B"],
+    *,
+    exclude: Int[Array, " B E"] | None = None,
+    num_steps: int = 40,
+    block: int = 64,
+) -> dict[str, Any]:
+    """The variables of the blend under which held-back targets are most likely; the parts stay as they are.
+
+    Steps of L-BFGS (Liu, Nocedal 1989, https://doi.org/10.1007/BF01589116) on
+    -mean ln softmax(score)_target over all items. What the parts say of all of them is computed once and
+    kept: `4 B N` bytes a part.
+
+    Args:
+      model: its parts, and which of them count.
+      fitted: the variables of each part, by its name.
+      query: of rows that the parts were not trained on.
+      target: what each of them took; rows with 0 count for nothing.
+      exclude: items that are not in question for a row, as in `evaluation.recommend`; 0 = none.
+      num_steps: of L-BFGS.
+      block: rows whose scores are computed at once.
+
+    Raises:
+      ValueError: if `fitted` has not the model's parts, if a row of the query has no target or there is none
+        at all.
+
+    >>> from functools import partial
+    >>> import numpy as np
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import CoOccurrence, Popularity
+    >>> from rezoo.models.baselines import cooccurrence, popularity
+    >>> log = np.array([[1, 2, 1, 2, 3], [2, 3, 1, 2, 2]])
+    >>> fitted = {"often": popularity.fit(log, 4), "after": cooccurrence.fit(log, 4)}
+    >>> pairs = len(fitted["after"]["params"]["follower"])
+    >>> parts = {"often": partial(Popularity, 4), "after": partial(CoOccurrence, 4, pairs)}
+    >>> model = Blend(4, parts, counts=list(parts))
+    >>> variables = fit(model, fitted, queries(history=[[1], [1], [2]]), jnp.array([2, 2, 3]))
+    >>> float(variables["params"]["weight_after"]) > float(variables["params"]["weight_often"])
+    True
+    """
+    same_rows(query=query, target=target)
+    if set(fitted) != set(model.parts):
+        raise ValueError(f"the parts are {', '.join(model.parts)}, but fitted has {', '.join(fitted)}")
+    if not bool(((target > 0) & (target < model.num_items)).any()):
+        raise ValueError("target has no item of the catalogue: give rows that the parts were not trained on")
+    even = {f"weight_{name}": 1 / len(model.parts) for name in model.parts}
+    start = even | {f"log_floor_{name}": LOG_FLOOR for name in model.counts}
+    variables = joined(fitted, **start)
+    scores = jax.jit(lambda variables: _of_all(model, variables, query, block))(variables)
+    hidden = jnp.zeros((len(target), model.num_items), bool).at[:, 0].set(True)
+    if exclude is not None:
+        rows = jnp.broadcast_to(jnp.arange(len(target))[:, None], exclude.shape)
+        hidden = hidden.at[rows, exclude].set(True)
+    own = {name: variables["params"][name] for name in start}
+    return joined(fitted, **_most_likely(own, scores, target, hidden, num_steps))
+
+
+def _of_all(model: Blend, variables: Variables, query: Query, block: int) -> dict[str, Array]:
+    """What each part gives of every item, `[B N]`."""
+
+    def of_block(query: Query) -> Any:
+        item = jnp.arange(model.num_items, dtype=jnp.int32)[None]
+        item = jnp.broadcast_to(item, (query.user.shape[0], model.num_items))
+        return model.apply(variables, query, along(item, query.user), method="each")
+
+    return in_blocks(of_block, query, block)
+
+
+@partial(jax.jit, static_argnames="num_steps")
+def _most_likely(
+    start: dict[str, Array], scores: dict[str, Array], target: Array, hidden: Array, num_steps: int
+) -> dict[str, Array]:
+    """The weights and floors after so many steps."""
+    known = (target > 0) & (target < hidden.shape[1])
+    place = jnp.where(known, target, 0)[:, None]
+    rest = ~hidden.at[jnp.arange(len(target)), place[:, 0]].set(True)
+
+    def surprise(own: dict[str, Array]) -> Array:
+        weight, floor = (
+            {name.removeprefix(kind): value for name, value in own.items() if name.startswith(kind)}
+            for kind in ("weight_", "log_floor_")
+        )
+        logit = mixed(scores, weight, floor)
+        found = jnp.take_along_axis(logit, place, axis=1)[:, 0]
+        lost = jnp.logaddexp(found, jax.nn.logsumexp(logit, axis=1, where=rest)) - found
+        return jnp.where(known, lost, 0.0).sum() / known.sum()
+
+    optimizer = optax.lbfgs()
+    value_and_grad = optax.value_and_grad_from_state(surprise)
+
+    def step(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
+        own, state = carry
+        value, gradient = value_and_grad(own, state=state)
+        updates, state = optimizer.update(gradient, state, own, value=value, grad=gradient, value_fn=surprise)
+        return (optax.apply_updates(own, updates), state), None
+
+    return jax.lax.scan(step, (start, optimizer.init(start)), length=num_steps)[0][0]
