@@ -85,6 +85,8 @@ import common
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from protocols import blended
+from protocols.blended import Part
 from protocols.leave_one_out import PROTOCOL, Data, everything, load
 from protocols.next_items import by_length
 from protocols.sequence_fits import Fit, following, refit, train
@@ -107,11 +109,15 @@ from rezoo.models import (
 )
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.nn.attention import LiGR
+from rezoo.training import loop
 from rezoo.types import Batch, Objective
 
 CUTS = (10, 20)
 REFITTED = "; trained on the validation items too"
-SMOKE = ("CoOccurrence", "SASRec", "BERT4Rec")
+SMOKE = ("CoOccurrence", "SASRec", "BERT4Rec", "Blend")
+BLENDED = {"ml-1m": ("SASRec", "GRU4Rec", "NextItNet", "CoOccurrence"), "smoke": ("SASRec", "CoOccurrence")}
+"""What `Blend` is made of, on the small sets `SMALL`; the networks have the runs of their own rows."""
+SMALL = ("HSTU", "SASRec", "eSASRec", "GRU4Rec", "CoOccurrence")
 
 
 @dataclass(frozen=True)
@@ -228,8 +234,11 @@ def later(dataset: str) -> dict[str, Fit]:
     }
 
 
+BASELINES = ("Popularity", "SessionPopularity", "CoOccurrence")
+
+
 def baselines(data: Data) -> Iterator[tuple[str, nn.Module, Any]]:
-    """The baselines, which only count."""
+    """`BASELINES`, which only count."""
     history = sessions.pad(data.train, data.length)
     counts = popularity.fit(history, data.num_items)
     yield "Popularity", Popularity(data.num_items), counts
@@ -259,43 +268,64 @@ def measure(model: nn.Module, variables: Any, data: Data) -> dict[str, float]:
     return found | by_length(metrics.recall(rank, k=20), data.known.lengths, (10, 50, 200))
 
 
+def measure_all(dataset: str, flags: Flags, results: common.Results) -> None:
+    """The rows of a data set that are wanted and not there yet."""
+    data, trained = load(dataset, flags.data_dir), fits(dataset)
+    data = data._replace(train=data.known) if flags.refit else data
+    protocol = PROTOCOL + REFITTED * flags.refit
+    named = {"Sports_and_Outdoors": "Sports", "Toys_and_Games": "Toys"}.get(dataset, dataset)
+    wanted = flags.models or (SMOKE if flags.smoke else (*trained, *BASELINES, "Blend"))
+
+    def seeds_left(name: str, seeds: int = flags.seeds) -> range:
+        done = len(results.values(name, named, protocol, "recall@10"))
+        return range(done, seeds if name in wanted else 0)
+
+    def fitted(name: str, seed: int) -> tuple[nn.Module, loop.Run]:
+        folder = results.out / f"{named}-{name}{', refitted' * flags.refit}-{seed}"
+        return (refit if flags.refit else train)(trained[name], data, seed, folder)
+
+    def add(name: str, model: nn.Module, variables: Any, seconds: float | None = None, **notes: Any) -> None:
+        start = time.monotonic()
+        values = measure(model, variables, data)
+        seconds = time.monotonic() - start if seconds is None else seconds
+        figures = () if flags.refit else PUBLISHED.get(named, {}).get(name, ())
+        published: dict[str, float] = dict(zip(("recall@10", "ndcg@10"), figures, strict=False))
+        with results.together():
+            for metric, value in values.items():
+                told = {"seconds": seconds, "published": published.get(metric), **notes}
+                results.add(name, named, protocol, metric, value, **told)
+        print(f"{named}: {name} " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()), flush=True)
+
+    counted = () if flags.refit else tuple(baselines(data))
+    for name, model, variables in counted:
+        for _ in seeds_left(name, 1):
+            add(name, model, variables)
+    for name, fit in trained.items():
+        for seed in seeds_left(name):
+            model, run = fitted(name, seed)
+            epochs = fit.num_epochs if flags.refit else int(run.best_epoch)
+            add(name, model, run.best, run.seconds, epochs=epochs)
+    for seed in seeds_left("Blend", 0 if flags.refit else flags.seeds):
+        names = BLENDED.get(dataset, SMALL)
+        runs = {name: fitted(name, seed) for name in names if name in trained}
+        parts = {name: Part(model, run.best) for name, (model, run) in runs.items()}
+        parts |= {name: Part(model, variables, True) for name, model, variables in counted if name in names}
+        start = time.monotonic()
+        query, seen = batches.queries(history=sessions.pad(data.train, data.length)), everything(data.train)
+        model, variables, weights = blended.fit(parts, data.num_items, query, data.valid, seen)
+        seconds = time.monotonic() - start + sum(run.seconds for _, run in runs.values())
+        add("Blend", model, variables, seconds, weights=weights)
+
+
 def main() -> None:
     flags, results = common.start(
         __file__, __doc__, Flags, data=("ml-1m*", "s3rec*", "amazon-beauty-bert4rec", "beauty.txt*")
     )
-    protocol = PROTOCOL + REFITTED * flags.refit
-    for dataset in ("smoke",) if flags.smoke else flags.dataset:
-        data = load(dataset, flags.data_dir)
-        data = data._replace(train=data.known) if flags.refit else data
-        named = {"Sports_and_Outdoors": "Sports", "Toys_and_Games": "Toys"}.get(dataset, dataset)
-        wanted = set(flags.models or (SMOKE if flags.smoke else ()))
-
-        def report(name: str, values: dict[str, float], seconds: float, named: str = named, **notes: Any):
-            figures = () if flags.refit else PUBLISHED.get(named, {}).get(name, ())
-            published: dict[str, float] = dict(zip(("recall@10", "ndcg@10"), figures, strict=False))
-            with results.together():
-                for metric, value in values.items():
-                    results.add(
-                        name, named, protocol, metric, value, seconds=seconds,
-                        published=published.get(metric), **notes,
-                    )  # fmt: skip
-            print(f"{named}: {name} " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()), flush=True)
-
-        counted, trained = () if flags.refit else tuple(baselines(data)), fits(dataset)
-        common.check_names("models", wanted, [name for name, *_ in counted] + list(trained))
-        for name, model, fitted in counted:
-            if (not wanted or name in wanted) and not results.values(name, named, protocol, "recall@10"):
-                start = time.monotonic()
-                values = measure(model, fitted, data)
-                report(name, values, time.monotonic() - start)
-        for name, fit in trained.items():
-            if wanted and name not in wanted:
-                continue
-            for seed in range(len(results.values(name, named, protocol, "recall@10")), flags.seeds):
-                folder = results.out / f"{named}-{name}{', refitted' * flags.refit}-{seed}"
-                model, run = (refit if flags.refit else train)(fit, data, seed, folder)
-                epochs = fit.num_epochs if flags.refit else int(run.best_epoch)
-                report(name, measure(model, run.best, data), run.seconds, epochs=epochs)
+    datasets = ("smoke",) if flags.smoke else flags.dataset
+    for dataset in datasets:
+        common.check_names("models", flags.models, [*fits(dataset), *BASELINES, "Blend"])
+    for dataset in datasets:
+        measure_all(dataset, flags, results)
     results.finish()
 
 

@@ -37,7 +37,7 @@ SASRec and one of "NARM, cosine", before the rate had fallen and the whole softm
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -47,6 +47,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from protocols import blended
+from protocols.blended import Part
 from protocols.next_items import by_length
 from protocols.prefixes import LENGTH, Data, load
 
@@ -219,6 +221,9 @@ def measure(model: Any, variables: Any, data: Data) -> dict[str, float]:
 
 
 BASELINES = ("Popularity", "SessionPopularity", "SKNN", "VSKNN", "CoOccurrence")
+SMOKE = ("NARM", "VSKNN", "CoOccurrence", "Blend")
+BLENDED = ("NARM", "SASRec", "GRU4Rec", "VSKNN", "CoOccurrence")
+"""What `Blend` is made of; the networks have the runs of their own rows."""
 
 
 def baselines(data: Data) -> Iterator[tuple[str, Any, Any]]:
@@ -232,6 +237,13 @@ def baselines(data: Data) -> Iterator[tuple[str, Any, Any]]:
         yield name, kind(data.num_items, data.train.num_sessions + 1), past
     fitted = cooccurrence.fit(rows, data.num_items)
     yield "CoOccurrence", CoOccurrence(data.num_items, len(fitted["params"]["follower"])), fitted
+
+
+def blend(networks: Mapping[str, Part], data: Data) -> tuple[Any, Any, dict[str, float]]:
+    """`BLENDED` as one, by the prefixes that chose the networks' epochs."""
+    counted = {name: Part(*one, counts=True) for name, *one in baselines(data) if name in BLENDED}
+    history, target = sessions.prefixes(data.valid, LENGTH)
+    return blended.fit({**networks, **counted}, data.num_items, batches.queries(history=history), target)
 
 
 def report(
@@ -255,35 +267,51 @@ def report(
     print(f"{dataset}: {name} " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()), flush=True)
 
 
+def measure_all(dataset: str, flags: Flags, results: common.Results) -> None:
+    """The rows of a data set that are wanted and not there yet."""
+    data, trained = load(dataset, flags.data_dir), fits(flags.smoke)
+    wanted = flags.models or (SMOKE if flags.smoke else (*trained, *BASELINES, "Blend"))
+    missing = {"labels_unknown_to_training": int((data.target == 0).sum()), "labels": len(data.target)}
+    missing |= {"histories_cut": data.cut}
+
+    def fitted(name: str, seed: int) -> tuple[Any, loop.Run]:
+        folder = results.out / f"{dataset}-{name.replace(', ', '-')}-{seed}"
+        return train(name, trained[name], data, seed, folder, 64 if flags.smoke else 512)
+
+    def seeds_left(name: str, seeds: int = flags.seeds) -> range:
+        done = len(results.values(name, dataset, PROTOCOL, "mean_popularity@20"))
+        return range(done, seeds if name in wanted else 0)
+
+    def add(name: str, model: Any, variables: Any, seconds: float | None = None, **notes: Any) -> None:
+        start = time.monotonic()
+        values = measure(model, variables, data)
+        seconds = time.monotonic() - start if seconds is None else seconds
+        report(results, name, dataset, values, seconds, **missing, **notes)
+
+    for name in trained:
+        for seed in seeds_left(name):
+            model, run = fitted(name, seed)
+            prefixes = int((data.train.lengths - 1).sum()) * len(run.history["loss"])
+            speed = {"epochs": int(run.best_epoch), "prefixes_per_s": round(prefixes / run.seconds)}
+            add(name, model, run.best, run.seconds, **speed)
+    for name, model, variables in baselines(data):
+        for _ in seeds_left(name, 1):
+            add(name, model, variables)
+    for seed in seeds_left("Blend"):
+        names = [name for name in BLENDED if name in trained and (name in SMOKE or not flags.smoke)]
+        runs = {name: fitted(name, seed) for name in names}
+        networks = {name: Part(model, run.best) for name, (model, run) in runs.items()}
+        start = time.monotonic()
+        model, variables, weights = blend(networks, data)
+        seconds = time.monotonic() - start + sum(run.seconds for _, run in runs.values())
+        add("Blend", model, variables, seconds, weights=weights)
+
+
 def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags, data=("yoochoose1_64*", "diginetica*"))
-    trained = fits(flags.smoke)
-    common.check_names("models", flags.models, [*trained, *BASELINES])
+    common.check_names("models", flags.models, [*fits(flags.smoke), *BASELINES, "Blend"])
     for dataset in ("smoke",) if flags.smoke else flags.dataset:
-        data = load(dataset, flags.data_dir)
-        missing = {"labels_unknown_to_training": int((data.target == 0).sum()), "labels": len(data.target)}
-        missing |= {"histories_cut": data.cut}
-        wanted = set(flags.models or (("NARM", "VSKNN", "CoOccurrence") if flags.smoke else ()))
-        for name, fit in trained.items():
-            if wanted and name not in wanted:
-                continue
-            for seed in range(
-                len(results.values(name, dataset, PROTOCOL, "mean_popularity@20")), flags.seeds
-            ):
-                folder = results.out / f"{dataset}-{name.replace(', ', '-')}-{seed}"
-                model, run = train(name, fit, data, seed, folder, 64 if flags.smoke else 512)
-                prefixes = int((data.train.lengths - 1).sum()) * len(run.history["loss"])
-                speed = {"epochs": int(run.best_epoch), "prefixes_per_s": round(prefixes / run.seconds)}
-                report(
-                    results, name, dataset, measure(model, run.best, data), run.seconds, **missing, **speed
-                )
-        for name, model, fitted in baselines(data):
-            if (not wanted or name in wanted) and not results.values(
-                name, dataset, PROTOCOL, "mean_popularity@20"
-            ):
-                start = time.monotonic()
-                values = measure(model, fitted, data)
-                report(results, name, dataset, values, time.monotonic() - start, **missing)
+        measure_all(dataset, flags, results)
     results.finish()
 
 

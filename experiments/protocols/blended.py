@@ -1,10 +1,12 @@
 """Several models that were fitted alone as one, by the rows that chose their epochs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rezoo.models import Blend
@@ -18,7 +20,7 @@ ROWS = 2000
 class Part(NamedTuple):
     """A fitted model."""
 
-    make: Callable[[], nn.Module]
+    model: nn.Module
     variables: Any
     counts: bool = False
     """Whether its scores are counts."""
@@ -30,13 +32,17 @@ def fit(
     """The blend, its variables, and the weight of each part."""
     model = Blend(
         num_items,
-        {name: part.make for name, part in parts.items()},
+        {name: partial(_the, part.model) for name, part in parts.items()},
         counts=[name for name, part in parts.items() if part.counts],
     )
     rows = np.sort(np.random.default_rng(0).permutation(len(target))[:ROWS])
     query, target, exclude = jax.tree.map(lambda x: x[rows], (query, target, exclude))
     fitted = {name: part.variables for name, part in parts.items()}
-    variables = blend.fit(model, fitted, query, jax.numpy.asarray(target), exclude=exclude)
+    variables = blend.fit(model, fitted, query, jnp.asarray(target), exclude=exclude)
     weights = {name: round(float(variables["params"][f"weight_{name}"]), 3) for name in parts}
     print(weights, flush=True)
     return model, variables, weights
+
+
+def _the(model: nn.Module) -> nn.Module:
+    return model
