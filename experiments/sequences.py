@@ -115,7 +115,7 @@ from rezoo.types import Batch, Objective
 CUTS = (10, 20)
 REFITTED = "; trained on the validation items too"
 SMOKE = ("CoOccurrence", "SASRec", "BERT4Rec", "Blend")
-BLENDED = {"ml-1m": ("SASRec", "GRU4Rec", "NextItNet", "CoOccurrence"), "smoke": ("SASRec", "CoOccurrence")}
+BLENDED = {"ml-1m": ("HSTU", "SASRec", "GRU4Rec", "CoOccurrence"), "smoke": ("SASRec", "CoOccurrence")}
 """What `Blend` is made of, on the small sets `SMALL`; the networks have the runs of their own rows."""
 SMALL = ("HSTU", "SASRec", "eSASRec", "GRU4Rec", "CoOccurrence")
 

@@ -35,14 +35,21 @@ FEATURED = {
     "Caser": Caser(9, 4, window=3, user_features=AGE),
     "NextItNet": NextItNet(9, 4, dilations=(1, 2), user_features=AGE),
 }
-SLOW = ("eSASRec", "HSTU", "LRURec")
-every_model = pytest.mark.parametrize(
-    "model",
-    [
-        pytest.param(model, id=name, marks=pytest.mark.slow if name in SLOW else ())
-        for name, model in MODELS.items()
-    ],
-)
+SLOW = ("Caser", "eSASRec", "HSTU", "LRURec", "NextItNet", "STAMP")
+
+
+def models(some):
+    """Those that are like others are for `-m slow`."""
+    return pytest.mark.parametrize(
+        "model",
+        [
+            pytest.param(model, id=name, marks=pytest.mark.slow if name in SLOW else ())
+            for name, model in some.items()
+        ],
+    )
+
+
+every_model = models(MODELS)
 
 
 def some_sessions(seed=0):
@@ -73,7 +80,7 @@ def test_packed_rows_teach_what_padded_rows_teach(model):
     np.testing.assert_allclose(plain(state.variables, jax.random.key(1), packed)[0], one[0][0], rtol=1e-5)
 
 
-@pytest.mark.parametrize("model", FEATURED.values(), ids=FEATURED)
+@models(FEATURED)
 def test_packed_rows_have_the_features_of_each_events_user(model):
     made = some_sessions()
     age = np.arange(made.num_sessions, dtype=np.int32) % 4

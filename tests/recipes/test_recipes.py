@@ -41,7 +41,12 @@ def purchases():
 LOG = from_columns(purchases())
 
 
-@pytest.mark.parametrize("name", ALL)
+LIKE_OTHERS = ("biased_mf", "ease", "neumf", "sasrec")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LIKE_OTHERS else ()) for name in ALL]
+)
 def test_a_recipe_learns_is_saved_and_answers(name, tmp_path):
     model = getattr(recipes, name)(LOG, key(), **FEW.get(name, {}))
     saved.save(tmp_path / name, model)

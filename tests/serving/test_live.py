@@ -60,7 +60,10 @@ FITTED = {
     "SessionPopularity": popularity.fit(PAST.items, ITEMS),
 }
 CACHED = [name for name in MODELS if name.endswith("-cached")]
-LONG = ("HSTU-cached", "LRURec-features", "STAMP-features", "eSASRec-cached")
+LONG = (
+    *("HSTU-cached", "LRURec-features", "STAMP-features", "eSASRec-cached"),
+    *("NARM-features", "SASRec-features"),
+)
 every_model = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in MODELS]
 )

@@ -18,15 +18,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.arrays import products, same_rows
+from rezoo.arrays import at_least_1, best_places, products, same_rows
 from rezoo.devices.meshes import along, in_blocks
 from rezoo.nn.bag import gathers, scores_of
 from rezoo.nn.inner import inner
@@ -133,14 +133,16 @@ def fit(
     target: Int[Array, " B"],
     *,
     exclude: Int[Array, " B E"] | None = None,
+    candidates: int = 100,
     num_steps: int = 40,
     block: int = 64,
 ) -> dict[str, Any]:
     """The variables of the blend under which held-back targets are most likely; the parts stay as they are.
 
-    Steps of L-BFGS (Liu, Nocedal 1989, https://doi.org/10.1007/BF01589116) on
-    -mean ln softmax(score)_target over all items. What the parts say of all of them is computed once and
-    kept: `4 B N` bytes a part.
+    Steps of L-BFGS (Liu, Nocedal 1989, https://doi.org/10.1007/BF01589116) on the mean of
+    -ln softmax(score)_target over the row's shortlist: the best items of every part. A target that is in none
+    of them counts for nothing. Over the whole catalogue most would be lost on targets that no list has, and
+    the weights would be those that suit them.
 
     Args:
       model: its parts, and which of them count.
@@ -148,12 +150,13 @@ def fit(
       query: of rows that the parts were not trained on.
       target: what each of them took; rows with 0 count for nothing.
       exclude: items that are not in question for a row, as in `evaluation.recommend`; 0 = none.
+      candidates: items of each part in the shortlist.
       num_steps: of L-BFGS.
-      block: rows whose scores are computed at once.
+      block: rows whose scores are computed at once, `4 N` bytes a row and part.
 
     Raises:
-      ValueError: if `fitted` has not the model's parts, if a row of the query has no target or there is none
-        at all.
+      ValueError: if `fitted` has not the model's parts, if query and target have other numbers of rows, or if
+        no target is in a shortlist.
 
     >>> from functools import partial
     >>> import numpy as np
@@ -170,50 +173,69 @@ def fit(
     True
     """
     same_rows(query=query, target=target)
+    at_least_1(candidates=candidates, num_steps=num_steps, block=block)
     if set(fitted) != set(model.parts):
         raise ValueError(f"the parts are {', '.join(model.parts)}, but fitted has {', '.join(fitted)}")
-    if not bool(((target > 0) & (target < model.num_items)).any()):
-        raise ValueError("target has no item of the catalogue: give rows that the parts were not trained on")
     even = {f"weight_{name}": 1 / len(model.parts) for name in model.parts}
     start = even | {f"log_floor_{name}": LOG_FLOOR for name in model.counts}
     variables = joined(fitted, **start)
-    scores = jax.jit(lambda variables: _of_all(model, variables, query, block))(variables)
-    hidden = jnp.zeros((len(target), model.num_items), bool).at[:, 0].set(True)
-    if exclude is not None:
-        rows = jnp.broadcast_to(jnp.arange(len(target))[:, None], exclude.shape)
-        hidden = hidden.at[rows, exclude].set(True)
+    exclude = jnp.zeros((len(target), 1), jnp.int32) if exclude is None else exclude
+    rows, size = (query, target, exclude), min(candidates, model.num_items)
+    lists = jax.jit(lambda variables: _shortlists(model, variables, rows, size, block))(variables)
+    if not bool(lists.found.any()):
+        raise ValueError("no target is in a shortlist: give rows that the parts were not trained on")
     own = {name: variables["params"][name] for name in start}
-    return joined(fitted, **_most_likely(own, scores, target, hidden, num_steps))
+    return joined(fitted, **_most_likely(own, lists, num_steps))
 
 
-def _of_all(model: Blend, variables: Variables, query: Query, block: int) -> dict[str, Array]:
-    """What each part gives of every item, `[B N]`."""
+class Shortlists(NamedTuple):
+    """What is in question for each row."""
 
-    def of_block(query: Query) -> Any:
-        item = jnp.arange(model.num_items, dtype=jnp.int32)[None]
-        item = jnp.broadcast_to(item, (query.user.shape[0], model.num_items))
-        return model.apply(variables, query, along(item, query.user), method="each")
+    scores: dict[str, Float[Array, " B C"]]
+    """Of each part."""
+    real: Bool[Array, " B C"]
+    """False = in the list already, or excluded."""
+    found: Bool[Array, " B C"]
+    """The target."""
 
-    return in_blocks(of_block, query, block)
+
+def _shortlists(
+    model: Blend, variables: Variables, rows: tuple[Query, Array, Array], size: int, block: int
+) -> Shortlists:
+    """The `size` best items of every part for each row of `(query, target, exclude)`."""
+
+    def of_block(rows: tuple[Query, Array, Array]) -> Shortlists:
+        query, target, exclude = rows
+        count = len(target)
+        item = jnp.broadcast_to(jnp.arange(model.num_items, dtype=jnp.int32)[None], (count, model.num_items))
+        scores = model.apply(variables, query, along(item, target), method="each")
+        scores = {name: score.astype(jnp.float32) for name, score in scores.items()}
+        hidden = (
+            jnp.zeros(item.shape, bool).at[jnp.arange(count)[:, None], exclude].set(True).at[:, 0].set(True)
+        )
+        best = [best_places(jnp.where(hidden, -jnp.inf, score), size)[0] for score in scores.values()]
+        ids = jnp.sort(jnp.concatenate(best, axis=1), axis=1)
+        again = jnp.pad(ids[:, 1:] == ids[:, :-1], ((0, 0), (1, 0)))
+        real = ~again & ~jnp.take_along_axis(hidden, ids, axis=1)
+        picked = {name: scores_of(score, ids) for name, score in scores.items()}
+        return Shortlists(picked, real, real & (ids == target[:, None]))
+
+    return in_blocks(of_block, rows, block)
 
 
 @partial(jax.jit, static_argnames="num_steps")
-def _most_likely(
-    start: dict[str, Array], scores: dict[str, Array], target: Array, hidden: Array, num_steps: int
-) -> dict[str, Array]:
+def _most_likely(start: dict[str, Array], lists: Shortlists, num_steps: int) -> dict[str, Array]:
     """The weights and floors after so many steps."""
-    known = (target > 0) & (target < hidden.shape[1])
-    place = jnp.where(known, target, 0)[:, None]
-    rest = ~hidden.at[jnp.arange(len(target)), place[:, 0]].set(True)
+    known = lists.found.any(axis=1)
+    real = lists.real | ~known[:, None]  # a row with nothing in question has a finite gradient, too
 
     def surprise(own: dict[str, Array]) -> Array:
         weight, floor = (
             {name.removeprefix(kind): value for name, value in own.items() if name.startswith(kind)}
             for kind in ("weight_", "log_floor_")
         )
-        logit = mixed(scores, weight, floor)
-        found = jnp.take_along_axis(logit, place, axis=1)[:, 0]
-        lost = jnp.logaddexp(found, jax.nn.logsumexp(logit, axis=1, where=rest)) - found
+        logit = mixed(lists.scores, weight, floor)
+        lost = jax.nn.logsumexp(logit, axis=1, where=real) - (logit * lists.found).sum(axis=1)
         return jnp.where(known, lost, 0.0).sum() / known.sum()
 
     optimizer = optax.lbfgs()

@@ -48,7 +48,9 @@ def lists(engine, visitors=30):
     return found
 
 
-@pytest.mark.parametrize("recipe", MODELS)
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(name, marks=pytest.mark.slow if name == "sasrec" else ()) for name in MODELS]
+)
 def test_a_list_is_what_the_model_says_of_the_sessions_events(recipe):
     shop, one = model(recipe), engine(recipe)
     for user in ("u3", "stranger"):
