@@ -61,12 +61,14 @@ class Blend(nn.Module):
     """The parts whose scores are counts, 0 or more."""
 
     def setup(self) -> None:
+        if not self.parts:
+            raise ValueError("there are no parts: give at least one model")
         if unknown := sorted(set(self.counts) - set(self.parts)):
             raise ValueError(
                 f"counts has {unknown[0]!r}, which is none of the parts: {', '.join(self.parts)}"
             )
         self.models = {name: make() for name, make in self.parts.items()}
-        even = 1 / max(1, len(self.parts))
+        even = 1 / len(self.parts)
         self.weight = {name: self._number(f"weight_{name}", even) for name in self.parts}
         self.log_floor = {name: self._number(f"log_floor_{name}", LOG_FLOOR) for name in self.counts}
 
@@ -155,8 +157,8 @@ def fit(
       block: rows whose scores are computed at once, `4 N` bytes a row and part.
 
     Raises:
-      ValueError: if `fitted` has not the model's parts, if query and target have other numbers of rows, or if
-        no target is in a shortlist.
+      ValueError: if `fitted` has not the model's parts, if query and target have other numbers of rows, if no
+        target is in a shortlist, or if a part's scores are not finite.
 
     >>> from functools import partial
     >>> import numpy as np
@@ -184,6 +186,8 @@ def fit(
     lists = jax.jit(lambda variables: _shortlists(model, variables, rows, size, block))(variables)
     if not bool(lists.found.any()):
         raise ValueError("no target is in a shortlist: give rows that the parts were not trained on")
+    if broken := [name for name, score in lists.scores.items() if not bool(jnp.isfinite(score).all())]:
+        raise ValueError(f"scores of {', '.join(broken)} are not finite: such a part cannot be weighed")
     own = {name: variables["params"][name] for name in start}
     return joined(fitted, **_most_likely(own, lists, num_steps))
 

@@ -144,6 +144,8 @@ def test_a_part_of_users_knows_the_user():
 def test_what_it_refuses(fitted):
     with pytest.raises(ValueError, match=r"counts has 'rarely', .* reads, after, often"):
         apply(Blend(N, PARTS, counts=["rarely"]), {"params": {}}, ASKED, ASKED.user)
+    with pytest.raises(ValueError, match="there are no parts"):
+        apply(Blend(N, {}), {"params": {}}, ASKED, ASKED.user)
     target = jnp.ones(ROWS, jnp.int32)
     with pytest.raises(ValueError, match="the parts are reads, after, often, but fitted has reads"):
         blend.fit(MODEL, {"reads": fitted["reads"]}, ASKED, target)
@@ -151,3 +153,6 @@ def test_what_it_refuses(fitted):
         blend.fit(MODEL, fitted, ASKED, 0 * target)
     with pytest.raises(ValueError, match="target"):
         blend.fit(MODEL, fitted, ASKED, target[1:])
+    broken = jax.tree.map(lambda x: x.at[0].set(jnp.nan), fitted["reads"])
+    with pytest.raises(ValueError, match="scores of reads are not finite"):
+        blend.fit(MODEL, fitted | {"reads": broken}, ASKED, target)
