@@ -10,7 +10,7 @@ WHOLE = "settings", "configuration"
 KEPT = (
     *WHOLE,
     *("rate", "l2", "dim", "dropout", "id_dropout", "k", "weight", "newest", "pretrained", "batch_size"),
-    *("bias", "stars_weight", "watch_l2", "stars_l2"),
+    *("bias", "stars_weight", "watch_l2", "stars_l2", "weights"),
 )
 """What rows keep of them."""
 SEARCH = ("tried", "validation", "valid", "epochs", "best_epoch")
@@ -44,10 +44,11 @@ FOUND = {
     "refresh": "on a shop of another seed",
     "repeat_explore": "by hand, equal for all variants; epochs fixed before",
     "sequences": "by hand on the validation items, but the convolutions, BERT4Rec and gSASRec's loss; "
-    "each seed's epoch on them",
+    "each seed's epoch, and Blend's weights, on them",
     "session_downstream": "by hand, equal for all variants; each seed's epoch on the validation part",
     "session_features": "equal with and without features; each seed's epoch on the validation part",
-    "session_next_click": "by hand; each seed's epoch on the last two per cent of the training sessions",
+    "session_next_click": "by hand; each seed's epoch, and Blend's weights, on the last two per cent of the "
+    "training sessions",
     "shop_conversion": "the best of three penalties, and each seed's epoch, on a tenth of the training part",
     "shop_histories": "the best of five pairs of rate and penalty in the first case, on the last tenth of "
     "the training part, with one seed; each seed's epoch there, in every case",
