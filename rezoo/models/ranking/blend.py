@@ -73,7 +73,7 @@ class Blend(nn.Module):
         self.log_floor = {name: self._number(f"log_floor_{name}", LOG_FLOOR) for name in self.counts}
 
     def _number(self, name: str, value: float) -> Float[Array, ""]:
-        return self.param(name, nn.initializers.constant(value), (), jnp.float32)
+        return jnp.asarray(self.param(name, nn.initializers.constant(value), (), jnp.float32))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         """The logit of each item."""
