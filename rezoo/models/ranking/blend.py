@@ -212,8 +212,8 @@ def _shortlists(
         query, target, exclude = rows
         count = len(target)
         item = jnp.broadcast_to(jnp.arange(model.num_items, dtype=jnp.int32)[None], (count, model.num_items))
-        scores = model.apply(variables, query, along(item, target), method="each")
-        scores = {name: score.astype(jnp.float32) for name, score in scores.items()}
+        each: Any = model.apply(variables, query, along(item, target), method="each")
+        scores = {name: score.astype(jnp.float32) for name, score in each.items()}
         hidden = (
             jnp.zeros(item.shape, bool).at[jnp.arange(count)[:, None], exclude].set(True).at[:, 0].set(True)
         )
