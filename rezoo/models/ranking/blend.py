@@ -29,6 +29,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rezoo.arrays import at_least_1, best_places, products, same_rows
 from rezoo.devices.meshes import along, in_blocks
 from rezoo.nn.bag import gathers, scores_of
+from rezoo.nn.embedding import or_unknown
 from rezoo.nn.inner import inner
 from rezoo.types import Query, Variables
 
@@ -214,9 +215,8 @@ def _shortlists(
         item = jnp.broadcast_to(jnp.arange(model.num_items, dtype=jnp.int32)[None], (count, model.num_items))
         each: Any = model.apply(variables, query, along(item, target), method="each")
         scores = {name: score.astype(jnp.float32) for name, score in each.items()}
-        hidden = (
-            jnp.zeros(item.shape, bool).at[jnp.arange(count)[:, None], exclude].set(True).at[:, 0].set(True)
-        )
+        place = jnp.arange(count)[:, None], or_unknown(exclude, model.num_items)
+        hidden = jnp.zeros(item.shape, bool).at[place].set(True).at[:, 0].set(True)
         best = [best_places(jnp.where(hidden, -jnp.inf, score), size)[0] for score in scores.values()]
         ids = jnp.sort(jnp.concatenate(best, axis=1), axis=1)
         again = jnp.pad(ids[:, 1:] == ids[:, :-1], ((0, 0), (1, 0)))

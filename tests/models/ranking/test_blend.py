@@ -66,6 +66,7 @@ def test_it_is_the_weighted_sum_of_its_parts(fitted):
 def test_fit_finds_the_most_likely_weights(fitted, excluded, candidates):
     scores = scores_of(fitted)
     exclude = RNG.integers(0, N, (ROWS, 2)) if excluded else None
+    outside = np.tile([[-1, N + 3]], (ROWS, 1))  # no items: nothing is excluded by them
     hidden = np.zeros((ROWS, N), bool)
     hidden[:, 0] = True
     if exclude is not None:
@@ -92,7 +93,7 @@ def test_fit_finds_the_most_likely_weights(fitted, excluded, candidates):
         fitted,
         ASKED,
         jnp.asarray(target),
-        exclude=None if exclude is None else jnp.asarray(exclude),
+        exclude=None if exclude is None else jnp.asarray(np.concatenate([exclude, outside], axis=1)),
         candidates=candidates,
         block=64,
     )
