@@ -1,6 +1,7 @@
 """DeepCTR-Torch's and torch-rechub's own training loops on integer columns.
 
-ctr_libraries.py deepctr|rechub ROWS.npz WideDeep|AFM|DIN BATCH DIM STEPS THREADS
+ctr_libraries.py deepctr ROWS.npz WideDeep|AFM|DIN|DCNv2|XDeepFM|FiBiNET BATCH DIM STEPS THREADS
+ctr_libraries.py rechub ROWS.npz WideDeep|AFM|DIN BATCH DIM STEPS THREADS
 
 A round is a pass of the library's own loop over as many rows as `STEPS` batches, loading included, with
 the library's penalties switched off.
@@ -33,7 +34,7 @@ length = columns["history"].shape[1] if name == "DIN" else 0
 
 def deepctr():
     from deepctr_torch.inputs import SparseFeat, VarLenSparseFeat
-    from deepctr_torch.models import AFM, DIN, WDL
+    from deepctr_torch.models import AFM, DCN, DIN, WDL, FiBiNET, xDeepFM
 
     known = {key: size for key, size in sizes.items() if key != "history"}
     features = [SparseFeat(key, size, embedding_dim=dim) for key, size in known.items()]
@@ -43,6 +44,14 @@ def deepctr():
         model = WDL(features, features, dnn_hidden_units=widths, l2_reg_linear=0, **off)
     elif name == "AFM":
         model = AFM(features, features, attention_factor=16, l2_reg_linear=0, l2_reg_att=0, **off)
+    elif name != "DIN":
+        kinds = {
+            "DCNv2": (DCN, dict(cross_num=3, cross_parameterization="matrix", l2_reg_cross=0)),
+            "XDeepFM": (xDeepFM, dict(cin_layer_size=(32, 32), cin_split_half=False)),
+            "FiBiNET": (FiBiNET, dict(bilinear_type="all", reduction_ratio=3)),
+        }
+        kind, own = kinds[name]
+        model = kind(features, features, dnn_hidden_units=widths, l2_reg_linear=0, **own, **off)
     else:
         past = SparseFeat("hist_item", sizes["item"], embedding_dim=dim, embedding_name="item")
         features.append(VarLenSparseFeat(past, maxlen=length, length_name="length"))

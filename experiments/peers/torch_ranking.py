@@ -1,4 +1,4 @@
-"""Wide & Deep, AFM and DIN in plain PyTorch, as a careful engineer writes them.
+"""Models of clicks in plain PyTorch, as a careful engineer writes them.
 
 torch_ranking.py ROWS.npz MODEL BATCH DIM STEPS THREADS
 
@@ -71,6 +71,135 @@ class AFM(Tables):
         return self.linear(rows) + self.output((weight * product).sum(1)).squeeze(1)
 
 
+class Pairs(Tables):
+    """Without weights of ids; `width` numbers of all columns, and the pairs of columns."""
+
+    def __init__(self):
+        super().__init__()
+        self.width = len(sizes) * dim
+        self.first, self.second = torch.triu_indices(len(sizes), len(sizes), 1)
+
+
+def hidden(*widths):
+    """Layers that all end in a ReLU."""
+    return nn.Sequential(layers(*widths), nn.ReLU())
+
+
+class DCNv2(Pairs):
+    """Three cross layers beside the network."""
+
+    def __init__(self):
+        super().__init__()
+        self.cross = nn.ModuleList(nn.Linear(self.width, self.width) for _ in range(3))
+        self.mlp, self.output = hidden(self.width, 256, 128), nn.Linear(self.width + 128, 1)
+
+    def forward(self, rows):
+        first = x = self.vector(ids[rows]).flatten(1)
+        for layer in self.cross:
+            x = first * layer(x) + x
+        return self.output(torch.cat([x, self.mlp(first)], 1)).squeeze(1)
+
+
+class XDeepFM(Pairs):
+    """Two layers of 32 maps, by one product each."""
+
+    def __init__(self):
+        super().__init__()
+        fields = len(sizes)
+        self.maps = nn.ModuleList(nn.Linear(n * fields, 32, bias=False) for n in (fields, 32))
+        self.mlp, self.output = layers(self.width, 256, 128, 1), nn.Linear(64, 1, bias=False)
+
+    def forward(self, rows):
+        v = self.vector(ids[rows])
+        first = x = v.transpose(1, 2)
+        pooled = []
+        for layer in self.maps:
+            x = layer((x[..., :, None] * first[..., None, :]).flatten(2))
+            pooled.append(x.sum(1))
+        return (
+            self.linear(rows)
+            + self.output(torch.cat(pooled, 1)).squeeze(1)
+            + self.mlp(v.flatten(1)).squeeze(1)
+        )
+
+
+class FiBiNET(Pairs):
+    """One matrix for all pairs, two units that weigh the columns."""
+
+    def __init__(self):
+        super().__init__()
+        fields, units = len(sizes), max(len(sizes) // 3, 1)
+        self.weigh = nn.Sequential(
+            nn.Linear(fields, units, bias=False), nn.ReLU(), nn.Linear(units, fields, bias=False), nn.ReLU()
+        )
+        self.matrix = nn.Linear(dim, dim, bias=False)
+        self.mlp = layers(2 * len(self.first) * dim, 256, 128, 1)
+
+    def forward(self, rows):
+        v = self.vector(ids[rows])
+        both = v, v * self.weigh(v.mean(2))[..., None]
+        products = [(self.matrix(x)[:, self.first] * x[:, self.second]).flatten(1) for x in both]
+        return self.linear(rows) + self.mlp(torch.cat(products, 1)).squeeze(1)
+
+
+class DLRM(Pairs):
+    """Inner products of all pairs under the network; there are no numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.mlp = layers(len(self.first), 256, 128, 1)
+
+    def forward(self, rows):
+        v = self.vector(ids[rows])
+        return self.mlp((v @ v.transpose(1, 2))[:, self.first, self.second]).squeeze(1)
+
+
+class FinalMLP(Pairs):
+    """The user gates the first stream, the item the second, by tables of their own; two heads."""
+
+    def __init__(self):
+        super().__init__()
+        place = list(columns)
+        self.own = [place.index("user"), place.index("item")]
+        self.context = nn.ModuleList(nn.Embedding(sizes[n], dim) for n in self.own)
+        self.gate = nn.ModuleList(layers(dim, 64, self.width) for _ in self.own)
+        self.stream = nn.ModuleList(hidden(self.width, 256, 128) for _ in self.own)
+        self.one, self.two = nn.Linear(128, 1), nn.Linear(128, 1, bias=False)
+        self.bilinear = nn.Parameter(torch.randn(2, 64, 64) / 8)
+
+    def forward(self, rows):
+        e, keys = self.vector(ids[rows]).flatten(1), list(columns.values())
+        x, y = (
+            stream(2 * gate(table(keys[n][rows])).sigmoid() * e)
+            for n, table, gate, stream in zip(self.own, self.context, self.gate, self.stream, strict=True)
+        )
+        left, right = x.view(-1, 2, 64), y.view(-1, 2, 64)
+        fused = torch.einsum("bhd,hde,bhe->b", left, self.bilinear, right)
+        return (self.one(x) + self.two(y)).squeeze(1) + fused
+
+
+class MaskNet(Pairs):
+    """Three blocks 64 wide in parallel, masks of twice the width."""
+
+    def __init__(self):
+        super().__init__()
+        wide = 2 * self.width
+        self.norm = nn.ModuleList(nn.LayerNorm(dim) for _ in sizes)
+        self.mask = nn.ModuleList(layers(self.width, wide, self.width) for _ in range(3))
+        self.block = nn.ModuleList(
+            nn.Sequential(nn.Linear(self.width, 64, bias=False), nn.LayerNorm(64), nn.ReLU())
+            for _ in range(3)
+        )
+        self.mlp = layers(192, 256, 128, 1)
+
+    def forward(self, rows):
+        v = self.vector(ids[rows])
+        x = torch.cat([norm(v[:, n]) for n, norm in enumerate(self.norm)], 1)
+        flat = v.flatten(1)
+        blocks = [block(mask(flat) * x) for mask, block in zip(self.mask, self.block, strict=True)]
+        return self.mlp(torch.cat(blocks, 1)).squeeze(1)
+
+
 class DIN(nn.Module):
     """The unit's layer over [e ; target ; e ∘ target] is 36 wide; PReLU in it, Dice in the network."""
 
@@ -106,7 +235,7 @@ class Dice(nn.Module):
         return x * (p + (1 - p) * self.alpha)
 
 
-model = {"WideDeep": WideDeep, "AFM": AFM, "DIN": DIN}[name]()
+model = {one.__name__: one for one in (*Tables.__subclasses__(), *Pairs.__subclasses__(), DIN)}[name]()
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 order, at = torch.randperm(len(label)), 0
 
