@@ -111,7 +111,7 @@ def main(flags: Flags, results: Results) -> None:
     liked |= {name: column[log.user] for name, column in log.users.items()}
     np.savez(out / "clicks.npz", **liked, year=log.items["year"][log.item])  # pyright: ignore[reportArgumentType]
     data = "ml-1m" if flags.data_dir and not flags.smoke else "random pairs"
-    for model in flags.models:
+    for model in ("DIN", "DCNv2") if flags.smoke else flags.models:
         file = "din.npz" if model == "DIN" else "clicks.npz"
         ours = partial(ours_din, rows) if model == "DIN" else partial(clicks, log, BATCH, MODELS[model])
         last = (BATCH, DIM, 2 if flags.smoke else 10 if model == "DIN" else 30, THREADS)
