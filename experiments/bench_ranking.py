@@ -17,7 +17,7 @@ AFM also the genres, DIN a history for each positive and a drawn item; its Wide 
 
     TORCH       pip install torch==2.13.0 numpy
     RECBOLE     pip install torch==2.13.0 recbole==1.2.1 'numpy<2' 'pandas<2.3' 'scipy<1.14'
-    LIBRARIES   pip install torch==2.13.0 deepctr-torch==0.3.0 torch-rechub==0.9.0
+    LIBRARIES   pip install torch==2.13.0 deepctr-torch==0.3.0 torch-rechub==0.9.0 requests
 
 Without the data folder the log is drawn at random in ML-1M's size.
 """
