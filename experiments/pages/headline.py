@@ -57,10 +57,11 @@ def speed() -> str:
                 kind = "PyTorch" if peer == "torch" else "libraries"
                 found.setdefault(model, {}).setdefault((place, kind), []).append(ratio)
     columns = [(place, kind) for place in ("CPU", "H200") for kind in ("PyTorch", "libraries")]
-    lines = [
-        [f"`{model}`", *(span(by_place.get(column, [])) for column in columns)]
-        for model, by_place in found.items()
-    ]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for model, by_place in found.items():
+        cells = tuple(span(by_place.get(column, [])) for column in columns)
+        alike.setdefault(cells, []).append(f"`{model}`")
+    lines = [[", ".join(models), *cells] for cells, models in alike.items()]
     return markdown(["model", *(f"{kind}, {place}" for place, kind in columns)], lines)
 
 
