@@ -128,7 +128,7 @@ def test_what_it_reads_in_collections_goes_to_its_own_part():
         "a": {"params": {"x": 1}, "graph": {"g": 2}, "catalogue": {"price": 3}},
         "b": {"params": {"x": 4}},
     }
-    joined = blend.joined(fitted, weight_a=0.5)
+    joined = blend.joined(fitted, weight_a=0.5, weight_b=1.0)
     assert joined["graph"] == {"models_a": {"g": 2}} and joined["catalogue"] == {"price": 3}
     assert joined["params"]["models_b"] == {"x": 4} and float(joined["params"]["weight_a"]) == 0.5
 
@@ -154,6 +154,10 @@ def test_what_it_refuses(fitted):
         blend.fit(MODEL, fitted, ASKED, 0 * target)
     with pytest.raises(ValueError, match="target"):
         blend.fit(MODEL, fitted, ASKED, target[1:])
+    with pytest.raises(ValueError, match="weight_often is missing"):
+        blend.joined(fitted, weight_reads=1.0, weight_after=1.0)
+    with pytest.raises(ValueError, match="log_floor_rare is of none of the parts"):
+        blend.joined({"often": fitted["often"]}, weight_often=1.0, log_floor_rare=0.0)
     broken = jax.tree.map(lambda x: x.at[0].set(jnp.nan), fitted["reads"])
     with pytest.raises(ValueError, match="scores of reads are not finite"):
         blend.fit(MODEL, fitted | {"reads": broken}, ASKED, target)
