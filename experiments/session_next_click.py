@@ -30,7 +30,7 @@ events and cut to the newest. Three seeds of SASRec, GRU4Rec, STAMP, NARM and
     GRU4Rec           .712 / .307    4       .521 / .181    13
     NARM              .713 / .305    5       .530 / .184    13
     NARM, cosine      .717 / .311    5
-    Blend                                    .544 / .188    35
+    Blend             .719 / .314   18       .543 / .188    35
 
 Blend is NARM, SASRec, GRU4Rec, VSKNN and CoOccurrence as one, and its minutes are those of all of them. Its
 weights are those under which 2,000 of the prefixes that choose the epochs are most likely, among the hundred

@@ -13,7 +13,7 @@ https://doi.org/10.1016/S0893-6080(05)80023-1. A session network beside session 
 Jannach, Ludewig 2017, https://doi.org/10.1145/3109859.3109872, who add up scores that are scaled by session,
 with a weight that is set by hand.
 
-Of networks, neighbours and counts it is ahead of each of them on MovieLens 1M, Beauty, Sports and Diginetica
+Made of networks, neighbours and counts it is ahead of each of them on six public sets
 (`experiments/sequences.py`, `experiments/session_next_click.py`).
 """
 
