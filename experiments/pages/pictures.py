@@ -17,6 +17,8 @@ COLOURS = {
     "session": "#9467bd",
 }
 UNITS = ((3600, "h"), (60, "min"), (1, "s"))
+INCHES_A_MARK = 1.8
+"""Of the legend."""
 TICKS = (0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10800, 36000)
 PLACES = [(7, -2.5, "left"), (-7, -2.5, "right"), (0, 7, "center"), (0, -12, "center")]
 PLACES += [(dx, dy, side) for dy in (-20, 18, -32, 30, -44) for dx, side in ((12, "left"), (-12, "right"))]
@@ -151,4 +153,5 @@ def legend(figure: Any, drawn: list[tuple[str, Row]]) -> None:
         hollow: dict[str, Any] = dict(linestyle="", marker="o", color="black", markerfacecolor="white")
         marks.append(line([], [], label="hollow: trained on a GPU", **hollow))
         marks.append(line([], [], linestyle="", marker="o", color="black", label="filled: on CPU cores"))
-    figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False, fontsize=9)
+    columns = int(figure.get_figwidth() / INCHES_A_MARK)
+    figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
