@@ -24,6 +24,7 @@ three on Toys, others one; ML-1M and Toys of HSTU had half a core, eSASRec on ML
     GRU4Rec      .303/.176   7    .079/.046   3    .075/.045   3    .046/.026   5    .047/.027   8
     SASRec       .312/.182  23    .087/.053   4    .087/.054   4    .051/.029  11    .054/.033   9
     eSASRec      .319/.183  81    .091/.055  30    .093/.058   6    .053/.031  10
+    LRURec                        .072/.041   7    .064/.038   6
     FuXi                          .090/.055  39    .094/.060   7    .051/.030   9
     HSTU         .313/.182  36    .092/.056   5    .096/.060  28    .051/.030   9
     Blend        .339/.199  52    .098/.060  21    .103/.066  31    .059/.035  27
@@ -64,7 +65,7 @@ loss ("SASRec, gbce") were not tuned. BERT4Rec's best epoch of 100 is the 84th; 
 .284/.154 that those settings have there. HSTU and FuXi read positions and no times.
 
 The convolutions, whose settings were not tuned, stay behind what merely counts on the small sets; there
-NextItNet's best epoch is its last or nearly so.
+NextItNet's best epoch is its last or nearly so, as is LRURec's.
 
 Models are trained with a softmax after every event of the last `LENGTH`, over all items on ML-1M and
 over 2,048 sampled ones elsewhere, which on Beauty learns as much in a step and takes a third of the time.
