@@ -92,7 +92,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from protocols import blended
-from protocols.blended import Part
 from protocols.leave_one_out import PROTOCOL, Data, everything, load
 from protocols.next_items import by_length
 from protocols.sequence_fits import Fit, following, refit, train
@@ -314,12 +313,11 @@ def measure_all(dataset: str, flags: Flags, results: common.Results) -> None:
     for seed in seeds_left("Blend", 0 if flags.refit else flags.seeds):
         names = BLENDED.get(dataset, SMALL)
         runs = {name: fitted(name, seed) for name in names if name in trained}
-        parts = {name: Part(model, run.best) for name, (model, run) in runs.items()}
-        parts |= {name: Part(model, variables, True) for name, model, variables in counted if name in names}
-        start = time.monotonic()
+        counts = {name: (model, variables) for name, model, variables in counted if name in names}
         query, seen = batches.queries(history=sessions.pad(data.train, data.length)), everything(data.train)
-        model, variables, weights = blended.fit(parts, data.num_items, query, data.valid, seen)
-        seconds = time.monotonic() - start + sum(run.seconds for _, run in runs.values())
+        model, variables, seconds, weights = blended.fit(
+            runs, counts, data.num_items, query, data.valid, seen
+        )
         add("Blend", model, variables, seconds, weights=weights)
 
 

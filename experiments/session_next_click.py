@@ -42,7 +42,7 @@ SASRec and one of "NARM, cosine", before the rate had fallen and the whole softm
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -53,7 +53,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from protocols import blended
-from protocols.blended import Part
 from protocols.next_items import by_length
 from protocols.prefixes import LENGTH, Data, load
 
@@ -232,7 +231,7 @@ BLENDED = ("NARM", "SASRec", "GRU4Rec", "VSKNN", "CoOccurrence")
 
 
 def baselines(data: Data) -> Iterator[tuple[str, Any, Any]]:
-    """`BASELINES`, which only count; each is fitted when it is asked for."""
+    """`BASELINES`, which only count."""
     rows = sessions.pad(data.train, LENGTH)
     counts = popularity.fit(rows, data.num_items)
     yield "Popularity", Popularity(data.num_items), counts
@@ -242,13 +241,6 @@ def baselines(data: Data) -> Iterator[tuple[str, Any, Any]]:
         yield name, kind(data.num_items, data.train.num_sessions + 1), past
     fitted = cooccurrence.fit(rows, data.num_items)
     yield "CoOccurrence", CoOccurrence(data.num_items, len(fitted["params"]["follower"])), fitted
-
-
-def blend(networks: Mapping[str, Part], data: Data) -> tuple[Any, Any, dict[str, float]]:
-    """`BLENDED` as one, by the prefixes that chose the networks' epochs."""
-    counted = {name: Part(*one, counts=True) for name, *one in baselines(data) if name in BLENDED}
-    history, target = sessions.prefixes(data.valid, LENGTH)
-    return blended.fit({**networks, **counted}, data.num_items, batches.queries(history=history), target)
 
 
 def report(
@@ -299,16 +291,18 @@ def measure_all(dataset: str, flags: Flags, results: common.Results) -> None:
             prefixes = int((data.train.lengths - 1).sum()) * len(run.history["loss"])
             speed = {"epochs": int(run.best_epoch), "prefixes_per_s": round(prefixes / run.seconds)}
             add(name, model, run.best, run.seconds, **speed)
-    for name, model, variables in baselines(data):
+    counted = tuple(baselines(data))
+    for name, model, variables in counted:
         for _ in seeds_left(name, 1):
             add(name, model, variables)
     for seed in seeds_left("Blend"):
         names = [name for name in BLENDED if name in trained and (name in SMOKE or not flags.smoke)]
         runs = {name: fitted(name, seed) for name in names}
-        networks = {name: Part(model, run.best) for name, (model, run) in runs.items()}
-        start = time.monotonic()
-        model, variables, weights = blend(networks, data)
-        seconds = time.monotonic() - start + sum(run.seconds for _, run in runs.values())
+        counts = {name: (model, variables) for name, model, variables in counted if name in BLENDED}
+        history, target = sessions.prefixes(data.valid, LENGTH)
+        model, variables, seconds, weights = blended.fit(
+            runs, counts, data.num_items, batches.queries(history=history), target
+        )
         add("Blend", model, variables, seconds, weights=weights)
 
 

@@ -456,8 +456,8 @@ LIKE_OTHERS = {
     "STAMP-features",
     "SessionRanker",
     "SharedBottom",
-    "YouTubeRanker",
     "XDeepFM",
+    "YouTubeRanker",
     "eSASRec",
 }
 """Tested by `-m slow` alone: what they are made of is in every run, in models such as DNN, DIN, MMoE, SASRec,

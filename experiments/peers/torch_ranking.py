@@ -55,12 +55,20 @@ class WideDeep(Tables):
         return self.linear(rows) + self.mlp(self.vector(ids[rows]).flatten(1)).squeeze(1)
 
 
-class AFM(Tables):
+class Pairs(Tables):
+    """With the number of inputs of a network, and the pairs of columns."""
+
+    def __init__(self):
+        super().__init__()
+        self.width = len(sizes) * dim
+        self.first, self.second = torch.triu_indices(len(sizes), len(sizes), 1)
+
+
+class AFM(Pairs):
     """Attention 16 wide."""
 
     def __init__(self):
         super().__init__()
-        self.first, self.second = torch.triu_indices(len(sizes), len(sizes), 1)
         self.attend = layers(dim, 16, 1)
         self.output = nn.Linear(dim, 1, bias=False)
 
@@ -69,15 +77,6 @@ class AFM(Tables):
         product = v[:, self.first] * v[:, self.second]
         weight = self.attend(product).softmax(1)
         return self.linear(rows) + self.output((weight * product).sum(1)).squeeze(1)
-
-
-class Pairs(Tables):
-    """Without weights of ids; `width` numbers of all columns, and the pairs of columns."""
-
-    def __init__(self):
-        super().__init__()
-        self.width = len(sizes) * dim
-        self.first, self.second = torch.triu_indices(len(sizes), len(sizes), 1)
 
 
 def hidden(*widths):

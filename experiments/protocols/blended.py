@@ -1,8 +1,9 @@
 """Several models that were fitted alone as one, by the rows that chose their epochs."""
 
+import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -11,37 +12,41 @@ import numpy as np
 
 from rezoo.models import Blend
 from rezoo.models.ranking import blend
-from rezoo.types import Query
+from rezoo.training import loop
+from rezoo.types import Query, Variables
 
 ROWS = 2000
 """At most, drawn once, by which the weights are chosen."""
 
 
-class Part(NamedTuple):
-    """A fitted model."""
-
-    model: nn.Module
-    variables: Any
-    counts: bool = False
-    """Whether its scores are counts."""
-
-
 def fit(
-    parts: Mapping[str, Part], num_items: int, query: Query, target: np.ndarray, exclude: Any = None
-) -> tuple[Blend, Any, dict[str, float]]:
-    """The blend, its variables, and the weight of each part."""
-    model = Blend(
-        num_items,
-        {name: partial(_the, part.model) for name, part in parts.items()},
-        counts=[name for name, part in parts.items() if part.counts],
-    )
+    runs: Mapping[str, tuple[nn.Module, loop.Run]],
+    counted: Mapping[str, tuple[nn.Module, Variables]],
+    num_items: int,
+    query: Query,
+    target: np.ndarray,
+    exclude: Any = None,
+) -> tuple[Blend, Variables, float, dict[str, float]]:
+    """The blend, its variables, its seconds with those of the runs, and the weight of each part.
+
+    Args:
+      runs: networks by name.
+      counted: models whose scores are counts, with their variables.
+      num_items: rows of the catalogue.
+      query: those that chose the networks' epochs, as `target` and `exclude` of `blend.fit`.
+    """
+    start = time.monotonic()
+    parts = {name: (model, run.best) for name, (model, run) in runs.items()} | dict(counted)
+    makers = {name: partial(_the, model) for name, (model, _) in parts.items()}
+    model = Blend(num_items, makers, counts=list(counted))
     rows = np.sort(np.random.default_rng(0).permutation(len(target))[:ROWS])
     query, target, exclude = jax.tree.map(lambda x: x[rows], (query, target, exclude))
-    fitted = {name: part.variables for name, part in parts.items()}
+    fitted = {name: variables for name, (_, variables) in parts.items()}
     variables = blend.fit(model, fitted, query, jnp.asarray(target), exclude=exclude)
     weights = {name: round(float(variables["params"][f"weight_{name}"]), 3) for name in parts}
     print(weights, flush=True)
-    return model, variables, weights
+    seconds = time.monotonic() - start + sum(run.seconds for _, run in runs.values())
+    return model, variables, seconds, weights
 
 
 def _the(model: nn.Module) -> nn.Module:

@@ -8,6 +8,7 @@ beside the number of rows, both known before anything runs, decides.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -55,10 +56,20 @@ def inner_with_rows(
     state: Float[Array, " B D"], rows: Embed, ids: Int[Array, " B *C"]
 ) -> Float[Array, " B *C"]:
     """⟨state_b, row(ids_bc)⟩; an id below 0 or beyond the table is row 0."""
-    count = math.prod(ids.shape[1:])
-    if gathers(count, rows.num_embeddings):
-        return inner(state, rows(ids))
-    return scores_of(products("bd,nd->bn", state, rows.table()), ids)
+    return inner_with(state, rows, rows.table, rows.num_embeddings, ids)
+
+
+def inner_with(
+    state: Float[Array, " B D"],
+    vectors: Callable[[Array], Array],
+    table: Callable[[], Array],
+    size: int,
+    ids: Int[Array, " B *C"],
+) -> Float[Array, " B *C"]:
+    """The same of a table of `size` rows, whose rows `vectors(ids)` gives without the others."""
+    if gathers(math.prod(ids.shape[1:]), size):
+        return inner(state, vectors(ids))
+    return scores_of(products("bd,nd->bn", state, table()), ids)
 
 
 def scores_of(score: Float[Array, " B N"], ids: Int[Array, " B *C"]) -> Float[Array, " B *C"]:

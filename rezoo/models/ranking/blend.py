@@ -17,7 +17,6 @@ Made of networks, neighbours and counts it is ahead of each of them on six publi
 (`experiments/sequences.py`, `experiments/session_next_click.py`).
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY
 from functools import partial
@@ -29,11 +28,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.arrays import at_least_1, best_places, products, same_rows
+from rezoo.arrays import at_least_1, best_places, same_rows
 from rezoo.devices.meshes import along, in_blocks
-from rezoo.nn.bag import gathers, scores_of
+from rezoo.nn.bag import inner_with, scores_of
 from rezoo.nn.embedding import or_unknown
-from rezoo.nn.inner import inner
 from rezoo.types import Query, Variables
 
 Part = Annotated[Callable[[], nn.Module], "rezoo.models"]
@@ -88,12 +86,9 @@ class Blend(nn.Module):
         return {name: self._of(model, query, item) for name, model in self.models.items()}
 
     def _of(self, model: Any, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        if not (hasattr(model, "encode") and hasattr(model, "table")):
+        if not (hasattr(model, "encode") and hasattr(model, "vectors")):
             return model(query, item)
-        state = model.encode(query)
-        if hasattr(model, "vectors") and gathers(math.prod(item.shape[1:]), self.num_items):
-            return inner(state, model.vectors(item))
-        return scores_of(products("bd,nd->bn", state, model.table()), item)
+        return inner_with(model.encode(query), model.vectors, model.table, self.num_items, item)
 
 
 def mixed(
@@ -195,7 +190,7 @@ def fit(
     variables = joined(fitted, **start)
     exclude = jnp.zeros((len(target), 1), jnp.int32) if exclude is None else exclude
     rows, size = (query, target, exclude), min(candidates, model.num_items)
-    lists = jax.jit(lambda variables: _shortlists(model, variables, rows, size, block))(variables)
+    lists = jax.jit(partial(_shortlists, model, size=size, block=block))(variables, rows)
     if not bool(lists.found.any()):
         raise ValueError("no target is in a shortlist: give rows that the parts were not trained on")
     if broken := [name for name, score in lists.scores.items() if not bool(jnp.isfinite(score).all())]:
