@@ -89,8 +89,8 @@ def of_ials(
     return IALS(*sizes), variables
 
 
-def of_ease(log: Interactions, seed: int, l2: float) -> Fitted:
-    return EASE(log.num_items), ease.fit(history(log), log.num_items, l2=l2)
+def of_ease(log: Interactions, seed: int, **how: float) -> Fitted:
+    return EASE(log.num_items), ease.fit(history(log), log.num_items, **how)
 
 
 MODELS = {
@@ -125,7 +125,13 @@ MODELS = {
     ),
     "LocalEASE": Entry(
         of_history(lists.fitted, LocalEASE, local_ease.fit),
-        [{"l2": l2, "candidates": most} for l2, most in ((20.0, 100), (40.0, 100), (40.0, 200))],
+        [
+            {"l2": 40.0, "candidates": 100},
+            {"l2": 40.0, "candidates": 200},
+            {"l2": 40.0, "candidates": 200, "dropout": 0.5},
+            {"l2": 20.0, "candidates": 200, "dropout": 0.4, "user_exponent": 0.15},
+            {"l2": 10.0, "candidates": 200, "dropout": 0.4, "user_exponent": 0.25},
+        ],
     ),
     "IALS": Entry(
         of_ials,
@@ -133,6 +139,7 @@ MODELS = {
         random=True,
     ),
     "EASE": Entry(of_ease, [{"l2": 300.0}], (0.1765, 0.1467)),
+    "EASE, dropout": Entry(of_ease, [{"l2": 30.0, "dropout": 0.5, "user_exponent": 0.15}]),
 }
 
 

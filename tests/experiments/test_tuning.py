@@ -21,6 +21,8 @@ from rezoo.models import EASE, IALS, MF, BiasedMF, IAutoRec, UAutoRec  # noqa: E
 from rezoo.studies import resuming  # noqa: E402
 
 SMALL = Budget(shapes=1, points=2, epochs=2)
+EASE_DEFAULT = {"l2": 500.0, "dropout": 0.0, "user_exponent": 0.0}
+EASE_RANGES = {"l2": "50 to 5000", "dropout": [0.0, 0.25, 0.5], "user_exponent": "0.1 to 0.6"}
 
 
 @functools.cache
@@ -80,7 +82,7 @@ def test_an_epoch_of_a_random_shape_of_every_model_can_be_traced(name):
 
 def test_a_model_in_closed_form_has_the_ranges_of_its_arguments_and_one_by_gradient_those_of_its_fields():
     part = made_up("rankings").parts(EASE)[0]
-    assert ranges.said(closed.axes_of(part)) == {"l2": "50 to 5000"}
+    assert ranges.said(closed.axes_of(part)) == EASE_RANGES
     part = made_up("rankings").parts(MF)[0]
     assert gradient.shapes_of(part)["dim"] == (32, 64, 128) and gradient.default_shape(part)["dim"] == 64
     course = gradient.course_of(part, gradient.default_shape(part))
@@ -155,7 +157,7 @@ def test_a_search_in_closed_form_goes_on_after_the_last_settings_that_were_tried
         return closed.search(task, data, data.parts(EASE)[0], 3, tmp_path / name)
 
     expected = search("whole")
-    assert len(expected) == 4 and expected[0].settings == {"l2": 500.0}
+    assert len(expected) == 4 and expected[0].settings == EASE_DEFAULT
     with monkeypatch.context() as patched:
         interrupted(patched, closed, "measured", 2)
         with pytest.raises(Killed):
@@ -181,6 +183,6 @@ def test_the_command_tells_settings_ranges_budget_and_validation_of_each_row(tmp
     rows = json.loads(file.read_text("utf-8"))["rows"]
     assert [row["model"] for row in rows] == ["EASE, tuned"] * 3 + ["EASE, default settings"] * 3
     best, default = rows[0], rows[3]
-    assert default["settings"] == {"l2": 500.0} and default["tried"] == 1
-    assert best["grid"] == {"l2": "50 to 5000"} and best["budget"] == {"points": 3} and best["tried"] == 4
+    assert default["settings"] == EASE_DEFAULT and default["tried"] == 1
+    assert best["grid"] == EASE_RANGES and best["budget"] == {"points": 3} and best["tried"] == 4
     assert best["validation"] >= default["validation"] > 0 and best["metric"] == "ndcg@10"

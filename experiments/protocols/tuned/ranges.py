@@ -73,6 +73,7 @@ ARGUMENTS: dict[str, Callable[[Any], Axis]] = {
     "alpha": between(0.1, 1.0),
     "beta": between(0.0, 0.8),
     "candidates": near(2, whole=True),
+    "dropout": of(0.0, 0.25, 0.5),
     "factors": near(4, whole=True),
     "item_exponent": between(0.2, 0.6),
     "neighbours": near(5, whole=True),

@@ -80,6 +80,16 @@ def check(history: Any, num_items: int, memory: float | None, matrices: int = MA
     return history
 
 
+def num_taken(history: np.ndarray) -> np.ndarray:
+    """Each user's number of items, of a history `[U L]`.
+
+    >>> num_taken(np.array([[2, 2, 3], [0, 1, 0]])).tolist()
+    [2, 1]
+    """
+    ordered = np.sort(np.pad(history, ((0, 0), (1, 0))), axis=1)
+    return ((np.diff(ordered, axis=1) > 0) & (ordered[:, 1:] > 0)).sum(axis=1)
+
+
 @jax.jit(static_argnums=1)
 def gram(
     history: Int[Array, " U L"], num_items: int, user_weight: Float[Array, " U"]

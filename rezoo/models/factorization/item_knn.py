@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.models.factorization import item_lists
-from rezoo.models.factorization.item_item import ItemItem, by_rows, check, gram, variables
+from rezoo.models.factorization.item_item import ItemItem, by_rows, check, gram, num_taken, variables
 
 Weighting = Callable[[np.ndarray, int], np.ndarray]
 """`(items of each user [U], items) -> weight of each user [U]`."""
@@ -66,9 +66,7 @@ def fit(
     """
     _check(neighbours, shrink, alpha)
     known = check(history, num_items, memory)
-    ordered = np.sort(np.pad(known, ((0, 0), (1, 0))), axis=1)
-    distinct = ((np.diff(ordered, axis=1) > 0) & (ordered[:, 1:] > 0)).sum(axis=1)
-    weight = jnp.asarray(weighting(distinct, num_items - 1), jnp.float32)
+    weight = jnp.asarray(weighting(num_taken(known), num_items - 1), jnp.float32)
     g = gram(jnp.asarray(known), num_items, weight)
     return variables(_nearest(g, jnp.float32(shrink), jnp.float32(alpha), min(neighbours, num_items)))
 

@@ -73,6 +73,15 @@ def taken(history: Any, num_items: int) -> Matrix:
     return x
 
 
+def weighed(x: Matrix, user_exponent: float) -> Matrix:
+    """The matrix `[U N]`, each user's row divided by a power of their number of items.
+
+    >>> weighed(sparse.csr_array(np.array([[0, 1, 1], [0, 1, 0]])), 1.0).toarray().tolist()
+    [[0.0, 0.5, 0.5], [0.0, 1.0, 0.0]]
+    """
+    return x.multiply(power(x.sum(axis=1), -user_exponent)[:, None]).tocsr()
+
+
 def power(degree: np.ndarray, exponent: float) -> np.ndarray:
     """degree^exponent, 0 where the degree is 0.
 

@@ -29,7 +29,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.models.factorization.candidates import nearest, solved
-from rezoo.models.factorization.item_lists import ItemLists, params, taken
+from rezoo.models.factorization.ease import checked_penalty
+from rezoo.models.factorization.item_lists import ItemLists, params, taken, weighed
 
 
 class LocalEASE(ItemLists):
@@ -41,6 +42,8 @@ def fit(
     num_items: int,
     *,
     l2: float = 40.0,
+    dropout: float = 0.0,
+    user_exponent: float = 0.0,
     candidates: int = 100,
 ) -> dict[str, Any]:
     """The variables of `LocalEASE(num_items, num_pairs)`, from each user's items (0 = padding).
@@ -49,6 +52,8 @@ def fit(
       history: one row per user; items that come twice count once.
       num_items: rows of the catalogue, 0 included.
       l2: λ > 0, in numbers of interactions; less than that of EASE, as there are fewer weights.
+      dropout: p, in [0, 1), and
+      user_exponent: as those of EASE.
       candidates: other items that may have a weight for an item.
 
     Raises:
@@ -62,21 +67,26 @@ def fit(
     >>> evaluation.recommend(model, variables, queries(history=[[4]]), 1)[0].tolist()
     [[3]]
     """
-    if not l2 > 0 or candidates < 1:
-        raise ValueError(f"l2 must be greater than 0 and candidates ≥ 1, not {l2} and {candidates}")
+    penalty = checked_penalty(l2, dropout)
+    if candidates < 1:
+        raise ValueError(f"candidates must be ≥ 1, but is {candidates}")
     x = taken(history, num_items)
 
     def regressed(gram: np.ndarray, both: np.ndarray) -> Array:
-        return _regress(gram, both, jnp.float32(l2))
+        return _regress(gram, both, *map(jnp.float32, penalty))
 
-    return {"params": params(solved(x, nearest(x, candidates), regressed))}
+    return {"params": params(solved(weighed(x, user_exponent), nearest(x, candidates), regressed))}
 
 
 @jax.jit
 def _regress(
-    gram: Float[Array | np.ndarray, " B M M"], both: Float[Array | np.ndarray, " B M"], l2: Float[Array, ""]
+    gram: Float[Array | np.ndarray, " B M M"],
+    both: Float[Array | np.ndarray, " B M"],
+    l2: Float[Array, ""],
+    share: Float[Array, ""],
 ) -> Float[Array, " B M"]:
-    """(gram + λI)⁻¹ both, of each problem."""
+    """(gram + Λ)⁻¹ both, of each problem."""
     place = jnp.arange(gram.shape[1])
-    factor = jnp.linalg.cholesky(jnp.asarray(gram).at[:, place, place].add(l2), symmetrize_input=False)
+    penalised = jnp.asarray(gram).at[:, place, place].multiply(1 + share).at[:, place, place].add(l2)
+    factor = jnp.linalg.cholesky(penalised, symmetrize_input=False)
     return jax.scipy.linalg.cho_solve((factor, True), jnp.asarray(both)[..., None])[..., 0]

@@ -27,23 +27,45 @@ def ask(history):
     return queries(history=history)
 
 
+@pytest.mark.parametrize(("dropout", "exponent"), [(0.0, 0.0), (0.5, 0.0), (0.3, 0.5)])
 @pytest.mark.parametrize("block", [512, 5])
 @pytest.mark.parametrize("solve", [ease._on_host, ease._on_device])
-def test_ease_is_the_constrained_least_squares_solution(solve, block, monkeypatch):
+def test_ease_is_the_constrained_least_squares_solution(solve, block, dropout, exponent, monkeypatch):
     for module in (item_item, ease):
         monkeypatch.setattr(module, "BLOCK", block)
     jax.clear_caches()
     history, x = log()
-    l2 = 3.0
+    penalty = ease.checked_penalty(3.0, dropout)
+    expected = x @ ridges(x / np.maximum(x.sum(1, keepdims=True), 1) ** exponent, 3.0, dropout)
+    variables = {"params": {"weight": solve(history, ITEMS, penalty, exponent)}}
+    score = evaluation.score_all(EASE(ITEMS), variables, ask(history))
+    np.testing.assert_allclose(score, expected, atol=2e-5)
+    assert np.abs(expected).max() > 0.1
+    jax.clear_caches()
+
+
+def ridges(x, l2, dropout):
+    """Column j is a ridge regression on the other columns, whose inputs are dropped."""
     b = np.zeros((ITEMS, ITEMS))
-    for j in range(1, ITEMS):  # column j is a ridge regression on the other columns
+    for j in range(1, ITEMS):
         others = [i for i in range(ITEMS) if i != j]
         a = x[:, others]
-        b[others, j] = np.linalg.solve(a.T @ a + l2 * np.eye(len(others)), a.T @ x[:, j])
-    score = evaluation.score_all(EASE(ITEMS), {"params": {"weight": solve(history, ITEMS, l2)}}, ask(history))
-    np.testing.assert_allclose(score, x @ b, atol=2e-5)
-    assert np.abs(x @ b).max() > 0.1
-    jax.clear_caches()
+        penalty = l2 + dropout / (1 - dropout) * (a**2).sum(0)
+        b[others, j] = np.linalg.solve(a.T @ a + np.diag(penalty), a.T @ x[:, j])
+    return b
+
+
+def test_dropout_of_ease_is_the_average_over_what_is_dropped():
+    """The least squares of many copies of the data, each with half of the inputs, twice as large."""
+    rng, (history, x) = np.random.default_rng(1), log()
+    dropped = [x * 2 * (rng.random(x.shape) < 0.5) for _ in range(20_000)]
+    gram = sum(copy.T @ copy for copy in dropped) / len(dropped)
+    both = sum(copy.T @ x for copy in dropped) / len(dropped)
+    weight = np.asarray(ease.fit(history, ITEMS, l2=3.0, dropout=0.5)["params"]["weight"])
+    for j in range(1, ITEMS):
+        others = [i for i in range(ITEMS) if i != j]
+        ridge = gram[np.ix_(others, others)] + 3.0 * np.eye(len(others))
+        np.testing.assert_allclose(weight[j, others], np.linalg.solve(ridge, both[others, j]), atol=0.01)
 
 
 @pytest.mark.parametrize("weighting", [item_knn.equal, item_knn.tf_idf])
@@ -101,7 +123,7 @@ def test_more_items_than_memory_are_refused_with_the_number_that_fits():
 def test_a_fit_holds_the_matrices_that_the_refusal_counts(solve):
     n = 3000
     matrix, number = jax.ShapeDtypeStruct((n, n), jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
-    more = (number, 50) if solve is item_knn._nearest else ()
+    more = (number, 50) if solve is item_knn._nearest else (number,)
     memory = solve.lower(matrix, number, *more).compile().memory_analysis()
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
     block = 4 * item_item.BLOCK * n * 4
@@ -116,6 +138,8 @@ def test_bad_input_is_named():
             fit(np.array([[7]]), 5)
     with pytest.raises(ValueError, match="l2 must be greater than 0"):
         ease.fit(np.array([[1]]), 5, l2=0.0)
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), but is 1.0"):
+        ease.fit(np.array([[1]]), 5, dropout=1.0)
     with pytest.raises(ValueError, match="neighbours must be"):
         item_knn.fit(np.array([[1]]), 5, neighbours=0)
     with pytest.raises(ValueError, match=r"alpha must be in \[0, 1\], not 2"):

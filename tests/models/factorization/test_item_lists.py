@@ -137,7 +137,7 @@ def test_bad_input_is_named():
         slim.fit(history, 5, l2=0.0)
     with pytest.raises(ValueError, match="l2 must be greater than 0"):
         local_ease.fit(history, 5, l2=0.0)
-    with pytest.raises(ValueError, match="candidates ≥ 1"):
+    with pytest.raises(ValueError, match="candidates must be ≥ 1"):
         local_ease.fit(history, 5, candidates=0)
     with pytest.raises(ValueError, match="factors must be from 1 to 1, not 2"):
         gfcf.fit(history, 5, factors=2)
@@ -186,10 +186,10 @@ def cosines(x):
 def test_local_ease_of_all_items_is_ease():
     """Of all that share a user with an item: here those are all."""
     history = np.random.default_rng(0).integers(1, ITEMS, (300, 9))
-    for l2 in (0.5, 5.0, 500.0):
-        variables = local_ease.fit(history, ITEMS, l2=l2, candidates=ITEMS)
+    for how in ({"l2": 0.5}, {"l2": 5.0, "dropout": 0.5}, {"l2": 500.0}, {"l2": 5.0, "user_exponent": 0.5}):
+        variables = local_ease.fit(history, ITEMS, candidates=ITEMS, **how)
         assert item_lists.num_pairs(variables) == (ITEMS - 1) * (ITEMS - 2)
-        dense = ease.fit(history, ITEMS, l2=l2)
+        dense = ease.fit(history, ITEMS, **how)
         lists = score(LocalEASE, variables, np.arange(ITEMS)[:, None])
         np.testing.assert_allclose(lists, np.asarray(dense["params"]["weight"]).T, atol=1e-5)
         whole = score_all(EASE(ITEMS), dense, queries(history=history))
@@ -233,5 +233,5 @@ def test_a_fit_of_candidates_holds_neither_the_square_of_the_catalogue_nor_all_p
         jax.ShapeDtypeStruct((4096, most, most), np.float32),
         jax.ShapeDtypeStruct((4096, most), np.float32),
     )
-    program = local_ease._regress.lower(*shape, jax.ShapeDtypeStruct((), np.float32)).compile()
+    program = local_ease._regress.lower(*shape, *2 * [jax.ShapeDtypeStruct((), np.float32)]).compile()
     assert program.memory_analysis().temp_size_in_bytes < 8 * 4 * 4096 * most**2
