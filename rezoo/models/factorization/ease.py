@@ -47,7 +47,8 @@ class Penalty(NamedTuple):
 class EASE(ItemItem):
     """Score = (x B)_item of the binary history x; `weight` is Bᵀ.
 
-    A fit to 46,340 items takes 16 GiB on a CPU and 24 GiB on an accelerator.
+    A fit to 46,340 items takes 16 GiB on a CPU and 24 GiB on an accelerator. Every question reads all of B;
+    `item_lists.shortened` keeps the strongest weights alone, for large catalogues.
     """
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy import sparse
 
-from rezoo.models.factorization.item_item import events
+from rezoo.models.factorization.item_item import BLOCK, events
 from rezoo.nn.embedding import or_unknown
 from rezoo.nn.lists import Lists
 from rezoo.types import Query
@@ -166,6 +166,39 @@ def params(w: Matrix) -> dict[str, Any]:
         "neighbour": jnp.asarray(w.indices, jnp.int32),
         "weight": jnp.asarray(w.data, jnp.float32),
     }
+
+
+def shortened(weight: Float[Array | np.ndarray, " N N"], most: int) -> dict[str, Any]:
+    """The variables of `ItemLists(num_items, num_pairs)` that score nearly as a dense `ItemItem` does.
+
+    A question then reads the lists of its history, and not the square of the catalogue.
+
+    Args:
+      weight: W[item, j], as of `EASE` or `ItemKNN`.
+      most: weights of each item that are kept, those furthest from 0; of equal ones any.
+
+    Raises:
+      ValueError: if `most` is less than 1, or a weight is not finite.
+
+    >>> weight = jnp.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.5], [0.0, -0.75, 0.1]])
+    >>> kept = shortened(weight, 1)["params"]
+    >>> kept["neighbour"].tolist(), kept["weight"].tolist()
+    ([2, 1], [-0.75, 0.5])
+    """
+    if most < 1:
+        raise ValueError(f"most must be ≥ 1, but is {most}")
+
+    def rows(start: int) -> Matrix:
+        block = np.asarray(weight[start : start + BLOCK])
+        column = np.argpartition(-np.abs(block), min(most, block.shape[1]) - 1, axis=1)[:, :most]
+        row = np.broadcast_to(np.arange(len(block))[:, None], column.shape)
+        value = np.take_along_axis(block, column, axis=1)
+        kept: Matrix = sparse.csr_array((value.ravel(), (row.ravel(), column.ravel())), block.shape)
+        kept.eliminate_zeros()
+        return kept
+
+    of_item = sparse.vstack([rows(start) for start in range(0, len(weight), BLOCK)], format="csr")
+    return {"params": params(of_item.T.tocsr())}
 
 
 def num_pairs(variables: Any) -> int:

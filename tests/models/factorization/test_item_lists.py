@@ -196,6 +196,20 @@ def test_local_ease_of_all_items_is_ease():
         np.testing.assert_allclose(score(LocalEASE, variables, history), whole, atol=1e-4)
 
 
+@pytest.mark.parametrize("most", [1, 4, ITEMS, 2 * ITEMS])
+def test_shortened_lists_score_as_the_strongest_weights_of_a_square(most, monkeypatch):
+    monkeypatch.setattr(item_lists, "BLOCK", 5)
+    history, _ = log()
+    weight = np.array(ease.fit(history, ITEMS, l2=2.0)["params"]["weight"])
+    short = item_lists.shortened(weight, most)
+    for row in weight:
+        row[np.argsort(-np.abs(row))[most:]] = 0.0
+    whole = score_all(EASE(ITEMS), {"params": {"weight": weight}}, queries(history=history))
+    np.testing.assert_allclose(score(item_lists.ItemLists, short, history), whole, atol=1e-5)
+    with pytest.raises(ValueError, match="most must be ≥ 1, but is 0"):
+        item_lists.shortened(weight, 0)
+
+
 @pytest.mark.parametrize("most", [1, 3, 6, ITEMS])
 def test_local_ease_is_the_inverse_of_the_gramian_of_an_item_and_its_candidates(most, monkeypatch):
     """`-P_ij / P_jj` in double precision, one to four items at a time, of which five are popular."""
