@@ -52,7 +52,7 @@ were ranked twice before, with α = .5 and with another MLP.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -85,7 +85,7 @@ PUBLISHED = {
     "MLP": (0.692, 0.425),
     "NeuMF": (0.726, 0.445),
 }
-CLOSED = ("Popularity", "ItemKNN", "EASE")
+CLOSED = ("Popularity", "ItemKNN", "EASE", "EASE, dropout")
 MODELS = (*CLOSED, "IALS", "MF", "GMF", "MLP", "NeuMF")
 Fitted = tuple[nn.Module, Variables]
 
@@ -117,7 +117,8 @@ class Settings(NamedTuple):
     shrink: float = 50.0
     knn_alpha: float = 0.45
     """Of item-kNN's asymmetric cosine."""
-    ease_l2: float = 1000.0
+    ease: Mapping[str, float] = {"l2": 1000.0}
+    ease_dropout: Mapping[str, float] = {"l2": 60.0, "dropout": 0.3, "user_exponent": 0.25}
     ials_dim: int = 128
     ials_weights: ials.Weights = ials.Weights(0.3, 0.006, 1.0)
     ials_epochs: int = 16
@@ -152,8 +153,9 @@ def fitter(
         options: dict[str, Any] = dict(neighbours=at.neighbours, shrink=at.shrink, alpha=at.knn_alpha)
         options |= dict(weighting=item_knn.tf_idf)
         return lambda seed: (ItemKNN(items), item_knn.fit(history, items, **options))
-    if name == "EASE":
-        return lambda seed: (EASE(items), ease.fit(history, items, l2=at.ease_l2))
+    if name in ("EASE", "EASE, dropout"):
+        how = at.ease if name == "EASE" else at.ease_dropout
+        return lambda seed: (EASE(items), ease.fit(history, items, **how))
     if name == "IALS":
         log = task.train.user, task.train.item, users, items, at.ials_dim
         options = dict(weights=at.ials_weights, num_epochs=at.ials_epochs)
