@@ -53,7 +53,7 @@ from typing import Any
 import common
 import jax
 import numpy as np
-from protocols import by_gradient, lists, train_test
+from protocols import blended, by_gradient, lists, train_test
 from protocols.ratings import synthetic
 from protocols.train_test import PROTOCOL, Entry, Fitted
 
@@ -99,6 +99,12 @@ def of_short_ease(log: Interactions, seed: int, kept: int, **how: float) -> Fitt
     return item_lists.ItemLists(log.num_items, item_lists.num_pairs(variables)), variables
 
 
+def of_blend(log: Interactions, seed: int, **parts: dict[str, Any]) -> Fitted:
+    """Two of the table as one, each with the same say."""
+    fitted = {name: MODELS[name].fit(log, seed, **settings) for name, settings in parts.items()}
+    return blended.even(fitted, log.num_items, history(log))
+
+
 MODELS = {
     "Popularity": Entry(of_popularity),
     "ItemKNN": Entry(
@@ -135,8 +141,8 @@ MODELS = {
             {"l2": 40.0, "candidates": 100},
             {"l2": 40.0, "candidates": 200},
             {"l2": 40.0, "candidates": 200, "dropout": 0.5},
-            {"l2": 20.0, "candidates": 200, "dropout": 0.4, "user_exponent": 0.15},
-            {"l2": 10.0, "candidates": 200, "dropout": 0.4, "user_exponent": 0.25},
+            {"l2": 50.0, "candidates": 200, "dropout": 0.4, "user_exponent": 0.15},
+            {"l2": 50.0, "candidates": 200, "dropout": 0.4, "user_exponent": 0.25},
         ],
     ),
     "IALS": Entry(
@@ -144,9 +150,15 @@ MODELS = {
         [{"dim": 256, "unobserved": unobserved, "l2": 0.003} for unobserved in (0.01, 0.02)],
         random=True,
     ),
+    "Blend": Entry(
+        of_blend,
+        [
+            {"BSPM": {}, "LocalEASE": {"l2": 50.0, "candidates": 200, "dropout": 0.4, "user_exponent": 0.15}},
+        ],
+    ),
     "EASE": Entry(of_ease, [{"l2": 300.0}], (0.1765, 0.1467)),
     "EASE, dropout": Entry(
-        of_short_ease, [{"l2": 30.0, "dropout": 0.5, "user_exponent": 0.15, "kept": 1000}]
+        of_short_ease, [{"l2": 80.0, "dropout": 0.5, "user_exponent": 0.15, "kept": 1000}]
     ),
 }
 

@@ -118,7 +118,7 @@ class Settings(NamedTuple):
     knn_alpha: float = 0.45
     """Of item-kNN's asymmetric cosine."""
     ease: Mapping[str, float] = {"l2": 1000.0}
-    ease_dropout: Mapping[str, float] = {"l2": 60.0, "dropout": 0.3, "user_exponent": 0.25}
+    ease_dropout: Mapping[str, float] = {"l2": 800.0, "dropout": 0.3, "user_exponent": 0.25}
     ials_dim: int = 128
     ials_weights: ials.Weights = ials.Weights(0.3, 0.006, 1.0)
     ials_epochs: int = 16

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rezoo.data import batches
 from rezoo.models import Blend
 from rezoo.models.ranking import blend
 from rezoo.training import loop
@@ -47,6 +48,18 @@ def fit(
     print(weights, flush=True)
     seconds = time.monotonic() - start + sum(run.seconds for _, run in runs.values())
     return model, variables, seconds, weights
+
+
+def even(
+    parts: Mapping[str, tuple[nn.Module, Variables]], num_items: int, history: np.ndarray
+) -> tuple[Blend, Variables]:
+    """The blend in which each part has the same say, and its variables; `history` `[U L]` has the users' own
+    items, which are not in question.
+    """
+    makers = {name: partial(_the, model) for name, (model, _) in parts.items()}
+    model, own = Blend(num_items, makers), {name: variables for name, (_, variables) in parts.items()}
+    known = np.random.default_rng(0).permutation(history)[:ROWS]
+    return model, blend.even(model, own, batches.queries(history=known), exclude=jnp.asarray(known))
 
 
 def _the(model: nn.Module) -> nn.Module:

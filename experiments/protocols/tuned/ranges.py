@@ -84,7 +84,7 @@ ARGUMENTS: dict[str, Callable[[Any], Axis]] = {
     "sharpening": between(0.0, 3.0),
     "shrink": between(0.0, 100.0),
     "unobserved": near(10),
-    "user_exponent": between(0.1, 0.6),
+    "user_exponent": between(0.0, 0.6),
     "window": of(1, 2, 3, 5),
 }
 """Of the arguments of a fit in closed form."""

@@ -30,7 +30,7 @@ from rezoo.models.factorization.item_item import (
     num_taken,
     variables,
 )
-from rezoo.models.factorization.item_lists import power, taken, weighed
+from rezoo.models.factorization.item_lists import taken, weighed, weights
 
 HOST_MATRICES = 2
 """Of N × N that a fit on a CPU holds at once: the one that is inverted in place, and a copy for JAX."""
@@ -70,8 +70,8 @@ def fit(
       num_items: rows of the catalogue, 0 included.
       l2: λ, in numbers of interactions.
       dropout: p of EDLAE, in [0, 1).
-      user_exponent: of a user's number of items, by which their row of X is divided: those who took much
-        weigh less.
+      user_exponent: a of (n / n_u)^a, by which the row of X of a user with n_u items is multiplied, n being
+        their mean: those who took much weigh less.
       memory: GiB that N × N matrices may take, two on a CPU and three elsewhere; those that are free if not
         given.
 
@@ -132,7 +132,7 @@ def _on_host(
 def _on_device(
     history: np.ndarray, num_items: int, penalty: Penalty, user_exponent: float
 ) -> Float[Array, " N N"]:
-    weight = jnp.asarray(power(num_taken(history), -user_exponent), jnp.float32)
+    weight = jnp.asarray(weights(num_taken(history), user_exponent), jnp.float32)
     return _solve(gram(jnp.asarray(history), num_items, weight), *map(jnp.float32, penalty))
 
 

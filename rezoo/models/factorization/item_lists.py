@@ -74,12 +74,21 @@ def taken(history: Any, num_items: int) -> Matrix:
 
 
 def weighed(x: Matrix, user_exponent: float) -> Matrix:
-    """The matrix `[U N]`, each user's row divided by a power of their number of items.
+    """The matrix `[U N]`, each user's row times `weights`.
 
-    >>> weighed(sparse.csr_array(np.array([[0, 1, 1], [0, 1, 0]])), 1.0).toarray().tolist()
-    [[0.0, 0.5, 0.5], [0.0, 1.0, 0.0]]
+    >>> weighed(sparse.csr_array(np.array([[0, 1, 1, 1], [0, 1, 0, 0]])), 1.0).toarray().round(2).tolist()
+    [[0.0, 0.67, 0.67, 0.67], [0.0, 2.0, 0.0, 0.0]]
     """
-    return x.multiply(power(x.sum(axis=1), -user_exponent)[:, None]).tocsr()
+    return x.multiply(weights(x.sum(axis=1), user_exponent)[:, None]).tocsr()
+
+
+def weights(size: np.ndarray, user_exponent: float) -> np.ndarray:
+    """(n / n_u)^a of users with n_u items, n on average; 0 of those who took nothing.
+
+    So that with a > 0 users count for less who took much, and a penalty in numbers of interactions keeps its
+    meaning.
+    """
+    return power(size / size[size > 0].mean(), -user_exponent)
 
 
 def power(degree: np.ndarray, exponent: float) -> np.ndarray:

@@ -9,9 +9,10 @@ items and a second stage need no sum over the catalogue. Of scores that count, s
 the logarithm is taken.
 
 Weights and ε are those under which held-back targets are most likely (`fit`): stacking, Wolpert 1992,
-https://doi.org/10.1016/S0893-6080(05)80023-1. A session network beside session neighbours is the pair of
-Jannach, Ludewig 2017, https://doi.org/10.1145/3109859.3109872, who add up scores that are scaled by session,
-with a weight that is set by hand.
+https://doi.org/10.1016/S0893-6080(05)80023-1. Where there are no targets like those that will be asked for,
+each part may have the same say (`even`). A session network beside session neighbours is the pair of Jannach,
+Ludewig 2017, https://doi.org/10.1145/3109859.3109872, who add up scores that are scaled by session, with a
+weight that is set by hand.
 
 Made of networks, neighbours and counts it is ahead of each of them on six public sets
 (`experiments/sequences.py`, `experiments/session_next_click.py`).
@@ -97,12 +98,19 @@ def mixed(
     log_floor: Mapping[str, Float[Array, ""]],
 ) -> Float[Array, " B *C"]:
     """Σ_m w_m s_m, with ln(ε_m + s_m) for those that have an ε."""
+    each = logits(scores, log_floor)
+    return sum((weight[name] * logit for name, logit in each.items()), jnp.float32(0))
 
-    def logit(name: str) -> Array:
-        score = scores[name]
+
+def logits(
+    scores: Mapping[str, Float[Array, " B *C"]], log_floor: Mapping[str, Float[Array, ""]]
+) -> dict[str, Float[Array, " B *C"]]:
+    """The scores, or ln(ε_m + s_m) of those that have an ε."""
+
+    def logit(name: str, score: Array) -> Array:
         return jnp.log(jnp.exp(log_floor[name]) + jnp.maximum(score, 0.0)) if name in log_floor else score
 
-    return sum((weight[name] * logit(name) for name in scores), jnp.float32(0))
+    return {name: logit(name, score) for name, score in scores.items()}
 
 
 def joined(fitted: Mapping[str, Variables], **values: Any) -> dict[str, Any]:
@@ -183,20 +191,70 @@ def fit(
     """
     same_rows(query=query, target=target)
     at_least_1(candidates=candidates, num_steps=num_steps, block=block)
-    if set(fitted) != set(model.parts):
-        raise ValueError(f"the parts are {', '.join(model.parts)}, but fitted has {', '.join(fitted)}")
-    even = {f"weight_{name}": 1 / len(model.parts) for name in model.parts}
-    start = even | {f"log_floor_{name}": LOG_FLOOR for name in model.counts}
-    variables = joined(fitted, **start)
-    exclude = jnp.zeros((len(target), 1), jnp.int32) if exclude is None else exclude
-    rows, size = (query, target, exclude), min(candidates, model.num_items)
-    lists = jax.jit(partial(_shortlists, model, size=size, block=block))(variables, rows)
+    start = _start(model)
+    lists = _listed(model, fitted, query, target, exclude, candidates, block)
     if not bool(lists.found.any()):
         raise ValueError("no target is in a shortlist: give rows that the parts were not trained on")
-    if broken := [name for name, score in lists.scores.items() if not bool(jnp.isfinite(score).all())]:
-        raise ValueError(f"scores of {', '.join(broken)} are not finite: such a part cannot be weighed")
-    own = {name: variables["params"][name] for name in start}
-    return joined(fitted, **_most_likely(own, lists, num_steps))
+    return joined(fitted, **_most_likely(start, lists, num_steps))
+
+
+def even(
+    model: Blend,
+    fitted: Mapping[str, Variables],
+    query: Query,
+    *,
+    exclude: Int[Array, " B E"] | None = None,
+    candidates: int = 100,
+    block: int = 64,
+) -> dict[str, Any]:
+    """The variables of the blend in which each part has the same say: its weight is 1 / (M σ_m).
+
+    σ_m² is the mean over the rows of its score's variance in the row's shortlist, as in `fit`; counts have
+    ε = e^-3. It is the sum of standardised scores (CombSUM, Fox, Shaw 1994), where there are no targets like
+    those that will be asked for.
+
+    Args:
+      model, fitted, query, exclude, candidates, block: as of `fit`; the rows may be of any users.
+
+    Raises:
+      ValueError: as `fit`; if a part's scores are the same for all items of the shortlists.
+
+    >>> from functools import partial
+    >>> from rezoo.data.batches import queries
+    >>> from rezoo.models import Popularity
+    >>> model = Blend(4, {"small": partial(Popularity, 4), "large": partial(Popularity, 4)})
+    >>> counts = jnp.array([0.0, 1.0, 2.0, 3.0])
+    >>> fitted = {"small": {"params": {"count": counts}}, "large": {"params": {"count": 8 * counts}}}
+    >>> own = even(model, fitted, queries([1, 2]))["params"]
+    >>> (own["weight_small"] / own["weight_large"]).round(3).item()
+    8.0
+    """
+    same_rows(query=query)
+    at_least_1(candidates=candidates, block=block)
+    nobody = jnp.zeros(query.user.shape[0], jnp.int32)
+    lists = _listed(model, fitted, query, nobody, exclude, candidates, block)
+    floors = {name: jnp.float32(LOG_FLOOR) for name in model.counts}
+    each, listed = logits(lists.scores, floors), lists.real.any(axis=1)
+    if flat := [name for name, score in each.items() if not _differ(score, lists.real).any()]:
+        raise ValueError(f"scores of {', '.join(flat)} are the same for all items: such a part has no say")
+    spread = {
+        name: float(jnp.sqrt(score.var(axis=1, where=lists.real).mean(where=listed)))
+        for name, score in each.items()
+    }
+    weights = {f"weight_{name}": 1 / (len(spread) * one) for name, one in spread.items()}
+    return joined(fitted, **weights, **{f"log_floor_{name}": floor for name, floor in floors.items()})
+
+
+def _differ(score: Float[Array, " B C"], real: Bool[Array, " B C"]) -> Bool[Array, " B"]:
+    """Whether a row has scores that differ."""
+    low = jnp.where(real, score, jnp.inf).min(axis=1)
+    return jnp.where(real, score, -jnp.inf).max(axis=1) > low
+
+
+def _start(model: Blend) -> dict[str, Array]:
+    """The blend's own parameters to begin with."""
+    weights = {f"weight_{name}": 1 / len(model.parts) for name in model.parts}
+    return jax.tree.map(jnp.float32, weights | {f"log_floor_{name}": LOG_FLOOR for name in model.counts})
 
 
 class Shortlists(NamedTuple):
@@ -208,6 +266,30 @@ class Shortlists(NamedTuple):
     """False = in the list already, or excluded."""
     found: Bool[Array, " B C"]
     """The target."""
+
+
+def _listed(
+    model: Blend,
+    fitted: Mapping[str, Variables],
+    query: Query,
+    target: Array,
+    exclude: Array | None,
+    candidates: int,
+    block: int,
+) -> Shortlists:
+    """The shortlists of all rows.
+
+    Raises:
+      ValueError: if `fitted` has not the model's parts, or if a part's scores are not finite.
+    """
+    if set(fitted) != set(model.parts):
+        raise ValueError(f"the parts are {', '.join(model.parts)}, but fitted has {', '.join(fitted)}")
+    exclude = jnp.zeros((len(target), 1), jnp.int32) if exclude is None else exclude
+    shortlists = partial(_shortlists, model, size=min(candidates, model.num_items), block=block)
+    lists = jax.jit(shortlists)(joined(fitted, **_start(model)), (query, target, exclude))
+    if broken := [name for name, score in lists.scores.items() if not bool(jnp.isfinite(score).all())]:
+        raise ValueError(f"scores of {', '.join(broken)} are not finite: such a part cannot be weighed")
+    return lists
 
 
 def _shortlists(

@@ -110,6 +110,19 @@ def assert_equal(one, other):
     assert jax.tree.all(jax.tree.map(lambda a, b: np.array_equal(a, b), dict(one), dict(other)))
 
 
+def test_even_weights_give_each_part_the_same_spread_within_a_row(fitted):
+    exclude = jnp.asarray(ASKED.history[:, :2])
+    weights = blend.even(MODEL, fitted, ASKED, exclude=exclude)["params"]
+    real = np.ones((ROWS, N), bool)
+    real[:, 0] = False
+    np.put_along_axis(real, np.asarray(exclude), False, axis=1)
+    floors = {name: blend.LOG_FLOOR for name in MODEL.counts}
+    for name, score in scores_of(fitted).items():
+        logit = by_hand({name: score}, {name: 1.0}, floors)
+        spread = np.sqrt(np.mean([row[kept].var() for row, kept in zip(logit, real, strict=True)]))
+        np.testing.assert_allclose(weights[f"weight_{name}"], 1 / (3 * spread), rtol=1e-4)
+
+
 def test_it_finds_more_than_its_parts(fitted):
     target = likely(by_hand(scores_of(fitted), {"reads": 3.0, "after": 3.0, "often": 0.0}, {"after": 0.0}))
     query = jax.tree.map(lambda x: x[:200], ASKED)
@@ -161,3 +174,6 @@ def test_what_it_refuses(fitted):
     broken = jax.tree.map(lambda x: x.at[0].set(jnp.nan), fitted["reads"])
     with pytest.raises(ValueError, match="scores of reads are not finite"):
         blend.fit(MODEL, fitted | {"reads": broken}, ASKED, target)
+    flat = jax.tree.map(jnp.ones_like, fitted["often"])
+    with pytest.raises(ValueError, match="scores of often are the same for all items"):
+        blend.even(MODEL, fitted | {"often": flat}, ASKED)
