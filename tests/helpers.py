@@ -4,7 +4,7 @@
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 import flax.linen as nn
@@ -61,6 +61,11 @@ def apply(model: nn.Module, variables: Any, *inputs: Any, method: str | None = N
 
 def score_all(model: nn.Module, variables: Any, *inputs: Any) -> Any:
     return _compiled(model, "score_all", functools.partial(evaluation.score_all, model))(variables, *inputs)
+
+
+def mostly_slow(values: Iterable[Any], always: Container[Any]) -> list[Any]:
+    """Parameters of a test: those in `always` are in every run, the others are for `-m slow`."""
+    return [pytest.param(one, marks=() if one in always else pytest.mark.slow) for one in values]
 
 
 def noisy(params: Any, scale: float, seed: int = 1) -> Any:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import apply, eight_devices, noisy, score_all
+from helpers import apply, eight_devices, mostly_slow, noisy, score_all
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, sampling, training
@@ -467,8 +467,7 @@ HSTU and GRU4Rec."""
 def all_of(cases: Iterable[str]) -> pytest.MarkDecorator:
     """Of module scope, so that pytest runs all tests of a model one after the other: they share what is
     compiled."""
-    marked = [pytest.param(name, marks=pytest.mark.slow if name in LIKE_OTHERS else ()) for name in cases]
-    return pytest.mark.parametrize("name", marked, scope="module")
+    return pytest.mark.parametrize("name", mostly_slow(cases, CASES.keys() - LIKE_OTHERS), scope="module")
 
 
 every_model = all_of(TRAINED)
@@ -579,8 +578,7 @@ which cannot be transformed."""
 
 
 def mostly_long(cases: Iterable[str], always: set[str] = ALWAYS) -> pytest.MarkDecorator:
-    marked = [pytest.param(name, marks=() if name in always else pytest.mark.slow) for name in cases]
-    return pytest.mark.parametrize("name", marked, scope="module")
+    return pytest.mark.parametrize("name", mostly_slow(cases, always), scope="module")
 
 
 @every_scorer

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import apply, init, init_state, made, noisy, score_all
+from helpers import apply, init, init_state, made, mostly_slow, noisy, score_all
 
 from rezoo import losses, objectives, training
 from rezoo.data.sessions import Sessions
@@ -962,14 +962,9 @@ def test_caser_sees_its_window_alone_and_the_user():
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        GRU4Rec,
-        SASRec,
-        *[
-            pytest.param(kind, marks=pytest.mark.slow)
-            for kind in (NARM, STAMP, SRGNN, Caser, NextItNet, HSTU, LRURec, eSASRec)
-        ],
-    ],
+    mostly_slow(
+        (GRU4Rec, SASRec, NARM, STAMP, SRGNN, Caser, NextItNet, HSTU, LRURec, eSASRec), (GRU4Rec, SASRec)
+    ),
 )
 def test_a_new_item_is_ranked_among_those_that_it_is_like(kind):
     """Sessions stay with one sort of item; item 9 comes after training and is of sort 2, as 2, 5, 8 are."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import apply, eight_devices, init, init_state, noisy, score_all
+from helpers import apply, eight_devices, init, init_state, mostly_slow, noisy, score_all
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import evaluation, losses, objectives, training
@@ -60,7 +60,7 @@ WITH_PREFIXES = [name for name in KINDS if name != "BERT4Rec"]
 def of_models(names):
     return pytest.mark.parametrize(
         "name",
-        [pytest.param(n, marks=() if n in ("GRU4Rec", "SASRec") else pytest.mark.slow) for n in names],
+        mostly_slow(names, ("GRU4Rec", "SASRec")),
         scope="module",
     )
 

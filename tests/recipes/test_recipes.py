@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import mostly_slow
 
 from rezoo import recipes
 from rezoo.data import files
@@ -41,12 +42,10 @@ def purchases():
 LOG = from_columns(purchases())
 
 
-LIKE_OTHERS = ("biased_mf", "ease", "neumf", "sasrec")
+LIKE_OTHERS = {"biased_mf", "ease", "neumf", "sasrec"}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in LIKE_OTHERS else ()) for name in ALL]
-)
+@pytest.mark.parametrize("name", mostly_slow(ALL, set(ALL) - LIKE_OTHERS))
 def test_a_recipe_learns_is_saved_and_answers(name, tmp_path):
     model = getattr(recipes, name)(LOG, key(), **FEW.get(name, {}))
     saved.save(tmp_path / name, model)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import test_contract as zoo
 from exports import WHO, rows, same_lists, saved_of
+from helpers import mostly_slow
 
 from rezoo.data.ids import Ids
 from rezoo.errors import DataError
@@ -28,9 +29,7 @@ ALWAYS = {"FeatureMF", "GRU4Rec", "UAutoRec", "DIN"}
 EARLIER = Path(__file__).parent / "exported_1.zip"
 MODELS = [name for name in zoo.CASES if name in zoo.KINDS | ALWAYS or hasattr(zoo.CASES[name].model, "step")]
 """One of each kind, and all that have sessions; tests/test_contract.py exports the scores of every model."""
-every_model = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow) for name in MODELS]
-)
+every_model = pytest.mark.parametrize("name", mostly_slow(MODELS, ALWAYS))
 
 
 @every_model

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from exports import rows, same_lists
-from helpers import init, noisy
+from helpers import init, mostly_slow, noisy
 
 from rezoo.data import batches, features, sessions
 from rezoo.data.interactions import from_columns
@@ -40,9 +40,7 @@ KINDS = {
 }
 """The others read columns by the same module."""
 ALWAYS = ("GRU4Rec", "HSTU")
-every_model = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in ALWAYS else pytest.mark.slow) for n in KINDS]
-)
+every_model = pytest.mark.parametrize("name", mostly_slow(KINDS, ALWAYS))
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from exports import WHO, rows, same_lists, saved_of
+from helpers import mostly_slow
 
 from rezoo.errors import DataError
 from rezoo.serving import answers, export
@@ -50,9 +51,7 @@ SLOW = (
     "VSKNN",
 )
 """Models with further operations; those of the others are among them."""
-every_model = pytest.mark.parametrize(
-    "name", [*ALWAYS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
-)
+every_model = pytest.mark.parametrize("name", mostly_slow((*ALWAYS, *SLOW), ALWAYS))
 
 
 @every_model

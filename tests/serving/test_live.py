@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import init, made, noisy
+from helpers import init, made, mostly_slow, noisy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,13 +60,11 @@ FITTED = {
     "SessionPopularity": popularity.fit(PAST.items, ITEMS),
 }
 CACHED = [name for name in MODELS if name.endswith("-cached")]
-LONG = (
+LONG = {
     *("HSTU-cached", "LRURec-features", "STAMP-features", "eSASRec-cached"),
     *("NARM-features", "SASRec-features"),
-)
-every_model = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in MODELS]
-)
+}
+every_model = pytest.mark.parametrize("name", mostly_slow(MODELS, MODELS.keys() - LONG))
 
 
 def who(users, history=None):

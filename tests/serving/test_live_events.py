@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import init, noisy, score_all
+from helpers import init, mostly_slow, noisy, score_all
 
 from rezoo.data import batches
 from rezoo.models import HSTU, NARM, STAMP, BERT4Rec, Caser, GRU4Rec, LRURec, NextItNet, SASRec, eSASRec
@@ -31,9 +31,7 @@ MODELS = {
     "BERT4Rec": BERT4Rec(ITEMS, 4, num_blocks=1, max_length=L + 1, **EVENTS),
 }
 DEFAULT = ("GRU4Rec", "SASRec-cached")
-every_model = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in DEFAULT else pytest.mark.slow) for name in MODELS]
-)
+every_model = pytest.mark.parametrize("name", mostly_slow(MODELS, DEFAULT))
 
 
 def who(users, past=()):

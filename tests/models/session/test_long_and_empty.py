@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import mostly_slow
 
 from rezoo import objectives
 from rezoo.data.batches import queries
@@ -21,7 +22,7 @@ HISTORY = jnp.array([[1, 2, 3, 4, 5, 6, 7], [8, 9, 12, 1, 0, 0, 0], [0] * 7])
 """More than there are positions, ids that the model does not know, nothing."""
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in MODELS])
+@pytest.mark.parametrize("name", mostly_slow(MODELS, ()))
 def test_long_histories_unknown_ids_and_padding_give_numbers(name):
     model, query = MODELS[name], queries(history=HISTORY)
     batch = Batch(query, jnp.roll(HISTORY, -1, 1), jnp.ones((3, 7)), jnp.roll(HISTORY, -1, 1) > 0)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from flax.traverse_util import flatten_dict
-from helpers import init_state, same
+from helpers import init_state, mostly_slow, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,9 +102,7 @@ def test_vectors_of_ials_are_solved_for_in_closed_form():
         refresh(model("ials"), LOG.take(NEW), np.ones(NEW.sum(), bool), key(), QUICK)
 
 
-@pytest.mark.parametrize(
-    "name", ["bpr", "ials", *[pytest.param(name, marks=pytest.mark.slow) for name in ("gru4rec", "sasrec")]]
-)
+@pytest.mark.parametrize("name", mostly_slow(("bpr", "ials", "gru4rec", "sasrec"), ("bpr", "ials")))
 def test_what_is_new_is_learnt_and_lists_of_new_customers_are_of_their_kind(name, tmp_path):
     outcome = refresh(model(name), LOG, NEW, key(), QUICK._replace(k=6))
     assert outcome.saved is not None, str(outcome)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from helpers import init_state
+from helpers import init_state, mostly_slow
 
 from rezoo.data import batches, features, sessions
 from rezoo.data.interactions import from_columns
@@ -24,9 +24,7 @@ from rezoo.serving.service.event_log import Event
 START, ITEMS, EACH = 1_700_000_000, 8, 8
 QUICK = Settings(num_epochs=30, rate=0.02, batch_size=16, at_least=20, least=1, k=1)
 KINDS = {"GRU4Rec": GRU4Rec, "SASRec": functools.partial(SASRec, num_blocks=1, max_length=EACH)}
-every_model = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == "GRU4Rec" else pytest.mark.slow) for n in KINDS]
-)
+every_model = pytest.mark.parametrize("name", mostly_slow(KINDS, ["GRU4Rec"]))
 
 
 def happened(visits=100, seed=0):

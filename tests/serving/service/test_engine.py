@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from helpers import mostly_slow
 from shops import SETTINGS, TABLE, engine, log, model
 
 from rezoo.errors import DataError
@@ -48,9 +49,7 @@ def lists(engine, visitors=30):
     return found
 
 
-@pytest.mark.parametrize(
-    "recipe", [pytest.param(name, marks=pytest.mark.slow if name == "sasrec" else ()) for name in MODELS]
-)
+@pytest.mark.parametrize("recipe", mostly_slow(MODELS, set(MODELS) - {"sasrec"}))
 def test_a_list_is_what_the_model_says_of_the_sessions_events(recipe):
     shop, one = model(recipe), engine(recipe)
     for user in ("u3", "stranger"):
