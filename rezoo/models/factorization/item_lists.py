@@ -87,8 +87,15 @@ def weights(size: np.ndarray, user_exponent: float) -> np.ndarray:
 
     So that with a > 0 users count for less who took much, and a penalty in numbers of interactions keeps its
     meaning.
+
+    Raises:
+      ValueError: if a is not finite, or so far from 0 that a weight is not.
     """
-    return power(size / size[size > 0].mean(), -user_exponent)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = power(size / size[size > 0].mean(), -user_exponent).astype(np.float32)
+    if not (np.isfinite(found).all() and np.isfinite(user_exponent)):
+        raise ValueError(f"user_exponent must be between 0 and 1 or so, but is {user_exponent}")
+    return found
 
 
 def power(degree: np.ndarray, exponent: float) -> np.ndarray:

@@ -139,6 +139,9 @@ def test_bad_input_is_named():
             fit(np.array([[7]]), 5)
     with pytest.raises(ValueError, match="l2 must be greater than 0"):
         ease.fit(np.array([[1]]), 5, l2=0.0)
+    for far in (float("nan"), float("inf"), -1e4, -700.0):
+        with pytest.raises(ValueError, match="user_exponent must be between 0 and 1 or so, but is"):
+            ease.fit(np.array([[1, 2], [1, 0]]), 5, user_exponent=far)
     with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), but is 1.0"):
         ease.fit(np.array([[1]]), 5, dropout=1.0)
     with pytest.raises(ValueError, match="neighbours must be"):
