@@ -14,6 +14,7 @@ Runs from before this was kept have `recorded`, the commit that added their rows
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -50,7 +51,12 @@ def command(name: str) -> str:
         if not (skip or is_place):
             words.append(Path(word).name)
         skip = is_place and "=" not in word
-    return " ".join(["python", f"experiments/{name}.py", *words])
+    return " ".join(["python", f"experiments/{name}.py", *map(quoted, words)])
+
+
+def quoted(word: str) -> str:
+    """A word as a shell takes it, an apostrophe in double quotes."""
+    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\') else shlex.quote(word)
 
 
 def commit() -> str | None:

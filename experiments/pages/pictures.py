@@ -29,13 +29,17 @@ Panel = dict[str, tuple[float, Row]]
 """By model the seconds of a run, and the row of the first metric."""
 
 
+MOST = 18
+"""Models of a panel."""
+
+
 def name(heading: str) -> str:
     """The name of a data set's picture."""
     return f"leaderboard-{recorded.anchor(heading)}.png"
 
 
 def drawable(by_protocol: dict[str, Models]) -> dict[str, Panel]:
-    """Of the protocols with 3 to 16 timed models: each one's seconds and row of the first metric.
+    """Of the protocols with 3 to `MOST` timed models: each one's seconds and row of the first metric.
 
     More is a study, such as that of losses, with a picture of its own.
     """
@@ -47,7 +51,7 @@ def drawable(by_protocol: dict[str, Models]) -> dict[str, Panel]:
             for model, point in timed.items()
             if point[0] >= 0.1 and model not in recorded.LIMITS and point[1]["metric"] != "difference"
         }
-        if 2 < len(timed) <= 16 and len({row["metric"] for _, row in timed.values()}) == 1:
+        if 2 < len(timed) <= MOST and len({row["metric"] for _, row in timed.values()}) == 1:
             found[protocol] = timed
     return found
 

@@ -98,10 +98,17 @@ def settings(row: Row) -> str:
 
 
 def written(key: str, value: Any) -> str:
-    """A setting, or several."""
+    """A setting, or several; those of a part beside its name."""
     if isinstance(value, dict):
-        return ", ".join(written(name, one) for name, one in value.items())
+        return ", ".join(of_part(name, one) for name, one in value.items())
     return f"{value}" if key in WHOLE else f"{key} {value}"
+
+
+def of_part(name: str, value: Any) -> str:
+    """A setting, or a part of a model with its own."""
+    if not isinstance(value, dict):
+        return written(name, value)
+    return f"{name} ({written(name, value)})" if value else name
 
 
 def search(row: Row) -> str:

@@ -1,6 +1,7 @@
 import errno
 import json
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from rezoo.storage import durable
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 sys.path.insert(0, str(EXPERIMENTS))
 import common  # noqa: E402
+import provenance  # noqa: E402
 
 ROW = ("MF", "toy", "by hand", "rmse")
 
@@ -164,8 +166,16 @@ def test_an_experiment_on_published_data_says_which_and_its_results_say_how_they
     made = file.parent / "results" / f"{file.stem}.json"
     if made.exists():
         for run in json.loads(made.read_text())["runs"]:
-            words = (run["command"] or f"experiments/{file.name} --record").split()
+            words = shlex.split(run["command"] or f"experiments/{file.name} --record")
             assert f"experiments/{file.name}" in words and "--record" in words, run
+
+
+def test_a_command_can_be_given_to_a_shell_as_it_is_recorded(tmp_path, monkeypatch):
+    words = ["--models", "EASE, dropout", "BSPM, the paper's", "--data-dir", "a b"]
+    monkeypatch.setattr(sys, "argv", ["made_up.py", *words])
+    said = provenance.command("made_up")
+    assert said == """python experiments/made_up.py --models 'EASE, dropout' "BSPM, the paper's\""""
+    assert shlex.split(said)[2:] == words[:3]
 
 
 def test_arguments_in_errors_are_spelt_as_the_flags_that_they_are(capsys):
