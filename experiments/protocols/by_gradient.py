@@ -57,8 +57,7 @@ def of_lightgcn_ccl(
 ) -> Fitted:
     """The cosine contrastive loss."""
     model = LightGCN(log.num_users, log.num_items, num_layers=num_layers, similarity=cosine(1.0))
-    loss = partial(losses.ccl, margin=margin, weight=weight)
-    objective = objectives.shared(model, loss, sampling.uniform(log.num_items), negatives)
+    objective = contrastive(model, log, partial(losses.ccl, margin=margin, weight=weight), negatives)
     return over_graph(model, log, seed, objective, Budget(**budget))
 
 
@@ -88,13 +87,12 @@ def of_softmax(
 
 
 def by_cosines(log: Interactions, seed: int, loss: Loss, negatives: int, budget: Budget) -> Fitted:
-    """Factors whose scores are cosines; the negatives are drawn uniformly, once for all rows of a step.
+    """Factors whose scores are cosines.
 
     A row is an interaction: a row of a user's whole history would move the user's vector once an epoch.
     """
     model = SimpleX(log.num_users, log.num_items, gamma=1.0)
-    objective = objectives.shared(model, loss, sampling.uniform(log.num_items), negatives)
-    return model, by_pairs(model, log, seed, objective, budget)
+    return model, by_pairs(model, log, seed, contrastive(model, log, loss, negatives), budget)
 
 
 def of_simplex(
@@ -108,7 +106,7 @@ def of_simplex(
 ) -> Fitted:
     """The cosine contrastive loss, with the users' histories."""
     model = SimpleX(log.num_users, log.num_items, gamma=gamma)
-    objective = contrastive(model, log, margin, weight, negatives)
+    objective = by_interactions(model, log, margin, weight, negatives)
     return model, by_users(model, log, seed, objective, Budget(**budget))
 
 
@@ -151,13 +149,17 @@ def by_users(
     return run(jax.random.key(seed), batches.by_user(rows, growth=GROWTH))
 
 
-def contrastive(
+def contrastive(model: nn.Module, log: Interactions, loss: Loss, negatives: int, **options: Any) -> Objective:
+    """A loss of positives beside negatives that are drawn uniformly, once for all rows of a step."""
+    return objectives.shared(model, loss, sampling.uniform(log.num_items), negatives, **options)
+
+
+def by_interactions(
     model: nn.Module, log: Interactions, margin: float, weight: float, negatives: int
 ) -> Objective:
-    """The cosine contrastive loss, its negatives drawn uniformly; users count by their interactions."""
+    """The cosine contrastive loss of rows that are users, who count by their interactions."""
     loss = partial(losses.ccl, margin=margin, weight=weight)
-    sampler = sampling.uniform(log.num_items)
-    return objectives.shared(model, loss, sampler, negatives, weights=lambda batch: batch.label.sum(1))
+    return contrastive(model, log, loss, negatives, weights=lambda batch: batch.label.sum(1))
 
 
 def _bpr(model: nn.Module, log: Interactions, l2: float, negatives: int = 1) -> Objective:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from protocols import histories, train_test
-from protocols.by_gradient import GROWTH, contrastive, pairwise
+from protocols.by_gradient import GROWTH, by_interactions, pairwise
 from protocols.ratings import Known, known, synthetic
 from protocols.tuned import closed
 from protocols.tuned.nouns import (
@@ -106,7 +106,7 @@ def part(kind: Kind, rows: train_test.Data, about: Known, metrics: tuple[str, ..
     def by_cosine(model: nn.Module, how: Settings) -> Course:
         """A row for each user, in buckets by length, against items that are drawn for all."""
         data = batches.by_user((log.user, log.item, np.ones(log.num_rows)), growth=GROWTH)
-        objective = contrastive(model, log, how["margin"], how["negative_weight"], how["negatives"])
+        objective = by_interactions(model, log, how["margin"], how["negative_weight"], how["negatives"])
         return of_buckets(model, data, how["batch_size"], objective, measure, None, everywhere)
 
     sizes = {"batch_size": sizes_of_batches(batch)}
