@@ -15,7 +15,8 @@ Ludewig 2017, https://doi.org/10.1145/3109859.3109872, who add up scores that ar
 weight that is set by hand.
 
 Made of networks, neighbours and counts it is ahead of each of them on six public sets
-(`experiments/sequences.py`, `experiments/session_next_click.py`).
+(`experiments/sequences.py`, `experiments/session_next_click.py`), made of two item graphs on Gowalla
+(`experiments/gowalla.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
