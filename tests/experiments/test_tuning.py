@@ -22,7 +22,7 @@ from rezoo.studies import resuming  # noqa: E402
 
 SMALL = Budget(shapes=1, points=2, epochs=2)
 EASE_DEFAULT = {"l2": 500.0, "dropout": 0.0, "user_exponent": 0.0}
-EASE_RANGES = {"l2": "50 to 5000", "dropout": [0.0, 0.25, 0.5], "user_exponent": "0.0 to 0.6"}
+EASE_RANGES = {"l2": "50 to 5000", "dropout": [0.0, 0.25, 0.5], "user_exponent": "0 to 0.6"}
 
 
 @functools.cache
