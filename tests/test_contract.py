@@ -751,7 +751,7 @@ def by_row(case: Case):
 
 
 @eight_devices
-@mostly_long(TRAINED, {"FeatureMF", "SASRec"})
+@mostly_long(TRAINED, {"FeatureMF"})
 def test_tables_spread_over_eight_devices_are_trained_as_on_one(name):
     if CASES[name].objective in WHOLE:
         pytest.skip("its tables are used as a whole")

@@ -138,6 +138,7 @@ def searched(folder):
     return gradient.search(task, data, data.parts(BiasedMF)[0], SMALL, folder)
 
 
+@pytest.mark.slow
 def test_a_search_by_gradient_that_was_killed_chooses_the_same(tmp_path, monkeypatch, capsys):
     expected = searched(tmp_path / "whole")
     for _ in range(2):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import eight_devices, init, noisy
+from helpers import eight_devices, init, mostly_slow, noisy
 from jax._src.cudnn import fused_attention_stablehlo as cudnn
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -26,10 +26,6 @@ SEGMENT = np.zeros((B, L), np.int32)
 SEGMENT[0, :20], SEGMENT[1, :9], SEGMENT[1, 9:27] = 1, 1, 2
 REAL = SEGMENT > 0
 KNOWN = np.random.default_rng(0).random((B, L)) < 0.7
-
-
-def slow(name):
-    return pytest.param(name, marks=pytest.mark.slow)
 
 
 def small(monkeypatch):
@@ -120,7 +116,7 @@ def batch_of(features, history=HISTORY, packed=True):
     return Batch(query, jnp.asarray(target), jnp.ones(history.shape), jnp.asarray(history > 0))
 
 
-@pytest.mark.parametrize("name", [slow("SASRec"), slow("eSASRec"), "HSTU", "BERT4Rec"])
+@pytest.mark.parametrize("name", mostly_slow(["SASRec", "eSASRec", "HSTU", "BERT4Rec"], ["HSTU", "BERT4Rec"]))
 def test_models_in_pieces_are_themselves(name, monkeypatch):
     model, features = MODELS[name]
     batch = batch_of(features)
@@ -138,8 +134,9 @@ def test_models_in_pieces_are_themselves(name, monkeypatch):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), both(), plain)
 
 
+@pytest.mark.slow
 @eight_devices
-@pytest.mark.parametrize("name", ["eSASRec", slow("HSTU")])
+@pytest.mark.parametrize("name", ["eSASRec", "HSTU"])
 def test_pieces_on_an_explicit_mesh(name, monkeypatch):
     small(monkeypatch)
     model, features = MODELS[name]
@@ -189,7 +186,7 @@ def step_of(name, length):
     return jax.jit(step).trace(state, jax.eval_shape(lambda: batch))
 
 
-@pytest.mark.parametrize("name", [slow("SASRec"), slow("eSASRec"), "HSTU", slow("BERT4Rec")])
+@pytest.mark.parametrize("name", mostly_slow(["SASRec", "eSASRec", "HSTU", "BERT4Rec"], ["HSTU"]))
 def test_memory_of_a_training_step_grows_with_the_length_and_not_with_its_square(name):
     def memory(step):
         return step.compile().memory_analysis().temp_size_in_bytes

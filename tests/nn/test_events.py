@@ -198,8 +198,9 @@ def test_an_explicit_mesh_an_export_and_a_list_read_columns(name):
     np.testing.assert_allclose(exported.call(variables(name), query), whole, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @eight_devices
-@of_models(["GRU4Rec", "HSTU", "SRGNN"])
+@pytest.mark.parametrize("name", ["GRU4Rec", "HSTU", "SRGNN"])
 def test_a_step_over_eight_devices_is_that_of_one(name):
     batch, optimizers = batches.next_items(some_sessions(), L), (optax.sgd(0.1), row_sparse.adagrad(0.1))
     batch = jax.tree.map(lambda x: x[:16], batch)

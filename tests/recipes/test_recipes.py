@@ -42,7 +42,7 @@ def purchases():
 LOG = from_columns(purchases())
 
 
-LIKE_OTHERS = {"biased_mf", "ease", "neumf", "sasrec"}
+LIKE_OTHERS = {"biased_mf", "ease", "neumf", "sasrec", "svdpp"}
 
 
 @pytest.mark.parametrize("name", mostly_slow(ALL, set(ALL) - LIKE_OTHERS))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import same
+from helpers import mostly_slow, same
 
 from rezoo.studies import memory, resuming, sweep
 
@@ -46,7 +46,7 @@ def test_results_that_do_not_fit_together_are_refused():
         memory.run_members(lambda key: jax.random.normal(key, (100_000,)), sweep.keys(50), memory=4e6)
 
 
-@pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 4, None])
+@pytest.mark.parametrize("at_once", mostly_slow([1, 4, None], [None]))
 def test_a_study_that_broke_off_goes_on_and_ends_the_same(tmp_path, at_once, monkeypatch):
     whole = memory.run_members(wide, *MEMBERS, at_once=at_once)
     calls, save = [], resuming.checkpoint.save

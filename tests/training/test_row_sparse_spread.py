@@ -28,6 +28,7 @@ def started(devices):
     return sharding.sharded(state, row_sparse.rules(state), mesh(devices))
 
 
+@pytest.mark.slow
 @eight_devices
 def test_a_run_goes_on_with_another_number_of_devices():
     alone = row_sparse.init_state(jax.random.key(0), MODEL, *OPTIMIZERS, BATCH)

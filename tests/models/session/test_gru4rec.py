@@ -83,7 +83,8 @@ def test_its_optimizer_is_adagrad_with_momentum():
     np.testing.assert_allclose(params, theta, rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [losses.bpr_max, pytest.param(losses.top1_max, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", [losses.bpr_max, losses.top1_max])
 def test_ranking_losses_see_scores_as_they_are_where_no_correction_is_asked(loss):
     model, rows = GRU4Rec(ITEMS, 4), batch(some_sessions())
     variables = jax.tree.map(lambda x: 3 * x, init(model, rows.query, rows.item[:, 0]))

@@ -76,7 +76,7 @@ def without(row):
     return row[row > 0]
 
 
-@pytest.mark.parametrize("recipe", ["gru4rec", "sasrec"])
+@pytest.mark.parametrize("recipe", mostly_slow(["gru4rec", "sasrec"], ["gru4rec"]))
 def test_sessions_come_back_from_the_log_as_they_were(recipe):
     """Idle ones end, slots are used again, and some visitors find none free."""
     some, one, again = events(), engine(recipe), engine(recipe)
