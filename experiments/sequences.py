@@ -190,7 +190,7 @@ def fits(dataset: str) -> dict[str, Fit]:
             ),
             "Caser": Fit(lambda n, length: Caser(n, 64, dropout=0.2), 2e-3, 20, **steps),
         } | later(dataset)
-    dim, epochs = (8, 2) if dataset == "smoke" else (128, 20)
+    dim, epochs, few = (8, 2, 2) if dataset == "smoke" else (128, 20, 8)
     return {
         "SASRec": Fit(
             lambda n, length: SASRec(n, dim, num_blocks=2, num_heads=2, max_length=length, dropout=0.5),
@@ -198,8 +198,8 @@ def fits(dataset: str) -> dict[str, Fit]:
             epochs,
         ),
         "GRU4Rec": Fit(lambda n, length: GRU4Rec(n, dim, tied=True, dropout=0.5), 3e-3, epochs),
-        "NextItNet": Fit(lambda n, length: NextItNet(n, dim, dilations=(1, 4), dropout=0.5), 1e-3, epochs),
-        "Caser": Fit(lambda n, length: Caser(n, dim, dropout=0.5), 1e-3, epochs),
+        "NextItNet": Fit(lambda n, length: NextItNet(n, dim, dilations=(1, 4), dropout=0.5), 8e-3, epochs),
+        "Caser": Fit(lambda n, length: Caser(n, dim, dropout=0.5), 4e-3, few),
     } | later(dataset)
 
 
