@@ -21,7 +21,7 @@ GRU4Rec's on ML-1M (.002):
     Popularity   .037/.018        .012/.006        .009/.005        .009/.005        .008/.004
     CoOccurrence .207/.123        .067/.044        .070/.048        .037/.023        .042/.029
     NextItNet    .287/.165   9    .077/.049   2    .078/.052   2    .042/.026   4    .025/.015  20
-    Caser        .275/.161   9    .060/.037   2    .046/.030   1    .027/.016   2    .030/.019  20
+    Caser        .275/.161   9    .060/.037   2    .046/.030   1    .027/.016   2    .030/.019   1
     BERT4Rec     .259/.141  99
     GRU4Rec      .303/.176   7    .079/.046   3    .075/.045   3    .047/.026   2    .047/.027   8
     SASRec       .312/.182  23    .087/.053   4    .087/.054   4    .051/.030   3    .054/.033   9
@@ -68,8 +68,7 @@ loss ("SASRec, gbce") were not tuned. BERT4Rec's best epoch of 100 is the 84th; 
 
 The convolutions want a higher rate on the small sets than the others, found on Beauty's validation part: with
 8e-3 in place of 1e-3 NextItNet is ahead there by a half and passes what merely counts, Caser has 4e-3 and 8
-epochs and stays behind it; those of BERT4Rec's Beauty are still of 1e-3. LRURec's best epoch is its last or
-nearly so; it has the others' rate.
+epochs and stays behind it. LRURec's best epoch is its last or nearly so; it has the others' rate.
 
 Models are trained with a softmax after every event of the last `LENGTH`, over all items on ML-1M and
 over 2,048 sampled ones elsewhere, which on Beauty learns as much in a step and takes a third of the time.
