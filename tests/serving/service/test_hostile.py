@@ -298,8 +298,8 @@ def test_slow_clients_are_closed_and_others_answered_in_time(port):
         time.sleep(0.2)
     for one in slow:
         one.close()
-    assert not left
-    assert sorted(took)[len(took) // 2] < 0.5
+    assert not left and time.monotonic() - begin < 5 * PATIENCE
+    assert max(took) < 0.5
 
 
 def is_open(one):
