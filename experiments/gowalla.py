@@ -112,6 +112,8 @@ def of_blend(log: Interactions, seed: int, **parts: dict[str, Any]) -> Fitted:
     return blended.even(fitted, log.num_items, history(log))
 
 
+OF_LOCAL_EASE = {"l2": 50.0, "candidates": 200, "dropout": 0.4, "user_exponent": 0.15}
+"""The best of its settings, which the blend has too."""
 MODELS = {
     "Popularity": Entry(of_popularity),
     "ItemKNN": Entry(
@@ -148,8 +150,8 @@ MODELS = {
             {"l2": 40.0, "candidates": 100},
             {"l2": 40.0, "candidates": 200},
             {"l2": 40.0, "candidates": 200, "dropout": 0.5},
-            {"l2": 50.0, "candidates": 200, "dropout": 0.4, "user_exponent": 0.15},
-            {"l2": 50.0, "candidates": 200, "dropout": 0.4, "user_exponent": 0.25},
+            OF_LOCAL_EASE,
+            {**OF_LOCAL_EASE, "user_exponent": 0.25},
         ],
     ),
     "IALS": Entry(
@@ -159,9 +161,7 @@ MODELS = {
     ),
     "Blend": Entry(
         of_blend,
-        [
-            {"BSPM": {}, "LocalEASE": {"l2": 50.0, "candidates": 200, "dropout": 0.4, "user_exponent": 0.15}},
-        ],
+        [{"BSPM": {}, "LocalEASE": OF_LOCAL_EASE}],
     ),
     "EASE": Entry(of_ease, [{"l2": 300.0}], (0.1765, 0.1467)),
     "EASE, dropout": Entry(

@@ -1,7 +1,7 @@
 """Several models that were fitted alone as one, by the rows that chose their epochs."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -38,11 +38,9 @@ def fit(
     """
     start = time.monotonic()
     parts = {name: (model, run.best) for name, (model, run) in runs.items()} | dict(counted)
-    makers = {name: partial(_the, model) for name, (model, _) in parts.items()}
-    model = Blend(num_items, makers, counts=list(counted))
+    model, fitted = _joined(parts, num_items, counted)
     rows = np.sort(np.random.default_rng(0).permutation(len(target))[:ROWS])
     query, target, exclude = jax.tree.map(lambda x: x[rows], (query, target, exclude))
-    fitted = {name: variables for name, (_, variables) in parts.items()}
     variables = blend.fit(model, fitted, query, jnp.asarray(target), exclude=exclude)
     weights = {name: round(float(variables["params"][f"weight_{name}"]), 3) for name in parts}
     print(weights, flush=True)
@@ -56,10 +54,18 @@ def even(
     """The blend in which each part has the same say, and its variables; `history` `[U L]` has the users' own
     items, which are not in question.
     """
-    makers = {name: partial(_the, model) for name, (model, _) in parts.items()}
-    model, own = Blend(num_items, makers), {name: variables for name, (_, variables) in parts.items()}
+    model, fitted = _joined(parts, num_items)
     known = np.random.default_rng(0).permutation(history)[:ROWS]
-    return model, blend.even(model, own, batches.queries(history=known), exclude=jnp.asarray(known))
+    return model, blend.even(model, fitted, batches.queries(history=known), exclude=jnp.asarray(known))
+
+
+def _joined(
+    parts: Mapping[str, tuple[nn.Module, Variables]], num_items: int, counts: Iterable[str] = ()
+) -> tuple[Blend, dict[str, Variables]]:
+    """The blend of some models, and the variables of each."""
+    makers = {name: partial(_the, model) for name, (model, _) in parts.items()}
+    fitted = {name: variables for name, (_, variables) in parts.items()}
+    return Blend(num_items, makers, counts=list(counts)), fitted
 
 
 def _the(model: nn.Module) -> nn.Module:

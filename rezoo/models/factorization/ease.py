@@ -100,6 +100,18 @@ def checked_penalty(l2: float, dropout: float) -> Penalty:
     return Penalty(l2, dropout / (1 - dropout))
 
 
+def penalised(
+    gram: Float[Array, " *B M M"], l2: Float[Array, ""], share: Float[Array, ""]
+) -> Float[Array, " *B M M"]:
+    """The Gramian, or each of several, with the penalty on its diagonal.
+
+    >>> penalised(jnp.ones((2, 2)), jnp.float32(3.0), jnp.float32(1.0)).tolist()
+    [[5.0, 1.0], [1.0, 5.0]]
+    """
+    place = jnp.arange(gram.shape[-1])
+    return gram.at[..., place, place].multiply(1 + share).at[..., place, place].add(l2)
+
+
 def _on_host(
     history: np.ndarray, num_items: int, penalty: Penalty, user_exponent: float
 ) -> Float[Array, " N N"]:
@@ -139,9 +151,7 @@ def _on_device(
 @jax.jit(donate_argnums=0)
 def _solve(g: Float[Array, " N N"], l2: Float[Array, ""], share: Float[Array, ""]) -> Float[Array, " N N"]:
     n = len(g)
-    diagonal = jnp.arange(n)
-    penalised = g.at[diagonal, diagonal].multiply(1 + share).at[diagonal, diagonal].add(l2)
-    factor = jax.lax.linalg.cholesky(penalised, symmetrize_input=False)
+    factor = jax.lax.linalg.cholesky(penalised(g, l2, share), symmetrize_input=False)
 
     def rows_of(row: Array) -> Array:
         """Bᵀ_ij = -P_ij / P_ii, as P is symmetric; 0 for item 0, which nobody took."""

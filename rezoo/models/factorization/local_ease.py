@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rezoo.models.factorization.candidates import nearest, solved
-from rezoo.models.factorization.ease import checked_penalty
+from rezoo.models.factorization.ease import checked_penalty, penalised
 from rezoo.models.factorization.item_lists import ItemLists, params, taken, weighed
 
 
@@ -86,7 +86,5 @@ def _regress(
     share: Float[Array, ""],
 ) -> Float[Array, " B M"]:
     """(gram + Λ)⁻¹ both, of each problem."""
-    place = jnp.arange(gram.shape[1])
-    penalised = jnp.asarray(gram).at[:, place, place].multiply(1 + share).at[:, place, place].add(l2)
-    factor = jnp.linalg.cholesky(penalised, symmetrize_input=False)
+    factor = jnp.linalg.cholesky(penalised(jnp.asarray(gram), l2, share), symmetrize_input=False)
     return jax.scipy.linalg.cho_solve((factor, True), jnp.asarray(both)[..., None])[..., 0]
