@@ -100,7 +100,7 @@ from protocols.next_items import by_length
 from protocols.sequence_fits import Fit, following, refit, train
 
 from rezoo import evaluation, losses, metrics, objectives
-from rezoo.data import batches, sessions
+from rezoo.data import batches, packing, sessions
 from rezoo.models import (
     HSTU,
     BERT4Rec,
@@ -154,7 +154,8 @@ def gbce(fit: Fit, model: nn.Module, data: Data) -> tuple[Batch, Objective]:
 
 def cloze(fit: Fit, model: nn.Module, data: Data) -> tuple[Batch, Objective]:
     """BERT4Rec's: hidden events of whole histories."""
-    query = batches.queries(history=sessions.pad(data.train, data.length))
+    rows = packing.pack(data.train, data.length)
+    query = batches.queries(history=rows.items, features={"segment": rows.segment})
     shape, real = query.history.shape, query.history > 0
     return Batch(query, query.history, jnp.ones(shape), real), objectives.cloze(model, 0.2)
 

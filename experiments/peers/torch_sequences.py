@@ -1,22 +1,24 @@
 """SASRec, eSASRec, HSTU and BERT4Rec in plain PyTorch, the architecture and sizes of rezoo's.
 
-torch_sequences.py MODEL ITEMS LENGTH ROWS DIM HEADS BLOCKS NEGATIVES STEPS THREADS COMPILED
+torch_sequences.py MODEL ITEMS LENGTH ROWS DIM HEADS BLOCKS NEGATIVES STEPS THREADS COMPILED HISTORIES
 
 Attention is `scaled_dot_product_attention`, where it has a softmax; the loss is compiled by `torch.compile`
 if COMPILED is 1 and it works: `compiled` of the first answer says so. Causal models take a softmax over each
-next item and NEGATIVES shared ones, BERT4Rec one over all items at a fifth of the places. Rows are full: no
-padding is computed.
+next item and NEGATIVES shared ones, BERT4Rec one over all items at a fifth of the places. HISTORIES is a
+file of NumPy's, a history a row, filled up with 0 behind it; a batch is cut to its longest, and padding is
+not scored.
 """
 
 import sys
 
+import numpy as np
 import torch
 from rounds import prepare_torch, serve
 from torch import nn
 from torch.nn import functional as fn
 
 name = sys.argv[1]
-items, length, rows, dim, heads, blocks, negatives, steps, threads, compiled = map(int, sys.argv[2:])
+items, length, rows, dim, heads, blocks, negatives, steps, threads, compiled = map(int, sys.argv[2:12])
 prepare_torch(threads)
 
 
@@ -25,10 +27,10 @@ def split(x):
     return x.view(*x.shape[:2], heads, dim // heads).transpose(1, 2)
 
 
-def attended(q, k, v, causal):
-    """Softmax attention, its heads side by side."""
+def attended(q, k, v, causal, where=None):
+    """Softmax attention, its heads side by side; causal, or to the places `where`."""
     return (
-        fn.scaled_dot_product_attention(split(q), split(k), split(v), is_causal=causal)
+        fn.scaled_dot_product_attention(split(q), split(k), split(v), where, is_causal=causal)
         .transpose(1, 2)
         .flatten(2)
     )
@@ -78,8 +80,9 @@ class HSTUBlock(nn.Module):
 
     def forward(self, x):
         u, v, q, k = fn.silu(self.mixed(fn.layer_norm(x, (dim,)))).chunk(4, -1)
-        score = split(q) @ split(k).transpose(2, 3) + self.of_distance[self.apart]
-        weight = torch.where(self.past, fn.silu(score) / length, 0.0)
+        size = x.shape[1]
+        score = split(q) @ split(k).transpose(2, 3) + self.of_distance[self.apart[:size, :size]]
+        weight = torch.where(self.past[:size, :size], fn.silu(score) / length, 0.0)
         summed = (weight @ split(v)).transpose(1, 2).flatten(2)
         return x + self.out(fn.layer_norm(summed, (dim,)) * u)
 
@@ -93,8 +96,8 @@ class BERTBlock(nn.Module):
         self.into, self.back = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
         self.before, self.after = nn.LayerNorm(dim), nn.LayerNorm(dim)
 
-    def forward(self, x):
-        y = self.before(x + self.out(attended(self.q(x), self.k(x), self.v(x), False)))
+    def forward(self, x, where):
+        y = self.before(x + self.out(attended(self.q(x), self.k(x), self.v(x), False, where)))
         return self.after(y + self.back(fn.gelu(self.into(y), approximate="tanh")))
 
 
@@ -108,40 +111,55 @@ class Model(nn.Module):
         super().__init__()
         self.item, self.position = nn.Embedding(items, dim), nn.Embedding(length, dim)
         nn.init.normal_(self.item.weight, std=0.05)
-        self.blocks = nn.Sequential(*(BLOCKS[name]() for _ in range(blocks)))
+        self.blocks = nn.ModuleList(BLOCKS[name]() for _ in range(blocks))
         self.norm = nn.LayerNorm(dim) if name in ("SASRec", "eSASRec") else nn.Identity()
         if name == "BERT4Rec":
             self.mask, self.head = nn.Parameter(0.05 * torch.randn(dim)), nn.Linear(dim, dim)
             self.bias = nn.Parameter(torch.zeros(items))
 
     def forward(self, history):
-        return self.norm(self.blocks(self.item(history) * dim**0.5 + self.position.weight))
+        x = self.item(history) * dim**0.5 + self.position.weight[: history.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
 
     def loss(self, history):
         """Of the next items, sampled."""
         state, target = self(history[:, :-1]), history[:, 1:]
+        state, target = (x.flatten(0, 1) if full else x[target > 0] for x in (state, target))
         drawn = torch.randint(1, items, (negatives,))
         own = (state * self.item(target)).sum(-1, keepdim=True)
         others = state @ self.item(drawn).T
-        others = others.masked_fill(drawn == target[..., None], -1e9)
-        score = torch.cat([own, others], -1).flatten(0, 1)
+        others = others.masked_fill(drawn == target[:, None], -1e9)
+        score = torch.cat([own, others], -1)
         return fn.cross_entropy(score, torch.zeros(len(score), dtype=torch.long))
 
     def cloze(self, history):
         """Of hidden items, over all."""
-        place = torch.rand(history.shape).argsort(1)[:, : max(round(0.2 * length), 1)]
-        hidden = torch.zeros_like(history, dtype=torch.bool).scatter(1, place, True)
-        x = torch.where(hidden[..., None], self.mask, self.item(history)) + self.position.weight
-        state = self.blocks(x).gather(1, place[..., None].expand(-1, -1, dim))
-        state = fn.gelu(self.head(state), approximate="tanh")
+        real = history > 0
+        count = (0.2 * real.sum(1, keepdim=True)).round().clamp(min=1)
+        most = max(round(0.2 * history.shape[1]), 1)
+        place = torch.rand(history.shape).masked_fill(~real, 2.0).argsort(1)[:, :most]
+        row = torch.arange(len(history))[:, None].expand_as(place)
+        scored = torch.arange(most) < count
+        row, place = (x.flatten() if full else x[scored] for x in (row, place))
+        hidden = torch.zeros_like(real)
+        hidden[row, place] = True
+        x = torch.where(hidden[..., None], self.mask, self.item(history))
+        x = x + self.position.weight[: history.shape[1]]
+        for block in self.blocks:
+            x = block(x, None if full else real[:, None, None])
+        state = fn.gelu(self.head(x[row, place]), approximate="tanh")
         score = state @ self.item.weight.T + self.bias
-        return fn.cross_entropy(score.flatten(0, 1), history.gather(1, place).flatten())
+        return fn.cross_entropy(score, history[row, place])
 
 
+history = torch.from_numpy(np.load(sys.argv[12])).to(torch.get_default_device())
+sizes = (history > 0).sum(1)
+full = bool((sizes == history.shape[1]).all())
 model = Model()
 adam = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
-width = length if name == "BERT4Rec" else length + 1
-history = torch.randint(1, items, (16 * rows, width))
+learnt = sizes if name == "BERT4Rec" else sizes - 1
 value = model.cloze if name == "BERT4Rec" else model.loss
 if compiled:
     quick = torch.compile(value)
@@ -155,10 +173,12 @@ if compiled:
 
 def step() -> None:
     """A batch of rows."""
-    batch = history[torch.randint(0, len(history), (rows,))]
+    some = torch.randint(0, len(history), (rows,))
+    batch = history[some, : sizes[some].max()]
     adam.zero_grad()
     value(batch).backward()
     adam.step()
 
 
-serve(step, steps, rows * length, library="torch", version=torch.__version__, compiled=bool(compiled))
+events = learnt.float().mean().item()
+serve(step, steps, rows * events, library="torch", version=torch.__version__, compiled=bool(compiled))
