@@ -157,7 +157,7 @@ def cloze(fit: Fit, model: nn.Module, data: Data) -> tuple[Batch, Objective]:
     rows = packing.pack(data.train, data.length)
     query = batches.queries(history=rows.items, features={"segment": rows.segment})
     shape, real = query.history.shape, query.history > 0
-    return Batch(query, query.history, jnp.ones(shape), real), objectives.cloze(model, 0.2)
+    return Batch(query, query.history, jnp.ones(shape), real), objectives.cloze(model, 0.5)
 
 
 PUBLISHED = {
@@ -212,10 +212,10 @@ def later(dataset: str) -> dict[str, Fit]:
     width = 8 if dataset == "smoke" else 128
     blocks: dict[str, Any] = {"num_blocks": 2, "num_heads": 2}
     if dataset == "ml-1m":
-        dropout = 0.2
+        dropout, cloze_dim, cloze_epochs = 0.2, width, 80
         how: dict[str, Any] = {"rate": 2e-3, "num_epochs": 16, "events": 1600, "negatives": None}
     else:
-        dropout = 0.5
+        dropout, cloze_dim, cloze_epochs = 0.5, width // 2, 2 if dataset == "smoke" else 40
         how = {"rate": 1e-3, "num_epochs": 2 if dataset == "smoke" else 20}
     gated = partial(LiGR, widen=2)
     long: dict[str, Any] = {"rate": 1e-3, "num_epochs": 2 if dataset == "smoke" else 100, "events": 1600}
@@ -235,8 +235,8 @@ def later(dataset: str) -> dict[str, Fit]:
             task=gbce,
         ),
         "BERT4Rec": Fit(
-            lambda n, length: BERT4Rec(n, width // 2, max_length=length, dropout=0.2, **blocks),
-            **long,
+            lambda n, length: BERT4Rec(n, cloze_dim, max_length=length, dropout=0.2, **blocks),
+            **long | {"num_epochs": cloze_epochs},
             patience=20,
             task=cloze,
         ),
