@@ -17,6 +17,14 @@ are full, so that no padding is computed. The second trains on the histories of 
 (ml-1m) or 50 events each. There rezoo packs several into a row (`rezoo.data.packing`), PyTorch pads them to
 the longest of the batch, as its libraries do, and scores no padding; a batch of either has as many events.
 
+rezoo over PyTorch and over its compiled step, tokens a second on two cores:
+
+                random, 50       random, 200      ml-1m            Beauty
+    SASRec       0.89    0.84     1.00    0.82     2.26    2.38     8.04    9.71
+    eSASRec      0.85    0.81     1.08    1.06     2.37    2.26    11.45   10.04
+    HSTU         0.90    0.77     1.02    0.81     2.20    1.90     7.08    6.44
+    BERT4Rec     1.00    1.00     0.90    0.81     1.78    1.83     7.05    7.12
+
 On an accelerator batches are eight times as large, and our model is timed with products of bfloat16, too.
 """
 

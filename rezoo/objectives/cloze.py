@@ -34,6 +34,11 @@ def cloze(
         query = batches.queries(history=sessions.pad(train, length))
         data = Batch(query, query.history, jnp.ones(query.history.shape), query.history > 0)
 
+    or, where most are shorter than `length`, several in a row, which trains as many times faster:
+
+        rows = packing.pack(train, length)
+        query = batches.queries(history=rows.items, features={"segment": rows.segment})
+
     The table is used as a whole, so it is not trained row by row.
 
     Args:
