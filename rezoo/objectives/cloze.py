@@ -34,7 +34,7 @@ def cloze(
         query = batches.queries(history=sessions.pad(train, length))
         data = Batch(query, query.history, jnp.ones(query.history.shape), query.history > 0)
 
-    or, where most are shorter than `length`, several in a row, which trains as many times faster:
+    or, where most are shorter than `length`, several in a row, which leaves less padding to compute:
 
         rows = packing.pack(train, length)
         query = batches.queries(history=rows.items, features={"segment": rows.segment})

@@ -67,6 +67,16 @@ def test_the_objective_is_the_mean_over_hidden_events_of_a_softmax_over_the_cata
     np.testing.assert_allclose(value, np.mean(terms), rtol=1e-5)
 
 
+def test_histories_of_a_row_do_not_see_each_other():
+    params = variables()
+    query = queries(history=[[3, 1, 4, 2, 5, 0]], features={"segment": np.array([[1, 1, 1, 2, 2, 0]])})
+    hidden = jnp.array([[False, True, False, False, True, False]])
+    found = apply(MODEL, params, query, hidden, method="hidden_states")[0]
+    w = in_double(params["params"])
+    expected = np.concatenate([told(w, [3, 1, 4], [1]), told(w, [2, 5], [1])])
+    np.testing.assert_allclose(found[:5], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_what_is_hidden():
     rng = np.random.default_rng(0)
     length = rng.integers(0, 11, 4000)
