@@ -236,10 +236,10 @@ def later(dataset: str) -> dict[str, Fit]:
         ),
         "BERT4Rec": Fit(
             lambda n, length: BERT4Rec(n, cloze_dim, max_length=length, dropout=0.2, **blocks),
-            **long | {"num_epochs": cloze_epochs},
+            **long,
             patience=20,
             task=cloze,
-        ),
+        )._replace(num_epochs=cloze_epochs),
     }
 
 
