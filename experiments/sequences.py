@@ -212,13 +212,14 @@ def later(dataset: str) -> dict[str, Fit]:
     width = 8 if dataset == "smoke" else 128
     blocks: dict[str, Any] = {"num_blocks": 2, "num_heads": 2}
     if dataset == "ml-1m":
-        dropout, cloze_dim, cloze_epochs = 0.2, width, 80
+        dropout, light = 0.2, 0.2
         how: dict[str, Any] = {"rate": 2e-3, "num_epochs": 16, "events": 1600, "negatives": None}
+        long: dict[str, Any] = {"rate": 1e-3, "num_epochs": 80}
     else:
-        dropout, cloze_dim, cloze_epochs = 0.5, width // 2, 2 if dataset == "smoke" else 40
+        dropout, light = 0.5, 0.3
         how = {"rate": 1e-3, "num_epochs": 2 if dataset == "smoke" else 20}
+        long = {"rate": 2e-3, "num_epochs": 2 if dataset == "smoke" else 60}
     gated = partial(LiGR, widen=2)
-    long: dict[str, Any] = {"rate": 1e-3, "num_epochs": 2 if dataset == "smoke" else 100, "events": 1600}
     return {
         "eSASRec": Fit(
             lambda n, length: eSASRec(n, width, max_length=length, dropout=dropout, block=gated, **blocks),
@@ -229,17 +230,20 @@ def later(dataset: str) -> dict[str, Fit]:
         "LRURec": Fit(lambda n, length: LRURec(n, width, dropout=dropout), **how),
         "SASRec, gbce": Fit(
             lambda n, length: SASRec(n, width // 2, max_length=length, dropout=0.2, **blocks),
-            **long,
+            1e-3,
+            2 if dataset == "smoke" else 100,
+            events=1600,
             negatives=256,
             patience=10,
             task=gbce,
         ),
         "BERT4Rec": Fit(
-            lambda n, length: BERT4Rec(n, cloze_dim, max_length=length, dropout=0.2, **blocks),
+            lambda n, length: BERT4Rec(n, width, max_length=length, dropout=light, **blocks),
             **long,
+            events=1600,
             patience=20,
             task=cloze,
-        )._replace(num_epochs=cloze_epochs),
+        ),
     }
 
 
