@@ -229,7 +229,7 @@ ENTRIES = {
     ),
     "MultVAE": Entry(
         of_mult_vae,
-        [{"beta": 0.2, "latent": 200, "epochs": 40, "rate": 3e-3, "batch": 16384}],
+        [{"beta": 0.05, "latent": 200, "epochs": 45, "rate": 2e-3, "batch": 16384}],
         (0.1640, 0.1335),
         random=True,
     ),
