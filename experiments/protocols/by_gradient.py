@@ -10,9 +10,9 @@ import optax
 
 from protocols.train_test import Entry, Fitted
 from rezoo import losses, objectives, sampling, training
-from rezoo.data import batches, packing
+from rezoo.data import batches
 from rezoo.data.interactions import Interactions
-from rezoo.models import MF, LightGCN, MultVAE, SimpleX, YouTubeDNN
+from rezoo.models import MF, LightGCN, MultVAE, SimpleX
 from rezoo.models.factorization import lightgcn
 from rezoo.nn.similarity import cosine
 from rezoo.training import bucketed
@@ -117,23 +117,6 @@ def of_mult_vae(log: Interactions, seed: int, beta: float, latent: int, **budget
     return model, by_users(model, log, seed, objective, Budget(**budget))
 
 
-def of_youtube_dnn(
-    log: Interactions, seed: int, dropout: float, negatives: int = 1024, events: int = 50, **budget: Any
-) -> Fitted:
-    """A softmax over each positive and the negatives, by some of the user's other items."""
-    model = YouTubeDNN(log.num_items, dropout=dropout)
-    objective = contrastive(model, log, losses.softmax_cross_entropy, negatives)
-    return model, by_pairs(model, log, seed, objective, Budget(**budget), history=others(log, seed, events))
-
-
-def others(log: Interactions, seed: int, events: int) -> np.ndarray:
-    """Of each interaction's user `events` items drawn at random, without that of the interaction, `[n L]`."""
-    order = np.random.default_rng(seed).permutation(log.num_rows)
-    history = packing.padded(np.arange(log.num_users), log.user[order], log.item[order])[0][:, :events]
-    rows = history[log.user]
-    return np.where(rows == log.item[:, None], 0, rows)
-
-
 def by_pairs(
     model: nn.Module,
     log: Interactions,
@@ -141,9 +124,8 @@ def by_pairs(
     objective: Objective,
     budget: Budget,
     constants: Any = None,
-    history: np.ndarray | None = None,
 ) -> Variables:
-    """A row for each interaction, with a history or without."""
+    """A row for each interaction, without a history."""
     steps = budget.epochs * training.num_steps(log.num_rows, budget.batch)
     optimizer = optax.adam(optax.cosine_decay_schedule(budget.rate, steps))
     step = training.make_step(objective, optimizer)
@@ -154,7 +136,7 @@ def by_pairs(
         state, _ = training.fit(step, state, data, num_epochs=budget.epochs, batch_size=budget.batch)
         return state.variables
 
-    return run(jax.random.key(seed), batches.pairs(log.user, log.item, history=history), constants)
+    return run(jax.random.key(seed), batches.pairs(log.user, log.item), constants)
 
 
 def by_users(
