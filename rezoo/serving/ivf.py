@@ -15,7 +15,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import best_of, offsets_of, ranges
+from rezoo.arrays import at_least_1, best_of, offsets_of, ranges
 from rezoo.devices.meshes import in_blocks
 from rezoo.serving.two_stage import Stage
 from rezoo.types import Query
@@ -83,8 +83,7 @@ def index(first: Stage, key: Array, *, probes: int, cells: int | None = None, ro
     item = np.flatnonzero(np.isfinite(table).all(axis=1))
     item = item[item > 0]
     count = round(len(item) ** 0.5) if cells is None else cells
-    if min(probes, count, rounds) < 1:
-        raise ValueError(f"probes, cells, rounds must be at least 1, not {probes}, {count}, {rounds}")
+    at_least_1(probes=probes, cells=count, rounds=rounds)
     if count > len(item):
         raise ValueError(f"{len(item)} available items cannot fill {count} cells: ask for fewer cells")
     vector = jnp.asarray(table[item])

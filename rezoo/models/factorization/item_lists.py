@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy import sparse
 
+from rezoo.arrays import at_least_1
 from rezoo.models.factorization.item_item import BLOCK, events
 from rezoo.nn.embedding import or_unknown
 from rezoo.nn.lists import Lists
@@ -201,8 +202,7 @@ def shortened(weight: Float[Array | np.ndarray, " N N"], most: int) -> dict[str,
     >>> kept["neighbour"].tolist(), kept["weight"].tolist()
     ([2, 1], [-0.75, 0.5])
     """
-    if most < 1:
-        raise ValueError(f"most must be ≥ 1, but is {most}")
+    at_least_1(most=most)
 
     def rows(start: int) -> Matrix:
         block = np.asarray(weight[start : start + BLOCK])

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import at_least_1
 from rezoo.models.factorization.candidates import nearest, solved
 from rezoo.models.factorization.ease import checked_penalty, penalised
 from rezoo.models.factorization.item_lists import ItemLists, params, taken, weighed
@@ -68,8 +69,7 @@ def fit(
     [[3]]
     """
     penalty = checked_penalty(l2, dropout)
-    if candidates < 1:
-        raise ValueError(f"candidates must be ≥ 1, but is {candidates}")
+    at_least_1(candidates=candidates)
     x = taken(history, num_items)
 
     def regressed(gram: np.ndarray, both: np.ndarray) -> Array:
