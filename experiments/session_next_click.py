@@ -23,7 +23,7 @@ events and cut to the newest. Three seeds of SASRec, GRU4Rec, STAMP, NARM and
     SKNN              .638 / .255            .491 / .173
     VSKNN             .667 / .270            .505 / .181
     Caser             .680 / .301    5       .414 / .133    20
-    NextItNet         .694 / .305    4       .452 / .144    15
+    NextItNet         .692 / .305    3       .452 / .144    15
     STAMP             .704 / .309    5       .505 / .176    12
     SRGNN             .704 / .310   41      .514 / .185   28
     SASRec            .718 / .305    3       .525 / .179    13

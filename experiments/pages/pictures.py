@@ -29,7 +29,7 @@ Panel = dict[str, tuple[float, Row]]
 """By model the seconds of a run, and the row of the first metric."""
 
 
-MOST = 18
+MOST = 20
 """Models of a panel."""
 
 
