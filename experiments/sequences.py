@@ -13,9 +13,9 @@ training never saw are misses: none of ML-1M's 6,040, 138 of Beauty's 22,363, 31
 To compare with on ML-1M, by RecTools and generative-recommenders (recall@10 / ndcg@10): SASRec .305/.175,
 GRU4Rec .281/.165. Ours, and minutes of a seed on a CPU core, which on ML-1M was busy (HSTU had half of one
 there and on Toys, eSASRec a third, FuXi on Beauty a quarter). GRU4Rec and SASRec have five seeds on Beauty
-and Toys, and all models three on Beauty, Toys and Sports but for Blend, LRURec, FuXi on Beauty and NextItNet
-on Sports; on ML-1M GRU4Rec and SASRec have three; others have one. Standard errors are .001 at most, but for
-GRU4Rec's on ML-1M (.002):
+and Toys, and all models three on Beauty, Toys and Sports but for Blend, LRURec and FuXi on Beauty; on ML-1M
+GRU4Rec and SASRec have three; others have one. Standard errors are .001 at most, but for GRU4Rec's on ML-1M
+(.002):
 
                  ml-1m            Beauty           Toys             Sports           amazon-beauty-bert4rec
     Popularity   .037/.018        .012/.006        .009/.005        .009/.005        .008/.004
