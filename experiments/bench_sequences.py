@@ -39,10 +39,11 @@ import numpy as np
 from common import Flags, Results, check_names, start
 from protocols import leave_one_out
 from protocols.contest import DIM, THREADS, contest, epochs
+from protocols.sequence_fits import whole
 from turns import Peer, Turn
 
 from rezoo import losses, objectives
-from rezoo.data import batches, packing, sessions
+from rezoo.data import batches, sessions
 from rezoo.data.sessions import Sessions
 from rezoo.devices.backend import pick
 from rezoo.models import HSTU, BERT4Rec, SASRec, eSASRec
@@ -69,6 +70,11 @@ class BenchFlags(Flags):
     """Which to time."""
     lengths: tuple[int, ...] = (50, 200)
     """Events of a random history."""
+
+
+def tokens_of_batch(flags: BenchFlags) -> int:
+    """About how many a batch has."""
+    return 200 if flags.smoke else TOKENS * pick(cpu=1, accelerator=8)
 
 
 class Histories(NamedTuple):
@@ -99,14 +105,8 @@ def real_histories(dataset: str, folder: Path | None) -> Histories:
 
 def learnt(name: str, histories: Histories) -> Batch:
     """Rows of whole histories (BERT4Rec), or of events and the item after each."""
-    if name != "BERT4Rec":
-        return batches.next_items(histories.sessions, histories.length, packed=histories.packed)
-    if histories.packed:
-        rows = packing.pack(histories.sessions, histories.length)
-        query = batches.queries(history=rows.items, features={"segment": rows.segment})
-    else:
-        query = batches.queries(history=sessions.pad(histories.sessions, histories.length))
-    return Batch(query, query.history, jnp.ones(query.history.shape), query.history > 0)
+    rows = whole if name == "BERT4Rec" else batches.next_items
+    return rows(histories.sessions, histories.length, packed=histories.packed)
 
 
 def ours(name: str, histories: Histories, data: Batch, size: int, low: bool = False) -> Turn:
@@ -129,8 +129,7 @@ def race(name: str, dataset: str, histories: Histories, flags: BenchFlags, resul
     """A model of ours beside PyTorch's, on the same histories, with as many events a batch."""
     length, num_sessions = histories.length, histories.sessions.num_sessions
     data = learnt(name, histories)
-    tokens = 200 if flags.smoke else TOKENS * pick(cpu=1, accelerator=8)
-    rows = min(max(tokens // length, 1), len(data.item))
+    rows = min(max(tokens_of_batch(flags) // length, 1), len(data.item))
     their_rows = max(rows * num_sessions // len(data.item), 1)
     steps = max(num_sessions // their_rows, 1)
     file = results.out.absolute() / f"{dataset}-{length}-{name}.npy"
@@ -161,9 +160,9 @@ def main(flags: BenchFlags, results: Results) -> None:
     steps = 2 if flags.smoke else pick(cpu=8, accelerator=40)
     for dataset in (RANDOM, "smoke") if flags.smoke else flags.dataset:
         if dataset == RANDOM:
-            count = steps * TOKENS * pick(cpu=1, accelerator=8)
+            tokens = steps * tokens_of_batch(flags)
             lengths = flags.lengths[: 1 if flags.smoke else None]
-            several = [random_histories(length, count // length) for length in lengths]
+            several = [random_histories(length, tokens // length) for length in lengths]
         else:
             several = [real_histories(dataset, flags.data_dir)]
         some = slice(None)

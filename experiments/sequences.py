@@ -100,10 +100,10 @@ import jax.numpy as jnp
 from protocols import blended
 from protocols.leave_one_out import PROTOCOL, Data, everything, load
 from protocols.next_items import by_length
-from protocols.sequence_fits import Fit, following, refit, train
+from protocols.sequence_fits import Fit, following, refit, train, whole
 
 from rezoo import evaluation, losses, metrics, objectives
-from rezoo.data import batches, packing, sessions
+from rezoo.data import batches, sessions
 from rezoo.models import (
     HSTU,
     BERT4Rec,
@@ -157,10 +157,7 @@ def gbce(fit: Fit, model: nn.Module, data: Data) -> tuple[Batch, Objective]:
 
 def cloze(fit: Fit, model: nn.Module, data: Data) -> tuple[Batch, Objective]:
     """BERT4Rec's: hidden events of whole histories."""
-    rows = packing.pack(data.train, data.length)
-    query = batches.queries(history=rows.items, features={"segment": rows.segment})
-    shape, real = query.history.shape, query.history > 0
-    return Batch(query, query.history, jnp.ones(shape), real), objectives.cloze(model, 0.5)
+    return whole(data.train, data.length, packed=True), objectives.cloze(model, 0.5)
 
 
 PUBLISHED = {

@@ -13,7 +13,8 @@ import optax
 
 from protocols.leave_one_out import Data, everything
 from rezoo import evaluation, losses, metrics, objectives, training
-from rezoo.data import batches, sessions
+from rezoo.data import batches, packing, sessions
+from rezoo.data.sessions import Sessions
 from rezoo.training import loop
 from rezoo.types import Batch, Objective, TrainState
 
@@ -36,6 +37,16 @@ def softmax(fit: "Fit", model: nn.Module, data: Data) -> tuple[Batch, Objective]
 def following(data: Data) -> Batch:
     """Every event and the item after it."""
     return batches.next_items(data.train.newest(data.length), data.length, packed=True)
+
+
+def whole(train: Sessions, length: int, *, packed: bool) -> Batch:
+    """Whole histories, of which `objectives.cloze` hides events, one or several in a row."""
+    if packed:
+        rows = packing.pack(train, length)
+        query = batches.queries(history=rows.items, features={"segment": rows.segment})
+    else:
+        query = batches.queries(history=sessions.pad(train, length))
+    return Batch(query, query.history, jnp.ones(query.history.shape), query.history > 0)
 
 
 class Fit(NamedTuple):
