@@ -1,5 +1,6 @@
 """Choices that differ between CPUs and accelerators, and the memory that is free."""
 
+import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +21,11 @@ def pick(*, cpu: T, accelerator: T) -> T:
     The values may differ in time and in how sums are rounded, not in what is computed.
     """
     return cpu if jax.default_backend() == "cpu" else accelerator
+
+
+def cores() -> int:
+    """Of the CPU, those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_memory() -> float:

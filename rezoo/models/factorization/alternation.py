@@ -4,6 +4,7 @@ On one device, or over the devices of a mesh, of which each solves for the rows 
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
+from scipy import sparse
 
 from rezoo.arrays import ranges
 from rezoo.devices import sharding
-from rezoo.devices.backend import pick
+from rezoo.devices.backend import cores, pick
 from rezoo.models.factorization.least_squares import Solver, Systems, full_precision
 
 PIECE = 32, 64
@@ -68,7 +70,9 @@ def pieces_of(row: np.ndarray, dim: int) -> Pieces:
 
 def blocks_of(row: np.ndarray, other: np.ndarray, cut: Pieces) -> Blocks:
     """The interactions of each row in pieces, and these in blocks."""
-    ids, counts = np.unique(row, return_counts=True)
+    counts = np.bincount(row)
+    ids = np.flatnonzero(counts)
+    counts = counts[ids]
     pieces, at_once = -(-counts // cut.length), cut.at_once
     end = np.cumsum(pieces)
     first = [0]  # row of each block
@@ -84,8 +88,8 @@ def blocks_of(row: np.ndarray, other: np.ndarray, cut: Pieces) -> Blocks:
     place = ranges(np.zeros_like(sizes), sizes)
     id_of[block, place] = ids
     row_of[np.repeat(block, pieces), ranges(start, pieces)] = np.repeat(place, pieces)
-    order = np.argsort(row, kind="stable")
-    others[np.repeat(block, counts), ranges(start * cut.length, counts)] = other[order]
+    in_order = sparse.csr_array((other, (row, np.arange(len(row))))).data  # of the rows, in linear time
+    others[np.repeat(block, counts), ranges(start * cut.length, counts)] = in_order
     others = others.reshape(len(sizes), at_once, cut.length)
     return Blocks(others, row_of, id_of)
 
@@ -95,21 +99,39 @@ def penalty(count: Int[Array, " R"], others: int, weights: Weights) -> Float[Arr
     return weights.l2 * (count + weights.unobserved * (others - 1)) ** weights.exponent
 
 
-@partial(jax.jit, static_argnums=4)
-@full_precision
+def parts_of(blocks: Blocks) -> list[Blocks]:
+    """Blocks as `half` wants them: on a CPU as many parts as it has cores, filled up with empty blocks."""
+    number = len(blocks.ids)
+    each = -(-number // pick(cpu=cores(), accelerator=1))
+    full = [np.pad(leaf, ((0, -number % each), *[(0, 0)] * (leaf.ndim - 1))) for leaf in blocks]
+    return [Blocks(*(leaf[at : at + each] for leaf in full)) for at in range(0, number, each)]
+
+
 def half(
     fixed: Float[Array, " N D"],
     start: Float[Array, " M D"],
-    blocks: Blocks,
+    parts: Sequence[Blocks],
     weights: Weights,
     solve: Solver,
 ) -> Float[Array, " M D"]:
-    """The vectors of all rows while the other side's are fixed; `fixed[0]` = 0."""
+    """The vectors of all rows while the other side's are fixed; `fixed[0]` = 0.
+
+    Each part has a thread of its own, as XLA solves many small systems one after the other on a CPU.
+    """
+    program = _vectors.lower(fixed, start, parts[0], weights, solve).compile()
+    with ThreadPoolExecutor(len(parts)) as pool:
+        vectors = list(pool.map(lambda blocks: program(fixed, start, blocks, weights), parts))
+    return _placed(vectors, start, [blocks.ids for blocks in parts])
+
+
+@partial(jax.jit, static_argnums=4)
+@full_precision
+def _vectors(fixed: Array, start: Array, blocks: Blocks, weights: Weights, solve: Solver) -> Array:
+    """Those of the blocks' rows."""
     every = weights.unobserved * fixed.T @ fixed
-    vectors = jax.lax.map(
+    return jax.lax.map(
         lambda block: _solved(fixed[block.others], len(fixed), every, start, block, weights, solve), blocks
     )
-    return _placed(vectors, start, blocks).at[0].set(0.0)
 
 
 def spread(
@@ -186,7 +208,7 @@ def _spread_half(solve: Solver, routes: Sequence[sharding.Route], mesh: Mesh, ax
                 return _solved(seen, others, every, start, block, weights, solve), found.overflow
 
             vectors, overflow = jax.lax.map(solved, blocks)
-            return _placed(vectors, start, blocks)[None, 1:], jax.lax.psum(overflow.sum(), axis)
+            return _placed([vectors], start, [blocks.ids])[None, 1:], jax.lax.psum(overflow.sum(), axis)
 
         places = {"in_specs": (spec, spec, spec, everywhere), "out_specs": (spec, everywhere)}
         return jax.shard_map(local, mesh=mesh, **places, check_vma=False)(fixed, start, blocks, weights)
@@ -203,6 +225,9 @@ def _solved(
     return solve(systems, start[block.ids])
 
 
-def _placed(vectors: Array, start: Array, blocks: Blocks) -> Array:
-    """The vectors of all blocks at their rows, all others 0."""
-    return jnp.zeros_like(start).at[blocks.ids.ravel()].set(vectors.reshape(-1, start.shape[1]))
+@jax.jit
+def _placed(vectors: Sequence[Array], start: Array, ids: Sequence[Array]) -> Array:
+    """The vectors of all rows of the ids, all others and that of 0 being 0."""
+    rows = jnp.concatenate([part.ravel() for part in ids])
+    values = jnp.concatenate([part.reshape(-1, start.shape[1]) for part in vectors])
+    return jnp.zeros_like(start).at[rows].set(values).at[0].set(0.0)

@@ -118,7 +118,7 @@ def fit(
     p, sides = jnp.zeros((num_users, dim)), ((user, item), (item, user))
     if mesh is None:
         blocks = [alternation.blocks_of(*side, alternation.pieces_of(side[0], dim)) for side in sides]
-        of_users, of_items = jax.device_put(blocks)
+        of_users, of_items = jax.device_put([alternation.parts_of(side) for side in blocks])
         for _ in range(num_epochs):
             p = alternation.half(q, p, of_users, weights, solve)
             q = alternation.half(p, q, of_items, weights, solve)
@@ -210,5 +210,5 @@ def solved(
         return table
     row, other = row[kept], other[kept]
     blocks = alternation.blocks_of(row, other, alternation.pieces_of(row, fixed.shape[1]))
-    rows = np.unique(row)
-    return table.at[rows].set(alternation.half(fixed, table, blocks, weights or Weights(), cholesky)[rows])
+    rows, parts = np.unique(row), alternation.parts_of(blocks)
+    return table.at[rows].set(alternation.half(fixed, table, parts, weights or Weights(), cholesky)[rows])

@@ -67,21 +67,29 @@ def conjugate_gradient(steps: int = 3) -> Solver:
     """
 
     def solve(systems: Systems, start: Array) -> Array:
-        def times_a(x: Array) -> Array:
-            fit = jnp.einsum("pld,pd->pl", systems.seen, x[systems.row])
-            fit = systems.total(jnp.einsum("pld,pl->pd", systems.seen, fit))
-            return fit + x @ systems.every + systems.penalty[:, None] * x
+        def fit(x: Array) -> Array:
+            return jnp.einsum("pld,pd->pl", systems.seen, x[systems.row])
+
+        def back(fitted: Array) -> Array:
+            return systems.total(jnp.einsum("pld,pl->pd", systems.seen, fitted))
+
+        def rest(x: Array) -> Array:
+            return x @ systems.every + systems.penalty[:, None] * x
+
+        def rate(square: Array, direction: Array, fitted: Array, others: Array) -> Array:
+            return _ratio(square, systems.total((fitted**2).sum(1)) + (direction * others).sum(1))
 
         def step(_: Any, state: tuple[Array, ...]) -> tuple[Array, ...]:
             x, r, direction, square = state
-            a = times_a(direction)
-            rate = _ratio(square, (direction * a).sum(1))
-            x, r = x + rate * direction, r - rate * a
+            fitted, others = fit(direction), rest(direction)
+            length = rate(square, direction, fitted, others)
+            x, r = x + length * direction, r - length * (back(fitted) + others)
             new = (r * r).sum(1)
             return x, r, r + _ratio(new, square) * direction, new
 
-        r = systems.total(systems.seen.sum(1)) - times_a(start)
-        return jax.lax.fori_loop(0, steps, step, (start, r, r, (r * r).sum(1)))[0]
+        r = back(1 - fit(start)) - rest(start)  # b - A x, as b is what comes back of ones
+        x, _, last, square = jax.lax.fori_loop(0, steps - 1, step, (start, r, r, (r * r).sum(1)))
+        return x + rate(square, last, fit(last), rest(last)) * last  # its residual is not asked for
 
     return solve
 

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse.linalg
 from helpers import eight_devices
 
 from rezoo import evaluation
@@ -122,6 +123,35 @@ def test_blocks_hold_every_interaction_once_and_little_else(monkeypatch, numbers
 def test_pieces_are_about_as_long_as_rows_are(mean, length):
     cut = alternation.pieces_of(np.repeat([2, 5], mean), DIM)
     assert cut.length == length and cut.at_once * length >= mean
+
+
+@pytest.mark.parametrize("cores", [2, 3, 64])
+def test_blocks_are_solved_side_by_side_on_the_cores_there_are(monkeypatch, cores):
+    monkeypatch.setattr(alternation, "NUMBERS", (2 * alternation.PIECE[0] * DIM, 0))  # several blocks
+    monkeypatch.setattr(alternation, "cores", lambda: 1)
+    alone = fit(3)
+    monkeypatch.setattr(alternation, "cores", lambda: cores)
+    user, item, _ = log()
+    blocks = alternation.blocks_of(user, item, alternation.pieces_of(user, DIM))
+    parts = alternation.parts_of(blocks)
+    assert 1 < len(parts) <= cores
+    assert sum((part.others > 0).sum() for part in parts) == len(user)
+    jax.tree.map(np.testing.assert_array_equal, fit(3), alone)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+def test_conjugate_gradients_are_scipys_step_by_step(steps):
+    rng = np.random.default_rng(steps)
+    seen, row = rng.normal(size=(4, 3, DIM)).astype(np.float32), np.array([0, 1, 1, 2])
+    every = np.float32(0.2) * np.cov(rng.normal(size=(DIM, 50))).astype(np.float32)
+    penalty, start = np.float32([0.5, 1, 2]), rng.normal(size=(3, DIM)).astype(np.float32)
+    systems = least_squares.Systems(*map(jnp.asarray, (seen, row, every, penalty)))
+    found = least_squares.conjugate_gradient(steps)(systems, jnp.asarray(start))
+    for own in range(3):
+        mine = seen[row == own].reshape(-1, DIM)
+        a, b = mine.T @ mine + every + penalty[own] * np.eye(DIM), mine.sum(0)
+        wanted, _ = scipy.sparse.linalg.cg(a, b, start[own], rtol=0, maxiter=steps)
+        np.testing.assert_allclose(found[own], wanted, rtol=1e-3, atol=1e-4)
 
 
 def lossy():
