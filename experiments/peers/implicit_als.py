@@ -1,11 +1,15 @@
 """`implicit`'s ALS by conjugate gradient (C++), a whole fit a step.
 
 implicit_als.py PAIRS.npz DIM ITERATIONS THREADS
+
+Its own threads are the ones that pay, so that it asks for BLAS to have one.
 """
 
+import os
 import sys
 from importlib.metadata import version
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
 import scipy.sparse
 from implicit.als import AlternatingLeastSquares

@@ -22,8 +22,8 @@ from rezoo.models.factorization.least_squares import Solver, Systems, full_preci
 
 PIECE = 32, 64
 """A row's interactions come in pieces of at least and at most so many, the last one filled up."""
-NUMBERS = 2**19, 2**24
-"""Numbers (interactions × width) gathered at once: 2 MiB, which stay in the cache; 64 on an accelerator."""
+NUMBERS = 2**20, 2**24
+"""Numbers (interactions × width) gathered at once: 4 MiB, which stay in the cache; 64 on an accelerator."""
 ROUTES = sharding.gather_ids(), sharding.all_to_all()
 
 
@@ -46,7 +46,7 @@ class Blocks(NamedTuple):
     """What the rows interacted with, 0 = padding."""
     row: Int[Array | np.ndarray, " K P"]
     """Whose piece it is, as a place in `ids`."""
-    ids: Int[Array | np.ndarray, " K P"]
+    ids: Int[Array | np.ndarray, " K R"]
     """The rows of the block, 0 = none."""
 
 
@@ -83,8 +83,9 @@ def blocks_of(row: np.ndarray, other: np.ndarray, cut: Pieces) -> Blocks:
     block = np.repeat(np.arange(len(sizes)), sizes)
     start = (end - pieces) - (end - pieces)[np.asarray(first[:-1], int)][block]  # first piece, in its block
     others = np.zeros((len(sizes), at_once * cut.length), np.int32)
-    row_of = np.full((len(sizes), at_once), at_once - 1, np.int32)
-    id_of = np.zeros((len(sizes), at_once), np.int32)
+    rows = sizes.max(initial=1)
+    row_of = np.full((len(sizes), at_once), rows - 1, np.int32)
+    id_of = np.zeros((len(sizes), rows), np.int32)
     place = ranges(np.zeros_like(sizes), sizes)
     id_of[block, place] = ids
     row_of[np.repeat(block, pieces), ranges(start, pieces)] = np.repeat(place, pieces)
@@ -178,12 +179,10 @@ def _spread_blocks(row: np.ndarray, other: np.ndarray, dim: int, mesh: Mesh, axi
     devices, cut = mesh.shape[axis], pieces_of(row, dim)
     own = (row % devices == device for device in range(devices))
     each = [blocks_of(row[mine] // devices + 1, other[mine], cut) for mine in own]
-    most = max(len(blocks.ids) for blocks in each)
 
     def stacked(*leaves: np.ndarray) -> np.ndarray:
-        return np.stack(
-            [np.pad(leaf, ((0, most - len(leaf)), *[(0, 0)] * (leaf.ndim - 1))) for leaf in leaves]
-        )
+        most = np.max([leaf.shape for leaf in leaves], axis=0)
+        return np.stack([np.pad(leaf, [(0, n) for n in most - leaf.shape]) for leaf in leaves])
 
     return sharding.spread(jax.tree.map(stacked, *each), mesh, axis)
 
