@@ -880,20 +880,31 @@ def test_a_variant_stands_on_an_explicit_mesh_and_in_an_export_and_keeps_float32
     assert jax.eval_shape(case.model.apply, state.variables, shapes, slate).shape == (rows, items)
 
 
+def on_a_mesh(name, axes):
+    """State, batch and context of a step over eight devices."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(axes,))
+    state = jax.device_put(initial(name), NamedSharding(mesh, PartitionSpec()))
+    batch = jax.device_put(batch_for(CASES[name]), NamedSharding(mesh, PartitionSpec("data")))
+    return state, batch, jax.set_mesh(mesh) if axes == AxisType.Explicit else contextlib.nullcontext()
+
+
+@eight_devices
+@mostly_long([name for name in TRAINED if name not in KINDS])
+def test_a_step_is_traced_on_an_explicit_mesh(name):
+    state, batch, mesh = on_a_mesh(name, AxisType.Explicit)
+    with mesh:
+        new, _ = jax.eval_shape(training.make_step(objective_for(CASES[name]), SGD), state, batch)
+    assert jax.tree.map(jnp.shape, new.params) == jax.tree.map(jnp.shape, state.params)
+
+
 @eight_devices
 @pytest.mark.parametrize("axes", [AxisType.Auto, AxisType.Explicit], ids=lambda axes: axes.name)
-@mostly_long(TRAINED, FEW)
+@mostly_long([name for name in TRAINED if name in KINDS], FEW)
 def test_a_mesh_of_devices_gives_the_single_devices_step(name, axes):
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(axes,))
-    batch = batch_for(CASES[name])
-    sharded = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
-    state = jax.device_put(initial(name), NamedSharding(mesh, PartitionSpec()))
-    with jax.set_mesh(mesh) if axes == AxisType.Explicit else contextlib.nullcontext():
-        jax.eval_shape(training.make_step(objective_for(CASES[name]), SGD), state, sharded)
-    if name not in KINDS:
-        return
-    alone, _ = stepper(name)(initial(name), batch)
-    together, _ = stepper(name)(state, sharded)
+    state, batch, mesh = on_a_mesh(name, axes)
+    alone, _ = stepper(name)(initial(name), batch_for(CASES[name]))
+    with mesh:
+        together, _ = stepper(name)(state, batch)
     chex.assert_trees_all_close(together.params, alone.params, rtol=1e-4, atol=1e-6)
 
 
