@@ -119,17 +119,26 @@ def half(
 
     Each part has a thread of its own, as XLA solves many small systems one after the other on a CPU.
     """
-    program = _vectors.lower(fixed, start, parts[0], weights, solve).compile()
+    every = _gramian(fixed, weights.unobserved)
+    program = _vectors.lower(fixed, every, start, parts[0], weights, solve).compile()
     with ThreadPoolExecutor(len(parts)) as pool:
-        vectors = list(pool.map(lambda blocks: program(fixed, start, blocks, weights), parts))
+        vectors = list(pool.map(lambda blocks: program(fixed, every, start, blocks, weights), parts))
     return _placed(vectors, start, [blocks.ids for blocks in parts])
 
 
-@partial(jax.jit, static_argnums=4)
+@jax.jit
 @full_precision
-def _vectors(fixed: Array, start: Array, blocks: Blocks, weights: Weights, solve: Solver) -> Array:
+def _gramian(fixed: Array, weight: float | Array) -> Array:
+    """That of a side's vectors, weighted."""
+    return weight * fixed.T @ fixed
+
+
+@partial(jax.jit, static_argnums=5)
+@full_precision
+def _vectors(
+    fixed: Array, every: Array, start: Array, blocks: Blocks, weights: Weights, solve: Solver
+) -> Array:
     """Those of the blocks' rows."""
-    every = weights.unobserved * fixed.T @ fixed
     return jax.lax.map(
         lambda block: _solved(fixed[block.others], len(fixed), every, start, block, weights, solve), blocks
     )

@@ -10,6 +10,7 @@ For fixed q, every p_u solves a linear system of its own; the sum over all pairs
 QᵀQ for all of them, so no users × items matrix is ever made.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -108,8 +109,10 @@ def fit(
     for name, column, rows in (("user", user, num_users), ("item", item, num_items)):
         if column.max() >= rows:
             raise ValueError(f"{name} {column.max()} is beyond the table of {rows} rows")
-    most = largest_l2(user, item, num_users, num_items, weights=weights)
-    if weights.l2 >= most:
+    for most in _up_to_largest_l2(user, item, num_users, num_items, weights):
+        if weights.l2 < most:
+            break
+    else:
         raise ValueError(
             f"l2={float(weights.l2):g} is so large that all vectors, and so all scores, become 0: on this "
             f"log it must be less than {most:.3g}; try {most / 10:.1g} and less"
@@ -146,7 +149,13 @@ def largest_l2(
     >>> round(largest_l2(np.array([1, 2]), np.array([1, 2]), 3, 3, weights=Weights(unobserved=0.5)), 3)
     0.5
     """
-    weights = weights or Weights()
+    return max(_up_to_largest_l2(user, item, num_users, num_items, weights or Weights()))
+
+
+def _up_to_largest_l2(
+    user: np.ndarray, item: np.ndarray, num_users: int, num_items: int, weights: Weights
+) -> Iterator[float]:
+    """Rising numbers that `largest_l2` is at least: the steps of its power iteration."""
     sides = ((user, num_users, num_items), (item, num_items, num_users))
     size = [
         (np.bincount(ids, minlength=own) + float(weights.unobserved) * (other - 1)) ** float(weights.exponent)
@@ -159,9 +168,9 @@ def largest_l2(
         left /= np.linalg.norm(left)
         vector = np.bincount(item, value * left[user], num_items)
         before, largest = largest, float(np.linalg.norm(vector))
+        yield largest
         if largest - before < 3e-4 * largest:
             break
-    return largest
 
 
 @full_precision
