@@ -1,4 +1,4 @@
-"""ML-1M with its features, or random pairs of its size, for rezoo and for the peers."""
+"""ML-1M with its features, random pairs of its size, or Gowalla, for rezoo and for the peers."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,12 +7,12 @@ import numpy as np
 
 from protocols.contest import BenchFlags
 from rezoo.data import batches
-from rezoo.datasets import movielens
+from rezoo.datasets import lightgcn, movielens
 from rezoo.types import Batch
 
 
 class Log(NamedTuple):
-    """Ratings with the features that Wide & Deep reads."""
+    """Ratings with the features that Wide & Deep reads, if there are any."""
 
     user: np.ndarray
     item: np.ndarray
@@ -54,6 +54,12 @@ def read(flags: BenchFlags) -> Log:
     )
 
 
+def places(folder: Path) -> Log:
+    """The training part of Gowalla, without features."""
+    log = lightgcn.load("gowalla", folder)[0]
+    return Log(log.user, log.item, np.ones(len(log.user), np.float32), {}, {})
+
+
 def codes(column: np.ndarray) -> np.ndarray:
     """Categories as numbers from 1; row 0, the unknown, is 0."""
     number = np.unique(column[1:], return_inverse=True)[1] + 1
@@ -65,12 +71,14 @@ def export(log: Log, out: Path) -> None:
     folder = out / "ml"
     if folder.exists():
         return
+    folder.mkdir(parents=True)
     np.savez(out / "pairs.npz", user=log.user, item=log.item)
-    folder.mkdir()
     with (folder / "ml.inter").open("w") as file:
         file.write("user_id:token\titem_id:token\trating:float\n")
         rows = zip(log.user.tolist(), log.item.tolist(), log.rating.tolist(), strict=True)
         file.writelines(f"{u}\t{i}\t{r}\n" for u, i, r in rows)
+    if not log.users:
+        return
     with (folder / "ml.user").open("w") as file:
         file.write("user_id:token\tage:token\tgender:token\toccupation:token\n")
         columns = (log.users[name].tolist() for name in ("age", "gender", "occupation"))

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from turns import Turn
 
 from protocols.bench_data import Log, positives
@@ -31,15 +32,20 @@ def ours_neumf(log: Log, batch: int) -> Turn:
     return epochs(model, objectives.sampled(model, losses.logistic, sampler, 1), positives(log), batch // 2)
 
 
-def ours_lightgcn(log: Log, batch: int) -> Turn:
-    """LightGCN of three layers with BPR, its negatives not among the user's own, as RecBole's."""
+def ours_lightgcn(log: Log, batch: int, steps: int) -> Turn:
+    """LightGCN of three layers with BPR, its negatives not among the user's own, as RecBole's.
+
+    A turn is so many steps over the graph of the whole log.
+    """
     num_users, num_items = int(log.user.max()) + 1, int(log.item.max()) + 1
     model = LightGCN(num_users, num_items, DIM)
     known = sampling.positives_by_user(log.user, log.item, num_users)
     sampler = sampling.reject_positives(sampling.uniform(num_items), known, num_items)
     objective = objectives.l2(objectives.sampled(model, losses.bpr, sampler, 1), 1e-5 / 2)
     graph = jax.device_put(lightgcn.graph(log.user, log.item, num_users, num_items))
-    return epochs(model, objective, positives(log), batch, {"graph": graph})
+    some = np.random.default_rng(0).permutation(len(log.user))[: batch * steps]
+    data = jax.tree.map(lambda column: column[some], positives(log))
+    return epochs(model, objective, data, batch, {"graph": graph})
 
 
 def clicks(log: Log, batch: int, make: Callable[[dict[str, int]], Any]) -> Turn:
