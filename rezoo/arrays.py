@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import lookup
+from rezoo.errors import DataError
 
 AnyArray = TypeVar("AnyArray", Array, np.ndarray)
 BLOCK = 2**16
@@ -133,6 +134,34 @@ def at_least_1(**numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and not isinstance(number, Tracer) and number < 1:
             raise ValueError(f"{name} = {number}: give 1 or more")
+
+
+def int32_of(name: str, values: Any) -> Int[Array | np.ndarray, " ..."]:
+    """`values` as int32, where no number is altered by that.
+
+    Raises:
+      DataError: if they are no array of whole numbers within int32.
+
+    >>> int32_of("user", [2.0, 5.0]).tolist()
+    [2, 5]
+    >>> int32_of("user", [2**32 + 5])
+    Traceback (most recent call last):
+    rezoo.errors.DataError: user has 4294967301, which is beyond int32: give dense ids, such as those of a log
+    """
+    if isinstance(values, Tracer) or (isinstance(values, jax.Array) and values.dtype == jnp.int32):
+        return values.astype(jnp.int32)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise DataError(f"{name} has rows of several lengths: fill them up with 0 at the end") from None
+    if array.dtype.kind not in "biuf" and array.size:
+        raise DataError(f"{name} is {array.dtype}: give dense ids, such as those of a log")
+    with np.errstate(invalid="ignore"):
+        made = array.astype(np.int32)
+    if (other := array[made != array]).size:
+        what = "not a whole number" if other[0] != np.trunc(other[0]) else "beyond int32"
+        raise DataError(f"{name} has {other[0]}, which is {what}: give dense ids, such as those of a log")
+    return made
 
 
 def _check(

@@ -924,7 +924,7 @@ def test_neighbours_equal_their_formulas_by_brute_force(kind):
         for n in past:
             shared = [i for i in session if i in n]
             weights = [(len(session) - place[i]) / len(session) for i in shared]
-            cosine = len(shared) / np.sqrt(len(session) * len(n))
+            cosine = len(shared) / np.sqrt(len(set(session)) * len(set(n)))
             found.append(sum(weights) if kind is VSKNN else cosine)
         expected = np.zeros(9)
         for n in np.argsort(-np.array(found), kind="stable")[:3]:

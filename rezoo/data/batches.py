@@ -11,11 +11,14 @@ Whatever a model does not read may be left out: a query needs neither a user nor
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Int
 from numpy.typing import ArrayLike
 
+from rezoo.arrays import int32_of
 from rezoo.data import packing, sessions
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import PackedNextItem, padded
@@ -43,15 +46,26 @@ def queries(
       rows: B, where neither users nor histories nor features tell it.
 
     Raises:
-      DataError: if the number of rows is not given by anything, or differs between what is given.
+      DataError: if the number of rows is not given by anything, or differs between what is given; if ids
+        have other axes, or are no whole numbers within int32, or a history has an item behind a 0.
 
     >>> query = queries(history=[[3, 5], [4, 0]])
     >>> query.user.tolist(), query.history.shape, queries([7, 8]).history.shape
     ([0, 0], (2, 2), (2, 0))
     """
-    features = {name: jnp.asarray(column) for name, column in (features or {}).items()}
-    given = {"user": user, "history": history} | features
-    sizes = {name: len(column) for name, column in given.items() if column is not None}
+    features = {name: _numbers(name, column) for name, column in (features or {}).items()}
+    ids = {"user": (user, 1, "B"), "history": (history, 2, "B L")}
+    given = {
+        name: jnp.asarray(int32_of(name, values)) for name, (values, *_) in ids.items() if values is not None
+    }
+    for name, column in given.items():
+        if column.ndim != ids[name][1]:
+            raise DataError(
+                f"{name} has the shape {list(column.shape)}: give it [{ids[name][2]}], B being its rows"
+            )
+    if history is not None:
+        _padded_at_the_end(given["history"])
+    sizes = {name: len(column) for name, column in (given | features).items()}
     sizes |= {} if rows is None else {"rows": rows}
     if len(set(sizes.values())) != 1:
         raise DataError(
@@ -61,10 +75,33 @@ def queries(
         )
     (size,) = set(sizes.values())
     return Query(
-        jnp.zeros(size, jnp.int32) if user is None else jnp.asarray(user, jnp.int32),
-        jnp.zeros((size, 0), jnp.int32) if history is None else jnp.asarray(history, jnp.int32),
+        given.get("user", jnp.zeros(size, jnp.int32)),
+        given.get("history", jnp.zeros((size, 0), jnp.int32)),
         features,
     )
+
+
+def _numbers(name: str, column: Any) -> Array:
+    """A column as it is, but for the width of its numbers."""
+    if not isinstance(column, jax.Array):
+        column = np.asarray(column)
+        if column.dtype.kind in "iu" and column.dtype.itemsize >= 4:
+            column = int32_of(f"the column {name!r}", column)
+    return jnp.asarray(column)
+
+
+def _padded_at_the_end(history: Array) -> None:
+    """Refuse an item that stands behind a 0, as models would read another session, or none."""
+    if isinstance(history, Tracer):
+        return
+    rows = np.asarray(history)
+    wrong = (rows[:, 1:] != 0) & (rows[:, :-1] == 0)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong.any(axis=1))[0])
+        raise DataError(
+            f"history has an item behind a 0 in row {row}: histories run oldest first and are filled up with "
+            "0 at the end"
+        )
 
 
 def pairs(
@@ -91,7 +128,7 @@ def pairs(
     >>> data.query.user.tolist(), data.item.tolist(), data.label.tolist()
     ([1, 2], [7, 5], [1.0, 1.0])
     """
-    query, item = queries(user, history, features), jnp.asarray(item, jnp.int32)
+    query, item = queries(user, history, features), jnp.asarray(int32_of("item", item))
     rows = query.user.shape
     label = jnp.ones(rows) if label is None else jnp.asarray(label, jnp.float32)
     if item.shape != rows or label.shape != rows:
@@ -121,7 +158,8 @@ def next_items(
       sessions are features `[S L …]`, of the events in the history.
 
     Raises:
-      DataError: if there are features of sessions with `packed`, or one is named like a column.
+      DataError: if there are features of sessions with `packed`, or one is named like a column, or
+        "segment".
 
     >>> data = next_items(Sessions(np.array([5, 6, 7, 8], np.int32), np.array([0, 3, 4])), 3)
     >>> data.query.history.tolist(), data.item.tolist()
@@ -129,6 +167,8 @@ def next_items(
     """
     if isinstance(log, Interactions):
         log = sessions.by_user(log)
+    if "segment" in {*log.columns, *(features or {})}:
+        raise DataError("the column 'segment' is that of packed rows: give yours another name")
     if packed:
         if features:
             raise DataError("features are of sessions, and packed rows hold several: give packed=False")

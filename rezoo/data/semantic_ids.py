@@ -84,8 +84,13 @@ def _first_centres(vectors: Array, size: int, key: Array) -> Array:
 
 
 def _nearest(vectors: Array, centres: Array) -> Array:
-    """|c|² - 2⟨x, c⟩ has its minimum where |x - c|² has."""
-    return jnp.argmin(jnp.square(centres).sum(1)[None] - 2 * vectors @ centres.T, axis=1)
+    """|c|² - 2⟨x, c⟩ has its minimum where |x - c|² has.
+
+    Both are seen from the centres' middle, as far from 0 rounding hides how squares differ.
+    """
+    middle = centres.mean(0)[None]
+    x, c = vectors - middle, centres - middle
+    return jnp.argmin(jnp.square(c).sum(1)[None] - 2 * x @ c.T, axis=1)
 
 
 def _moved(vectors: Array, centres: Array) -> Array:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rezoo.arrays import offsets_of, ranges
+from rezoo.arrays import int32_of, offsets_of, ranges
 from rezoo.data.interactions import Interactions
 from rezoo.data.times import SECOND
 from rezoo.errors import DataError
@@ -86,7 +86,7 @@ def seconds(log: Interactions) -> np.ndarray:
     """The time of each row in seconds since 1970, int32: a column of times for `nn.events.TimeGap`.
 
     Raises:
-      DataError: if the log has no times, or one beyond 2038 or before 1901.
+      DataError: if the log has no times, but an order (`unit="order"`), or one beyond 2038 or before 1901.
 
     >>> from rezoo.data.interactions import from_columns
     >>> seconds(from_columns({"user": [1], "item": [7], "time": [60_000]}, unit="ms")).tolist()
@@ -94,7 +94,16 @@ def seconds(log: Interactions) -> np.ndarray:
     """
     if log.timestamp is None:
         raise DataError("the log has no times: name its time column")
+    _not_an_order(log.timestamp)
     return of_rows({"time": log.timestamp // SECOND}, log.num_rows)["time"]
+
+
+def _not_an_order(time: np.ndarray) -> None:
+    """Refuse times all of which are in the first second of 1970: they count rows."""
+    if len(time) and time.min() >= 0 and time.max() < SECOND:
+        raise DataError(
+            'all times are in the first second of 1970, as those of a log of unit="order": give its times'
+        )
 
 
 def by_id(log: Interactions, *, columns: Columns = None) -> Sessions:
@@ -120,7 +129,8 @@ def by_gap(log: Interactions, seconds: int | float = 1800, *, columns: Columns =
     """Each user's events, cut where more than `seconds` pass without one; by user and time.
 
     Raises:
-      DataError: if the log has no times, or `columns` have not a value for each row.
+      DataError: if the log has no times, or an order alone (`unit="order"`), `columns` have not a value for
+        each row, or `seconds` is below 0.
 
     >>> from rezoo.data.interactions import from_columns
     >>> times = ["2024-05-01 12:00", "2024-05-01 12:10", "2024-05-01 18:00"]
@@ -130,6 +140,9 @@ def by_gap(log: Interactions, seconds: int | float = 1800, *, columns: Columns =
     """
     if log.timestamp is None:
         raise DataError("the log has no times to find gaps in: name its time column")
+    _not_an_order(log.timestamp)
+    if not seconds >= 0:
+        raise DataError(f"seconds = {seconds}: give the length of a gap, 0 or more")
     order = _order(log, log.user)
     user, time = log.user[order], log.timestamp[order]
     return _cut(log, order, (user[1:] != user[:-1]) | (np.diff(time) > seconds * SECOND), columns)
@@ -169,11 +182,14 @@ def by_user(log: Interactions, *, columns: Columns = None) -> Sessions:
 def of_padded(rows: np.ndarray, user: np.ndarray | None = None) -> Sessions:
     """Sessions from rows of item ids `[S L]`, 0 = padding.
 
+    Raises:
+      DataError: if they are no whole numbers within int32.
+
     >>> of_padded(np.array([[5, 6, 0], [7, 0, 0]])).offsets.tolist()
     [0, 2, 3]
     """
-    rows = np.asarray(rows)
-    return Sessions(rows[rows > 0].astype(np.int32), offsets_of((rows > 0).sum(axis=1)), user)
+    rows = np.asarray(int32_of("a row", rows))
+    return Sessions(rows[rows > 0], offsets_of((rows > 0).sum(axis=1)), user)
 
 
 def histories(log: Interactions, length: int, of: ArrayLike | None = None) -> np.ndarray:

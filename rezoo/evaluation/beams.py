@@ -44,7 +44,8 @@ def recommend_by_beam(
       block: queries at once.
 
     Raises:
-      ValueError: if k is below 1 or above `width`, or `exclude` has not a row for each query.
+      ValueError: if k is below 1 or above `width`, `exclude` has not a row for each query, or the model
+        writes no codes, or shorter ones or smaller digits than the trie has.
 
     >>> from rezoo.data import semantic_ids
     >>> from rezoo.data.batches import queries
@@ -67,6 +68,15 @@ def recommend_by_beam(
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
     same_rows(query=query)
     checks.rows(2, query=query.user, exclude=exclude)
+    digits = getattr(model, "digits", None)
+    if digits is None:
+        raise ValueError(f"{type(model).__name__} writes no codes: give a model such as TIGER, or recommend")
+    reached = tuple(int(np.max(digit, initial=0)) for digit in trie.digit)
+    if len(reached) != len(digits) or any(own > most for own, most in zip(reached, digits, strict=True)):
+        raise ValueError(
+            f"the trie has digits up to {reached}, the model was made with digits={tuple(digits)}: make it "
+            "with those of the codes"
+        )
     most = tuple(int(np.diff(offset).max()) for offset in trie.offset)
     return _found(model, variables, query, exclude, trie, k=k, width=width, block=block, most=most)
 

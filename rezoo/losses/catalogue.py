@@ -36,7 +36,8 @@ def catalogue_softmax(
     Args:
       state: the queries.
       table: a row per item; row 0 belongs to no item.
-      target: the items that came, ≥ 1; for 0 the value means nothing and is to be masked.
+      target: the items that came, ≥ 1; for 0, and for ids that have no row, which are taken for it, the value
+        means nothing and is to be masked.
       chunk: items at a time; None: 512 on a CPU, whose cache keeps the scores of as many, and on an
         accelerator, which wants few and large products, as many as make 2²⁷ scores (512 MiB).
 
@@ -53,7 +54,8 @@ def catalogue_softmax(
         )
     at_least_1(chunk=chunk)
     flat = state.reshape(-1, state.shape[-1])
-    value: Array = _catalogue_softmax(flat, table, target.ravel(), chunk or _items_at_once(target.size))
+    known = jnp.where((target > 0) & (target < len(table)), target, 0).ravel()
+    value: Array = _catalogue_softmax(flat, table, known, chunk or _items_at_once(target.size))
     return value.reshape(target.shape)
 
 

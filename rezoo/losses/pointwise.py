@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from rezoo.losses.masks import Mask, Scores, inputs, masked
 
@@ -69,10 +70,19 @@ def gbce(score: Scores, label: Scores, *, where: Mask | None = None, rate: float
       rate: α, the share of the negative items that is sampled for each positive.
       t: 0 is `logistic`, 1 full calibration: σ(s) is then the probability under full softmax.
 
+    Raises:
+      ValueError: if the rate is not in (0, 1], or t not in [0, 1].
+
     >>> print(gbce(jnp.zeros(2), jnp.array([1.0, 0.0]), rate=0.5, t=1.0).round(4))  # β = ½
     [0.3466 0.6931]
     """
     score, label, where = inputs(score, label, where)
+    if not isinstance(rate, Tracer) and not 0 < rate <= 1:
+        raise ValueError(
+            f"rate = {rate}: give the sampled share of the negative items, above 0 and at most 1"
+        )
+    if not isinstance(t, Tracer) and not 0 <= t <= 1:
+        raise ValueError(f"t = {t}: give a number from 0 to 1")
     beta = t * (rate - 1) + 1
     return masked(label * beta * jax.nn.softplus(-score) + (1 - label) * jax.nn.softplus(score), where)
 

@@ -11,6 +11,9 @@ class Dropout(nn.Module):
 
     Drawing the numbers costs more than using them, so each element takes a byte of them: the rate
     is rounded to 1/256. Without a `dropout` key nothing is dropped.
+
+    Raises:
+      ValueError: if the rate is not in [0, 1).
     """
 
     rate: float
@@ -38,5 +41,11 @@ def dropped(x: Float[Array, " *S"], rate: float, key: Key[Array, ""] | None) -> 
 
 
 def _bytes(rate: float) -> int:
-    """Of 256, those that drop."""
-    return round(rate * 256)
+    """Of 256, those that drop.
+
+    Raises:
+      ValueError: if the rate is none.
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"a dropout of {rate}: give the share that is dropped, from 0 to below 1")
+    return min(round(rate * 256), 255)

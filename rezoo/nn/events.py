@@ -61,7 +61,7 @@ class TimeGap(nn.Module):
     @nn.compact
     def __call__(self, time: Num[Array, " B L"], segment: Int[Array, " B L"]) -> Float[Array, " B L D"]:
         """The vectors of the gaps, of sessions by `sequence.segments`; zeros where there is none."""
-        told = (time != 0) & (time == time)
+        told = known(time)
         before, was_told = (jnp.pad(x, ((0, 0), (1, 0)))[:, :-1] for x in (time, told))
         real = told & was_told & ~sequence.first_events(segment)
         vectors = Embed(BUCKETS + 2, self.dim, name="gap")(jnp.where(real, 1 + buckets(time - before), 0))
@@ -99,6 +99,7 @@ class EventFeatures(nn.Module):
         Raises:
           ValueError: if a feature has no column, one of the other type, or not a value for each event.
         """
+        sequence.not_reserved(self.features)
         if not self.features:
             return x
         if query is None:
@@ -108,13 +109,13 @@ class EventFeatures(nn.Module):
             )
         segment = sequence.segments(query)
         times = {name: kind for name, kind in self.features.items() if callable(kind)}
-        known = {name: kind for name, kind in self.features.items() if not callable(kind)}
-        columns = {name: checked_column(query.features, name, rows) for name, rows in known.items()}
+        others = {name: kind for name, kind in self.features.items() if not callable(kind)}
+        columns = {name: checked_column(query.features, name, rows) for name, rows in others.items()}
         columns |= {name: _times(query.features, name) for name in times}
         check(query, columns)
         vectors = [gap(self.dim, name=f"{name}_gap")(columns[name], segment) for name, gap in times.items()]
-        if known:
-            vectors.append(known_fields(known, {name: columns[name] for name in known}, self.dim, 2)[0])
+        if others:
+            vectors.append(known_fields(others, {name: columns[name] for name in others}, self.dim, 2)[0])
         total = sum(vectors[1:], start=vectors[0])
         total = jnp.where((segment > 0)[..., None], total, 0.0)
         return x + total[:, total.shape[1] - x.shape[1] :]
@@ -184,4 +185,14 @@ def _times(columns: Mapping[str, Array], name: str) -> Array:
     if name not in columns or columns[name].ndim != 2:
         found = f"its shape is {list(columns[name].shape)}" if name in columns else "there is no such column"
         raise ValueError(f"the column {name!r} must have the time of each event: {found}")
-    return columns[name]
+    return signed(columns[name])
+
+
+def signed(time: Num[Array, " *S"]) -> Num[Array, " *S"]:
+    """Times whose differences may be below 0."""
+    return time.astype(jnp.int32) if jnp.issubdtype(time.dtype, jnp.unsignedinteger) else time
+
+
+def known(time: Num[Array, " *S"]) -> Bool[Array, " *S"]:
+    """Whether a time is not 0, and not NaN."""
+    return (time != 0) & (time == time)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
 
+from rezoo.nn import sequence
 from rezoo.nn.features import checked_column, known_fields
 from rezoo.types import Query
 
@@ -37,7 +38,8 @@ class Profile(nn.Module):
         Raises:
           ValueError: if a feature has no column, or a column of the other type.
         """
-        packed = "segment" in query.features
+        sequence.not_reserved(self.features)
+        packed = sequence.SEGMENT in query.features
         columns = {name: checked_column(query.features, name, rows) for name, rows in self.features.items()}
         if not packed:
             columns = {name: column[:, None] for name, column in columns.items()}

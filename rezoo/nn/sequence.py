@@ -5,6 +5,8 @@ the column `segment` `[B L]` in `query.features`: 1, 2 … for the sessions of a
 A model that reads its sessions by these functions can be trained on either.
 """
 
+from collections.abc import Iterable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
@@ -12,10 +14,35 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from rezoo.arrays import across
 from rezoo.types import Query
 
+SEGMENT = "segment"
+"""The column of packed rows, a name that no other column may have."""
+
 
 def segments(query: Query) -> Int[Array, " B L"]:
-    """Which session of its row each event belongs to; 0 = padding."""
-    return query.features.get("segment", (query.history > 0).astype(jnp.int32))
+    """Which session of its row each event belongs to; 0 = padding.
+
+    Raises:
+      ValueError: if a column is named `segment` that does not say this, such as one of users.
+    """
+    found = query.features.get(SEGMENT)
+    if found is None:
+        return (query.history > 0).astype(jnp.int32)
+    if found.shape != query.history.shape or not jnp.issubdtype(found.dtype, jnp.integer):
+        raise ValueError(
+            f"the column 'segment', {found.dtype} {list(found.shape)}, is to say which session of a packed "
+            f"row each event is of, in whole numbers {list(query.history.shape)}: give yours another name"
+        )
+    return found
+
+
+def not_reserved(columns: Iterable[str]) -> None:
+    """Check that a model reads no column of the name that packed rows have.
+
+    Raises:
+      ValueError: if it does.
+    """
+    if SEGMENT in columns:
+        raise ValueError("the column 'segment' is that of packed rows: give yours another name")
 
 
 def first_events(segment: Int[Array, " B L"]) -> Bool[Array, " B L"]:
@@ -51,6 +78,18 @@ def back(x: Float[Array, " B L D"], segment: Int[Array, " B L"], steps: int) -> 
     earlier = jnp.pad(x, ((0, 0), (steps, 0), (0, 0)))[:, :length]
     same = jnp.pad(segment, ((0, 0), (steps, 0)))[:, :length] == segment
     return jnp.where(same[..., None], earlier, 0.0)
+
+
+def last_session(query: Query) -> Bool[Array, " B L"]:
+    """Which events are of the last session of their row, the only one where rows are not packed.
+
+    >>> from rezoo.data.batches import queries
+    >>> query = queries(history=[[5, 6, 7, 0]], features={"segment": [[1, 2, 2, 0]]})
+    >>> last_session(query).tolist()
+    [[False, True, True, False]]
+    """
+    segment = segments(query)
+    return (segment > 0) & (segment == segment.max(axis=1, keepdims=True, initial=0))
 
 
 def last_index(history: Int[Array, " B L"]) -> Int[Array, " B 1"]:

@@ -6,15 +6,18 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from rezoo import losses
-from rezoo.arrays import cumulative, draw, products
+from rezoo.arrays import at_least_1, cumulative, draw, products
 from rezoo.devices.sharding import AXIS
 from rezoo.nn.bag import scattered
+from rezoo.nn.embedding import has_row
 from rezoo.objectives import spread
-from rezoo.objectives.forward import Weights, forward, item_vectors, mean, weight_of
+from rezoo.objectives.forward import Weights, forward, item_vectors, mean, of_model, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
 
 
@@ -35,6 +38,7 @@ def next_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -
     >>> print(jax.jit(objective)(variables, jax.random.key(1), batch)[0].round(4))  # four items alike: ln 4
     1.3863
     """
+    of_model(model, "prefixes", "next_item")
 
     def scores(module: Any, query: Query) -> Array:
         return products("bld,nd->bln", module.prefixes(query), module.table())
@@ -43,7 +47,8 @@ def next_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -
         score, sown = forward(model, variables, key, batch.query, method=scores)
         num_items = score.shape[-1]
         label = jax.nn.one_hot(batch.item, num_items, dtype=score.dtype)
-        where = batch.where[..., None] & (jnp.arange(num_items) > 0)[None, None]
+        where = (batch.where & has_row(batch.item, num_items))[..., None]
+        where &= (jnp.arange(num_items) > 0)[None, None]
         value = mean(loss(score, label, where=where), where, weight_of(weights, batch))
         return value, Aux({"loss": value}, sown)
 
@@ -86,6 +91,7 @@ def next_item_softmax(
     >>> print(jax.jit(next_item_softmax(model))(variables, jax.random.key(1), batch)[0].round(4))  # ln 4
     1.3863
     """
+    of_model(model, "prefixes", "next_item_softmax")
     if mesh is not None:
         return spread.next_item_softmax(model, mesh, axis, chunk=chunk, weights=weights)
 
@@ -94,9 +100,10 @@ def next_item_softmax(
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         (state, table), sown = forward(model, variables, key, batch.query, method=states)
-        state = jnp.where(batch.where[..., None], state, 0.0)
+        where = batch.where & has_row(batch.item, len(table))
+        state = jnp.where(where[..., None], state, 0.0)
         loss = losses.catalogue_softmax(state, table, batch.item, chunk=chunk)
-        value = mean(loss, batch.where, weight_of(weights, batch))
+        value = mean(loss, where, weight_of(weights, batch))
         return value, Aux({"loss": value}, sown)
 
     return objective
@@ -121,6 +128,7 @@ def next_item_likelihood(model: nn.Module, *, weights: Weights | None = None) ->
     >>> print(value.round(4))  # one digit of four, the unknown's included: ln 4
     1.3863
     """
+    of_model(model, "likelihoods", "next_item_likelihood")
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         inputs = batch.query, batch.item
@@ -134,11 +142,11 @@ def next_item_likelihood(model: nn.Module, *, weights: Weights | None = None) ->
 def next_item_sampled(
     model: nn.Module,
     loss: Loss,
-    popularity: Array,
+    popularity: Array | np.ndarray,
     num_negatives: int,
     *,
     corrected: bool = True,
-    in_batch: Array | None = None,
+    in_batch: Array | np.ndarray | None = None,
     weights: Weights | None = None,
 ) -> Objective:
     """`next_item` against items drawn once a step and shared by all of its positions.
@@ -162,6 +170,10 @@ def next_item_sampled(
         share here (mixed negative sampling, Yang 2020, https://doi.org/10.1145/3366424.3386195).
       weights: as for `next_item`.
 
+    Raises:
+      ValueError: if the model has no `prefixes`, `num_negatives` is below 1, or a frequency is not one of
+        every item.
+
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import GRU4Rec
     >>> model = GRU4Rec(num_items=5, dim=2)
@@ -172,9 +184,11 @@ def next_item_sampled(
     >>> print(jax.jit(objective)(variables, jax.random.key(1), batch)[0].round(4))  # ln 2: all scores alike
     0.6931
     """
-    weight = jnp.asarray(popularity).at[0].set(0.0)
+    at_least_1(num_negatives=num_negatives)
+    of_model(model, "prefixes", "next_item_sampled")
+    weight = _frequency(model, "popularity", popularity)
     sums, log_share = cumulative(weight), _log_share(weight)
-    log_targets = None if in_batch is None else _log_share(jnp.asarray(in_batch).at[0].set(0.0))
+    log_targets = None if in_batch is None else _log_share(_frequency(model, "in_batch", in_batch))
 
     def vectors(module: Any, query: Query, *items: Array) -> tuple[Array, ...]:
         return module.prefixes(query), *(item_vectors(module, one) for one in items)
@@ -184,7 +198,7 @@ def next_item_sampled(
         drawn = draw(draw_key, sums, (num_negatives,)).clip(1, len(weight) - 1)
         inputs = batch.query, batch.item, drawn
         (state, of_target, of_drawn), sown = forward(model, variables, model_key, *inputs, method=vectors)
-        target, where = batch.item.ravel(), batch.where.ravel()
+        target, where = batch.item.ravel(), (batch.where & has_row(batch.item, len(weight))).ravel()
         own = products("bld,bld->bl", state, of_target).ravel()
         negative, of_negative, real = drawn, of_drawn, jnp.ones(num_negatives, bool)
         if log_targets is not None:
@@ -207,6 +221,22 @@ def next_item_sampled(
         return value, Aux({"loss": value}, sown)
 
     return objective
+
+
+def _frequency(model: nn.Module, name: str, given: Array | np.ndarray) -> Float[Array, " N"]:
+    """How often each item comes, in any unit, of item 0 never."""
+    weight, num_items = jnp.asarray(given, jnp.float32), getattr(model, "num_items", None)
+    if weight.ndim != 1 or len(weight) != (num_items or len(weight)):
+        raise ValueError(
+            f"{name} has the shape {list(weight.shape)}: give a number for each of {num_items or 'N'} items"
+        )
+    if not isinstance(weight, Tracer) and not (
+        bool((weight >= 0).all()) and 0 < float(weight[1:].sum()) < math.inf
+    ):
+        raise ValueError(
+            f"{name} must be numbers of at least 0, of which not all are 0, after that of item 0"
+        )
+    return weight.at[0].set(0.0)
 
 
 def _log_share(weight: Array) -> Array:

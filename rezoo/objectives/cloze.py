@@ -12,7 +12,7 @@ from rezoo.arrays import same_shape
 from rezoo.devices.meshes import along
 from rezoo.errors import DataError
 from rezoo.nn import sequence
-from rezoo.objectives.forward import Weights, forward, mean, weight_of
+from rezoo.objectives.forward import Weights, forward, mean, of_model, weight_of
 from rezoo.types import Aux, Batch, Objective, Query, Variables
 
 
@@ -62,6 +62,7 @@ def cloze(
     >>> print(jax.jit(cloze(model))(variables, jax.random.key(1), batch)[0].round(4))  # four items: ln 4
     1.3863
     """
+    of_model(model, "hidden_states", "cloze")
     if not 0 < share <= 1 or not 0 <= last <= 1:
         raise DataError(f"share = {share} must be above 0 and at most 1, last = {last} between 0 and 1")
 

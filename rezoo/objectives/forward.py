@@ -20,6 +20,30 @@ WRITABLE = ("batch_stats", "rows", "row_ids", "penalty")
 """Collections that a model may write while it trains."""
 
 
+def of_model(model: nn.Module, method: str, objective: str) -> None:
+    """Check that a model has the method that an objective asks for.
+
+    Raises:
+      ValueError: if it has not; it names what the model can be trained by.
+
+    >>> from rezoo.models import BERT4Rec
+    >>> of_model(BERT4Rec(9), "prefixes", "next_item")
+    Traceback (most recent call last):
+    ValueError: BERT4Rec has no `prefixes`, which next_item asks for: it is trained by objectives.cloze
+    """
+    if hasattr(model, method):
+        return
+    ways = {
+        "prefixes": "objectives.next_item, next_item_softmax or next_item_sampled",
+        "hidden_states": "objectives.cloze",
+        "likelihoods": "objectives.next_item_likelihood",
+    }
+    fit = next((way for name, way in ways.items() if hasattr(model, name)), "objectives of pairs or rows")
+    raise ValueError(
+        f"{type(model).__name__} has no `{method}`, which {objective} asks for: it is trained by {fit}"
+    )
+
+
 def forward(
     model: nn.Module,
     variables: Variables,

@@ -12,6 +12,7 @@ from rezoo.devices import sharding
 from rezoo.devices.sharding.items import of_own_share
 from rezoo.losses.catalogue import spread_softmax
 from rezoo.nn import spread
+from rezoo.nn.embedding import has_row
 from rezoo.objectives.forward import Weights, forward, mean, weight_of
 from rezoo.types import Aux, Batch, Objective, Variables
 
@@ -55,13 +56,14 @@ def next_item_softmax(
             return of_own_share(value, axis)
 
         state, sown = spread.with_rows(states, tables, others, read)
-        state = jnp.where(batch.where[..., None], state, 0.0)
+        where = batch.where & has_row(batch.item, items.count)
+        state = jnp.where(where[..., None], state, 0.0)
         flat = (x.reshape(batch.item.size, *x.shape[2:]) for x in (state, batch.item))
         of_rows = (sharding.evenly(x, mesh, axis) for x in flat)
         places = over, everywhere, everywhere, over, over
         value = over_devices(loss, *places)(tables, others, key, *of_rows)
         value = value[: batch.item.size].reshape(batch.item.shape)
-        value = mean(value, batch.where, weight_of(weights, batch))
+        value = mean(value, where, weight_of(weights, batch))
         return value, Aux({"loss": value}, sown)
 
     return objective

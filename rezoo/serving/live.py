@@ -40,10 +40,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import evaluation
-from rezoo.arrays import at_least_1, best_places
+from rezoo.arrays import at_least_1, best_places, same_rows, same_shape
 from rezoo.devices.meshes import in_blocks
 from rezoo.devices.sharding import AXIS
-from rezoo.evaluation import spread
+from rezoo.evaluation import checks, spread
 from rezoo.nn import events
 from rezoo.nn.attention import Cache
 from rezoo.nn.embedding import has_row
@@ -151,7 +151,8 @@ def begin(
     """New sessions at these slots, whatever was there: of the query's users, after its history.
 
     Raises:
-      ValueError: if the query has other columns than the sessions, or one not a value for each event.
+      ValueError: if the query has other columns than the sessions, one not a value for each event, or not a
+        row for each slot.
 
     >>> from rezoo.data import batches
     >>> from rezoo.models import Popularity
@@ -168,6 +169,7 @@ def begin(
             f"the query has the columns {sorted(query.features)}, the sessions {sorted(kept)}: give both the "
             "same (`like` of `start`)"
         )
+    same_rows(slot=slot, query=query)
     columns, features = _apart(model, query.features)
     events.check(query, columns)
     carry = None
@@ -204,7 +206,8 @@ def observe(
     reads them, such as its type and its time; 0 where they are unknown. Others are ignored.
 
     Raises:
-      ValueError: if the sessions keep a column that is not given, or of another type or shape.
+      ValueError: if the sessions keep a column that is not given, or of another type or shape, or there is
+        not an item for each slot.
 
     >>> from rezoo.models import Popularity
     >>> model = Popularity(3)
@@ -213,6 +216,7 @@ def observe(
     >>> sessions.ring.tolist()
     [[0, 0, 0], [2, 0, 0]]
     """
+    same_shape(slot=slot, item=item)
     known = has_row(item, num_items(model, served))
     slot = jnp.where(known, slot, -1)
     told = columns_like(sessions, item, columns or {})
@@ -287,7 +291,8 @@ def recommend(
     `queries(sessions, slot).history` for what was clicked. `mesh` and `axis` are those of `serve`.
 
     Raises:
-      ValueError: if k is less than 1, or only one of this and `serve` was given a mesh.
+      ValueError: if k is less than 1, only one of this and `serve` was given a mesh, or `exclude` is not
+        `[B E]`.
 
     >>> from rezoo.models import SessionPopularity
     >>> model = SessionPopularity(4)  # what was clicked in this session
@@ -330,6 +335,7 @@ def best(
     at_least_1(k=k)
     score = score.at[:, 0].set(-jnp.inf)
     if exclude is not None:
+        checks.rows(2, score=score, exclude=exclude)
         row = jnp.arange(score.shape[0])[:, None]
         score = score.at[row, jnp.maximum(exclude, 0)].set(-jnp.inf, mode="drop")
     return best_places(score, k)

@@ -75,3 +75,55 @@ def test_a_test_part_asks_for_its_items_and_leaves_out_those_of_training():
         batches.held_out(train, test.take(np.zeros(0, int)))
     with pytest.raises(DataError, match="share_ids"):
         batches.held_out(train, from_columns({"user": ["ann"], "item": [5]}))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"history": [[0, 0, 3, 5]]}, "behind a 0 in row 0"),
+        ({"history": [[3, 5, 0], [3, 0, 5]]}, "behind a 0 in row 1"),
+        ({"history": np.array([[2**32 + 5, 7]])}, "history has 4294967301, which is beyond int32"),
+        ({"history": np.array([[3.0, 7.9]])}, "history has 7.9, which is not a whole number"),
+        ({"history": np.array([[3.0, np.nan]])}, "history has nan"),
+        ({"history": [["a", "b"]]}, "history is <U1: give dense ids"),
+        ({"history": [3, 3, 2]}, r"history has the shape \[3\]: give it \[B L\]"),
+        ({"history": np.zeros((1, 2, 3), int)}, r"the shape \[1, 2, 3\]"),
+        ({"history": [[1, 2], [3]]}, "history has rows of several lengths"),
+        ({"user": 5}, r"user has the shape \[\]: give it \[B\]"),
+        ({"user": np.array([2**32 + 5])}, "user has 4294967301"),
+        (
+            {"user": [1], "features": {"time": np.array([1_700_000_000_000])}},
+            "column 'time' has 17",
+        ),
+    ],
+)
+def test_a_query_alters_nothing(given, told):
+    with pytest.raises(DataError, match=told):
+        batches.queries(**given)
+
+
+def test_ids_of_other_types_are_what_they_were():
+    for kind in (np.int64, np.uint8, np.float64):
+        asked = batches.queries(np.array([2, 3], kind), np.array([[5, 0], [7, 8]], kind))
+        assert asked.user.dtype == asked.history.dtype == np.int32
+        assert asked.user.tolist() == [2, 3] and asked.history.tolist() == [[5, 0], [7, 8]]
+    assert batches.queries([], np.zeros((0, 0))).history.shape == (0, 0)
+    with pytest.raises(DataError, match=r"item has 2\.5"):
+        batches.pairs([1], [2.5])
+    with pytest.raises(DataError, match="beyond int32"):
+        sessions.of_padded(np.array([[2**32 + 5, 1]]))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_column_is_named_as_that_of_packed_rows(packed):
+    log = sessions.by_user(LOG, columns={"segment": [1, 2, 3, 4]})
+    with pytest.raises(DataError, match="'segment' is that of packed rows"):
+        batches.next_items(log, 3, packed=packed)
+    with pytest.raises(DataError, match="'segment' is that of packed rows"):
+        batches.next_items(LOG, 3, features={"segment": [1, 2]})
+
+
+def test_an_order_tells_no_seconds():
+    for ask in (sessions.seconds, sessions.by_gap):
+        with pytest.raises(DataError, match='as those of a log of unit="order"'):
+            ask(LOG)

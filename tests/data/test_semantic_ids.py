@@ -123,3 +123,11 @@ def test_what_does_not_go_together_is_refused(vectors):
         semantic_ids.trie(np.array([[0, 0], [4, 2], [4, 3], [4, 2]]))
     with pytest.raises(DataError, match="no item has a code"):
         semantic_ids.trie(np.zeros((3, 2), int))
+
+
+def test_a_centre_far_from_zero_is_found():
+    books = np.array([[[10_000.0, 1], [10_001.0, 1]]], np.float32)
+    assert semantic_ids.assign(books, np.array([[10_001.0, 1], [10_000.0, 1]])).tolist() == [[2], [1]]
+    rows = 1e4 + np.repeat(np.arange(4.0), 5)[:, None]
+    digits = semantic_ids.assign(semantic_ids.fit(rows, 1, 4, jax.random.key(0)), rows)
+    assert len(np.unique(digits)) == 4

@@ -9,7 +9,7 @@ from helpers import apply, made, noisy
 from rezoo import evaluation
 from rezoo.data import semantic_ids
 from rezoo.data.batches import queries
-from rezoo.models import TIGER
+from rezoo.models import TIGER, GRU4Rec
 
 ITEMS, L = 41, 4
 
@@ -123,3 +123,12 @@ def test_what_cannot_be_searched_is_refused(known):
     narrow = {**variables, "catalogue": {"code": jnp.zeros((4, 2), jnp.int32)}}
     with pytest.raises(ValueError, match=r"\[N 3\], and it has the shape \[4, 2\]"):
         jax.eval_shape(lambda: model.apply(narrow, query, query.user))
+
+
+def test_the_trie_is_one_of_the_models_codes():
+    query = queries(history=[[1, 3]])
+    for code in ([[0, 0], [1, 1], [2, 5]], [[0], [1], [2]], [[0, 0, 0], [1, 1, 1]]):
+        with pytest.raises(ValueError, match=r"digits up to .* digits=\(2, 2\)"):
+            evaluation.recommend_by_beam(TIGER((2, 2), 4), {}, query, semantic_ids.trie(np.array(code)), 1)
+    with pytest.raises(ValueError, match="GRU4Rec writes no codes"):
+        evaluation.recommend_by_beam(GRU4Rec(4), {}, query, semantic_ids.trie(np.array([[0], [1]])), 1)

@@ -62,7 +62,7 @@ def mesh(devices=8, axis="data", kind=AxisType.Auto):
 
 def queries(rows=ROWS):
     rng = np.random.default_rng(0)
-    history = rng.integers(0, ITEMS, (rows, 5))
+    history = np.where(np.arange(5) < rng.integers(0, 6, (rows, 1)), rng.integers(1, ITEMS, (rows, 5)), 0)
     query = batches.queries(rng.integers(0, USERS, rows), history)
     return query._replace(features={"age": jnp.asarray(rng.integers(0, 3, rows), jnp.int32)})
 

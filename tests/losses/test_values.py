@@ -274,3 +274,9 @@ def test_ndcg_weights_are_what_a_swap_does_to_ndcg():
             swapped[[i, j]] = rank[[j, i]]
             change = abs(ndcg(swapped) - ndcg(rank)) if where[i] and where[j] else 0
             np.testing.assert_allclose(weight[i, j], change, atol=1e-6)
+
+
+@pytest.mark.parametrize("given", [{"rate": 256.0}, {"rate": 0.0}, {"rate": np.nan}, {"rate": 0.5, "t": 1.5}])
+def test_gbce_wants_shares(given):
+    with pytest.raises(ValueError, match=r"(rate|t) = .*: give"):
+        losses.gbce(jnp.zeros(2), jnp.ones(2), **given)

@@ -21,3 +21,14 @@ def test_keeps_everything_without_a_key_or_a_rate():
     x = jnp.ones((3, 2))
     np.testing.assert_array_equal(Dropout(0.5).apply({}, x), x)
     np.testing.assert_array_equal(Dropout(0.0).apply({}, x, rngs={"dropout": jax.random.key(0)}), x)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan")])
+def test_a_rate_is_a_share(rate):
+    with pytest.raises(ValueError, match="from 0 to below 1"):
+        Dropout(rate).apply({}, jnp.ones(3))
+
+
+def test_the_largest_rate_leaves_something():
+    out = Dropout(0.9999).apply({}, jnp.ones(10_000), rngs={"dropout": jax.random.key(0)})
+    assert set(np.unique(out)) == {0.0, 256.0}

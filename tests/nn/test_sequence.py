@@ -4,13 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import init_state
+from helpers import apply, init, init_state, mostly_slow
 
 from rezoo import losses, objectives
 from rezoo.arrays import offsets_of
 from rezoo.data import packing
 from rezoo.data.sessions import Sessions, next_item_batch
-from rezoo.models import HSTU, NARM, STAMP, Caser, GRU4Rec, LRURec, NextItNet, SASRec, eSASRec
+from rezoo.models import HSTU, NARM, SRGNN, STAMP, Caser, GRU4Rec, LRURec, NextItNet, SASRec, eSASRec
 from rezoo.nn import sequence
 from rezoo.nn.recurrent import LSTM
 from rezoo.types import Batch, Query
@@ -123,3 +123,31 @@ def test_nothing_is_carried_over_the_border_of_a_session():
     ]
     x = jnp.arange(1.0, 6.0).reshape(1, 5, 1)
     assert sequence.back(x, segment, 1)[0, :4, 0].tolist() == [0, 1, 0, 3]
+
+
+@pytest.mark.parametrize("name", mostly_slow([*MODELS, "SRGNN"], ["NARM", "Caser", "SRGNN"]))
+def test_a_packed_row_is_encoded_as_its_last_session(name):
+    model, rng = {**MODELS, "SRGNN": SRGNN(9, 4)}[name], np.random.default_rng(0)
+    history = jnp.asarray(rng.integers(1, 9, (3, 6)), jnp.int32)
+    segment = jnp.array([[1, 1, 2, 2, 2, 2], [1, 2, 3, 3, 0, 0], [1, 1, 1, 1, 1, 1]], jnp.int32)
+    history = jnp.where(segment > 0, history, 0)
+    query = Query(jnp.zeros(3, jnp.int32), history, {"segment": segment})
+    params = init(model, query, history[:, 0])
+    state, each = (apply(model, params, query, method=method) for method in ("encode", "prefixes"))
+    last = (segment > 0).sum(1) - 1
+    np.testing.assert_allclose(state, each[jnp.arange(3), last], atol=1e-5)
+
+
+@pytest.mark.parametrize("column", [jnp.array([1]), jnp.array([[1.0, 1.0, 2.0]]), jnp.array([[1, 2]])])
+def test_a_column_of_that_name_says_which_session_an_event_is_of(column):
+    query = Query(jnp.zeros(1, jnp.int32), jnp.array([[3, 5, 2]]), {"segment": column})
+    with pytest.raises(ValueError, match=r"'segment'.* give yours another name"):
+        sequence.segments(query)
+
+
+@pytest.mark.parametrize("kind", ["user_features", "event_features"])
+def test_no_model_reads_a_column_of_that_name(kind):
+    model = GRU4Rec(9, 4, **{kind: {"segment": 4}})
+    query = Query(jnp.zeros(1, jnp.int32), jnp.array([[3, 5]]), {"segment": jnp.array([[1, 1]])})
+    with pytest.raises(ValueError, match="'segment' is that of packed rows"):
+        jax.eval_shape(lambda: model.init(jax.random.key(0), query, jnp.array([1])))

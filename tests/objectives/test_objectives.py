@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 from rezoo import losses, metrics, objectives, sampling
 from rezoo.data.batches import queries
-from rezoo.models import DIN, MF, GRU4Rec
+from rezoo.models import DIN, MF, BERT4Rec, GRU4Rec
 from rezoo.types import Batch
 
 MODEL = MF(6, 9, 4)
@@ -192,8 +192,8 @@ def test_weights_by_propensity_have_the_expectation_of_what_was_not_shown():
 )
 def test_sessions_are_weighed_by_row_or_by_step(weighted):
     model = GRU4Rec(9, 4)
-    history = jnp.array([[1, 2, 3], [0, 4, 5]], jnp.int32)
-    item = jnp.array([[2, 3, 4], [0, 5, 6]], jnp.int32)
+    history = jnp.array([[1, 2, 3], [4, 5, 0]], jnp.int32)
+    item = jnp.array([[2, 3, 4], [5, 6, 0]], jnp.int32)
     query = queries(history=history)
     batch = Batch(query, item, (item > 0) * 1.0, item > 0)
     values = init(model, query, item)
@@ -202,7 +202,7 @@ def test_sessions_are_weighed_by_row_or_by_step(weighted):
         return jax.jit(weighted(model, weights=weight))(values, jax.random.key(1), batch)[0]
 
     by_row = value(lambda batch: jnp.array([2.0, 0.5]))
-    by_step = value(lambda batch: jnp.array([[2.0] * 3, [jnp.nan, 0.5, 0.5]]))
+    by_step = value(lambda batch: jnp.array([[2.0] * 3, [0.5, 0.5, jnp.nan]]))
     np.testing.assert_allclose(by_row, by_step, rtol=1e-6)
     np.testing.assert_allclose(value(lambda batch: jnp.ones(2)), value(None), rtol=1e-6)
     assert abs(float(by_row - value(None))) > 1e-3
@@ -236,3 +236,55 @@ def test_a_loss_of_another_shape_is_refused_and_not_averaged():
     wrong = BATCH._replace(label=jnp.ones((5, 1)))
     with pytest.raises(ValueError, match=r"score \[5\], label \[5, 1\]"):
         objectives.pointwise(MODEL, losses.squared)(variables(BATCH), jax.random.key(0), wrong)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        partial(objectives.next_item, loss=losses.softmax_cross_entropy),
+        objectives.next_item_softmax,
+        partial(objectives.next_item_sampled, loss=losses.bpr, popularity=np.ones(9, int), num_negatives=4),
+    ],
+)
+@pytest.mark.parametrize("unknown", [-1, 0, 9, 99])
+def test_a_target_that_is_in_no_catalogue_counts_nowhere(made, unknown):
+    model = GRU4Rec(9, 4)
+    item = jnp.array([[2, 3, unknown]], jnp.int32)
+    asked = queries(history=[[1, 2, 3]])
+    values, objective = init(model, asked, item), made(model)
+    where = jnp.array([[True, True, True]])
+
+    def learnt(where):
+        batch = Batch(asked, item, jnp.ones((1, 3)), where)
+        return jax.jit(jax.value_and_grad(lambda v: objective(v, jax.random.key(1), batch)[0]))(values)
+
+    whole, without = learnt(where), learnt(where.at[0, 2].set(False))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), whole, without)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"popularity": jnp.ones(6)}, r"popularity has the shape \[6\]: give a number for each of 9"),
+        ({"popularity": jnp.zeros(9)}, "not all are 0"),
+        ({"popularity": -jnp.ones(9)}, "at least 0"),
+        ({"popularity": jnp.full(9, jnp.nan)}, "at least 0"),
+        ({"in_batch": jnp.ones(5)}, "in_batch has the shape"),
+        ({"num_negatives": 0}, "num_negatives = 0: give 1 or more"),
+    ],
+)
+def test_frequencies_are_of_the_models_items(given, told):
+    with pytest.raises(ValueError, match=told):
+        objectives.next_item_sampled(
+            GRU4Rec(9, 4), losses.bpr, **{"popularity": jnp.ones(9), "num_negatives": 2, **given}
+        )
+
+
+def test_the_objective_for_a_model_is_named():
+    for made in (objectives.next_item_softmax, partial(objectives.next_item, loss=losses.bpr)):
+        with pytest.raises(ValueError, match=r"BERT4Rec has no `prefixes`.*trained by objectives\.cloze"):
+            made(BERT4Rec(9, 4))
+    with pytest.raises(ValueError, match=r"GRU4Rec has no `hidden_states`.*next_item"):
+        objectives.cloze(GRU4Rec(9, 4))
+    with pytest.raises(ValueError, match=r"GRU4Rec has no `likelihoods`"):
+        objectives.next_item_likelihood(GRU4Rec(9, 4))

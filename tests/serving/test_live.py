@@ -9,6 +9,7 @@ from collections import defaultdict
 import chex
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from helpers import init, made, mostly_slow, noisy
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rezoo import evaluation
+from rezoo.data.batches import queries
 from rezoo.data.sessions import Sessions
 from rezoo.models import (
     HSTU,
@@ -339,3 +341,19 @@ def test_donated_sessions_have_one_owner():
     with pytest.raises(RuntimeError):
         owner.visit(3, fail)
     assert owner.visit(3, click) == 2
+
+
+def test_a_question_has_a_row_for_each_slot(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would say it first
+    model = SessionPopularity(ITEMS)
+    at = live.serve(model, {"params": {"count": jnp.zeros(ITEMS)}})
+    sessions = live.start(model, at, SLOTS, length=L)
+    one, two = jnp.array([0]), jnp.array([0, 1])
+    with pytest.raises(ValueError, match=r"slot.*query"):
+        live.begin(model, at, sessions, two, queries([7], [[1, 2]]))
+    for slot, item in ((one, jnp.array([3, 4])), (two, jnp.array([3]))):
+        with pytest.raises(ValueError, match=r"slot.*item"):
+            live.observe(model, at, sessions, slot, item)
+    for exclude in (jnp.array([4, 8]), jnp.array([[4]])):
+        with pytest.raises(ValueError, match="exclude has the shape"):
+            live.recommend(model, at, sessions, two, 2, exclude)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 from scipy import sparse
@@ -119,10 +120,16 @@ def half(
 
     Each part has a thread of its own, as XLA solves many small systems one after the other on a CPU.
     """
+    weights = jax.tree.map(
+        jnp.asarray, weights
+    )  # here, as what is set for a thread is not for those it starts
     every = _gramian(fixed, weights.unobserved)
-    program = _vectors.lower(fixed, every, start, parts[0], weights, solve).compile()
-    with ThreadPoolExecutor(len(parts)) as pool:
-        vectors = list(pool.map(lambda blocks: program(fixed, every, start, blocks, weights), parts))
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((fixed, start, weights))):
+        vectors = [_vectors(fixed, every, start, blocks, weights, solve) for blocks in parts]
+    else:
+        program = _vectors.lower(fixed, every, start, parts[0], weights, solve).compile()
+        with ThreadPoolExecutor(len(parts)) as pool:
+            vectors = list(pool.map(lambda blocks: program(fixed, every, start, blocks, weights), parts))
     return _placed(vectors, start, [blocks.ids for blocks in parts])
 
 

@@ -158,6 +158,7 @@ def mean_of_layers(
     total = layer = users, items
     for _ in range(num_layers):
         layer = over(graph["user"], graph["item"], layer[1]), over(graph["item"], graph["user"], layer[0])
+        layer = jax.lax.optimization_barrier(layer)  # or XLA computes it again for each use
         total = total[0] + layer[0], total[1] + layer[1]
     return total[0] / (num_layers + 1), total[1] / (num_layers + 1)
 

@@ -48,7 +48,7 @@ from jaxtyping import Array, Float, Int
 
 from rezoo import arrays
 from rezoo.devices.meshes import alike
-from rezoo.models.ranking.session_ranker import Encoder
+from rezoo.models.ranking.session_ranker import Encoder, made
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
 from rezoo.types import Query
@@ -81,7 +81,7 @@ class RepeatExplore(nn.Module):
     """Places that are told apart, from the session's beginning and from its end; those beyond are one."""
 
     def setup(self) -> None:
-        self.session = self.encoder()
+        self.session = made(self.encoder, self.num_items)
         self.of_state, self.of_event = nn.Dense(self.dim), nn.Dense(self.dim, use_bias=False)
         self.from_start, self.from_end = Embed(self.places + 1, self.dim), Embed(self.places + 1, self.dim)
         self.weight = nn.Dense(1, use_bias=False, kernel_init=ZEROS)

@@ -21,7 +21,7 @@ Three ways to train it, with the parameters of the session model in `params["ses
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY
-from typing import Annotated
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -76,6 +76,23 @@ Encoder = Annotated[Callable[[], nn.Module], "rezoo.models.session"]
 `rezoo.models.session`."""
 
 
+def made(encoder: Encoder, num_items: int | None) -> nn.Module:
+    """The session model that a module is made around, of a catalogue of `num_items` rows if that is given.
+
+    Raises:
+      ValueError: if it is a model already, it has no `encode` or no `vectors`, or another catalogue.
+    """
+    if isinstance(encoder, nn.Module):
+        name = type(encoder).__name__
+        raise ValueError(f"encoder is a {name}: give what makes one, functools.partial({name}, …)")
+    session: Any = encoder()
+    if missing := [method for method in ("encode", "vectors") if not hasattr(session, method)]:
+        raise ValueError(f"encoder makes a {type(session).__name__}, which has no `{missing[0]}`")
+    if num_items is not None and session.num_items != num_items:
+        raise ValueError(f"the encoder has {session.num_items} items, the model {num_items}: make them alike")
+    return session
+
+
 class SessionRanker(nn.Module):
     """Score = mean + head([state of the history ; user's columns], item's columns, encoder's own score).
 
@@ -102,7 +119,7 @@ class SessionRanker(nn.Module):
         self.items = FieldEmbed(self.sizes, self.dim)
         self.decoder = self.head(self.dim)
         if self.encoder is not None:
-            self.session = self.encoder()
+            self.session = made(self.encoder, self.sizes.get("item"))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         """Stars, or the logit of a click.

@@ -69,9 +69,9 @@ class Caser(nn.Module):
     def encode(self, query: Query) -> Float[Array, " B E"]:
         """[z ; p_u ; 1] after the last event, of which z is 0 if there is none."""
         # With one event more than it reads, each of those that it reads has its gap.
-        recent = events.newest(query, self.event_features, self.window + bool(self.event_features))
-        segment = (recent.history > 0).astype(jnp.int32)
-        z = sequence.at_last(self._local(recent, segment), recent.history)
+        columns = (*self.event_features, *({sequence.SEGMENT} & query.features.keys()))
+        recent = events.newest(query, columns, self.window + bool(self.event_features))
+        z = sequence.at_last(self._local(recent, sequence.segments(recent)), recent.history)
         return self._with_user(z, query).squeeze(1)
 
     def table(self) -> Float[Array, " N E"]:
@@ -96,7 +96,7 @@ class Caser(nn.Module):
             cut = jnp.stack([picture[:, :, at : at + height] for at in places], axis=2)
             cut = cut.reshape(*cut.shape[:3], height * self.dim)
             pooled.append(self.activation(dense(cut)).max(axis=2))
-        columns = self.columns(picture.swapaxes(2, 3)).reshape(*x.shape[:2], -1)
+        columns = self.columns(picture.swapaxes(2, 3)).reshape(*x.shape[:2], self.dim * self.vertical)
         return self.activation(self.hidden(self.drop(jnp.concatenate([*pooled, columns], axis=-1))))
 
     def _with_user(self, z: Float[Array, " B L D"], query: Query) -> Float[Array, " B L E"]:

@@ -31,7 +31,7 @@ from rezoo.nn import items, masks, sequence
 from rezoo.nn.attention import Cache, Keep, Pair, filled, in_pieces, noted, of_events, split_heads
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
-from rezoo.nn.events import BUCKETS, NO_EVENT_FEATURES, EventFeature, EventFeatures, buckets
+from rezoo.nn.events import BUCKETS, NO_EVENT_FEATURES, EventFeature, EventFeatures, buckets, known, signed
 from rezoo.nn.inner import inner
 from rezoo.nn.masks import Asked, Asking, Mask, may_look
 from rezoo.nn.profile import NO_FEATURES, Profile
@@ -179,8 +179,10 @@ def by_distance(
 def by_gap(
     of_gap: Float[Array | np.ndarray, " b"], then: Num[Array, " B Q"], before: Num[Array, " B K"]
 ) -> Float[Array, " B Q K"]:
-    """w_{b(t_i - t_j)}."""
-    return lookup(of_gap, buckets(then[:, :, None] - before[:, None]))
+    """w_{b(t_i - t_j)}; w_0, as of no time, where one of the two is unknown."""
+    told = known(then)[:, :, None] & known(before)[:, None]
+    gap = signed(then)[:, :, None] - signed(before)[:, None]
+    return lookup(of_gap, jnp.where(told, buckets(gap), 0))
 
 
 class Block(nn.Module):

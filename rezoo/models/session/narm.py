@@ -109,7 +109,7 @@ class NARM(nn.Module):
         """B c after the last event; of an empty session by its user alone, or zeros."""
         states, start = self.states(query), self.start(query)
         now = sequence.at_last(states, query.history, None if start is None else start[:, 0])
-        return self.attend(now, states, (query.history > 0)[:, None]).squeeze(1)
+        return self.attend(now, states, sequence.last_session(query)[:, None]).squeeze(1)
 
     def table(self) -> Float[Array, " N D"]:
         """Item vectors."""

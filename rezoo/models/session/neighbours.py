@@ -56,7 +56,7 @@ class VSKNN(nn.Module):
     _: KW_ONLY
     recent: int = 500
     longest: int = 30
-    """Events kept of each session."""
+    """Events of each session, its newest, whose items are kept."""
     k: int = 100
     memory: int = 10
     """Events of the query that are used: its newest."""
@@ -86,34 +86,31 @@ class VSKNN(nn.Module):
         session = jnp.where(real[:, None], lookup(self.sessions_of, item), 0)
         similar = jnp.zeros(self.num_sessions, jnp.float32).at[session].add(weight[:, None]).at[0].set(0.0)
         nearest = jnp.full(self.num_sessions, self.memory, steps.dtype).at[session].min(steps[:, None])
-        near, chosen = self.neighbours(similar, session, length)
+        near, chosen = self.neighbours(similar, session, real.sum())
         shared = nearest[chosen]
         value = (near * self.decay(shared, length)).astype(jnp.float32)
         events = lookup(self.events_of, chosen)
-        again = jnp.tril(events[:, :, None] == events[:, None, :], -1).any(axis=-1)
-        value = jnp.where((events > 0) & ~again, value[:, None], 0.0)
+        value = jnp.where(events > 0, value[:, None], 0.0)
         score = jnp.zeros(self.num_items, jnp.float32).at[events].add(value)
         return score * (self.rarity if self.idf else 1.0) + 1e-3 * self.share
 
-    def neighbours(self, similar: Array, session: Array, length: Array) -> tuple[Array, Array]:
-        """(similarity, number) of the k most similar sessions; where there are fewer, 0."""
+    def neighbours(self, similar: Array, session: Array, own: Array) -> tuple[Array, Array]:
+        """(similarity, number) of the k sessions most like one of `own` items; 0 where there are fewer."""
         flat = session.ravel()
         place = jnp.arange(flat.shape[0], dtype=jnp.int32)
         last = jnp.zeros(self.num_sessions, jnp.int32).at[flat].max(place)
-        value = jnp.where(
-            (last[flat] == place) & (flat > 0), self.similarity(similar[flat], flat, length), 0.0
-        )
+        value = jnp.where((last[flat] == place) & (flat > 0), self.similarity(similar[flat], flat, own), 0.0)
         near, at = jax.lax.top_k(value, min(self.k, flat.shape[0]))
         return near, jnp.where(near > 0, flat[at], 0)
 
-    def similarity(self, shared: Array, session: Array, length: Array) -> Array:
+    def similarity(self, shared: Array, session: Array, own: Array) -> Array:
         """Of sessions by the weight that they share with the query."""
         return shared
 
     def newest(self, history: Int[Array, " L"]) -> tuple[Array, Array, Array]:
         """(items, steps from the end, length) of the newest events; an item clicked twice counts once."""
+        length = (history > 0).sum()  # with those that nobody knows, behind which others stand
         history = or_unknown(history, self.num_items)
-        length = (history > 0).sum()
         steps = jnp.arange(self.memory)
         item = jnp.where(steps < length, jnp.pad(history, (0, 1))[jnp.maximum(length - 1 - steps, 0)], 0)
         again = jnp.tril(item[:, None] == item[None], -1).any(axis=1)
@@ -127,18 +124,24 @@ class SKNN(VSKNN):
     decay: Weight = evenly
     idf: bool = False
 
-    def similarity(self, shared: Array, session: Array, length: Array) -> Array:
-        """|s ∩ n| / √(|s| |n|), of the events that are kept."""
+    def similarity(self, shared: Array, session: Array, own: Array) -> Array:
+        """|s ∩ n| / √(|s| |n|), of the distinct items of the events that are kept."""
         other = (lookup(self.events_of, session) > 0).sum(axis=-1)
-        return shared / jnp.sqrt(jnp.maximum(other * jnp.minimum(length, self.memory), 1))
+        return shared / jnp.sqrt(jnp.maximum(other * own, 1))
 
 
 def fit(sessions: Sessions, num_items: int, *, recent: int = 500, longest: int = 30) -> dict[str, Any]:
     """The variables of `VSKNN(num_items, sessions.num_sessions + 1, recent=…, longest=…)` and of `SKNN`.
 
     `sessions` are in the order of time, the newest last.
+
+    Raises:
+      ValueError: if an item is beyond the catalogue.
     """
-    events = np.concatenate([np.zeros((1, longest), np.int32), pad(sessions, longest)])
+    if (most := sessions.items.max(initial=0)) >= num_items:
+        raise ValueError(f"item {most} is beyond num_items={num_items}, which counts 0 too: give more")
+    events = np.sort(np.concatenate([np.zeros((1, longest), np.int32), pad(sessions, longest)]), axis=1)
+    events[:, 1:][events[:, 1:] == events[:, :-1]] = 0  # an item clicked twice counts once
     number = np.repeat(np.arange(1, sessions.num_sessions + 1), sessions.lengths)
     item, session = distinct_pairs(sessions.items, number)
     size = np.bincount(item, minlength=num_items)

@@ -104,7 +104,7 @@ class SRGNN(nn.Module):
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         """W₃ [v_t ; s_g] after the last event; of an empty session by its user alone, or zeros."""
-        mask = (query.history > 0)[:, None]
+        mask = sequence.last_session(query)[:, None]
         nodes = self.nodes(query, mask)
         empty = self.profile(query)[0][:, 0] if self.user_features else None
         last = sequence.at_last(nodes[:, 0], query.history, empty)

@@ -101,7 +101,7 @@ class STAMP(nn.Module):
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         """h_s ∘ h_t after the last event; of an empty session by its user alone, or zeros."""
-        events, mask = self.events(query), (query.history > 0)[:, None]
+        events, mask = self.events(query), sequence.last_session(query)[:, None]
         last = sequence.at_last(events, query.history)
         if self.user_features:
             slot, known = self.profile(query)

@@ -16,11 +16,13 @@ from rezoo.models import (
     NARM,
     SRGNN,
     STAMP,
+    TIGER,
     BERT4Rec,
     Caser,
     GRU4Rec,
     LRURec,
     NextItNet,
+    RepeatExplore,
     SASRec,
     SessionRanker,
     eSASRec,
@@ -161,3 +163,14 @@ def test_histories_too_short_for_a_second_task_leave_the_first():
         {"params": params}, jax.random.key(1), short
     )
     assert float(aux.metrics["next_item"]) == 0.0 and np.isfinite(aux.metrics["score"])
+
+
+def test_the_encoder_makes_a_session_model_of_the_same_items():
+    for model in (
+        SessionRanker({"item": N + 1}, GRU, 2),
+        RepeatExplore(N + 1, GRU, dim=2),
+        SessionRanker({"item": N}, GRU(), 2),
+        SessionRanker({"item": N}, partial(TIGER, (2, 2)), 2),
+    ):
+        with pytest.raises(ValueError, match=r"items, the model|give what makes one|has no `encode`"):
+            jax.eval_shape(model.init, jax.random.key(0), ROWS.query, ROWS.item)

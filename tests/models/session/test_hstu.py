@@ -72,3 +72,17 @@ def test_packed_rows_hear_the_gaps_of_their_own_session():
         for times, history in (([7, 9], [3, 1]), ([1000, 1600], [4, 1]))
     ]
     np.testing.assert_allclose(together, np.concatenate(apart), rtol=1e-4, atol=1e-6)
+
+
+def test_an_unknown_time_is_0_or_nan_and_an_unsigned_one_may_go_back():
+    params = noisy(init(MODEL, asked(), ITEM), 0.3)
+    states = [
+        apply(MODEL, params, asked(times, [3, 1, 4]), method="prefixes")
+        for times in ([50, 0, 120], [50.0, np.nan, 120.0])
+    ]
+    np.testing.assert_allclose(*states, rtol=1e-6)
+    states = [
+        apply(MODEL, params, asked(np.array([90, 30, 60], kind), [3, 1, 4]), method="prefixes")
+        for kind in (np.int32, np.uint32)
+    ]
+    np.testing.assert_allclose(*states, rtol=1e-6)
