@@ -136,6 +136,35 @@ def at_least_1(**numbers: int | None) -> None:
             raise ValueError(f"{name} = {number}: give 1 or more")
 
 
+def at_least_0(**numbers: float | int | Array | None) -> None:
+    """Check weights and other finite numbers; None and traced numbers are left out.
+
+    Raises:
+      ValueError: if one of them is below 0, infinite or NaN.
+
+    >>> at_least_0(l2=float("nan"))
+    Traceback (most recent call last):
+    ValueError: l2 = nan: give a finite number of 0 or more
+    """
+    for name, number in numbers.items():
+        if number is not None and not isinstance(number, Tracer) and not 0 <= number < np.inf:
+            raise ValueError(f"{name} = {number}: give a finite number of 0 or more")
+
+
+def in_table(name: str, ids: Any, rows: int) -> None:
+    """Check that a table of so many rows, 0 included, has those of some dense ids.
+
+    Raises:
+      ValueError: if it has not; it names the largest id.
+
+    >>> in_table("user", np.array([2, 7]), 5)
+    Traceback (most recent call last):
+    ValueError: user 7 is beyond num_users=5, which counts 0 too: give more
+    """
+    if (most := np.max(ids, initial=0)) >= rows:
+        raise ValueError(f"{name} {most} is beyond num_{name}s={rows}, which counts 0 too: give more")
+
+
 def int32_of(name: str, values: Any) -> Int[Array | np.ndarray, " ..."]:
     """`values` as int32, where no number is altered by that.
 
@@ -195,9 +224,15 @@ def distinct_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, n
     They are sorted: NumPy's `unique` looks for them in a table of hashes, which takes ten times as long where
     most pairs differ.
 
+    Raises:
+      ValueError: if the columns differ in length, or an id is below 0.
+
     >>> print(*distinct_pairs(np.array([2, 1, 2, 2]), np.array([5, 4, 3, 5])))
     [1 2 2] [4 3 5]
     """
+    same_shape(first=first, second=second)
+    if min(np.min(first, initial=0), np.min(second, initial=0)) < 0:
+        raise ValueError("a pair has an id below 0: leave it out")
     width = int(np.max(second, initial=0)) + 1
     code = np.sort(np.asarray(first, np.int64) * width + second)
     return np.divmod(code[np.diff(code, prepend=-1) > 0], width)

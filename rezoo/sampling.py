@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from rezoo.arrays import cumulative, distinct_pairs, draw, find
@@ -21,7 +22,13 @@ TRIES = 8
 
 
 def uniform(num_items: int) -> Sampler:
-    """Every item alike, positives too."""
+    """Every item alike, positives too.
+
+    Raises:
+      ValueError: if there is no item above 0.
+    """
+    if num_items < 2:
+        raise ValueError(f"num_items = {num_items} counts 0, which is no item: give 2 or more")
 
     def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
         bits = jax.random.bits(key, (item.shape[0], n))
@@ -37,7 +44,7 @@ def popularity(count: Float[Array, " N"] | np.ndarray, alpha: float | Array = 0.
     traced, as in a `sweep.study`; the counts may not.
 
     Raises:
-      ValueError: if no item has a count.
+      ValueError: if no item has a count, or a number is not finite.
     """
     with jax.ensure_compile_time_eval():  # inside jit XLA would fold a long sum, and take its time
         occurs, log_share = _log_share(count, alpha)
@@ -63,9 +70,15 @@ def log_popularity(count: Float[Array, " N"] | np.ndarray, alpha: float | Array 
 
 
 def in_batch() -> Sampler:
-    """The positives of n other rows of the batch, each row the next ones in a random cycle."""
+    """The positives of n other rows of the batch, each row the next ones in a random cycle.
+
+    Raises:
+      ValueError: of the sampler, if the batch has no n other rows.
+    """
 
     def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
+        if n >= item.shape[0]:
+            raise ValueError(f"{n} negatives of a batch of {item.shape[0]} rows: ask for fewer, or give more")
         order = jax.random.permutation(key, item.shape[0])
         place = jnp.argsort(order)
         ahead = (place[:, None] + jnp.arange(1, n + 1)[None]) % item.shape[0]
@@ -75,10 +88,19 @@ def in_batch() -> Sampler:
 
 
 def fixed(negatives: Int[Array, " U n"]) -> Sampler:
-    """The first n of a given list per user, `negatives[user]`; NCF's test protocol."""
+    """The first n of a given list per user, `negatives[user]`, row 0 for those beyond; NCF's test protocol.
+
+    Raises:
+      ValueError: of the sampler, if the lists are shorter than n.
+    """
 
     def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
-        return lookup(negatives[:, :n], query.user)
+        if n > negatives.shape[1]:
+            raise ValueError(
+                f"{n} negatives of lists of {negatives.shape[1]}: give longer ones, or ask for fewer"
+            )
+        user = jnp.where((query.user > 0) & (query.user < len(negatives)), query.user, 0)
+        return lookup(negatives[:, :n], user)
 
     return sample
 
@@ -176,5 +198,9 @@ def _log_share(
     if not len(occurs):
         raise ValueError("no item has a count: give the number of times each item occurs, by item id")
     known = np.asarray(count, np.float64)[occurs]
+    if not np.isfinite(known).all():
+        raise ValueError("a count is not finite: give the number of times each item occurs, by item id")
+    if not isinstance(alpha, Tracer) and not np.isfinite(alpha):
+        raise ValueError(f"alpha = {alpha}: give a finite number")
     log_ratio = jnp.asarray(np.log(known / known.max()), jnp.float32)
     return jnp.asarray(occurs, jnp.int32), jax.nn.log_softmax(alpha * log_ratio)

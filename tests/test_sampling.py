@@ -142,3 +142,35 @@ def test_log_popularity_is_that_of_the_sampler(alpha):
     found = np.exp(sampling.log_popularity(count, alpha))
     np.testing.assert_allclose(found[share > 0], share[share > 0], rtol=1e-5)
     np.testing.assert_allclose(found[share == 0], share[share > 0].min(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "n", "told"),
+    [
+        (sampling.in_batch(), 3, "3 negatives of a batch of 3 rows"),
+        (sampling.fixed(jnp.ones((4, 2), jnp.int32)), 5, "5 negatives of lists of 2"),
+    ],
+)
+def test_more_negatives_than_there_are_is_an_error(sampler, n, told):
+    with pytest.raises(ValueError, match=told):
+        sampler(jax.random.key(0), queries([1, 2, 3]), jnp.array([1, 2, 3]), n)
+
+
+def test_samplers_know_their_catalogue():
+    drawn = sampling.fixed(jnp.array([[1], [2], [3]]))(
+        jax.random.key(0), queries([2, 9, -1]), jnp.array([1, 1, 1]), 1
+    )
+    assert drawn.tolist() == [[3], [1], [1]]
+    for few in (0, 1):
+        with pytest.raises(ValueError, match=f"num_items = {few} counts 0"):
+            sampling.uniform(few)
+    for wrong in ((np.ones(3), float("nan")), (np.array([0, 1, np.inf]), 1.0)):
+        with pytest.raises(ValueError, match="finite"):
+            sampling.popularity(*wrong)
+
+
+def test_pairs_of_columns_that_do_not_go_together_are_an_error():
+    with pytest.raises(ValueError, match=r"first .*, second"):
+        sampling.positives_by_user(np.array([1, 2, 3]), np.array([4]), 4)
+    with pytest.raises(ValueError, match="id below 0"):
+        sampling.positives_by_user(np.array([1, 2]), np.array([-1, 2]), 3)

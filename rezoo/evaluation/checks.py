@@ -13,6 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from rezoo import metrics
+from rezoo.arrays import at_least_1
 
 
 def rows(ndim: int, **arrays: Any) -> None:
@@ -29,6 +30,31 @@ def rows(ndim: int, **arrays: Any) -> None:
             raise ValueError(
                 f"{name} has the shape {list(shape)}: give it [{wanted}], a row for each of {first}"
             )
+
+
+def lengths(k: Any) -> None:
+    """The lengths of lists at which is measured.
+
+    Raises:
+      ValueError: if they are no list, or one is below 1.
+    """
+    if np.ndim(k) != 1:
+        raise ValueError(f"k = {k}: give a list of lengths, such as k=[10]")
+    at_least_1(k=min(k, default=1))
+
+
+def propensity(given: Any, size: int) -> None:
+    """That of each item of a catalogue of `size` rows.
+
+    Raises:
+      ValueError: if there are more, or fewer, or one is not above 0; that of item 0 does not matter.
+    """
+    if np.shape(given) != (size,):
+        raise ValueError(
+            f"propensity has the shape {list(np.shape(given))}: give it [{size}], one of each item"
+        )
+    if not isinstance(given, Tracer) and not (np.asarray(given)[1:] > 0).all():
+        raise ValueError("a propensity is not above 0: metrics.propensities makes them of counts")
 
 
 def warn_of_unknown(name: str, ids: Any, size: int, what: str, *, negative: bool) -> None:

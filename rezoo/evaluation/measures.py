@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import metrics
-from rezoo.arrays import at_least_1, one_axis, same_rows
+from rezoo.arrays import same_rows
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import everywhere, in_blocks, lookup
 from rezoo.devices.sharding import AXIS
@@ -99,10 +99,10 @@ def evaluate(
     >>> float(result["hr@1"]), float(result["hr@2"])  # ranks 1 and, without item 1, 2
     (0.5, 1.0)
     """
-    at_least_1(k=min(k, default=1))
+    checks.lengths(k)
     size = rows_of_catalogue(model, variables, mesh)
     if propensity is not None:
-        one_axis(propensity=propensity)
+        checks.propensity(propensity, size)
         weigh = {"debiased_recall": metrics.debiased_recall, "debiased_ndcg": metrics.debiased_ndcg}
         each = lookup(propensity, everywhere(jnp.where((target > 0) & (target < size), target, 0)))
         measures = {**measures, **{name: partial(m, propensity=each) for name, m in weigh.items()}}
@@ -164,8 +164,8 @@ def evaluate_sampled(
 
     Its numbers are not comparable with those of `evaluate` (Krichene and Rendle 2020,
     https://doi.org/10.1145/3394486.3403226), whose counts and checks it shares. Negatives that are 0 are
-    padding, and one that is the target itself does not compete; `excluded_targets` counts these. `mesh` and
-    `axis` are those of `predict`.
+    padding, and one that is the target itself does not compete; `excluded_targets` counts these. A target
+    with which none competes is a miss. `mesh` and `axis` are those of `predict`.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -175,7 +175,7 @@ def evaluate_sampled(
     >>> float(result["hr@2"]), float(result["mrr@2"])
     (1.0, 0.5)
     """
-    at_least_1(k=min(k, default=1))
+    checks.lengths(k)
     same_rows(query=query)
     checks.rows(1, query=query.user, target=target)
     checks.rows(2, query=query.user, negatives=negatives)
@@ -185,7 +185,6 @@ def evaluate_sampled(
         size = jnp.iinfo(jnp.int32).max
     checks.warn_of_unknown("target", target, size, MISS, negative=True)
     checks.warn_of_unknown("negatives", negatives, size, "each is scored as an unknown item", negative=False)
-
     ranked = _ranked_among(
         model, variables, query, target, negatives, size=size, block=block, mesh=mesh, axis=axis
     )
@@ -210,7 +209,7 @@ def _ranked_among(
     score = predicted(model, variables, (query, slate), **options)
     same = negatives == target[:, None]
     competes = jnp.pad((negatives > 0) & ~same, ((0, 0), (1, 0)), constant_values=True)
-    known = ((target > 0) & (target < size))[:, None]
+    known = ((target > 0) & (target < size) & competes[:, 1:].any(axis=1))[:, None]
     rank = metrics.target_ranks(score, jnp.zeros_like(target)[:, None], where=competes, counted=known)
     nan = (jnp.isnan(score) & competes).sum(axis=1)
     return Ranked(rank, (same.any(axis=1) & (target > 0))[:, None], nan)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.arrays import one_axis, same_shape
 from rezoo.metrics.counting import ascending_ranks
-from rezoo.metrics.masked import mean
+from rezoo.metrics.masked import error
 
 Values = Float[Array, " *B"]
 Mask = Bool[Array, " *B"]
@@ -23,7 +23,7 @@ def rmse(score: Values, label: Values, *, where: Mask | None = None) -> Float[Ar
     2.0
     """
     same_shape(score=score, label=label, where=where)
-    return jnp.sqrt(mean(jnp.square(score - label), where))
+    return jnp.sqrt(error(jnp.square(score - label), where))
 
 
 def mae(score: Values, label: Values, *, where: Mask | None = None) -> Float[Array, ""]:
@@ -33,7 +33,7 @@ def mae(score: Values, label: Values, *, where: Mask | None = None) -> Float[Arr
     2.0
     """
     same_shape(score=score, label=label, where=where)
-    return mean(jnp.abs(score - label), where)
+    return error(jnp.abs(score - label), where)
 
 
 def log_loss(logit: Values, label: Values, *, where: Mask | None = None) -> Float[Array, ""]:
@@ -47,7 +47,7 @@ def log_loss(logit: Values, label: Values, *, where: Mask | None = None) -> Floa
     same_shape(logit=logit, label=label, where=where)
     largest = jnp.finfo(logit.dtype).max
     logit = jnp.clip(logit, -largest, largest)
-    return mean(jax.nn.softplus(logit) - label * logit, where)
+    return error(jax.nn.softplus(logit) - label * logit, where)
 
 
 def auc(score: Values, label: Values, *, where: Mask | None = None) -> Float[Array, ""]:

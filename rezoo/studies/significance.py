@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from rezoo.arrays import at_least_1
+
 BLOCK = 2**22
 """Random numbers in memory at a time."""
 
@@ -42,11 +44,12 @@ def paired_t(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Compari
       confidence: of the interval.
 
     Raises:
-      ValueError: if the lengths differ, n is below 2, or a value is not finite.
+      ValueError: if the lengths differ, n is below 2, a value is not finite, or an option is out of range.
 
     >>> paired_t([0.31, 0.33, 0.30], [0.29, 0.30, 0.29]).p < 0.1
     True
     """
+    _check(confidence)
     d = _differences(a, b)
     mean, error = d.mean(), d.std(ddof=1) / len(d) ** 0.5
     half = special.stdtrit(len(d) - 1, (1 + confidence) / 2) * error
@@ -74,8 +77,10 @@ def permutation(
       seed: of both.
 
     Raises:
-      ValueError: if the lengths differ, n is below 2, or a value is not finite.
+      ValueError: if the lengths differ, n is below 2, a value is not finite, or an option is out of range.
     """
+    _check(confidence)
+    at_least_1(draws=draws)
     d = _differences(a, b)
     rng = np.random.default_rng(seed)
     observed = abs(d.mean()) - 1e-12 * np.abs(d).max()
@@ -88,6 +93,11 @@ def permutation(
     means = _in_blocks(lambda rows: d[rng.integers(0, len(d), (rows, len(d)))].mean(1), draws, d)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Comparison(float(d.mean()), float(low), float(high), float(p), len(d))
+
+
+def _check(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence = {confidence}: give a share, such as 0.95")
 
 
 def _differences(a: ArrayLike, b: ArrayLike) -> np.ndarray:

@@ -128,8 +128,12 @@ def best(grid: Mapping[str, jax.Array], score: Any) -> dict[str, jax.Array]:
         whose seeds is not finite loses.
 
     Raises:
+      ValueError: if the score has not a row for each point of the grid.
       FloatingPointError: if no point has only finite scores.
     """
+    points = {len(column) for column in grid.values()}
+    if points != {len(np.asarray(score))}:
+        raise ValueError(f"the score is {list(np.shape(score))}: give it a row for each of {points} points")
     order = ranking(score)
     if not np.isfinite(np.asarray(score)[order[0]]).all():
         raise FloatingPointError("every point diverged: lower the rates that the grid offers")
@@ -139,6 +143,8 @@ def best(grid: Mapping[str, jax.Array], score: Any) -> dict[str, jax.Array]:
 def ranking(score: Any) -> np.ndarray:
     """Rows of `score` `[G S]` by their mean, best first; not finite is worst, the first of equals leads."""
     score = np.asarray(score, np.float64)
+    if score.ndim != 2 or not score.size:
+        raise ValueError(f"the score is {list(score.shape)}: give it [points, seeds]")
     finite = np.isfinite(score).all(-1)
     mean = np.where(finite, np.where(finite[:, None], score, 0.0).mean(-1), -np.inf)
     return np.argsort(-mean, kind="stable")

@@ -4,11 +4,12 @@ import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
 from rezoo import evaluation, metrics
-from rezoo.data.batches import queries
+from rezoo.data.batches import pairs, queries
 from rezoo.models import MF
 from rezoo.models.baselines import Popularity, popularity
 from rezoo.types import Batch, Query
@@ -375,3 +376,31 @@ def test_evaluation_vmaps_over_members():
         Table(), {"params": {"scores": -jnp.asarray(scores)}}, ask(np.arange(USERS)), jnp.asarray(target)
     )
     np.testing.assert_allclose(many["ndcg@10"][1], one["ndcg@10"], rtol=1e-6)
+
+
+COUNTED = {"params": {"count": jnp.array([0.0, 3, 2, 1])}}
+
+
+@pytest.mark.parametrize("negatives", [[-3, -4], [0, 0], [2, 2]])
+def test_a_target_with_which_nothing_competes_is_a_miss(negatives):
+    asked = Popularity(4), COUNTED, queries([1]), jnp.array([2]), jnp.array([negatives])
+    assert float(evaluation.evaluate_sampled(*asked)["hr@10"]) == 0.0
+
+
+def test_errors_of_nothing_are_nan():
+    model, nothing = Popularity(4), pairs(np.zeros(0, int), np.zeros(0, int))
+    masked = pairs([1, 2], [1, 2])._replace(where=jnp.zeros(2, bool))
+    for batch in (nothing, masked):
+        found = evaluation.evaluate_ratings(model, COUNTED, batch)
+        found |= evaluation.evaluate_clicks(model, COUNTED, batch)
+        assert np.isnan([found["rmse"], found["mae"], found["logloss"]]).all()
+
+
+def test_lengths_and_propensities_are_those_of_the_catalogue(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would say it first
+    asked = Popularity(4), COUNTED, queries([1]), jnp.array([[3]])
+    with pytest.raises(ValueError, match=r"k = 10: give a list of lengths, such as k=\[10\]"):
+        evaluation.evaluate(*asked, k=10)
+    for propensity, told in ((jnp.array([1.0, 0.5]), r"give it \[4\]"), (jnp.zeros(4), "not above 0")):
+        with pytest.raises(ValueError, match=told):
+            evaluation.evaluate(*asked, propensity=propensity)

@@ -64,3 +64,12 @@ def test_bad_input_is_refused(test):
         test([1], [2])
     with pytest.raises(ValueError, match=r"b\[1\] is nan"):
         test([1, 2], [1, float("nan")])
+
+
+@pytest.mark.parametrize("test", [significance.paired_t, significance.permutation])
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0, float("nan")])
+def test_confidence_is_a_share(test, confidence):
+    with pytest.raises(ValueError, match="give a share"):
+        test([1, 2, 3], [1, 1, 1], confidence=confidence)
+    with pytest.raises(ValueError, match="draws = 0"):
+        significance.permutation([1, 2, 3], [1, 1, 1], draws=0)

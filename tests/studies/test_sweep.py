@@ -120,3 +120,9 @@ def test_a_study_keeps_its_results_in_a_folder(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
     seeds_alone = sweep.study(lambda key: train(key, 1.0), sweep.keys(2), folder=tmp_path / "other")["score"]
     np.testing.assert_allclose(seeds_alone, first[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("score", [np.ones((2, 3)), np.ones(3), np.ones((3, 0))])
+def test_the_scores_are_those_of_the_grid(score):
+    with pytest.raises(ValueError, match="the score is"):
+        sweep.best({"rate": jnp.array([0.1, 0.2, 0.3])}, score)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import find
+from rezoo.arrays import at_least_1, find, in_table, int32_of
 from rezoo.devices.meshes import alike, cut, lookup
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.features import repeat_for_items
@@ -71,6 +71,8 @@ class Pairs(NamedTuple):
 
     def sought(self, last: Int[Array, " B"], item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         """The count of each (last, item), found by bisection."""
+        if not self.count.shape[0]:  # nothing followed anything
+            return jnp.zeros(item.shape, jnp.float32)
         place = find(self.offset, self.follower, repeat_for_items(last[:, None], item)[..., 0], item)
         return jnp.where(place < 0, 0.0, lookup(self.count, place))
 
@@ -103,7 +105,13 @@ def fit(history: np.ndarray, num_items: int, *, window: int = 1) -> dict[str, An
     Returns:
       The variables of `CoOccurrence(num_items, num_pairs)`; `num_pairs` is the length of
       `variables["params"]["follower"]`.
+
+    Raises:
+      ValueError: if an item is beyond the catalogue, or `window` below 1.
     """
+    at_least_1(window=window)
+    history = np.asarray(int32_of("history", history))
+    in_table("item", history, num_items)
     pairs = [
         np.stack([history[:, :-gap], history[:, gap:]], axis=-1).reshape(-1, 2)
         for gap in range(1, min(window, history.shape[1] - 1) + 1)

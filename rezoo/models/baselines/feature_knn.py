@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import at_least_0, at_least_1, in_table
 from rezoo.devices.meshes import lookup
 from rezoo.nn.embedding import or_unknown
 from rezoo.types import Query
@@ -67,10 +68,20 @@ def fit(
       item_vectors: `[num_items F]`; `one_hot` or `tf_idf_vectors`.
       k: neighbours of each user and item.
       weight: of the neighbours beside the item itself.
+
+    Raises:
+      ValueError: if an id has no vector, a number is not finite, or `k` is below 1.
     """
+    at_least_1(k=k)
+    at_least_0(weight=weight)
+    for name, ids, vectors in (("user", user, user_vectors), ("item", item, item_vectors)):
+        in_table(name, ids, len(vectors))
+        if not np.isfinite(vectors).all():
+            raise ValueError(f"{name}_vectors has a number that is not finite: fill in what is missing")
+    user, item = np.asarray(user), np.asarray(item)
+    known = (user > 0) & (item > 0)
     pairs = np.zeros((len(user_vectors), len(item_vectors)), np.float32)
-    pairs[user, item] = 1.0
-    pairs[0] = pairs[:, 0] = 0.0
+    pairs[user[known], item[known]] = 1.0
     known_user, known_item = pairs.max(1) > 0, pairs.max(0) > 0
     profile = pairs.copy()
     if user_vectors.any():

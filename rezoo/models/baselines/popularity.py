@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import in_table, int32_of
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Query
 
@@ -30,11 +31,15 @@ class Popularity(nn.Module):
 
 
 def fit(item: np.ndarray, num_items: int) -> dict[str, Any]:
-    """The variables that score by the counts of `item`, whatever its shape; id 0 is not counted.
+    """The variables that score by the counts of `item`, whatever its shape; 0 and below are not counted.
+
+    Raises:
+      ValueError: if an item is beyond the catalogue.
 
     >>> fit(np.array([2, 2, 1, 0]), 4)["params"]["count"].tolist()
     [0.0, 1.0, 2.0, 0.0]
     """
-    count = np.bincount(np.ravel(item), minlength=num_items).astype(np.float32)
-    count[0] = 0
+    ids = np.ravel(int32_of("item", item))
+    in_table("item", ids, num_items)
+    count = np.bincount(ids[ids > 0], minlength=num_items).astype(np.float32)
     return {"params": {"count": jnp.asarray(count)}}

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import offsets_of
+from rezoo.arrays import in_table, int32_of, offsets_of
 from rezoo.models.baselines.cooccurrence import Pairs
 from rezoo.nn.embedding import has_row, rows_or_zero
 from rezoo.types import Query
@@ -69,7 +69,8 @@ def fit(
       half_life: in that unit; an event of this age counts 1/2, one twice as old 1/4. 1 for all if not given.
 
     Raises:
-      ValueError: if one of `age` and `half_life` is given without the other, or the half-life is not above 0.
+      ValueError: if one of `age` and `half_life` is given without the other, the half-life is not above 0, an
+        age is not finite, or an id is beyond its table.
 
     >>> params = fit(np.array([1, 1, 1, 2]), np.array([2, 3, 3, 1]), 3, 4)["params"]
     >>> params["offset"].tolist(), params["item"].tolist(), params["count"].tolist()
@@ -79,6 +80,11 @@ def fit(
         raise ValueError(
             f"a decay needs the events' age and a half_life above 0, but half_life is {half_life}"
         )
+    user, item = (np.asarray(int32_of(name, ids)) for name, ids in (("user", user), ("item", item)))
+    in_table("user", user, num_users)
+    in_table("item", item, num_items)
+    if age is not None and not np.isfinite(age).all():
+        raise ValueError("an age is not finite: give how long ago each event was")
     weight = np.ones(len(user)) if half_life is None else 0.5 ** (np.asarray(age, np.float64) / half_life)
     real = (user > 0) & (item > 0)
     code, inverse = np.unique(user[real].astype(np.int64) * num_items + item[real], return_inverse=True)

@@ -12,9 +12,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import across
+from rezoo.arrays import across, in_table
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Batch, Query
 
@@ -34,7 +35,13 @@ def fit(
       `mean` [], `user_bias` [num_users] and `item_bias` [num_items]; a row without ratings has bias
       0. λ_u and λ_i are `user_damping` and `item_damping`, in numbers of ratings.
     """
-    where = data.where.astype(jnp.float32)
+    where = data.where
+    for name, ids, rows in (("user", data.query.user, num_users), ("item", data.item, num_items)):
+        if not isinstance(ids, Tracer):
+            in_table(name, ids, rows)
+        real = (ids >= 0) & (ids < rows)
+        where &= across(real, data.item) if name == "user" else real
+    where = where.astype(jnp.float32)
     user = jnp.broadcast_to(across(data.query.user, data.item), data.item.shape)
     mean = jnp.vdot(where, data.label) / jnp.maximum(where.sum(), 1)
 

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import at_least_0
 from rezoo.models.factorization import lightgcn
 from rezoo.models.factorization.gfcf import checked, normalised
 from rezoo.models.factorization.item_lists import taken
@@ -50,9 +51,7 @@ class BSPM(nn.Module):
     """t, how long the history is sharpened; 0 = not at all, and with it GF-CF."""
 
     def setup(self) -> None:
-        for name in ("beta", "sharpening"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be ≥ 0, not {getattr(self, name)}")
+        at_least_0(beta=self.beta, sharpening=self.sharpening)
         shape = self.num_items, self.factors
         self.vectors = jnp.asarray(self.param("vectors", nn.initializers.zeros, shape, jnp.float32))
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import at_least_0, at_least_1
 from rezoo.models.factorization.item_lists import (
     ItemLists,
     Matrix,
@@ -82,8 +83,8 @@ def fit(
     [[3]]
     """
     x = taken(history, num_items)
-    if alpha < 0 or (neighbours is not None and neighbours < 1):
-        raise ValueError(f"alpha must be ≥ 0 and neighbours ≥ 1, not {alpha} and {neighbours}")
+    at_least_0(alpha=alpha)
+    at_least_1(neighbours=neighbours)
     vectors = leading(normalised(x), checked(factors, x)).vectors
     of_item = x.sum(axis=0)[:, None]
     low, high = power(of_item, -0.5) * vectors, alpha * power(of_item, 0.5) * vectors

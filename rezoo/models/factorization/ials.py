@@ -17,15 +17,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import distinct_pairs
+from rezoo.arrays import at_least_0, at_least_1, distinct_pairs, in_table, int32_of
 from rezoo.devices import sharding
 from rezoo.models.factorization import alternation
 from rezoo.models.factorization.alternation import Weights
+from rezoo.models.factorization.item_lists import once
 from rezoo.models.factorization.least_squares import CG3, Solver, Systems, cholesky, full_precision
-from rezoo.nn.embedding import Embed, or_unknown
+from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
 from rezoo.types import Query, Variables
 
@@ -99,16 +101,17 @@ def fit(
         weight is out of range: λ, too, if it is so large that all vectors would become 0.
     """
     weights = weights or Weights()
-    if not (weights.l2 > 0 and weights.unobserved >= 0):
-        raise ValueError(f"l2 must be > 0 and unobserved ≥ 0, but they are {weights}")
-    user, item = np.asarray(user), np.asarray(item)
+    _check(weights)
+    at_least_1(dim=dim, num_epochs=num_epochs)
+    if not isinstance(stddev, Tracer) and not 0 < stddev < np.inf:
+        raise ValueError(f"stddev = {stddev}: give a finite number above 0, as vectors of 0 stay 0")
+    user, item = (np.asarray(int32_of(name, ids)) for name, ids in (("user", user), ("item", item)))
     known = (user > 0) & (item > 0)
     user, item = distinct_pairs(user[known], item[known])
     if not len(user):
         raise ValueError("there is no interaction with a user and an item above 0")
-    for name, column, rows in (("user", user, num_users), ("item", item, num_items)):
-        if column.max() >= rows:
-            raise ValueError(f"{name} {column.max()} is beyond the table of {rows} rows")
+    in_table("user", user, num_users)
+    in_table("item", item, num_items)
     for most in _up_to_largest_l2(user, item, num_users, num_items, weights):
         if weights.l2 < most:
             break
@@ -128,6 +131,15 @@ def fit(
     else:
         p, q = alternation.spread((p, q), sides, weights, num_epochs, solve, mesh, axis)
     return {"params": {"user": {"embedding": p}, "item": {"embedding": q}}}
+
+
+def _check(weights: Weights) -> None:
+    """Raises a ValueError for weights under which the objective has no one minimum."""
+    at_least_0(l2=weights.l2, unobserved=weights.unobserved)
+    if not isinstance(weights.l2, Tracer) and not weights.l2:
+        raise ValueError("l2 = 0: give a number above 0")
+    if not isinstance(weights.exponent, Tracer) and not np.isfinite(weights.exponent):
+        raise ValueError(f"exponent = {weights.exponent}: give a finite number")
 
 
 def largest_l2(
@@ -179,12 +191,17 @@ def with_users(
 ) -> dict[str, Any]:
     """Variables whose user table holds the given users, row b + 1 for `history[b]`; row 0 is nobody.
 
-    Users known by their history alone (distinct items, 0 = padding) are solved for exactly.
+    Users known by their history alone (0 = padding) are solved for exactly; an item that comes twice counts
+    once.
+
+    Raises:
+      ValueError: if a weight is out of range.
     """
     q = variables["params"]["item"]["embedding"].at[0].set(0.0)
     weights = weights or Weights()
+    _check(weights)
     row = jnp.arange(len(history))
-    others = or_unknown(history, len(q))
+    others = once(history, len(q))
     systems = Systems(
         q[others],
         row,

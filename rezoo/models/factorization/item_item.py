@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import int32_of
 from rezoo.devices.backend import free_memory
 from rezoo.nn.bag import multi_hot, scores_of
 from rezoo.types import Query
@@ -50,13 +51,14 @@ def events(history: Any, num_items: int) -> np.ndarray:
 
     Raises:
       ValueError: if there is no event in it, or an item beyond the catalogue.
+      DataError: if its ids are no whole numbers within int32.
     """
-    history = np.asarray(history)
+    history = np.asarray(int32_of("history", history))
     if history.ndim != 2 or not (history > 0).any():
         raise ValueError(f"history must be [users, events] with at least one event; it is {history.shape}")
     if history.max() >= num_items:
         raise ValueError(f"history has item {history.max()}, but num_items is {num_items}")
-    return history.astype(np.int32)
+    return history
 
 
 def check(history: Any, num_items: int, memory: float | None, matrices: int = MATRICES) -> np.ndarray:

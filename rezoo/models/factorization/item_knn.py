@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import at_least_0, at_least_1
 from rezoo.models.factorization import item_lists
 from rezoo.models.factorization.item_item import ItemItem, by_rows, check, gram, num_taken, variables
 
@@ -105,8 +106,8 @@ def fit_lists(
 
 
 def _check(neighbours: int, shrink: float, alpha: float) -> None:
-    if neighbours < 1 or shrink < 0:
-        raise ValueError(f"neighbours must be ≥ 1 and shrink ≥ 0, not {neighbours} and {shrink}")
+    at_least_1(neighbours=neighbours)
+    at_least_0(shrink=shrink)
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be in [0, 1], not {alpha}")
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Int
 
+from rezoo.arrays import at_least_0, at_least_1
 from rezoo.models.factorization.item_lists import ItemLists, params, power, shared, taken
 
 
@@ -55,10 +56,8 @@ def fit(
     >>> evaluation.recommend(model, variables, queries(history=[[4]]), 1)[0].tolist()  # who took 4 took 3
     [[3]]
     """
-    if alpha < 0 or beta < 0 or neighbours < 1:
-        raise ValueError(
-            f"alpha and beta must be ≥ 0 and neighbours ≥ 1, not {alpha}, {beta} and {neighbours}"
-        )
+    at_least_0(alpha=alpha, beta=beta)
+    at_least_1(neighbours=neighbours)
     x = taken(history, num_items)
     user, first, last = (
         power(x.sum(axis=1), -alpha),

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import at_least_0, at_least_1
 from rezoo.models.factorization.candidates import nearest, solved
 from rezoo.models.factorization.item_lists import ItemLists, params, taken
 
@@ -57,8 +58,10 @@ def fit(
     >>> evaluation.recommend(model, variables, queries(history=[[4]]), 1)[0].tolist()
     [[3]]
     """
-    if l1 < 0 or not l2 > 0 or candidates < 1:
-        raise ValueError(f"l1 must be ≥ 0, l2 > 0 and candidates ≥ 1, not {l1}, {l2} and {candidates}")
+    at_least_0(l1=l1, l2=l2, tolerance=tolerance)
+    at_least_1(candidates=candidates, max_sweeps=max_sweeps)
+    if not l2:
+        raise ValueError("l2 = 0: give a number above 0")
     x = taken(history, num_items)
 
     def descended(gram: np.ndarray, both: np.ndarray) -> Array:

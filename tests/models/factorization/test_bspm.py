@@ -47,5 +47,5 @@ def test_bspm_is_a_runge_kutta_step_of_its_equation(factors, exponents):
 @pytest.mark.parametrize("name", ["beta", "sharpening"])
 def test_weights_below_0_are_refused(name):
     variables = bspm.fit(np.array([[1, 2, 0], [2, 3, 1], [3, 4, 0]]), 5, factors=2)
-    with pytest.raises(ValueError, match=f"{name} must be ≥ 0, not -1.0"):
+    with pytest.raises(ValueError, match=f"{name} = -1.0: give a finite number of 0 or more"):
         score_all(BSPM(5, 2, **{name: -1.0}), variables, queries(history=[[4]]))

@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 import scipy.sparse.linalg
@@ -8,6 +9,7 @@ from helpers import eight_devices
 from rezoo import evaluation
 from rezoo.data.batches import queries
 from rezoo.devices import sharding
+from rezoo.errors import DataError
 from rezoo.models import IALS
 from rezoo.models.factorization import alternation, ials, least_squares
 
@@ -76,7 +78,8 @@ def test_a_half_step_is_dense_weighted_least_squares(solve):
 )
 def test_the_objective_never_rises(solve):
     _, _, x = log()
-    values = [objective(*fit(epochs, solve), x) for epochs in (0, 1, 2, 3, 5, 8, 16)]
+    nothing = np.zeros((USERS, DIM)), np.zeros((ITEMS, DIM))
+    values = [objective(*vectors, x) for vectors in (nothing, *(fit(n, solve) for n in (1, 2, 3, 5, 8, 16)))]
     assert (np.diff(values) <= 1e-4).all() and values[-1] < 0.9 * values[0]
 
 
@@ -191,14 +194,53 @@ def test_over_devices_it_is_the_fit_of_one(monkeypatch, devices, routes):
     assert (ids == evaluation.recommend(IALS(USERS, ITEMS, DIM), one, query, 5)[0]).all()
 
 
-def test_bad_input_is_named():
-    key = jax.random.key(0)
+def test_bad_input_is_named(monkeypatch):
     with pytest.raises(ValueError, match="no interaction with a user and an item above 0"):
-        ials.fit(key, np.array([0, 1]), np.array([1, 0]), 3, 3)
-    with pytest.raises(ValueError, match="item 5 is beyond the table of 3 rows"):
-        ials.fit(key, np.array([1]), np.array([5]), 3, 3)
-    with pytest.raises(ValueError, match="l2 must be > 0"):
-        ials.fit(key, np.array([1]), np.array([1]), 3, 3, weights=ials.Weights(l2=0.0))
+        ials.fit(jax.random.key(0), np.array([0, 1]), np.array([1, 0]), 3, 3)
+    with pytest.raises(ValueError, match="item 5 is beyond num_items=3"):
+        ials.fit(jax.random.key(0), np.array([1]), np.array([5]), 3, 3)
+    one = np.array([1]), np.array([1]), 3, 3
+    for wrong in ({"l2": 0.0}, {"l2": -1.0}, {"l2": np.nan}, {"unobserved": -1.0}, {"exponent": np.nan}):
+        for ask in (
+            lambda weights: ials.fit(jax.random.key(0), *one, weights=weights),
+            lambda weights: ials.with_users(
+                ials.fit(jax.random.key(0), *one), jnp.array([[1]]), weights=weights
+            ),
+        ):
+            with pytest.raises(ValueError, match=f"{next(iter(wrong))} = .*: give a"):
+                ask(ials.Weights(**wrong))
+    for wrong in ({"num_epochs": 0}, {"dim": 0}, {"stddev": 0.0}, {"stddev": np.nan}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} = .*: give"):
+            ials.fit(jax.random.key(0), *one, **wrong)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would say it first
+    with pytest.raises(DataError, match=r"user has 1\.5, which is not a whole number"):
+        ials.fit(jax.random.key(0), np.array([1.5]), np.array([1]), 3, 3)
+
+
+def test_it_stands_in_a_users_jit_vmap_and_wider_numbers():
+    user, item, _ = log()
+
+    def users(seed):
+        variables = ials.fit(
+            jax.random.key(seed), user, item, USERS, ITEMS, DIM, weights=WEIGHTS, num_epochs=3
+        )
+        return variables["params"]["user"]["embedding"]
+
+    expected = [users(seed) for seed in (0, 1)]
+    for found in ([jax.jit(users)(seed) for seed in (0, 1)], jax.vmap(users)(jnp.arange(2))):
+        np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=1e-3, atol=1e-4)
+    with jax.enable_x64(True):
+        assert users(0).dtype == jnp.float64
+
+
+def test_an_item_that_comes_twice_in_a_history_counts_once():
+    p, q = fit(2)
+    fitted = {"params": {"user": {"embedding": p}, "item": {"embedding": jnp.asarray(q, jnp.float32)}}}
+    made = [
+        ials.with_users(fitted, jnp.array([history]), weights=WEIGHTS)["params"]["user"]["embedding"]
+        for history in ([3, 5, 0], [3, 5, 5])
+    ]
+    np.testing.assert_array_equal(*made)
 
 
 @pytest.mark.parametrize("alpha", [0.0, pytest.param(0.2, marks=pytest.mark.slow)])

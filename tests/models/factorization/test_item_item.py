@@ -144,7 +144,7 @@ def test_bad_input_is_named():
             ease.fit(np.array([[1, 2], [1, 0]]), 5, user_exponent=far)
     with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), but is 1.0"):
         ease.fit(np.array([[1]]), 5, dropout=1.0)
-    with pytest.raises(ValueError, match="neighbours must be"):
+    with pytest.raises(ValueError, match="neighbours = 0: give 1 or more"):
         item_knn.fit(np.array([[1]]), 5, neighbours=0)
     with pytest.raises(ValueError, match=r"alpha must be in \[0, 1\], not 2"):
         item_knn.fit(np.array([[1]]), 5, alpha=2.0)

@@ -4,12 +4,14 @@ import tracemalloc
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from helpers import apply, score_all
 from sklearn.linear_model import ElasticNet
 
 from rezoo.data.batches import queries
+from rezoo.errors import DataError
 from rezoo.models import EASE, GFCF, SLIM, LocalEASE, RP3beta
 from rezoo.models.factorization import (
     bspm,
@@ -124,17 +126,31 @@ def test_the_memory_of_a_score_does_not_grow_with_the_square_of_the_catalogue():
     assert program.memory_analysis().temp_size_in_bytes < 8 * 4 * 8 * items
 
 
-def test_bad_input_is_named():
+def test_bad_input_is_named(monkeypatch):
     history = np.array([[1, 2], [2, 3]])
     for fit in (rp3beta.fit, item_knn.fit_lists, gfcf.fit, bspm.fit, slim.fit, local_ease.fit):
         with pytest.raises(ValueError, match="at least one event"):
             fit(np.zeros((2, 3), int), 5)
         with pytest.raises(ValueError, match="history has item 3, but num_items is 3"):
             fit(history, 3)
-    with pytest.raises(ValueError, match="alpha and beta must be"):
-        rp3beta.fit(history, 5, beta=-1.0)
-    with pytest.raises(ValueError, match="l2 > 0"):
-        slim.fit(history, 5, l2=0.0)
+    few = {"factors": 1}
+    for fit, given in (
+        (rp3beta.fit, {"beta": -1.0}),
+        (rp3beta.fit, {"alpha": np.inf}),
+        (rp3beta.fit, {"neighbours": 0}),
+        (slim.fit, {"l2": 0.0}),
+        (slim.fit, {"tolerance": np.nan}),
+        (slim.fit, {"max_sweeps": 0}),
+        (gfcf.fit, {"alpha": np.nan} | few),
+        (item_knn.fit, {"shrink": np.nan}),
+        (item_knn.fit_lists, {"shrink": np.inf}),
+    ):
+        with pytest.raises(ValueError, match=f"{next(iter(given))} = .*: give"):
+            fit(history, 5, **given)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would say it first
+    for fit in (rp3beta.fit, item_knn.fit, ease.fit):
+        with pytest.raises(DataError, match=r"history has 2\.5, which is not a whole number"):
+            fit(np.array([[1.0, 2.5]]), 5)
     with pytest.raises(ValueError, match="l2 must be greater than 0"):
         local_ease.fit(history, 5, l2=0.0)
     with pytest.raises(ValueError, match="candidates = 0: give 1 or more"):

@@ -1,0 +1,54 @@
+"""What baselines count, of columns that do not fit."""
+
+import jax
+import numpy as np
+import pytest
+
+from rezoo import recipes
+from rezoo.data.batches import pairs
+from rezoo.data.interactions import from_columns
+from rezoo.models.baselines import cooccurrence, feature_knn, popularity, top_freq
+from rezoo.models.factorization import biases
+from rezoo.serving import answers
+
+
+def test_a_log_in_which_nothing_follows_anything_is_answered_by_what_is_popular():
+    log = from_columns({"user": ["a", "b", "c"], "item": ["x", "y", "x"]})
+    model = recipes.co_occurrence(log, jax.random.key(0))
+    assert answers.recommend(model, ["b"], 1)["item"].tolist() == ["x"]
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        lambda item: cooccurrence.fit(np.array([[1, item]]), 3),
+        lambda item: popularity.fit(np.array([item]), 3),
+        lambda item: top_freq.fit(np.array([1]), np.array([item]), 3, 3),
+        lambda item: feature_knn.fit(np.array([1]), np.array([item]), np.eye(3), np.eye(3)),
+        lambda item: biases.fit(pairs([1], [item], [5.0]), 3, 3),
+    ],
+)
+def test_an_item_beyond_the_catalogue_is_named(fit):
+    with pytest.raises(ValueError, match="item 7 is beyond num_items=3"):
+        fit(7)
+
+
+def test_ids_below_0_are_nobodys():
+    known = feature_knn.fit(np.array([1]), np.array([2]), np.eye(3), np.eye(4))
+    more = feature_knn.fit(np.array([1, 1, -1]), np.array([2, -1, 2]), np.eye(3), np.eye(4))
+    jax.tree.map(np.testing.assert_array_equal, more, known)
+    data = pairs([1, 1, 2, 2], [1, 2, 1, 2], [5, 1, 1, 1.0])
+    strange = pairs([1, 1, 2, 2, -1], [1, 2, 1, 2, 2], [5, 1, 1, 1.0, 9.0])
+    fits = jax.jit(lambda data: biases.fit(data, 3, 3))
+    jax.tree.map(np.testing.assert_array_equal, fits(strange), fits(data))
+    assert popularity.fit(np.array([-1, 2]), 3)["params"]["count"].tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("given", [{"k": 0}, {"weight": float("nan")}])
+def test_neighbours_by_features_want_numbers(given):
+    with pytest.raises(ValueError, match=f"{next(iter(given))} = .*: give"):
+        feature_knn.fit(np.array([1]), np.array([2]), np.eye(3), np.eye(4), **given)
+    with pytest.raises(ValueError, match="item_vectors has a number that is not finite"):
+        feature_knn.fit(np.array([1]), np.array([2]), np.eye(3), np.full((4, 2), np.nan))
+    with pytest.raises(ValueError, match="an age is not finite"):
+        top_freq.fit(np.array([1]), np.array([1]), 3, 3, age=np.array([np.nan]), half_life=1.0)
