@@ -135,6 +135,18 @@ def check_names(flag: str, given: Iterable[str], known: Iterable[str]) -> None:
         raise DataError(f"{flag}={sorted(unknown)}: there are {', '.join(known)}")
 
 
+def check_counts(flags: Any, *names: str) -> None:
+    """Refuse numbers below 1 of these flags; None is left out.
+
+    Raises:
+      DataError: that names the flag.
+    """
+    for name in names:
+        number = getattr(flags, name)
+        if number is not None and number < 1:
+            raise DataError(f"{name}={number}: give 1 or more")
+
+
 class Results:
     """The rows of a result file, kept on disk as they come, so that a run can go on later."""
 

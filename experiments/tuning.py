@@ -77,10 +77,11 @@ class Flags(common.Flags):
 
 def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags, data=FILES)
+    common.check_counts(flags, "shapes", "points", "epochs", "seeds")
     kind, task = tuned.kind_of(flags.model), tuned.task_of(flags.dataset)
     tuned.check(kind, task)
     data = task.made_up() if flags.smoke else task.datasets[flags.dataset](flags.data_dir)
-    budget = Budget(flags.shapes, flags.points, flags.epochs or data.epochs)
+    budget = Budget(flags.shapes, flags.points, data.epochs if flags.epochs is None else flags.epochs)
     budget = budget._replace(shapes=2, points=3) if flags.smoke else budget
     if not results.values(f"{flags.model}, tuned", data.dataset, data.protocol, data.metrics[0]):
         folder = results.out / f"{flags.dataset}-{flags.model}"

@@ -57,7 +57,13 @@ class Sessions(NamedTuple):
         )
 
     def newest(self, length: int) -> "Sessions":
-        """The last `length` events of each session; `start` stays that of the whole."""
+        """The last `length` events of each session; `start` stays that of the whole.
+
+        Raises:
+          DataError: if `length` is below 0.
+        """
+        if length < 0:
+            raise DataError(f"length = {length}: give the number of newest events, 0 or more")
         kept = np.minimum(self.lengths, length)
         return self._of_events(ranges(self.offsets[1:] - kept, kept), kept)
 

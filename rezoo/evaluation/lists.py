@@ -63,7 +63,7 @@ def recommend(
     >>> ids.tolist(), scores.tolist()
     ([[2, 1]], [[2.0, 1.0]])
     """
-    at_least_1(k=k)
+    at_least_1(k=k, block=block, item_block=item_block)
     if exclude is None:
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
     same_rows(query=query)

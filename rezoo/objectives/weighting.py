@@ -70,7 +70,10 @@ def gradient_norm(alpha: float | Array = 0.0, initial: Mapping[str, float] | Non
 
     Args:
       alpha: how much more those tasks get that have learnt less.
-      initial: each task's loss before training, 1 by default.
+      initial: each task's loss before training, above 0; 1 by default.
+
+    Raises:
+      ValueError: if an initial loss is not above 0, or, of the weighting, is of no task.
 
     >>> from rezoo.data.batches import pairs
     >>> values = {"a": jnp.float32(1), "b": jnp.float32(5)}
@@ -79,6 +82,9 @@ def gradient_norm(alpha: float | Array = 0.0, initial: Mapping[str, float] | Non
     >>> float(gradient_norm()(values, batch, {}, gradients))  # ½ × 1 + 3/2 × 5: both gradients have norm 3/2
     8.0
     """
+    for task, value in (initial or {}).items():
+        if not value > 0:
+            raise ValueError(f"the initial loss of {task!r} is {value}: give one above 0")
 
     def weigh(
         values: Scalars, batch: Batch, variables: Variables, gradients: Callable[[], dict[str, Any]]
@@ -86,6 +92,8 @@ def gradient_norm(alpha: float | Array = 0.0, initial: Mapping[str, float] | Non
         loss = jnp.stack(list(values.values()))
         norm = jnp.stack([optax.tree.norm(gradient) for gradient in shared(gradients()).values()])
         some = norm > 0
+        if strange := set(initial or {}) - set(values):
+            raise ValueError(f"initial has {sorted(strange)}, the tasks are {list(values)}")
         start = jnp.array([(initial or {}).get(task, 1.0) for task in values], jnp.float32)
         rate = jnp.where(some, loss / start, 0.0)
         rate = rate / jnp.maximum(rate.sum() / jnp.maximum(some.sum(), 1), 1e-12)

@@ -18,7 +18,7 @@ import numpy as np
 from rich.progress import Progress
 
 from rezoo import evaluation, metrics
-from rezoo.arrays import distinct_pairs
+from rezoo.arrays import at_least_1, distinct_pairs
 from rezoo.data import split
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import padded
@@ -137,6 +137,7 @@ def questions(
     Raises:
       DataError: if the log has no times, or nothing can be found.
     """
+    at_least_1(max_users=max_users)
     parts = split.by_time(log, test=test)
     train, later = split.refit_ids(log.take(parts.train), log.take(parts.test))
     known = (later.user > 0) & (later.item > 0)

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rezoo.arrays import at_least_1
 from rezoo.storage import fingerprint
 from rezoo.studies import resuming
 from rezoo.studies.memory import run_members
@@ -145,9 +146,15 @@ def rungs(points: int, units: int, eta: float = 2.0) -> list[int]:
 
     A rung then costs about as much as one point that is trained to the end, or less.
 
+    Raises:
+      ValueError: if there is no point or no unit, or η is not above 1.
+
     >>> rungs(32, 48), rungs(27, 27, eta=3.0)
     ([2, 3, 6, 12, 24, 48], [1, 3, 9, 27])
     """
+    at_least_1(points=points, units=units)
+    if not eta > 1:
+        raise ValueError(f"eta = {eta}: give how many times as long each rung is, more than 1")
     halvings = math.ceil(round(math.log(points) / math.log(eta), 9))
     steps = {max(1, math.ceil(round(units / eta**n, 9))) for n in range(halvings + 1)}
     return sorted(steps)

@@ -24,9 +24,11 @@ class Summary(NamedTuple):
     """Members that count: those whose value is finite."""
 
 
-def keys(seeds: int | Sequence[int]) -> jax.Array:
+def keys(seeds: int | np.integer | Sequence[int]) -> jax.Array:
     """One key for each seed: 0 … seeds - 1, or those given."""
-    numbers = jnp.arange(seeds) if isinstance(seeds, int) else jnp.asarray(seeds)
+    numbers = jnp.arange(seeds) if np.ndim(seeds) == 0 else jnp.asarray(seeds)
+    if not len(numbers):
+        raise ValueError("there is no seed: give their number, or the seeds")
     return jax.vmap(jax.random.key)(numbers)
 
 
@@ -166,9 +168,10 @@ def summarise(values: Any) -> Summary:
 
 def checked(grid: Mapping[str, Any]) -> dict[str, jax.Array]:
     """The grid's columns as arrays; a ValueError if they differ in length."""
-    lengths = {name: len(column) for name, column in grid.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"the grid's columns must have one length, but they have {lengths}")
+    shapes = {name: np.shape(column) for name, column in grid.items()}
+    lengths = {shape[0] if shape else 0 for shape in shapes.values()}
+    if 0 in lengths or len(lengths) > 1:
+        raise ValueError(f"the grid's columns must have one length, 1 or more, but their shapes are {shapes}")
     return {name: jnp.asarray(column) for name, column in grid.items()}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rezoo.studies import sweep
+from rezoo.studies import halving, sweep
 
 
 def train(key, rate, l2=0.0):
@@ -56,7 +56,7 @@ def test_a_study_compiles_once(at_once):
 
 
 def test_columns_of_different_lengths_are_refused():
-    with pytest.raises(ValueError, match=r"'l2': 3.*'rate': 2|'rate': 2.*'l2': 3"):
+    with pytest.raises(ValueError, match=r"'l2': .3.*'rate': .2|'rate': .2.*'l2': .3"):
         sweep.study(train, sweep.keys(1), {"rate": jnp.ones(2), "l2": jnp.ones(3)})
 
 
@@ -120,6 +120,18 @@ def test_a_study_keeps_its_results_in_a_folder(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
     seeds_alone = sweep.study(lambda key: train(key, 1.0), sweep.keys(2), folder=tmp_path / "other")["score"]
     np.testing.assert_allclose(seeds_alone, first[0], rtol=1e-6)
+
+
+def test_what_is_no_grid_is_an_error():
+    for grid in ({"rate": 0.1}, {"rate": jnp.zeros(0)}, {"rate": jnp.zeros(2), "l2": jnp.zeros(3)}):
+        with pytest.raises(ValueError, match="must have one length"):
+            sweep.checked(grid)
+    assert sweep.keys(np.int64(2)).shape == (2,)
+    with pytest.raises(ValueError, match="no seed"):
+        sweep.keys(0)
+    for wrong in ((0, 8), (4, 0), (4, 8, 1.0)):
+        with pytest.raises(ValueError, match=r"= \S+: give"):
+            halving.rungs(*wrong)
 
 
 @pytest.mark.parametrize("score", [np.ones((2, 3)), np.ones(3), np.ones((3, 0))])
