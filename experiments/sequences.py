@@ -14,13 +14,13 @@ To compare with on ML-1M, by RecTools and generative-recommenders (recall@10 / n
 GRU4Rec .281/.165. Ours, and minutes of a seed on a CPU core, which on ML-1M was busy (HSTU had half of one
 there and on Toys, eSASRec a third, FuXi on Beauty a quarter). GRU4Rec and SASRec have five seeds on Beauty
 and Toys, and all models three on Beauty, Toys and Sports but for Blend, LRURec and FuXi on Beauty; on ML-1M
-GRU4Rec and SASRec have three; others have one. Standard errors are .001 at most, but for GRU4Rec's on ML-1M
-(.002):
+GRU4Rec and SASRec have three, as has NextItNet on BERT4Rec's Beauty; others have one. Standard errors are
+.001 at most, but for GRU4Rec's on ML-1M (.002):
 
                  ml-1m            Beauty           Toys             Sports           amazon-beauty-bert4rec
     Popularity   .037/.018        .012/.006        .009/.005        .009/.005        .008/.004
     CoOccurrence .207/.123        .067/.044        .070/.048        .037/.023        .042/.029
-    NextItNet    .287/.165   9    .077/.049   2    .078/.052   2    .042/.026   4    .044/.029   8
+    NextItNet    .287/.165   9    .077/.049   2    .078/.052   2    .042/.026   4    .045/.029  10
     Caser        .275/.161   9    .060/.037   2    .046/.030   1    .027/.016   2    .033/.020   4
     BERT4Rec     .281/.156  65                                                         .035/.019  57
     GRU4Rec      .303/.176   7    .079/.046   3    .075/.045   3    .047/.026   2    .047/.027   8
