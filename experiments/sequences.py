@@ -214,7 +214,7 @@ def later(dataset: str) -> dict[str, Fit]:
     if dataset == "ml-1m":
         dropout, light = 0.2, 0.2
         how: dict[str, Any] = {"rate": 2e-3, "num_epochs": 16, "events": 1600, "negatives": None}
-        long: dict[str, Any] = {"rate": 1e-3, "num_epochs": 80}
+        long: dict[str, Any] = {"rate": 1e-3, "num_epochs": 120}
     else:
         dropout, light = 0.5, 0.3
         how = {"rate": 1e-3, "num_epochs": 2 if dataset == "smoke" else 20}
