@@ -147,7 +147,7 @@ def at_least_0(**numbers: float | int | Array | None) -> None:
     ValueError: l2 = nan: give a finite number of 0 or more
     """
     for name, number in numbers.items():
-        if number is not None and not isinstance(number, Tracer) and not 0 <= number < np.inf:
+        if number is not None and not isinstance(number, Tracer) and not 0 <= float(number) < np.inf:
             raise ValueError(f"{name} = {number}: give a finite number of 0 or more")
 
 
@@ -161,7 +161,7 @@ def in_table(name: str, ids: Any, rows: int) -> None:
     Traceback (most recent call last):
     ValueError: user 7 is beyond num_users=5, which counts 0 too: give more
     """
-    if (most := np.max(ids, initial=0)) >= rows:
+    if (most := np.max(np.asarray(ids), initial=0)) >= rows:
         raise ValueError(f"{name} {most} is beyond num_{name}s={rows}, which counts 0 too: give more")
 
 

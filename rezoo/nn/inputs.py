@@ -55,16 +55,7 @@ def joined(v: Float[Array, " *B F D"]) -> Float[Array, " *B E"]:
 
 
 def field_names(sizes: Mapping[str, int], query: Query, catalogue: Mapping[str, Array]) -> list[str]:
-    """The columns of a pair in the order of their vectors.
-
-    Raises:
-      ValueError: if a column that has a table is neither of the query nor of the catalogue.
-    """
-    if missing := set(sizes) - {"user", "item", *query.features, *catalogue}:
-        raise ValueError(
-            f"the model has a table for the column {min(missing)!r}: give it in the features of the query or "
-            "in the catalogue, with 0 where it is unknown"
-        )
+    """The columns of a pair in the order of their vectors."""
     return sorted([*{"user", "item"} & set(sizes), *query.features, *catalogue])
 
 

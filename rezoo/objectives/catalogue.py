@@ -225,18 +225,17 @@ def next_item_sampled(
 
 def _frequency(model: nn.Module, name: str, given: Array | np.ndarray) -> Float[Array, " N"]:
     """How often each item comes, in any unit, of item 0 never."""
-    weight, num_items = jnp.asarray(given, jnp.float32), getattr(model, "num_items", None)
+    num_items = getattr(model, "num_items", None)
+    weight = given if isinstance(given, Tracer) else np.asarray(given, np.float32)  # known inside jit, too
     if weight.ndim != 1 or len(weight) != (num_items or len(weight)):
         raise ValueError(
             f"{name} has the shape {list(weight.shape)}: give a number for each of {num_items or 'N'} items"
         )
-    if not isinstance(weight, Tracer) and not (
-        bool((weight >= 0).all()) and 0 < float(weight[1:].sum()) < math.inf
-    ):
+    if isinstance(weight, np.ndarray) and not ((weight >= 0).all() and 0 < weight[1:].sum() < math.inf):
         raise ValueError(
             f"{name} must be numbers of at least 0, of which not all are 0, after that of item 0"
         )
-    return weight.at[0].set(0.0)
+    return jnp.asarray(weight, jnp.float32).at[0].set(0.0)
 
 
 def _log_share(weight: Array) -> Array:

@@ -52,3 +52,10 @@ def test_neighbours_by_features_want_numbers(given):
         feature_knn.fit(np.array([1]), np.array([2]), np.eye(3), np.full((4, 2), np.nan))
     with pytest.raises(ValueError, match="an age is not finite"):
         top_freq.fit(np.array([1]), np.array([1]), 3, 3, age=np.array([np.nan]), half_life=1.0)
+
+
+def test_biases_of_known_rows_may_be_fitted_inside_jit():
+    data = pairs([1, 2], [1, 2], [5.0, 1.0])
+    expected = biases.fit(data, 3, 3)
+    found = jax.jit(lambda damping: biases.fit(data, 3, 3, user_damping=damping))(10.0)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, expected)

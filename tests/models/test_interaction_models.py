@@ -10,7 +10,6 @@ import pytest
 from fields import ASKED, FIELDS, ITEM, SIZES, field, parts, start
 from helpers import apply, init
 
-from rezoo.data.batches import queries
 from rezoo.models import AFM, DNN, FM, NFM, AutoInt, DCNv2, DeepFM, WideDeep
 from rezoo.models.ranking import afm
 from rezoo.models.ranking.dcn import stacked
@@ -178,10 +177,3 @@ def test_without_a_table_an_id_is_not_read():
     assert set(variables["params"]["factors"]) == {"hour", "genres", "price_scale"}
     other = ASKED._replace(user=jnp.array([3, 2, 1], jnp.int32))
     np.testing.assert_array_equal(apply(model, variables, ASKED, ITEM), apply(model, variables, other, ITEM))
-
-
-@pytest.mark.parametrize("kind", [FM, DeepFM])
-def test_a_column_that_has_a_table_is_asked_for(kind):
-    model = kind({"user": 3, "item": 3, "age": 4})
-    with pytest.raises(ValueError, match="table for the column 'age'"):
-        jax.eval_shape(model.init, jax.random.key(0), queries([1]), jnp.array([1]))

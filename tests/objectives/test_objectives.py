@@ -288,3 +288,16 @@ def test_the_objective_for_a_model_is_named():
         objectives.cloze(GRU4Rec(9, 4))
     with pytest.raises(ValueError, match=r"GRU4Rec has no `likelihoods`"):
         objectives.next_item_likelihood(GRU4Rec(9, 4))
+
+
+def test_an_objective_may_be_made_inside_jit():
+    model, counts = GRU4Rec(9, 4), jnp.ones(9)
+    batch = Batch(queries(history=[[1, 2]]), jnp.array([[2, 3]]), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
+    values = init(model, batch.query, batch.item)
+
+    @jax.jit
+    def value(values):
+        objective = objectives.next_item_sampled(model, losses.bpr, counts, 3)
+        return objective(values, jax.random.key(1), batch)[0]
+
+    assert np.isfinite(value(values))
