@@ -12,7 +12,6 @@ Runs from before this was kept have `recorded`, the commit that added their rows
 """
 
 import importlib.metadata
-import os
 import platform
 import shlex
 import subprocess
@@ -22,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+
+from rezoo.devices.backend import cores
 
 HERE = Path(__file__).parent
 PLACES = ("--data-dir", "--json", "--out", "--recommendations")
@@ -77,8 +78,7 @@ def commit() -> str | None:
 def device() -> str:
     """What the run computes on, in words."""
     kind = jax.devices()[0].device_kind
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cpu = f"{cores} CPU core{'' if cores == 1 else 's'}"
+    cpu = f"{cores()} CPU core{'' if cores() == 1 else 's'}"
     return cpu if jax.default_backend() == "cpu" else f"{len(jax.devices())} × {kind}"
 
 

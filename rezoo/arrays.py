@@ -152,7 +152,7 @@ def at_least_0(**numbers: float | int | Array | None) -> None:
 
 
 def in_table(name: str, ids: Any, rows: int) -> None:
-    """Check that a table of so many rows, 0 included, has those of some dense ids.
+    """Check that a table of so many rows, 0 included, has those of some dense ids; traced ones are left out.
 
     Raises:
       ValueError: if it has not; it names the largest id.
@@ -161,7 +161,7 @@ def in_table(name: str, ids: Any, rows: int) -> None:
     Traceback (most recent call last):
     ValueError: user 7 is beyond num_users=5, which counts 0 too: give more
     """
-    if (most := np.max(np.asarray(ids), initial=0)) >= rows:
+    if not isinstance(ids, Tracer) and (most := np.max(np.asarray(ids), initial=0)) >= rows:
         raise ValueError(f"{name} {most} is beyond num_{name}s={rows}, which counts 0 too: give more")
 
 
@@ -183,6 +183,8 @@ def int32_of(name: str, values: Any) -> Int[Array | np.ndarray, " ..."]:
         array = np.asarray(values)
     except ValueError:
         raise DataError(f"{name} has rows of several lengths: fill them up with 0 at the end") from None
+    if array.dtype == np.int32:
+        return array
     if array.dtype.kind not in "biuf" and array.size:
         raise DataError(f"{name} is {array.dtype}: give dense ids, such as those of a log")
     with np.errstate(invalid="ignore"):

@@ -54,15 +54,8 @@ def queries(
     ([0, 0], (2, 2), (2, 0))
     """
     features = {name: _numbers(name, column) for name, column in (features or {}).items()}
-    ids = {"user": (user, 1, "B"), "history": (history, 2, "B L")}
-    given = {
-        name: jnp.asarray(int32_of(name, values)) for name, (values, *_) in ids.items() if values is not None
-    }
-    for name, column in given.items():
-        if column.ndim != ids[name][1]:
-            raise DataError(
-                f"{name} has the shape {list(column.shape)}: give it [{ids[name][2]}], B being its rows"
-            )
+    asked = ("user", user, "B"), ("history", history, "B L")
+    given = {name: _ids(name, values, axes) for name, values, axes in asked if values is not None}
     if history is not None:
         _padded_at_the_end(given["history"])
     sizes = {name: len(column) for name, column in (given | features).items()}
@@ -75,10 +68,18 @@ def queries(
         )
     (size,) = set(sizes.values())
     return Query(
-        given.get("user", jnp.zeros(size, jnp.int32)),
-        given.get("history", jnp.zeros((size, 0), jnp.int32)),
+        jnp.asarray(given.get("user", np.zeros(size, np.int32))),
+        jnp.asarray(given.get("history", np.zeros((size, 0), np.int32))),
         features,
     )
+
+
+def _ids(name: str, values: Any, axes: str) -> Array | np.ndarray:
+    """Ids as int32, with so many axes."""
+    ids = int32_of(name, values)
+    if ids.ndim != len(axes.split()):
+        raise DataError(f"{name} has the shape {list(ids.shape)}: give it [{axes}], B being its rows")
+    return ids
 
 
 def _numbers(name: str, column: Any) -> Array:
@@ -90,7 +91,7 @@ def _numbers(name: str, column: Any) -> Array:
     return jnp.asarray(column)
 
 
-def _padded_at_the_end(history: Array) -> None:
+def _padded_at_the_end(history: Array | np.ndarray) -> None:
     """Refuse an item that stands behind a 0, as models would read another session, or none."""
     if isinstance(history, Tracer):
         return

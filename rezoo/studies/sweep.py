@@ -133,10 +133,9 @@ def best(grid: Mapping[str, jax.Array], score: Any) -> dict[str, jax.Array]:
       ValueError: if the score has not a row for each point of the grid.
       FloatingPointError: if no point has only finite scores.
     """
-    points = {len(column) for column in grid.values()}
-    if points != {len(np.asarray(score))}:
-        raise ValueError(f"the score is {list(np.shape(score))}: give it a row for each of {points} points")
     order = ranking(score)
+    if {len(column) for column in grid.values()} != {len(order)}:
+        raise ValueError(f"the score is {list(np.shape(score))}: give it a row for each point of the grid")
     if not np.isfinite(np.asarray(score)[order[0]]).all():
         raise FloatingPointError("every point diverged: lower the rates that the grid offers")
     return {name: jnp.asarray(column)[order[:1]] for name, column in grid.items()}

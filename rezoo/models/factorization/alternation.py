@@ -120,9 +120,8 @@ def half(
 
     Each part has a thread of its own, as XLA solves many small systems one after the other on a CPU.
     """
-    weights = jax.tree.map(
-        jnp.asarray, weights
-    )  # here, as what is set for a thread is not for those it starts
+    # Made arrays here, as what is set for a thread, such as wider numbers, is not for those that it starts.
+    weights = jax.tree.map(jnp.asarray, weights)
     every = _gramian(fixed, weights.unobserved)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((fixed, start, weights))):
         vectors = [_vectors(fixed, every, start, blocks, weights, solve) for blocks in parts]

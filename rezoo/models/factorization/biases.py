@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from rezoo.arrays import across, in_table
@@ -34,15 +33,16 @@ def fit(
     Returns:
       `mean` [], `user_bias` [num_users] and `item_bias` [num_items]; a row without ratings has bias
       0. λ_u and λ_i are `user_damping` and `item_damping`, in numbers of ratings.
+
+    Raises:
+      ValueError: if an id is beyond its table; where ids are traced, their ratings are left out.
     """
-    where = data.where
-    for name, ids, rows in (("user", data.query.user, num_users), ("item", data.item, num_items)):
-        if not isinstance(ids, Tracer):
-            in_table(name, ids, rows)
-        real = (ids >= 0) & (ids < rows)
-        where &= across(real, data.item) if name == "user" else real
+    in_table("user", data.query.user, num_users)
+    in_table("item", data.item, num_items)
+    user, where = jnp.broadcast_to(across(data.query.user, data.item), data.item.shape), data.where
+    for ids, rows in ((user, num_users), (data.item, num_items)):
+        where = where & (ids >= 0) & (ids < rows)
     where = where.astype(jnp.float32)
-    user = jnp.broadcast_to(across(data.query.user, data.item), data.item.shape)
     mean = jnp.vdot(where, data.label) / jnp.maximum(where.sum(), 1)
 
     def damped_mean(left: Array, row: Array, rows: int, damping: float | Array) -> Array:

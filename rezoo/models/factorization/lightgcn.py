@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import distinct_pairs, int32_of
+from rezoo.arrays import distinct_pairs, in_table, int32_of
 from rezoo.devices.meshes import lookup
 from rezoo.models.factorization.item_lists import power
 from rezoo.nn.embedding import Embed, or_unknown
@@ -125,10 +125,7 @@ def graph(
     pair = np.stack([int32_of(name, ids) for name, ids in (("user", user), ("item", item))]).astype(np.int64)
     pair = pair[:, (pair > 0).all(axis=0)]
     for name, ids, rows in zip(("user", "item"), pair, (num_users, num_items), strict=True):
-        if ids.max(initial=0) >= rows:
-            raise ValueError(
-                f"{name} {ids.max()} is beyond num_{name}s={rows}, which counts 0 too: give more"
-            )
+        in_table(name, ids, rows)
     user, item = distinct_pairs(*pair)
     sides = {
         "user": (user, item, num_users, user_exponent),

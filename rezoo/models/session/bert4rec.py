@@ -68,7 +68,7 @@ class BERT4Rec(nn.Module):
 
     def hidden_states(self, query: Query, hidden: Bool[Array, " B L"]) -> Float[Array, " B L E"]:
         """What is told of the item at every place, those of `hidden` being hidden, and a 1 for the bias."""
-        segment, packed = sequence.segments(query), "segment" in query.features
+        segment, packed = sequence.segments(query), sequence.SEGMENT in query.features
         return self._states(query, hidden, segment, packed)
 
     def encode(self, query: Query) -> Float[Array, " B E"]:

@@ -116,7 +116,7 @@ class HSTU(nn.Module):
                 f"HSTU reads the time of each event, {list(query.history.shape)}, in the column "
                 f"{self.time!r} of the query's features: {found}; give it, or make the model with time=None"
             )
-        return time
+        return signed(time)
 
     def fill(self, query: Query) -> Cache:
         """The query's sessions, with room for as many events as the history has places.
@@ -181,8 +181,7 @@ def by_gap(
 ) -> Float[Array, " B Q K"]:
     """w_{b(t_i - t_j)}; w_0, as of no time, where one of the two is unknown."""
     told = known(then)[:, :, None] & known(before)[:, None]
-    gap = signed(then)[:, :, None] - signed(before)[:, None]
-    return lookup(of_gap, jnp.where(told, buckets(gap), 0))
+    return lookup(of_gap, jnp.where(told, buckets(then[:, :, None] - before[:, None]), 0))
 
 
 class Block(nn.Module):

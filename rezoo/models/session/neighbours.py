@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import distinct_pairs, ranges
+from rezoo.arrays import distinct_pairs, in_table, ranges
 from rezoo.data.sessions import Sessions, pad
 from rezoo.devices.meshes import each_row, lookup
 from rezoo.nn.embedding import or_unknown
@@ -138,8 +138,7 @@ def fit(sessions: Sessions, num_items: int, *, recent: int = 500, longest: int =
     Raises:
       ValueError: if an item is beyond the catalogue.
     """
-    if (most := sessions.items.max(initial=0)) >= num_items:
-        raise ValueError(f"item {most} is beyond num_items={num_items}, which counts 0 too: give more")
+    in_table("item", sessions.items, num_items)
     events = np.sort(np.concatenate([np.zeros((1, longest), np.int32), pad(sessions, longest)]), axis=1)
     events[:, 1:][events[:, 1:] == events[:, :-1]] = 0  # an item clicked twice counts once
     number = np.repeat(np.arange(1, sessions.num_sessions + 1), sessions.lengths)

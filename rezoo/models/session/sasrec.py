@@ -103,7 +103,7 @@ class SASRec(nn.Module):
         """F_t after every event, and that of an empty session with this user."""
         segment = sequence.segments(query)
         x = self.inputs(query.history, sequence.positions(segment), query)
-        mask, known = masks.past(segment, packed="segment" in query.features), None
+        mask, known = masks.past(segment, packed=sequence.SEGMENT in query.features), None
         if self.user_features:
             slots, known = self.profile(query)
             x, mask = jnp.concatenate([x, slots], axis=1), masks.with_slots(mask, known)

@@ -116,7 +116,7 @@ class TIGER(nn.Module):
         segment, code = sequence.segments(query), self.code(query.history)
         x = sum(digit(code[..., level]) for level, digit in enumerate(self.digit)) * self.dim**0.5
         x = x + self.position(jnp.minimum(sequence.positions(segment), self.max_length - 1))
-        x, mask = self.drop(x), masks.past(segment, packed="segment" in query.features)
+        x, mask = self.drop(x), masks.past(segment, packed=sequence.SEGMENT in query.features)
         for block in self.blocks:
             x = block(x, mask)
         return self.norm(x)
