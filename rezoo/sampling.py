@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.arrays import cumulative, distinct_pairs, draw, find
 from rezoo.devices.backend import pick
@@ -127,6 +127,36 @@ def positives_by_user(user: np.ndarray, item: np.ndarray, num_users: int) -> Pos
     offset = np.searchsorted(user, np.arange(num_users + 1))
     longest = int(np.diff(offset).max(initial=0))
     return Positives(jnp.asarray(offset, jnp.int32), jnp.asarray(item, jnp.int32), longest)
+
+
+def known(positives: Positives, user: Int[Array, " B"], item: Int[Array, " n"]) -> Bool[Array, " B n"]:
+    """Which of some items, the same for all rows, are positives of the row's user.
+
+    Walks along the positives of the batch's users, which are fewer than its B × n pairs.
+
+    >>> pairs = positives_by_user(np.array([2, 1, 2]), np.array([5, 4, 3]), 3)
+    >>> known(pairs, jnp.array([2, 0]), jnp.array([5, 4, 5])).tolist()
+    [[True, False, True], [False, False, False]]
+    """
+    rows, size = user.shape[0], positives.item.shape[0]
+    user = jnp.where(user < positives.offset.shape[0] - 1, user, 0)
+    end = positives.offset[user + 1]
+    walked = jnp.cumsum(end - positives.offset[user])
+    ascending = jnp.sort(item)
+
+    def mark(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        step, hit = state
+        step = step + jnp.arange(16 * rows)
+        row = jnp.searchsorted(walked, step, side="right")
+        of_row = jnp.minimum(row, rows - 1)
+        positive = positives.item[jnp.minimum(end[of_row] - walked[of_row] + step, size - 1)]
+        column = jnp.searchsorted(ascending, positive)
+        hit = hit.at[row, column].max(ascending.at[column].get(mode="clip") == positive, mode="drop")
+        return step[-1] + 1, hit
+
+    start = jnp.int32(0), jnp.zeros((rows, item.shape[0]), bool)
+    _, hit = jax.lax.while_loop(lambda state: state[0] < walked[-1], mark, start)
+    return hit[:, jnp.searchsorted(ascending, item)]
 
 
 def reject_positives(sampler: Sampler, positives: Positives, num_items: int, *, redraws: int = 64) -> Sampler:

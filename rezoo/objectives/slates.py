@@ -13,6 +13,7 @@ from rezoo.arrays import products, same_shape
 from rezoo.devices.meshes import alike, everywhere, lookup
 from rezoo.nn.inner import inner
 from rezoo.objectives.forward import Weights, forward, item_vectors, mean, weight_of
+from rezoo.sampling import Positives, known
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Variables
 
 
@@ -105,6 +106,7 @@ def shared(
     sampler: Sampler,
     num_negatives: int,
     *,
+    positives: Positives | None = None,
     log_q: Float[Array, " N"] | None = None,
     weights: Weights | None = None,
 ) -> Objective:
@@ -121,6 +123,8 @@ def shared(
       loss: of lists; takes `log_q` if it is given here.
       sampler: draws the negatives, for the unknown user.
       num_negatives: of the batch.
+      positives: `sampling.positives_by_user(user, item, num_users)`; those of the row's user do not count
+        among the drawn either. Without it a batch of pairs is trained against what its users took.
       log_q: as for `sampled`.
       weights: how much each row's list counts; see `mean`.
 
@@ -148,6 +152,8 @@ def shared(
         inputs = batch.query, item, drawn
         (own, other), sown = forward(model, variables, model_key, *inputs, method=scores)
         hit = ((drawn[None, :, None] == item[:, None]) & where[:, None]).any(-1)
+        if positives is not None:
+            hit |= known(positives, batch.query.user, drawn)
         counts = jnp.concatenate(alike([where, ~hit & where.any(-1, keepdims=True)]), axis=1)
         labels = jnp.concatenate(alike([label, jnp.zeros_like(other)]), axis=1)
         of_list = loss

@@ -60,6 +60,19 @@ def test_shared_negatives_are_a_list_with_each_rows_items_but_its_own_among_them
     np.testing.assert_allclose(found, np.mean(terms), rtol=1e-5)
 
 
+def test_shared_negatives_that_the_user_took_do_not_count():
+    taken = sampling.positives_by_user(np.array([1, 1, 2]), np.array([3, 5, 8]), 4)
+    batch, values = pairs([1, 2, 3], [3, 8, 7]), variables(BATCH)
+    drawn = sampling.fixed(jnp.array([[3, 8, 5]], jnp.int32))
+    objective = objectives.shared(MODEL, losses.softmax_cross_entropy, drawn, 3, positives=taken)
+    found, _ = jax.jit(objective)(values, jax.random.key(1), batch)
+    terms = [
+        -log_softmax(np.array(apply(MODEL, values, batch.query, jnp.array([slate] * 3)))[row])[0]
+        for row, slate in enumerate(([3, 8], [8, 3, 5], [7, 3, 8, 5]))
+    ]
+    np.testing.assert_allclose(found, np.mean(terms), rtol=1e-5)
+
+
 @pytest.mark.parametrize("corrected", [False, True])
 def test_in_batch_softmax_is_that_over_the_batch_without_accidental_hits(corrected):
     log_q = jnp.log(jnp.arange(1.0, 10.0) / 45)
