@@ -25,6 +25,12 @@ Variables = Mapping[str, Any]
 Parts = Annotated[int, range(257)]
 """How many layers or other parts a loop of Python makes of a model; a saved model of more is refused."""
 
+SomeParts = Annotated[int, range(1, 257)]
+"""Likewise, of which there is one at least."""
+
+Count = Annotated[int, range(2**31)]
+"""A number of things of which there may be none; a model's other whole numbers are 1 or more."""
+
 
 class Query(NamedTuple):
     """Who asks; a model reads the fields that it needs."""

@@ -20,6 +20,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import helpers
 import jax
+import jaxtyping
 import pytest
 from hypothesis import settings
 from jax._src import compiler
@@ -104,3 +105,9 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("set REZOO_DATA to the folder with the real data sets to run this test")
     return Path(folder)
+
+
+@pytest.fixture
+def untyped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without checks of types at run time, which only tests have and which would say what is wrong first."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

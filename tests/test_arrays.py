@@ -6,7 +6,6 @@ from functools import partial
 import chex
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import optax
 import pytest
@@ -18,8 +17,7 @@ from rezoo.models import MF
 
 
 @pytest.fixture(autouse=True)
-def as_in_a_users_program(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def as_in_a_users_program(untyped):
     with jax.numpy_rank_promotion("allow"):
         yield
 

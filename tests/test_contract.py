@@ -4,9 +4,10 @@ Models in closed form bring the variables that their `fit` made, and are asked a
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import chex
@@ -579,6 +580,31 @@ which cannot be transformed."""
 
 def mostly_long(cases: Iterable[str], always: set[str] = ALWAYS) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("name", mostly_slow(cases, always), scope="module")
+
+
+MAY_BE_0 = {"num_blocks", "num_crosses", "num_digit_blocks", "num_pairs", "num_shared_experts", "num_steps"}
+MAY_BE_0 |= {"levels", "num_task_experts", "pairs", "AutoInt.num_layers", "LightGCN.num_layers"}
+MAY_BE_0 |= {"Caser.num_users"}
+"""Sizes of all models, or of one."""
+
+
+@every_scorer
+def test_a_size_that_cannot_be_is_refused_where_it_is_given(name, untyped):
+    model = CASES[name].model
+    for field in dataclasses.fields(model):
+        value, kind = getattr(model, field.name), type(model).__name__
+        for number in (0, -1, 2.5, "8"):
+            if type(value) is int:
+                given = number
+            elif isinstance(value, tuple) and value and type(value[0]) is int:
+                given = (number, *value[1:])
+            elif isinstance(value, Mapping) and value and all(type(one) is int for one in value.values()):
+                given = dict(value) | {next(iter(value)): number}
+            else:
+                break
+            if number != 0 or not {field.name, f"{kind}.{field.name}"} & MAY_BE_0:
+                with pytest.raises(ValueError, match=rf"^{kind}: {field.name}.* = .*: give "):
+                    dataclasses.replace(model, **{field.name: given})
 
 
 @every_scorer

@@ -62,6 +62,17 @@ def catalogue_rows(variables: Mapping[str, Any], otherwise: int) -> int:
     return columns[0].shape[0] if columns else otherwise
 
 
+def table_rows(sizes: Mapping[str, int], name: str) -> int:
+    """The rows of a column's table.
+
+    Raises:
+      ValueError: if `sizes` does not have them.
+    """
+    if name not in sizes:
+        raise ValueError(f"no table size for the column {name!r}: add it to `sizes` ({dict(sizes)})")
+    return sizes[name]
+
+
 class FieldEmbed(nn.Module):
     """One vector for each column: `{name: [*B ...]} -> {name: [*B D]}`.
 
@@ -85,11 +96,7 @@ class FieldEmbed(nn.Module):
                 scaled = column[..., None] * scale.reshape(*(1,) * column.ndim, -1)
                 vectors[name] = scaled.astype(scale.dtype)
                 continue
-            if name not in self.sizes:
-                raise ValueError(
-                    f"no table size for the column {name!r}: add it to `sizes` ({dict(self.sizes)})"
-                )
-            vector = Embed(self.sizes[name], self.features, name=name)(column)
+            vector = Embed(table_rows(self.sizes, name), self.features, name=name)(column)
             if column.ndim > leading:
                 real = (column > 0)[..., None]
                 vector = jnp.where(real, vector, 0).sum(-2) / jnp.maximum(real.sum(-2), 1)

@@ -55,8 +55,26 @@ def joined(v: Float[Array, " *B F D"]) -> Float[Array, " *B E"]:
 
 
 def field_names(sizes: Mapping[str, int], query: Query, catalogue: Mapping[str, Array]) -> list[str]:
-    """The columns of a pair in the order of their vectors."""
-    return sorted([*{"user", "item"} & set(sizes), *query.features, *catalogue])
+    """The columns of a pair in the order of their vectors.
+
+    Raises:
+      ValueError: if there is none.
+    """
+    names = sorted([*{"user", "item"} & set(sizes), *query.features, *catalogue])
+    if not names:
+        raise ValueError(f"a pair has no column: give `sizes` ({dict(sizes)}) the rows of `item` or `user`")
+    return names
+
+
+def at_least_2(v: Float[Array, " *B F D"]) -> int:
+    """F, the number of fields, of which there must be a pair.
+
+    Raises:
+      ValueError: if there is no pair.
+    """
+    if (number := v.shape[-2]) < 2:
+        raise ValueError(f"pairs of columns are multiplied, and there is but {number}: give another column")
+    return number
 
 
 class Linear(nn.Module):

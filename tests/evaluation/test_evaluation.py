@@ -4,7 +4,6 @@ import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -396,8 +395,7 @@ def test_errors_of_nothing_are_nan():
         assert np.isnan([found["rmse"], found["mae"], found["logloss"]]).all()
 
 
-def test_lengths_and_propensities_are_those_of_the_catalogue(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would say it first
+def test_lengths_and_propensities_are_those_of_the_catalogue(untyped):
     asked = Popularity(4), COUNTED, queries([1]), jnp.array([[3]])
     with pytest.raises(ValueError, match=r"k = 10: give a list of lengths, such as k=\[10\]"):
         evaluation.evaluate(*asked, k=10)

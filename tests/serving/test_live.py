@@ -9,7 +9,6 @@ from collections import defaultdict
 import chex
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from helpers import init, made, mostly_slow, noisy
@@ -343,8 +342,7 @@ def test_donated_sessions_have_one_owner():
     assert owner.visit(3, click) == 2
 
 
-def test_a_question_has_a_row_for_each_slot(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would say it first
+def test_a_question_has_a_row_for_each_slot(untyped):
     model = SessionPopularity(ITEMS)
     at = live.serve(model, {"params": {"count": jnp.zeros(ITEMS)}})
     sessions = live.start(model, at, SLOTS, length=L)

@@ -19,20 +19,21 @@ from rezoo.arrays import at_least_1, find, in_table, int32_of
 from rezoo.devices.meshes import alike, cut, lookup
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.nn.features import repeat_for_items
-from rezoo.types import Parts, Query
+from rezoo.nn.model import Model
+from rezoo.types import Count, Query, SomeParts
 
 LONG, AT_ONCE = 256, 64
 """Slates longer than this are counted by going through what followed, this many at once."""
 
 
-class CoOccurrence(nn.Module):
+class CoOccurrence(Model):
     """Score = Σ n(i → item) over the last `memory` events i of the history, plus a share < 1."""
 
     num_items: int
-    num_pairs: int
+    num_pairs: Count
     """Distinct pairs that the fit counted."""
     _: KW_ONLY
-    memory: Parts = 1
+    memory: SomeParts = 1
 
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:

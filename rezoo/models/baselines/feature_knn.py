@@ -21,10 +21,11 @@ from jaxtyping import Array, Float, Int
 from rezoo.arrays import at_least_0, at_least_1, in_table
 from rezoo.devices.meshes import lookup
 from rezoo.nn.embedding import or_unknown
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class FeatureKNN(nn.Module):
+class FeatureKNN(Model):
     """Score = ⟨profile_u, e_i + weight S_i⟩; someone without features has the mean profile."""
 
     num_users: int

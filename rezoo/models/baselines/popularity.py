@@ -9,10 +9,11 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.arrays import in_table, int32_of
 from rezoo.nn.embedding import rows_or_zero
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class Popularity(nn.Module):
+class Popularity(Model):
     """Score = how often the item occurs in the training data, the same for every user."""
 
     num_items: int

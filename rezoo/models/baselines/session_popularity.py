@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import rows_or_zero
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class SessionPopularity(nn.Module):
+class SessionPopularity(Model):
     """Score = clicks on the item in the history, plus its share of all clicks."""
 
     num_items: int

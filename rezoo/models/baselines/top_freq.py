@@ -18,10 +18,11 @@ from jaxtyping import Array, Float, Int
 from rezoo.arrays import in_table, int32_of, offsets_of
 from rezoo.models.baselines.cooccurrence import Pairs
 from rezoo.nn.embedding import has_row, rows_or_zero
-from rezoo.types import Query
+from rezoo.nn.model import Model
+from rezoo.types import Count, Query
 
 
-class TopFreq(nn.Module):
+class TopFreq(Model):
     """Score = the item's share of all events, below 1; and 1 + how often, if the user took it.
 
     Variables: the sparse matrix of users and items, row u at `item[offset[u]:offset[u + 1]]`, with the
@@ -30,7 +31,7 @@ class TopFreq(nn.Module):
 
     num_users: int
     num_items: int
-    pairs: int
+    pairs: Count
     """Different pairs of a user and an item in the log."""
 
     def setup(self) -> None:

@@ -16,13 +16,14 @@ from rezoo.arrays import distinct_pairs, offsets_of
 from rezoo.devices.meshes import lookup
 from rezoo.nn.embedding import has_row, rows_or_zero
 from rezoo.nn.lists import Lists
-from rezoo.types import Query
+from rezoo.nn.model import Model
+from rezoo.types import Count, Query
 
 BLOCK = 2**24
 """Similarities of users that are held at once."""
 
 
-class UserNeighbours(nn.Module):
+class UserNeighbours(Model):
     """The module's score, of every user that was there at the fit; an unknown one gets what is popular.
 
     Variables: the sparse matrix w, row v at `item[offset[v]:offset[v + 1]]` with its `weight`; of each user
@@ -31,7 +32,7 @@ class UserNeighbours(nn.Module):
 
     num_users: int
     num_items: int
-    pairs: int
+    pairs: Count
     """Different pairs of a user and an item in w."""
     k: int
     """Neighbours of each user, the user included."""

@@ -29,13 +29,14 @@ from rezoo.models.factorization.gfcf import checked, normalised
 from rezoo.models.factorization.item_lists import taken
 from rezoo.models.factorization.spectrum import leading
 from rezoo.nn.bag import multi_hot, scores_of
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 ORDER = 4
 """Of the Runge-Kutta step, which for a linear equation is that of a Taylor series."""
 
 
-class BSPM(nn.Module):
+class BSPM(Model):
     """Scores by the history alone, so that new users need no training; without a history every score is 0.
 
     The graph is the collection `graph`, as that of `LightGCN`, which `fit` makes.

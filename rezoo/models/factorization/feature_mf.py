@@ -13,16 +13,16 @@ the features of known users and items learn little; several values of one featur
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
 
-import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.features import FeatureEmbedding, catalogue_of, catalogue_rows, item_columns
 from rezoo.nn.inner import inner, with_columns
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class FeatureMF(nn.Module):
+class FeatureMF(Model):
     """A retriever for known and new users and items.
 
     User features are those columns of `query.features` that `user_features` names, item features

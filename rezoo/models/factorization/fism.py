@@ -19,10 +19,11 @@ from rezoo.nn.bag import Bag
 from rezoo.nn.embedding import Embed, has_row
 from rezoo.nn.features import repeat_for_items
 from rezoo.nn.inner import inner, with_columns
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class FISM(nn.Module):
+class FISM(Model):
     """score = b_i + ⟨n^-α Σ_j p_j, q_i⟩ over the history; new users need no training.
 
     Tables: `taken` (p), `item` (q) and `item_bias`. A user without history is given popularity.

@@ -20,10 +20,11 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import Linear, field_vectors
 from rezoo.nn.interaction import bi_interaction
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class FM(nn.Module):
+class FM(Model):
     """Factorization machine for ratings or, the score being a logit, for clicks.
 
     With `dim` 0 it is a linear model: logistic regression, if trained by the logistic loss.

@@ -13,7 +13,6 @@ QᵀQ for all of them, so no users × items matrix is ever made.
 from collections.abc import Iterator
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,10 +28,11 @@ from rezoo.models.factorization.item_lists import once
 from rezoo.models.factorization.least_squares import CG3, Solver, Systems, cholesky, full_precision
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
+from rezoo.nn.model import Model
 from rezoo.types import Query, Variables
 
 
-class IALS(nn.Module):
+class IALS(Model):
     """Score = ⟨p_u, q_i⟩. Who has no interactions has the vector 0, and so has a user beyond the table.
 
     `with_users` makes vectors for users known by their history alone.

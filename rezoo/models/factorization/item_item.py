@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from rezoo.arrays import int32_of
 from rezoo.devices.backend import free_memory
 from rezoo.nn.bag import multi_hot, scores_of
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 GIB = 2**30
@@ -21,7 +22,7 @@ BLOCK = 512
 """Users, or rows of a matrix, at a time."""
 
 
-class ItemItem(nn.Module):
+class ItemItem(Model):
     """Score = Σ_{j in the history} W[item, j].
 
     W is dense, N × N; a history with an event twice counts it once. A user is known by their

@@ -17,7 +17,8 @@ from rezoo.arrays import at_least_1
 from rezoo.models.factorization.item_item import BLOCK, events
 from rezoo.nn.embedding import or_unknown
 from rezoo.nn.lists import Lists
-from rezoo.types import Query
+from rezoo.nn.model import Model
+from rezoo.types import Count, Query
 
 PAIRS = 2**23
 """Pairs weighed at a time by a fit, or those of one item if there are more."""
@@ -27,7 +28,7 @@ Weigh = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """`(items, other items, how much is shared) -> weights`, of pairs."""
 
 
-class ItemLists(nn.Module):
+class ItemLists(Model):
     """Score = Σ_{j in the history} w(j, item), of the pairs that have a weight.
 
     A history with an event twice counts it once. A user is known by their history alone, so new users need
@@ -35,7 +36,7 @@ class ItemLists(nn.Module):
     """
 
     num_items: int
-    num_pairs: int
+    num_pairs: Count
     """Pairs of items with a weight."""
 
     def setup(self) -> None:

@@ -33,6 +33,7 @@ from rezoo.models.factorization.item_lists import power
 from rezoo.nn.embedding import Embed, or_unknown
 from rezoo.nn.graph import neighbours, sums
 from rezoo.nn.inner import inner
+from rezoo.nn.model import Model
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Parts, Query, Variables
 
@@ -40,7 +41,7 @@ Sides = tuple[Float[Array, " U D"], Float[Array, " N D"]]
 """A vector for each user, and one for each item."""
 
 
-class LightGCN(nn.Module):
+class LightGCN(Model):
     """A retriever over the graph of users and items.
 
     Tables: `user` and `item`. A call makes the vectors of all users and items, once, however many it scores;

@@ -7,16 +7,16 @@ https://doi.org/10.1109/MC.2009.263, equations 1 and 4; as a ranker trained by B
 Both models fold their biases into the inner product (`nn.inner.with_columns`).
 """
 
-import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
 from rezoo.arrays import across
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner, with_columns
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class MF(nn.Module):
+class MF(Model):
     """score = b_i + ⟨p_u, q_i⟩, for implicit feedback.
 
     A user bias would not change any ranking, and BPR gives it no gradient; the item bias is
@@ -47,7 +47,7 @@ class MF(nn.Module):
         return with_columns(self.item(item), self.item_bias(item))
 
 
-class BiasedMF(nn.Module):
+class BiasedMF(Model):
     """r̂_ui = μ + b_u + b_i + ⟨p_u, q_i⟩, for ratings (Koren 2009, equation 4).
 
     `mean` is μ, the mean of the training ratings. Tables: `user`, `item` (dim wide), `user_bias`

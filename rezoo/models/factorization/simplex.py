@@ -21,6 +21,7 @@ from rezoo import arrays
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed, has_row
 from rezoo.nn.inner import inner
+from rezoo.nn.model import Model
 from rezoo.nn.similarity import Similarity, cosine
 from rezoo.types import Query
 
@@ -59,7 +60,7 @@ class SelfAttention(nn.Module):
         return arrays.softmax(nn.Dense(1, use_bias=False, name="query")(key)[..., 0], where=real)
 
 
-class SimpleX(nn.Module):
+class SimpleX(Model):
     """A retriever by cosine; who came after training is known by their history alone.
 
     Tables: `user` and `item`; items of the history and those that are scored share their vectors. Without

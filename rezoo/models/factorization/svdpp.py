@@ -12,7 +12,6 @@ the sum |N(u)| times; here a user's ratings share one sum and one step, which is
 between O(Σ|N(u)|) and O(Σ|N(u)|²) an epoch.
 """
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -20,10 +19,11 @@ from jaxtyping import Array, Float, Int
 from rezoo.arrays import across
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner, with_columns
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class SVDpp(nn.Module):
+class SVDpp(Model):
     """SVD++ for ratings. With an empty history it is `BiasedMF`.
 
     `mean` is μ, the mean of the training ratings. Tables: `user`, `item`, `implicit` (y_j), dim

@@ -22,10 +22,11 @@ from rezoo.nn.dropout import Dropout
 from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import Linear, field_names, field_vectors
 from rezoo.nn.interaction import pair_products
+from rezoo.nn.model import Model
 from rezoo.types import Query, Variables
 
 
-class AFM(nn.Module):
+class AFM(Model):
     """Attentional factorization machine. The weights a are sown in `intermediates`; see `attention`."""
 
     sizes: Mapping[str, int]

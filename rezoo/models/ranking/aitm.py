@@ -22,10 +22,11 @@ from rezoo.arrays import softmax
 from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class AITM(nn.Module):
+class AITM(Model):
     """A logit for each step of `task_names`, such as `click` and `purchase`; reads what SharedBottom does.
 
     The model's score is that of the last step.

@@ -17,10 +17,11 @@ from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import field_vectors, joined
 from rezoo.nn.interaction import FieldAttention
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.types import Parts, Query
 
 
-class AutoInt(nn.Module):
+class AutoInt(Model):
     """Self-attention over the columns of a pair. The score is a logit."""
 
     sizes: Mapping[str, int]

@@ -34,6 +34,7 @@ from rezoo.arrays import at_least_1, best_places, same_rows
 from rezoo.devices.meshes import along, in_blocks
 from rezoo.nn.bag import inner_with, scores_of
 from rezoo.nn.embedding import or_unknown
+from rezoo.nn.model import Model
 from rezoo.types import Query, Variables
 
 Part = Annotated[Callable[[], nn.Module], "rezoo.models"]
@@ -43,7 +44,7 @@ LOG_FLOOR = -3.0
 """ln ε to begin with."""
 
 
-class Blend(nn.Module):
+class Blend(Model):
     """Score = Σ of the parts' scores, or of their logarithms, each times its weight.
 
     Each part reads what it does elsewhere, of the same query and catalogue.

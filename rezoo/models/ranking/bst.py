@@ -28,6 +28,7 @@ from rezoo.nn.embedding import Embed
 from rezoo.nn.features import FieldEmbed, catalogue_of, repeat_for_items
 from rezoo.nn.inputs import of_items, of_query
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.types import Parts, Query
 
 
@@ -50,7 +51,7 @@ class TransformerBlock(nn.Module):
         return nn.LayerNorm(name="norm_out")(y + drop(nn.Dense(d, name="feed_out")(hidden)))
 
 
-class BST(nn.Module):
+class BST(Model):
     """Behavior sequence transformer. The score is a logit.
 
     Items and profile are those of `DIN`: an item is its id and its columns in the collection `catalogue`;

@@ -22,6 +22,7 @@ from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import field_vectors, joined
 from rezoo.nn.interaction import Cross, GatedCross, LowRankCross
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.types import Parts, Query
 
 Part = Callable[[Array], Array]
@@ -37,7 +38,7 @@ def stacked(crosses: Part, deep: Part, x: Float[Array, " *B E"]) -> Float[Array,
     return deep(crosses(x))
 
 
-class DCNv2(nn.Module):
+class DCNv2(Model):
     """Deep & cross network, version 2. The score is a logit."""
 
     sizes: Mapping[str, int]

@@ -18,10 +18,11 @@ from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import Linear, field_vectors, joined
 from rezoo.nn.interaction import bi_interaction
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class DeepFM(nn.Module):
+class DeepFM(Model):
     """FM + network, for clicks (a logit) or ratings (with their `mean`)."""
 
     sizes: Mapping[str, int]

@@ -31,6 +31,7 @@ from rezoo.devices.meshes import alike, along, matmul
 from rezoo.nn.features import FieldEmbed, catalogue_of, repeat_for_items
 from rezoo.nn.inputs import of_items, of_query
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.nn.recurrent import GRU, KERNEL, RECURRENT, UNROLL
 from rezoo.types import Query
 
@@ -59,7 +60,7 @@ class AUGRU(nn.Module):
         return jax.vmap(last, in_axes=1, out_axes=1)(a)
 
 
-class DIEN(nn.Module):
+class DIEN(Model):
     """Deep interest evolution network. The score is a logit.
 
     Items and profile are those of `DIN`: an item is its id and its columns in the collection `catalogue`;

@@ -37,6 +37,7 @@ from rezoo.nn.dropout import Dropout
 from rezoo.nn.features import FieldEmbed, catalogue_of, repeat_for_items
 from rezoo.nn.inputs import of_items, of_query
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.nn.norm import Moments
 from rezoo.types import Query
 
@@ -103,7 +104,7 @@ Weights = Annotated[Callable[..., nn.Module], LocalActivation, CodeActivation, M
 """Makes a module `(history [B L D], target [B *C D], real [B L]) -> weights [B *C L]`."""
 
 
-class DIN(nn.Module):
+class DIN(Model):
     """Score = MLP([meet(interest(target), target) ; profile and context]), a logit.
 
     The target and the events of `query.history` are items: their id, and their columns in the

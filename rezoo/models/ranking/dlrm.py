@@ -23,15 +23,16 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.devices.meshes import alike
 from rezoo.nn.features import FieldEmbed, catalogue_of, pair_columns
-from rezoo.nn.inputs import field_names, field_vectors, joined
+from rezoo.nn.inputs import at_least_2, field_names, field_vectors, joined
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
 def dots(v: Float[Array, " *B F D"], z: Float[Array, " *B K D"]) -> Float[Array, " *B E"]:
     """[z ; ⟨x_i, x_j⟩ for all i < j], x = (v_1, …, v_F, z)."""
     x = jnp.concatenate([v, z], axis=-2)
-    fields = x.shape[-2]
+    fields = at_least_2(x)
     i, j = jnp.triu_indices(fields, k=1)
     gram = jnp.einsum("...id,...jd->...ij", x, x).reshape(*x.shape[:-2], fields * fields)
     return jnp.concatenate([joined(z), gram[..., i * fields + j]], axis=-1)
@@ -42,7 +43,7 @@ def end_to_end(v: Float[Array, " *B F D"], z: Float[Array, " *B K D"]) -> Float[
     return joined(jnp.concatenate([v, z], axis=-2))
 
 
-class DLRM(nn.Module):
+class DLRM(Model):
     """Deep learning recommendation model. The score is a logit."""
 
     sizes: Mapping[str, int]

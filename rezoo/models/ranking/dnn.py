@@ -13,10 +13,11 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import field_vectors, joined
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class DNN(nn.Module):
+class DNN(Model):
     """Score = wᵀ MLP([e_1; e_2; …]) + b, a logit."""
 
     sizes: Mapping[str, int]

@@ -21,10 +21,11 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn.experts import Tower
 from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class ESMM(nn.Module):
+class ESMM(Model):
     """Logits of `purchase` (click and conversion), `click`, and `conversion` (given a click).
 
     The model's score is that of `purchase`. Reads what SharedBottom does.

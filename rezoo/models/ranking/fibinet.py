@@ -21,8 +21,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.features import FieldEmbed, catalogue_of
-from rezoo.nn.inputs import Linear, field_vectors, joined
+from rezoo.nn.inputs import Linear, at_least_2, field_vectors, joined
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 MATRICES = nn.initializers.lecun_normal(batch_axis=0)
@@ -67,7 +68,7 @@ class ByPair(nn.Module):
         return jnp.einsum("...pd,pde->...pe", v[..., i, :], w)
 
 
-class FiBiNET(nn.Module):
+class FiBiNET(Model):
     """Feature importance and bilinear feature interaction. The score is a logit."""
 
     sizes: Mapping[str, int]
@@ -87,7 +88,7 @@ class FiBiNET(nn.Module):
         catalogue = catalogue_of(self)
         linear = Linear(self.sizes, name="linear")(query, item, catalogue)
         v = field_vectors(FieldEmbed(self.sizes, self.dim, name="factors"), query, item, catalogue)
-        i, j = jnp.triu_indices(v.shape[-2], k=1)
+        i, j = jnp.triu_indices(at_least_2(v), k=1)
         bilinear = self.matrices(name="bilinear")
         products = [
             joined(bilinear(x, i) * x[..., j, :])

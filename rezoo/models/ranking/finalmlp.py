@@ -26,6 +26,7 @@ from rezoo.errors import DataError
 from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import field_names, field_vectors, joined
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
@@ -76,7 +77,7 @@ class BilinearFusion(nn.Module):
         return width // self.heads
 
 
-class FinalMLP(nn.Module):
+class FinalMLP(Model):
     """Two gated streams and their bilinear fusion. The score is a logit."""
 
     sizes: Mapping[str, int]

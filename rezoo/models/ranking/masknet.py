@@ -25,6 +25,7 @@ from rezoo.nn.dropout import Dropout
 from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import field_vectors, joined
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 Block = Callable[[Array, Array], Array]
@@ -63,7 +64,7 @@ class MaskBlock(nn.Module):
         return Dropout(self.dropout)(nn.relu(out))
 
 
-class MaskNet(nn.Module):
+class MaskNet(Model):
     """Blocks with instance-guided masks, in parallel or in series. The score is a logit."""
 
     sizes: Mapping[str, int]

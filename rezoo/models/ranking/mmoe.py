@@ -17,10 +17,11 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn.experts import Experts, Gate, Tower
 from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class MMoE(nn.Module):
+class MMoE(Model):
     """A score for each of `task_names`, a logit for clicks; reads the columns that `SharedBottom` reads."""
 
     sizes: Mapping[str, int]

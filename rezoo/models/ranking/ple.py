@@ -16,10 +16,11 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn.experts import Experts, Gate, Tower
 from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
-from rezoo.types import Parts, Query
+from rezoo.nn.model import Model
+from rezoo.types import Count, Parts, Query
 
 
-class PLE(nn.Module):
+class PLE(Model):
     """A score for each of `task_names`, a logit for clicks; reads the columns that `SharedBottom` reads."""
 
     sizes: Mapping[str, int]
@@ -29,9 +30,9 @@ class PLE(nn.Module):
     dim: int = 8
     _: KW_ONLY
     levels: Parts = 2
-    num_task_experts: int = 3
+    num_task_experts: Count = 3
     """Experts of each task at each level."""
-    num_shared_experts: int = 2
+    num_shared_experts: Count = 2
     """Shared experts at each level."""
     widths: Sequence[int] = (16,)
     """Layers of each expert."""

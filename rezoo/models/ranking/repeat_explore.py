@@ -51,12 +51,13 @@ from rezoo.devices.meshes import alike
 from rezoo.models.ranking.session_ranker import Encoder, made
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import inner
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 ZEROS = nn.initializers.zeros
 
 
-class RepeatExplore(nn.Module):
+class RepeatExplore(Model):
     """Score = that of the encoder; of items in the history ln Σ exp(e_t + g) over their events.
 
     The encoder reads what it does elsewhere, of the same query and catalogue; columns of events

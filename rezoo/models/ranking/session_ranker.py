@@ -33,6 +33,7 @@ from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.inputs import of_items, of_query
 from rezoo.nn.mlp import PairMLP
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
@@ -93,7 +94,7 @@ def made(encoder: Encoder, num_items: int | None) -> nn.Module:
     return session
 
 
-class SessionRanker(nn.Module):
+class SessionRanker(Model):
     """Score = mean + head([state of the history ; user's columns], item's columns, encoder's own score).
 
     Reads `query.history`, all of `query.features`, the item columns in `catalogue`, and the user and the

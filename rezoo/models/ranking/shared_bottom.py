@@ -18,10 +18,11 @@ from rezoo.nn.experts import Tower
 from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class SharedBottom(nn.Module):
+class SharedBottom(Model):
     """A logit (or whatever the task's loss makes of it) for each of `task_names`.
 
     Reads all of `query.features`, the item columns in `catalogue`, and the user and the item if

@@ -19,15 +19,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import Embed
-from rezoo.nn.features import FieldEmbed, catalogue_of
+from rezoo.nn.features import FieldEmbed, catalogue_of, table_rows
 from rezoo.nn.inner import inner
 from rezoo.nn.inputs import of_items, of_query
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.nn.sequence import mean_of
 from rezoo.types import Query
 
 
-class TwoTower(nn.Module):
+class TwoTower(Model):
     """A retriever whose item vectors come from the items' columns.
 
     The user's tower reads `query.features`, the mean of the history, and the user's id if `sizes`
@@ -44,7 +45,7 @@ class TwoTower(nn.Module):
 
     def setup(self) -> None:
         self.users, self.items = FieldEmbed(self.sizes, self.dim), FieldEmbed(self.sizes, self.dim)
-        self.watched = Embed(self.sizes["item"], self.dim)
+        self.watched = Embed(table_rows(self.sizes, "item"), self.dim)
         self.user_tower = MLP(self.widths[:-1], dropout=self.dropout)
         self.item_tower = MLP(self.widths[:-1], dropout=self.dropout)
         self.user_output, self.item_output = nn.Dense(self.widths[-1]), nn.Dense(self.widths[-1])

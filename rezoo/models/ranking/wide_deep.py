@@ -18,10 +18,11 @@ from rezoo.nn.embedding import Embed
 from rezoo.nn.features import FieldEmbed, catalogue_of, pair_columns
 from rezoo.nn.inputs import Linear, field_vectors, joined
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class WideDeep(nn.Module):
+class WideDeep(Model):
     """Score = wᵀ [x ; φ(x)] + MLP([e_1 ; e_2 ; …]) + b over the pair's columns.
 
     Reads the user, the item, all of `query.features` and the item columns in the collection

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import Linear, field_vectors, joined
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
@@ -42,7 +43,7 @@ class CompressedInteraction(nn.Module):
         return jnp.concatenate(pooled, axis=-1)
 
 
-class XDeepFM(nn.Module):
+class XDeepFM(Model):
     """Extreme DeepFM. The score is a logit."""
 
     sizes: Mapping[str, int]

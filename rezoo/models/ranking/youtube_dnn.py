@@ -29,11 +29,12 @@ from rezoo.nn.features import FieldEmbed, catalogue_of, pair_columns, repeat_for
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.inputs import side_by_side
 from rezoo.nn.mlp import MLP, Activation, linear
+from rezoo.nn.model import Model
 from rezoo.nn.sequence import mean_of
 from rezoo.types import Query
 
 
-class YouTubeDNN(nn.Module):
+class YouTubeDNN(Model):
     """Candidate generation: score = ⟨u, v_item⟩ + b_item, a retriever.
 
     Reads the history and all of `query.features`; the user's id is not used, so that a new user is
@@ -80,7 +81,7 @@ class YouTubeDNN(nn.Module):
         return with_columns(self.item(item), self.item_bias(item)) if self.bias else self.item(item)
 
 
-class YouTubeRanker(nn.Module):
+class YouTubeRanker(Model):
     """Ranking: score = MLP of the pair's columns and of the mean of the history, a logit.
 
     Trained by `losses.weighted_logistic`, `jnp.exp(score)` is the expected amount. Reads the user,

@@ -28,10 +28,11 @@ from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed, or_unknown, rows_or_zero
 from rezoo.nn.inner import inner, with_columns
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class UAutoRec(nn.Module):
+class UAutoRec(Model):
     """U-AutoRec: r is a user's ratings, `query.features["history_rating"]` `[B L]` of `query.history`.
 
     Without that feature every event of the history counts 1 (implicit feedback). A user without
@@ -69,7 +70,7 @@ class UAutoRec(nn.Module):
         return self.drop_unit(nn.sigmoid(units))
 
 
-class IAutoRec(nn.Module):
+class IAutoRec(Model):
     """I-AutoRec: r is an item's ratings, which are item data: collection `catalogue`, see `ratings_of`.
 
     It is U-AutoRec of the transposed matrix, and has the same parameters. To train, take

@@ -20,10 +20,11 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import with_columns
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class CFGAN(nn.Module):
+class CFGAN(Model):
     """Score = the generator's logit; σ(score) is r̂. Submodules `generator` and `discriminator`.
 
     A user without history is given what the generator gives for an input of zeros.

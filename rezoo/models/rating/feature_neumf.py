@@ -14,10 +14,11 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.nn.features import FeatureEmbedding, catalogue_of, item_columns, repeat_for_items
 from rezoo.nn.mlp import PairMLP
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class FeatureNeuMF(nn.Module):
+class FeatureNeuMF(Model):
     """Score = hᵀ [p_G ∘ q_G ; MLP([p_M ; q_M])] for known and new users and items.
 
     User features are those columns of `query.features` that `user_features` names, item features

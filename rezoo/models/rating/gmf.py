@@ -13,10 +13,11 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import repeat_for_items
 from rezoo.nn.inner import with_columns
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class GMF(nn.Module):
+class GMF(Model):
     """Score = hᵀ (p_u ∘ q_i) + b. Tables: `gmf_user`, `gmf_item`; h and b are `output`."""
 
     num_users: int

@@ -12,10 +12,11 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.nn.embedding import Embed
 from rezoo.nn.mlp import PairMLP
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class MLP(nn.Module):
+class MLP(Model):
     """Score = hᵀ network([p_u ; q_i]) + b; the embeddings are half as wide as the first layer each."""
 
     num_users: int

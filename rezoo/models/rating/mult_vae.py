@@ -30,10 +30,11 @@ from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed, has_row
 from rezoo.nn.inner import with_columns
 from rezoo.nn.mlp import Activation, linear
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class MultDAE(nn.Module):
+class MultDAE(Model):
     """Mult-DAE: score = W tanh(V x̃ + c) + b, x̃ the history with events dropped at random in training."""
 
     num_items: int
@@ -56,7 +57,7 @@ class MultDAE(nn.Module):
         return with_columns(self.output.table(), self.output_bias.table())
 
 
-class MultVAE(nn.Module):
+class MultVAE(Model):
     """Mult-VAE: I → hidden → latent → hidden → I. Scoring takes the mean of z, training draws it.
 
     With `hidden` None it is I → latent → I, each arrow an affine map: for data that is small and sparse.

@@ -18,10 +18,11 @@ from jaxtyping import Array, Float, Int
 
 from rezoo.models.rating import gmf, mlp
 from rezoo.nn.embedding import Embed
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
-class NeuMF(nn.Module):
+class NeuMF(Model):
     """Score = hᵀ [p_G ∘ q_G ; MLP([p_M ; q_M])] + b, the GMF part beside the MLP part."""
 
     num_users: int

@@ -22,11 +22,12 @@ from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import Linear, field_vectors
 from rezoo.nn.interaction import bi_interaction
 from rezoo.nn.mlp import MLP
+from rezoo.nn.model import Model
 from rezoo.nn.norm import BatchNorm
 from rezoo.types import Query
 
 
-class NFM(nn.Module):
+class NFM(Model):
     """Neural factorization machine, for ratings (with their `mean`) or clicks (a logit)."""
 
     sizes: Mapping[str, int]

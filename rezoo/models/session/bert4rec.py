@@ -31,11 +31,12 @@ from rezoo.nn.embedding import NORMAL, Embed
 from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.masks import Mask
+from rezoo.nn.model import Model
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.types import Parts, Query
 
 
-class BERT4Rec(nn.Module):
+class BERT4Rec(Model):
     """Score = <[GELU(W h + b) ; 1], [v_i ; b_i]>, h the blocks' output at the mask behind the last event."""
 
     num_items: int

@@ -21,19 +21,20 @@ from rezoo.nn.embedding import Embed
 from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.mlp import Activation
+from rezoo.nn.model import Model
 from rezoo.nn.profile import NO_FEATURES, Profile
-from rezoo.types import Parts, Query
+from rezoo.types import Count, Query, SomeParts
 
 
-class Caser(nn.Module):
+class Caser(Model):
     """Score = <[z_t ; p_u ; 1], [w_i ; b_i]>, z_t of the last `window` events up to t."""
 
     num_items: int
     dim: int = 50
     _: KW_ONLY
-    num_users: int = 0
+    num_users: Count = 0
     """Rows of the users' table; 0 if sessions have no users."""
-    window: Parts = 5
+    window: SomeParts = 5
     horizontal: int = 16
     """Filters of each height."""
     vertical: int = 4

@@ -24,12 +24,13 @@ from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner, with_columns
+from rezoo.nn.model import Model
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.recurrent import GRU, Cell
-from rezoo.types import Parts, Query
+from rezoo.types import Query, SomeParts
 
 
-class GRU4Rec(nn.Module):
+class GRU4Rec(Model):
     """Score = <h_t, v_i> + b_i, with h_t the state after the session's last click.
 
     An empty session has the state 0, or that of its user, and is given each item's bias, its popularity.
@@ -38,7 +39,7 @@ class GRU4Rec(nn.Module):
     num_items: int
     dim: int = 64
     _: KW_ONLY
-    num_layers: Parts = 1
+    num_layers: SomeParts = 1
     cell: Cell = GRU
     """`nn.recurrent.GRU` or `nn.recurrent.LSTM`."""
     tied: bool = False

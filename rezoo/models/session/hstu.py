@@ -34,6 +34,7 @@ from rezoo.nn.embedding import Embed
 from rezoo.nn.events import BUCKETS, NO_EVENT_FEATURES, EventFeature, EventFeatures, buckets, known, signed
 from rezoo.nn.inner import inner
 from rezoo.nn.masks import Asked, Asking, Mask, may_look
+from rezoo.nn.model import Model
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Parts, Query
@@ -41,7 +42,7 @@ from rezoo.types import Parts, Query
 SMALL = nn.initializers.normal(0.02)
 
 
-class HSTU(nn.Module):
+class HSTU(Model):
     """Score = <x_t, v_i>, where x_t is the output of the blocks for the events up to t."""
 
     num_items: int

@@ -32,6 +32,7 @@ from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner, with_columns
+from rezoo.nn.model import Model
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.types import Parts, Query
 
@@ -60,7 +61,7 @@ class Carry(NamedTuple):
     """Of the last block; `user` before the first event."""
 
 
-class LRURec(nn.Module):
+class LRURec(Model):
     """Score = <x_t, v_i> + b_i, where x_t is the output of the blocks for the events up to t."""
 
     num_items: int

@@ -28,6 +28,7 @@ from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner
+from rezoo.nn.model import Model
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.recurrent import GRU, Gate
 from rezoo.nn.similarity import DOT, Similarity
@@ -44,7 +45,7 @@ def softmax(alpha: Float[Array, " B Q L"], mask: Bool[Array, " B Q L"]) -> Float
     return arrays.softmax(alpha, where=mask)
 
 
-class NARM(nn.Module):
+class NARM(Model):
     """Score = <B [h_t ; c_t], v_i>, c_t what the last state h_t finds in the states so far."""
 
     num_items: int

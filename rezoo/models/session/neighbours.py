@@ -25,6 +25,7 @@ from rezoo.arrays import distinct_pairs, in_table, ranges
 from rezoo.data.sessions import Sessions, pad
 from rezoo.devices.meshes import each_row, lookup
 from rezoo.nn.embedding import or_unknown
+from rezoo.nn.model import Model
 from rezoo.types import Query
 
 
@@ -47,7 +48,7 @@ Weight = Annotated[Callable[[Array, Array], Array], linear, tenths, evenly]
 """`(steps from the session's end, its length) -> weight` of an event; a model is saved with one of these."""
 
 
-class VSKNN(nn.Module):
+class VSKNN(Model):
     """Score = Σ over the `k` most similar sessions of similarity × decay × idf, plus a share < 1e-3."""
 
     num_items: int

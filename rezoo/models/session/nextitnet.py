@@ -20,12 +20,13 @@ from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner
+from rezoo.nn.model import Model
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.similarity import DOT, Similarity
-from rezoo.types import Parts, Query
+from rezoo.types import Query, SomeParts
 
 
-class NextItNet(nn.Module):
+class NextItNet(Model):
     """Score = <E_t, w_i>, E_t what the convolutions make of the events up to t."""
 
     num_items: int
@@ -33,7 +34,7 @@ class NextItNet(nn.Module):
     _: KW_ONLY
     dilations: Sequence[int] = (1, 4)
     """l of each residual block; its second convolution has 2l."""
-    kernel: Parts = 3
+    kernel: SomeParts = 3
     dropout: float = 0.0
     similarity: Similarity = DOT
     user_features: Mapping[str, int | None] = NO_FEATURES
@@ -85,7 +86,7 @@ class Residual(nn.Module):
     """x + two causal convolutions that stay within a session, each normalised and rectified."""
 
     dilation: int
-    kernel: Parts
+    kernel: SomeParts
 
     @nn.compact
     def __call__(self, x: Float[Array, " B L D"], segment: Int[Array, " B L"]) -> Float[Array, " B L D"]:

@@ -30,6 +30,7 @@ from rezoo.nn.embedding import Embed
 from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner
 from rezoo.nn.masks import Mask
+from rezoo.nn.model import Model
 from rezoo.nn.profile import NO_FEATURES, Profile, alone
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Parts, Query
@@ -61,7 +62,7 @@ Blocks = Annotated[Callable[..., nn.Module], Block, LiGR]
 """Makes a block of so many heads and this dropout; a model is saved with one of these."""
 
 
-class SASRec(nn.Module):
+class SASRec(Model):
     """Score = <F_t, v_i>, where F_t is the output of the blocks for the events up to t."""
 
     num_items: int

@@ -32,12 +32,13 @@ from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner
+from rezoo.nn.model import Model
 from rezoo.nn.profile import NO_FEATURES, Profile
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Parts, Query
 
 
-class SRGNN(nn.Module):
+class SRGNN(Model):
     """Score = <W₃ [v_t ; s_g], x_i>: the last click, and what it finds in the graph of the session."""
 
     num_items: int

@@ -27,6 +27,7 @@ from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner
+from rezoo.nn.model import Model
 from rezoo.nn.profile import NO_FEATURES, Profile, with_slots
 from rezoo.nn.similarity import DOT, Similarity, at_most
 from rezoo.types import Query
@@ -42,7 +43,7 @@ def plus_mean(m_a: Float[Array, " B Q D"], m_s: Float[Array, " B Q D"]) -> Float
     return m_a + m_s
 
 
-class STAMP(nn.Module):
+class STAMP(Model):
     """Score = <h_s ∘ h_t, x_i>: what the session is about, and what was clicked last."""
 
     num_items: int

@@ -41,10 +41,11 @@ from rezoo.nn.attention import LiGR
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import NORMAL, Embed
 from rezoo.nn.features import catalogue_of, item_columns, repeat_for_items
+from rezoo.nn.model import Model
 from rezoo.types import Parts, Query
 
 
-class TIGER(nn.Module):
+class TIGER(Model):
     """Score = ln P(i | history), the sum over the digits of i; reads the column `code` of the catalogue.
 
     >>> from rezoo.data.batches import queries

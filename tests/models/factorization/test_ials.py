@@ -1,6 +1,5 @@
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import scipy.sparse.linalg
@@ -194,7 +193,7 @@ def test_over_devices_it_is_the_fit_of_one(monkeypatch, devices, routes):
     assert (ids == evaluation.recommend(IALS(USERS, ITEMS, DIM), one, query, 5)[0]).all()
 
 
-def test_bad_input_is_named(monkeypatch):
+def test_bad_input_is_named(untyped):
     with pytest.raises(ValueError, match="no interaction with a user and an item above 0"):
         ials.fit(jax.random.key(0), np.array([0, 1]), np.array([1, 0]), 3, 3)
     with pytest.raises(ValueError, match="item 5 is beyond num_items=3"):
@@ -212,7 +211,6 @@ def test_bad_input_is_named(monkeypatch):
     for wrong in ({"num_epochs": 0}, {"dim": 0}, {"stddev": 0.0}, {"stddev": np.nan}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} = .*: give"):
             ials.fit(jax.random.key(0), *one, **wrong)
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would say it first
     with pytest.raises(DataError, match=r"user has 1\.5, which is not a whole number"):
         ials.fit(jax.random.key(0), np.array([1.5]), np.array([1]), 3, 3)
 

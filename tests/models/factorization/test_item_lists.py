@@ -4,7 +4,6 @@ import tracemalloc
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from helpers import apply, score_all
@@ -126,7 +125,7 @@ def test_the_memory_of_a_score_does_not_grow_with_the_square_of_the_catalogue():
     assert program.memory_analysis().temp_size_in_bytes < 8 * 4 * 8 * items
 
 
-def test_bad_input_is_named(monkeypatch):
+def test_bad_input_is_named(untyped):
     history = np.array([[1, 2], [2, 3]])
     for fit in (rp3beta.fit, item_knn.fit_lists, gfcf.fit, bspm.fit, slim.fit, local_ease.fit):
         with pytest.raises(ValueError, match="at least one event"):
@@ -147,7 +146,6 @@ def test_bad_input_is_named(monkeypatch):
     ):
         with pytest.raises(ValueError, match=f"{next(iter(given))} = .*: give"):
             fit(history, 5, **given)
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would say it first
     for fit in (rp3beta.fit, item_knn.fit, ease.fit):
         with pytest.raises(DataError, match=r"history has 2\.5, which is not a whole number"):
             fit(np.array([[1.0, 2.5]]), 5)
