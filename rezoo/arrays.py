@@ -7,7 +7,7 @@ The checks look at shapes only: they work under `jit` and `vmap`, where they run
 traced. `chex.disable_asserts()` turns those of shapes off.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -136,7 +136,33 @@ def at_least_1(**numbers: int | None) -> None:
             raise ValueError(f"{name} = {number}: give 1 or more")
 
 
-def at_least_0(**numbers: float | int | Array | None) -> None:
+def finite(**numbers: float | Array | None) -> None:
+    """Check exponents and other numbers of either sign; None and traced numbers are left out.
+
+    Raises:
+      ValueError: if one of them is infinite or NaN.
+
+    >>> finite(alpha=float("inf"))
+    Traceback (most recent call last):
+    ValueError: alpha = inf: give a finite number
+    """
+    _all(numbers, np.isfinite, "a finite number")
+
+
+def above_0(**numbers: float | Array | None) -> None:
+    """Check scales and what else may not vanish; None and traced numbers are left out.
+
+    Raises:
+      ValueError: if one of them is 0 or less, infinite or NaN.
+
+    >>> above_0(stddev=0.0)
+    Traceback (most recent call last):
+    ValueError: stddev = 0.0: give a finite number above 0
+    """
+    _all(numbers, lambda number: (number > 0) & np.isfinite(number), "a finite number above 0")
+
+
+def at_least_0(**numbers: float | Array | None) -> None:
     """Check weights and other finite numbers; None and traced numbers are left out.
 
     Raises:
@@ -146,9 +172,13 @@ def at_least_0(**numbers: float | int | Array | None) -> None:
     Traceback (most recent call last):
     ValueError: l2 = nan: give a finite number of 0 or more
     """
+    _all(numbers, lambda number: (number >= 0) & np.isfinite(number), "a finite number of 0 or more")
+
+
+def _all(numbers: Mapping[str, Any], holds: Callable[[np.ndarray], Any], wanted: str) -> None:
     for name, number in numbers.items():
-        if number is not None and not isinstance(number, Tracer) and not 0 <= float(number) < np.inf:
-            raise ValueError(f"{name} = {number}: give a finite number of 0 or more")
+        if number is not None and not isinstance(number, Tracer) and not np.all(holds(np.asarray(number))):
+            raise ValueError(f"{name} = {number}: give {wanted}")
 
 
 def in_table(name: str, ids: Any, rows: int) -> None:

@@ -9,10 +9,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.arrays import cumulative, distinct_pairs, draw, find
+from rezoo.arrays import cumulative, distinct_pairs, draw, find, finite
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import everywhere, lookup
 from rezoo.types import Query, Sampler
@@ -230,7 +229,6 @@ def _log_share(
     known = np.asarray(count, np.float64)[occurs]
     if not np.isfinite(known).all():
         raise ValueError("a count is not finite: give the number of times each item occurs, by item id")
-    if not isinstance(alpha, Tracer) and not np.isfinite(alpha):
-        raise ValueError(f"alpha = {alpha}: give a finite number")
+    finite(alpha=alpha)
     log_ratio = jnp.asarray(np.log(known / known.max()), jnp.float32)
     return jnp.asarray(occurs, jnp.int32), jax.nn.log_softmax(alpha * log_ratio)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from rezoo.arrays import at_least_1
+from rezoo.arrays import at_least_0, at_least_1, finite
 from rezoo.losses.masks import Mask, PerList, Scores, all_if_none, inputs
 from rezoo.types import Loss
 
@@ -35,6 +35,8 @@ def ccl(
     >>> float(ccl(score, label, margin=0.5, weight=3.0))  # 1 - .5 + 3 × (1 - .5) / 2
     1.25
     """
+    finite(margin=margin)
+    at_least_0(weight=weight)
     score, label, where = inputs(score, label, where)
     positive, negative = where & (label > 0), where & (label <= 0)
     value = _mean(jax.nn.relu(1 - score), positive) + weight * _mean(jax.nn.relu(score - margin), negative)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma
 from jaxtyping import Array, Bool, Float
 
-from rezoo.arrays import at_least_1
+from rezoo.arrays import above_0, at_least_0, at_least_1, finite
 from rezoo.losses.masks import Mask, PerList, Scores, inputs, log_softmax, logsumexp
 
 Pairs = tuple[Float[Array, " ... T C"], Bool[Array, " ... T C"]]
@@ -39,7 +39,7 @@ def hinge(
     label: Scores,
     *,
     where: Mask | None = None,
-    margin: float = 1.0,
+    margin: float | Array = 1.0,
     positives: int | None = None,
 ) -> PerList:
     """Mean of max(0, m - (s_i - s_j)) over each list's pairs: RankSVM.
@@ -49,6 +49,7 @@ def hinge(
     >>> hinge(jnp.array([[2.0, 0.0], [0.0, 2.0]]), jnp.array([[1.0, 0.0], [1.0, 0.0]])).tolist()
     [0.0, 3.0]
     """
+    finite(margin=margin)
     score, label, where = inputs(score, label, where)
     difference, pair = pairs(score, label, where, positives)
     return _mean(jax.nn.relu(margin - difference), pair)
@@ -59,7 +60,7 @@ def smooth_auc(
     label: Scores,
     *,
     where: Mask | None = None,
-    temperature: float = 1.0,
+    temperature: float | Array = 1.0,
     positives: int | None = None,
 ) -> PerList:
     """Mean of σ((s_j - s_i) / τ) over each list's pairs: 1 - AUC as τ goes to 0, ties half.
@@ -71,6 +72,7 @@ def smooth_auc(
     >>> float(smooth_auc(score, label))  # one tie, one pair in order
     0.25
     """
+    above_0(temperature=temperature)
     score, label, where = inputs(score, label, where)
     margin, pair = pairs(score, label, where, positives)
     return _mean(jax.nn.sigmoid(-margin / temperature), pair)
@@ -81,8 +83,8 @@ def warp(
     label: Scores,
     *,
     where: Mask | None = None,
-    margin: float = 1.0,
-    scale: float = 1.0,
+    margin: float | Array = 1.0,
+    scale: float | Array = 1.0,
     positives: int | None = None,
 ) -> PerList:
     """Mean over i of H(r_i) × the mean of max(0, m - (s_i - s_j)) over the r_i elements that violate it.
@@ -103,6 +105,8 @@ def warp(
     >>> float(warp(score, label).round(4))  # two errors of 1, weighted by 1 + 1/2
     1.5
     """
+    finite(margin=margin)
+    above_0(scale=scale)
     score, label, where = inputs(score, label, where)
     difference, pair = pairs(score, label, where, positives)
     error = jnp.where(pair, jax.nn.relu(margin - difference), 0.0)
@@ -147,7 +151,7 @@ def bpr_max(
     label: Scores,
     *,
     where: Mask | None = None,
-    regularisation: float = 1.0,
+    regularisation: float | Array = 1.0,
     positives: int | None = None,
 ) -> PerList:
     """Mean over i of -ln Σ_j p_j σ(s_i - s_j) + λ Σ_j p_j s_j², p the softmax of s over i's opponents.
@@ -158,6 +162,7 @@ def bpr_max(
     >>> print(bpr_max(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0])).round(4))  # -ln σ(0)
     0.6931
     """
+    at_least_0(regularisation=regularisation)
     score, label, where = inputs(score, label, where)
     margin, pair = pairs(score, label, where, positives)
     log_p = _log_share(score, pair)

@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
+from jaxtyping import Array
 
+from rezoo.arrays import above_0
 from rezoo.losses.masks import Mask, Scores, inputs, masked
 
 
@@ -27,12 +29,13 @@ def absolute(score: Scores, label: Scores, *, where: Mask | None = None) -> Scor
     return masked(jnp.abs(score - label), where)
 
 
-def huber(score: Scores, label: Scores, *, where: Mask | None = None, delta: float = 1.0) -> Scores:
+def huber(score: Scores, label: Scores, *, where: Mask | None = None, delta: float | Array = 1.0) -> Scores:
     """Huber 1964: ½ e² for |e| ≤ δ, else δ (|e| - ½ δ), pointwise; https://doi.org/10.1214/aoms/1177703732.
 
     >>> huber(jnp.array([1.0, 3.0]), jnp.array([0.0, 0.0]), delta=1.0).tolist()
     [0.5, 2.5]
     """
+    above_0(delta=delta)
     score, label, where = inputs(score, label, where)
     error = jnp.abs(score - label)
     inner = jnp.minimum(error, delta)

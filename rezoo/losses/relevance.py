@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rezoo import metrics
-from rezoo.arrays import at_least_1, same_shape
+from rezoo.arrays import above_0, at_least_1, same_shape
 from rezoo.losses.masks import Mask, PerList, Scores, all_if_none, inputs, log_softmax
 from rezoo.losses.pairs import pairs
 from rezoo.types import Loss
@@ -84,7 +84,7 @@ def approx_ndcg(
     *,
     where: Mask | None = None,
     k: int | None = None,
-    temperature: float = 1.0,
+    temperature: float | Array = 1.0,
     gain: Gain = exponential_gain,
 ) -> PerList:
     """1 - NDCG on soft ranks: Qin 2010, https://doi.org/10.1007/s10791-009-9124-x; see `smooth`.
@@ -96,7 +96,12 @@ def approx_ndcg(
 
 
 def approx_mrr(
-    score: Scores, label: Scores, *, where: Mask | None = None, k: int | None = None, temperature: float = 1.0
+    score: Scores,
+    label: Scores,
+    *,
+    where: Mask | None = None,
+    k: int | None = None,
+    temperature: float | Array = 1.0,
 ) -> PerList:
     """1 - MRR on soft ranks: Qin 2010, https://doi.org/10.1007/s10791-009-9124-x; see `smooth`.
 
@@ -112,7 +117,7 @@ def smooth_rank(
     *,
     where: Mask | None = None,
     k: int | None = None,
-    temperature: float = 1.0,
+    temperature: float | Array = 1.0,
     gain: Gain = exponential_gain,
 ) -> PerList:
     """1 - Σ_p D(p) Σ_i h_ip gain_i / ideal: NDCG, in which each place p has a bit of every element.
@@ -124,8 +129,9 @@ def smooth_rank(
     >>> float(smooth_rank(jnp.array([99.0, 0.0]), jnp.array([1.0, 0.0])))
     0.0
     """
-    score, label, where = inputs(score, label, where)
     at_least_1(k=k)
+    above_0(temperature=temperature)
+    score, label, where = inputs(score, label, where)
     k = k or max(score.shape[-1], 1)
     place = jnp.arange(score.shape[-1])
     taken = place.reshape((1,) * (score.ndim - 1) + (-1,)) < jnp.minimum(where.sum(-1, keepdims=True), k)
@@ -140,7 +146,11 @@ def smooth_rank(
 
 
 def smooth(
-    metric: Callable[..., Array], *, k: int | None = None, temperature: float = 1.0, gain: Gain | None = None
+    metric: Callable[..., Array],
+    *,
+    k: int | None = None,
+    temperature: float | Array = 1.0,
+    gain: Gain | None = None,
 ) -> Loss:
     """The loss 1 - metric, on soft ranks and with a soft cut-off: Qin 2010.
 
@@ -158,6 +168,7 @@ def smooth(
     >>> print(jnp.rint(100 * loss(jnp.array([[3.0, 1.0], [1.0, 3.0]]), jnp.array([[1.0, 0.0], [1.0, 0.0]]))))
     [ 1. 99.]
     """
+    above_0(temperature=temperature)
     return _on_ranks(
         metric,
         k,
@@ -187,12 +198,13 @@ def bound(metric: Callable[..., Array], *, k: int | None = None, gain: Gain | No
     return _on_ranks(metric, k, gain, _hinge_ranks, lambda rank, k: jnp.minimum(1.0, 2 * (k + 0.5 - rank)))
 
 
-def soft_ranks(score: Scores, *, where: Mask | None = None, temperature: float = 1.0) -> Scores:
+def soft_ranks(score: Scores, *, where: Mask | None = None, temperature: float | Array = 1.0) -> Scores:
     """1 + Σ_{j≠i} σ((s_j - s_i) / τ) over the elements that count; `metrics.ranks` as τ goes to 0.
 
     >>> soft_ranks(jnp.array([3.0, 7.0, 3.0, 1.0]), temperature=0.01).tolist()
     [2.5, 1.0, 2.5, 4.0]
     """
+    above_0(temperature=temperature)
     return _ranks_by(score, where, lambda ahead: jax.nn.sigmoid(ahead / temperature))
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo import losses
-from rezoo.arrays import same_shape
+from rezoo.arrays import at_least_0, same_shape
 from rezoo.objectives.forward import forward, mean
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
 
@@ -47,6 +47,7 @@ def with_next_item(
     >>> print(aux.metrics["score"], aux.metrics["next_item"].round(4), value.round(4))  # 1², ln 4
     1.0 1.3863 1.6931
     """
+    at_least_0(weight=weight)
 
     def outputs(module: Any, query: Query, item: Array) -> tuple[Array, Array, Array]:
         session = getattr(module, "session", None)

@@ -9,6 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Bool, Float, Shaped
 
+from rezoo.arrays import at_least_0
 from rezoo.devices.meshes import everywhere, layout
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.objectives.forward import mean
@@ -38,7 +39,7 @@ def l2(
         whose count is 0 has no penalty: give padding none.
 
     Raises:
-      ValueError: if there are counts of a table that the model does not look up.
+      ValueError: if a weight is below 0, or there are counts of a table that the model does not look up.
 
     >>> from rezoo import losses, objectives
     >>> from rezoo.data.batches import pairs
@@ -50,6 +51,7 @@ def l2(
     >>> print(value.round(4))  # (1 + 1 + 1 - 1)² + 0.1 × (1² + 1²)
     4.2
     """
+    at_least_0(**(weight if isinstance(weight, Mapping) else {"weight": weight}))
 
     def regularised(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         value, aux = objective(variables, key, batch)
@@ -84,6 +86,7 @@ def penalised(objective: Objective, weight: float | Array) -> Objective:
     >>> float(penalised(objective, 0.5)({}, jax.random.key(0), batch)[0])  # 1 + ½ × 3
     2.5
     """
+    at_least_0(weight=weight)
 
     def whole(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         value, aux = objective(variables, key, batch)

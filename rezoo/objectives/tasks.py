@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from rezoo.arrays import at_least_0, finite
 from rezoo.objectives.forward import forward, mean
 from rezoo.types import Aux, Batch, Loss, Objective, Scalars, Target, Variables, Weighting
 
@@ -44,8 +45,10 @@ def multi_task(
     >>> float(value)  # all scores are 0: 0 × ln 2 + 1 × (0 - 1)²
     1.0
     """
-    if isinstance(weights, Mapping) and (unknown := set(weights) - set(losses)):
-        raise ValueError(f"weights for {sorted(unknown)}, which have no loss; there are {sorted(losses)}")
+    if isinstance(weights, Mapping):
+        finite(**weights)
+        if unknown := set(weights) - set(losses):
+            raise ValueError(f"weights for {sorted(unknown)}, which have no loss; there are {sorted(losses)}")
     each = task_losses(model, losses)
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
@@ -90,6 +93,7 @@ def in_order(
     >>> print(value.round(4), aux.metrics["order"])  # 2 ln 2; both are as likely
     1.3863 0.0
     """
+    at_least_0(weight=weight)
     if len(steps) < 2:
         raise ValueError(f"steps={list(steps)}: an order is of two steps or more")
     each = _scores_and_losses(model, losses)

@@ -280,3 +280,35 @@ def test_ndcg_weights_are_what_a_swap_does_to_ndcg():
 def test_gbce_wants_shares(given):
     with pytest.raises(ValueError, match=r"(rate|t) = .*: give"):
         losses.gbce(jnp.zeros(2), jnp.ones(2), **given)
+
+
+PAIR = jnp.array([1.0, 0.0]), jnp.array([1.0, 0.0])
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [
+        (losses.smooth_auc, "temperature"),
+        (losses.soft_ranks, "temperature"),
+        (losses.approx_ndcg, "temperature"),
+        (losses.approx_mrr, "temperature"),
+        (losses.smooth_rank, "temperature"),
+        (losses.huber, "delta"),
+        (losses.warp, "scale"),
+        (losses.warp, "margin"),
+        (losses.hinge, "margin"),
+        (losses.ccl, "margin"),
+        (losses.ccl, "weight"),
+        (losses.bpr_max, "regularisation"),
+    ],
+)
+def test_a_number_of_which_a_loss_makes_nan_or_0_is_refused(loss, name, value):
+    """Traced ones are left alone; a margin may be of either sign, and what weighs may be 0."""
+    scores = PAIR[:1] if loss is losses.soft_ranks else PAIR
+    if (name == "margin" and np.isfinite(value)) or (name in ("weight", "regularisation") and value == 0):
+        assert np.isfinite(loss(*scores, **{name: value})).all()
+        return
+    with pytest.raises(ValueError, match=rf"{name} = {value}: give a finite number"):
+        jax.jit(lambda: loss(*scores, **{name: value}))()
+    jax.jit(lambda number: loss(*scores, **{name: number}))(value)

@@ -314,3 +314,19 @@ def test_an_objective_may_be_made_inside_jit():
         return objective(values, jax.random.key(1), batch)[0]
 
     assert np.isfinite(value(values))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda plain: objectives.l2(plain, -0.1),
+        lambda plain: objectives.l2(plain, {"user": 0.1, "item": float("nan")}),
+        lambda plain: objectives.penalised(plain, float("inf")),
+        lambda plain: objectives.with_next_item(MODEL, losses.squared, -1.0),
+        lambda plain: objectives.in_order(MODEL, {"a": losses.squared}, ["a"], float("nan")),
+        lambda plain: objectives.multi_task(MODEL, {"a": losses.squared}, {"a": float("nan")}),
+    ],
+)
+def test_a_weight_that_cannot_be_is_refused(made):
+    with pytest.raises(ValueError, match=r"(weight|item|a) = .*: give a finite number"):
+        made(objectives.pointwise(MODEL, losses.squared))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.arrays import at_least_0
+from rezoo.arrays import above_0, at_least_1
 from rezoo.models.baselines.user_neighbours import UserNeighbours, baskets, nearest, summed, variables
 
 
@@ -59,12 +59,10 @@ def fit(
     >>> params["neighbour"].tolist(), params["similarity"].tolist()  # one of two items is shared
     ([[0, 0], [1, 2], [2, 1]], [[1.0, 0.0], [1.0, 0.5], [1.0, 0.5]])
     """
-    at_least_0(locality=locality, recent=recent)
-    if k < 1 or recent < 1 or not 0 <= asymmetry <= 1 or not locality > 0:
-        raise ValueError(
-            f"k and recent must be 1 or more, asymmetry from 0 to 1 and locality above 0; they are {k}, "
-            f"{recent}, {asymmetry}, {locality}"
-        )
+    at_least_1(k=k, recent=recent)
+    above_0(locality=locality)
+    if not 0 <= asymmetry <= 1:
+        raise ValueError(f"asymmetry = {asymmetry}: give a number from 0 to 1")
     events = baskets(user, item, basket, num_users, num_items)
     counted = np.minimum(recent, events.size[events.user])
     popular = summed(events, (events.number < recent) / counted)

@@ -16,11 +16,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import at_least_0, at_least_1, distinct_pairs, in_table, int32_of
+from rezoo.arrays import above_0, at_least_0, at_least_1, distinct_pairs, finite, in_table, int32_of
 from rezoo.devices import sharding
 from rezoo.models.factorization import alternation
 from rezoo.models.factorization.alternation import Weights
@@ -103,8 +102,7 @@ def fit(
     weights = weights or Weights()
     _check(weights)
     at_least_1(dim=dim, num_epochs=num_epochs)
-    if not isinstance(stddev, Tracer) and not 0 < stddev < np.inf:
-        raise ValueError(f"stddev = {stddev}: give a finite number above 0, as vectors of 0 stay 0")
+    above_0(stddev=stddev)  # as vectors of 0 stay 0
     user, item = (np.asarray(int32_of(name, ids)) for name, ids in (("user", user), ("item", item)))
     known = (user > 0) & (item > 0)
     user, item = distinct_pairs(user[known], item[known])
@@ -135,11 +133,9 @@ def fit(
 
 def _check(weights: Weights) -> None:
     """Raises a ValueError for weights under which the objective has no one minimum."""
-    at_least_0(l2=weights.l2, unobserved=weights.unobserved)
-    if not isinstance(weights.l2, Tracer) and not weights.l2:
-        raise ValueError("l2 = 0: give a number above 0")
-    if not isinstance(weights.exponent, Tracer) and not np.isfinite(weights.exponent):
-        raise ValueError(f"exponent = {weights.exponent}: give a finite number")
+    above_0(l2=weights.l2)
+    at_least_0(unobserved=weights.unobserved)
+    finite(exponent=weights.exponent)
 
 
 def largest_l2(

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import distinct_pairs, in_table, int32_of
+from rezoo.arrays import distinct_pairs, finite, in_table, int32_of
 from rezoo.devices.meshes import lookup
 from rezoo.models.factorization.item_lists import power
 from rezoo.nn.embedding import Embed, or_unknown
@@ -120,9 +120,7 @@ def graph(
     >>> print(made["item"]["scale"].round(2))  # 1 / √(number of users)
     [0.   0.71 0.   1.  ]
     """
-    for name, exponent in (("user_exponent", user_exponent), ("item_exponent", item_exponent)):
-        if not np.isfinite(exponent):
-            raise ValueError(f"{name} = {exponent}: give a finite number")
+    finite(user_exponent=user_exponent, item_exponent=item_exponent)
     pair = np.stack([int32_of(name, ids) for name, ids in (("user", user), ("item", item))]).astype(np.int64)
     pair = pair[:, (pair > 0).all(axis=0)]
     for name, ids, rows in zip(("user", "item"), pair, (num_users, num_items), strict=True):

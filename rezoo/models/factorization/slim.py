@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import at_least_0, at_least_1
+from rezoo.arrays import above_0, at_least_0, at_least_1
 from rezoo.models.factorization.candidates import nearest, solved
 from rezoo.models.factorization.item_lists import ItemLists, params, taken
 
@@ -58,10 +58,9 @@ def fit(
     >>> evaluation.recommend(model, variables, queries(history=[[4]]), 1)[0].tolist()
     [[3]]
     """
-    at_least_0(l1=l1, l2=l2, tolerance=tolerance)
+    at_least_0(l1=l1, tolerance=tolerance)
+    above_0(l2=l2)
     at_least_1(candidates=candidates, max_sweeps=max_sweeps)
-    if not l2:
-        raise ValueError("l2 = 0: give a number above 0")
     x = taken(history, num_items)
 
     def descended(gram: np.ndarray, both: np.ndarray) -> Array:
