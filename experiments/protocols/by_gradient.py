@@ -157,8 +157,10 @@ def by_users(
 
 
 def contrastive(model: nn.Module, log: Interactions, loss: Loss, negatives: int, **options: Any) -> Objective:
-    """A loss of positives beside negatives that are drawn uniformly, once for all rows of a step."""
-    return objectives.shared(model, loss, sampling.uniform(log.num_items), negatives, **options)
+    """A loss of positives beside negatives that are drawn uniformly, once for all rows of a step; what a row's
+    user took does not count among them."""
+    sampler, taken = sampling.uniform(log.num_items), _taken(log)
+    return objectives.shared(model, loss, sampler, negatives, positives=taken, **options)
 
 
 def by_interactions(
@@ -175,9 +177,12 @@ def _bpr(model: nn.Module, log: Interactions, l2: float, negatives: int = 1) -> 
 
 def pairwise(model: nn.Module, log: Interactions, negatives: int) -> Objective:
     """BPR of each positive and the negative with the largest score of those that are drawn."""
-    taken = sampling.positives_by_user(log.user, log.item, log.num_users)
-    sampler = sampling.reject_positives(sampling.uniform(log.num_items), taken, log.num_items)
+    sampler = sampling.reject_positives(sampling.uniform(log.num_items), _taken(log), log.num_items)
     return objectives.sampled(model, losses.hardest(losses.bpr), sampler, negatives)
+
+
+def _taken(log: Interactions) -> sampling.Positives:
+    return sampling.positives_by_user(log.user, log.item, log.num_users)
 
 
 COSINES = {"epochs": 24, "rate": 5e-3, "batch": 4096}
@@ -221,7 +226,7 @@ ENTRIES = {
     ),
     "LightGCN": Entry(
         of_lightgcn,
-        [{"l2": 1e-4, "num_layers": 2, "negatives": 16, "epochs": 30, "rate": 1e-2, "batch": 8192}],
+        [{"l2": 1e-4, "num_layers": 3, "negatives": 16, "epochs": 70, "rate": 1e-2, "batch": 8192}],
         (0.1820, 0.1547),
         random=True,
     ),
