@@ -157,8 +157,10 @@ def by_users(
 
 
 def contrastive(model: nn.Module, log: Interactions, loss: Loss, negatives: int, **options: Any) -> Objective:
-    """A loss of positives beside negatives that are drawn uniformly, once for all rows of a step; what a row's
-    user took does not count among them."""
+    """A loss of positives beside negatives that are drawn uniformly, once for all rows of a step.
+
+    What a row's user took does not count among them.
+    """
     sampler, taken = sampling.uniform(log.num_items), _taken(log)
     return objectives.shared(model, loss, sampler, negatives, positives=taken, **options)
 
