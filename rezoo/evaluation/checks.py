@@ -57,9 +57,12 @@ def propensity(given: Any, size: int) -> None:
         raise ValueError("a propensity is not above 0: metrics.propensities makes them of counts")
 
 
+MISS, EXCLUDES = "each is a miss", "they exclude nothing"
+
+
 def warn_of_unknown(name: str, ids: Any, size: int, what: str, *, negative: bool) -> None:
     """Ids beyond a catalogue of `size` rows, or `negative` ones too, with the row of the first."""
-    if isinstance(ids, Tracer):
+    if ids is None or isinstance(ids, Tracer):
         return
     array = np.asarray(ids)
     unknown = np.argwhere((array >= size) | (negative & (array < 0)))

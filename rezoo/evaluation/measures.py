@@ -31,7 +31,6 @@ MEASURES: Mapping[str, Measure] = {
     "mrr": metrics.mrr,
     "map": metrics.average_precision,
 }
-MISS = "each is a miss"
 
 
 class Ranked(NamedTuple):
@@ -67,7 +66,8 @@ def evaluate(
     - `excluded_targets`: targets that are to be excluded at the same time; they count as if they were not.
     - `nan_scores`: an item whose score is NaN is worse than all others, and a miss as a target.
 
-    Outside of `jit`, a warning also says so of unknown targets, with the row of the first, and of NaN.
+    Outside of `jit`, a warning also says so of unknown targets and items to exclude, with the row of the
+    first, and of NaN.
 
     Args:
       model: any `Scorer`.
@@ -106,7 +106,8 @@ def evaluate(
         weigh = {"debiased_recall": metrics.debiased_recall, "debiased_ndcg": metrics.debiased_ndcg}
         each = lookup(propensity, everywhere(jnp.where((target > 0) & (target < size), target, 0)))
         measures = {**measures, **{name: partial(m, propensity=each) for name, m in weigh.items()}}
-    checks.warn_of_unknown("target", target, size, MISS, negative=True)
+    checks.warn_of_unknown("target", target, size, checks.MISS, negative=True)
+    checks.warn_of_unknown("exclude", exclude, size, checks.EXCLUDES, negative=False)
     block = block or block_of(size)
     ranked = _ranked(model, variables, query, target, exclude, block=block, mesh=mesh, axis=axis)
     return _summary(ranked, target, size, k, measures)
@@ -139,7 +140,8 @@ def ranks(
     [[1.0, inf], [2.0, 3.0]]
     """
     size = rows_of_catalogue(model, variables, mesh)
-    checks.warn_of_unknown("target", target, size, MISS, negative=True)
+    checks.warn_of_unknown("target", target, size, checks.MISS, negative=True)
+    checks.warn_of_unknown("exclude", exclude, size, checks.EXCLUDES, negative=False)
     checks.warn_of_repeated(target)
     block = block or block_of(size)
     ranked = _ranked(model, variables, query, target, exclude, num_items, block=block, mesh=mesh, axis=axis)
@@ -183,7 +185,7 @@ def evaluate_sampled(
         size = rows_of_catalogue(model, variables, mesh)
     except ValueError:  # a model that hides its catalogue: no id is known to be beyond it
         size = jnp.iinfo(jnp.int32).max
-    checks.warn_of_unknown("target", target, size, MISS, negative=True)
+    checks.warn_of_unknown("target", target, size, checks.MISS, negative=True)
     checks.warn_of_unknown("negatives", negatives, size, "each is scored as an unknown item", negative=False)
     ranked = _ranked_among(
         model, variables, query, target, negatives, size=size, block=block, mesh=mesh, axis=axis

@@ -25,9 +25,12 @@ def score_all(
     """The score of every item for each query; column 0 belongs to no item.
 
     A retriever (`encode`, `table`) takes one matrix product; any other model is called on the
-    slate of all items. How many there are is given by `num_items`, else by the collection
-    `catalogue`, which may be longer than in training, else by the model (`num_items` or
+    slate of all items. How many there are is given by `num_items`, else by a retriever's table, else by
+    the collection `catalogue`, which may be longer than in training, else by the model (`num_items` or
     `sizes["item"]`).
+
+    Raises:
+      ValueError: if nothing tells how many there are, or a retriever has fewer than `num_items`.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -38,7 +41,8 @@ def score_all(
     same_rows(query=query)
     if is_retriever(model):
         states = apply(model, variables, query, method="encode")
-        return jnp.einsum("bd,nd->bn", states, apply(model, variables, method="table"))
+        count = rows_of_catalogue(model, variables, num_items=num_items)
+        return jnp.einsum("bd,nd->bn", states, apply(model, variables, method="table")[:count])
     count = catalogue_size(model, variables) if num_items is None else num_items
     item = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32)[None], (query.user.shape[0], count))
     return apply(model, variables, query, along(item, query.user))
@@ -184,12 +188,21 @@ def predicted(
     return in_blocks(lambda rows: (apply(model, variables, *rows, method=method),), rows, block)[0]
 
 
-def rows_of_catalogue(model: nn.Module, variables: Variables, mesh: Mesh | None = None) -> int:
-    """Rows of what the model ranks: a retriever's table, else as `catalogue_size`.
+def rows_of_catalogue(
+    model: nn.Module, variables: Variables, mesh: Mesh | None = None, num_items: int | None = None
+) -> int:
+    """Rows of what the model ranks: `num_items` if given, else a retriever's table, else as `catalogue_size`.
 
     Raises:
-      ValueError: if tables are spread and there is no mesh; if there is one and the model has no `vectors`.
+      ValueError: if tables are spread and there is no mesh, or there is one and the model has no `vectors`;
+        if a retriever has fewer than `num_items`.
     """
+    if num_items is not None:
+        if mesh is not None or is_retriever(model):
+            rows = rows_of_catalogue(model, variables, mesh)
+            if rows < num_items:
+                raise ValueError(f"num_items = {num_items}, and the model's table has but {rows} rows")
+        return num_items
     if mesh is not None:
         return items_of(model, variables).count
     if tables := split(variables)[0]:

@@ -1,4 +1,5 @@
 import time
+from functools import partial
 
 import chex
 import flax.linen as nn
@@ -363,6 +364,24 @@ def test_a_model_that_hides_its_catalogue_is_asked_for_it():
     with pytest.raises(ValueError, match="Silent has neither"):
         evaluation.score_all(Silent(), {}, ask([1]))
     assert evaluation.score_all(Silent(), {}, ask([1]), num_items=4).shape == (1, 4)
+
+
+def test_rows_to_spare_are_not_in_the_catalogue():
+    model, variables = Popularity(6), {"params": {"count": jnp.array([0.0, 1, 2, 3, 9, 9])}}
+    ids, _ = evaluation.recommend(model, variables, ask([1]), 4, num_items=4)
+    assert ids.tolist() == [[3, 2, 1, 0]]
+    assert evaluation.score_all(model, variables, ask([1]), num_items=4).tolist() == [[0, 1, 2, 3]]
+    for function in (partial(evaluation.recommend, k=2), evaluation.score_all):
+        with pytest.raises(ValueError, match="num_items = 7, and the model's table has but 6 rows"):
+            function(model, variables, ask([1]), num_items=7)
+
+
+@pytest.mark.parametrize("function", [evaluation.evaluate, evaluation.ranks])
+def test_items_to_exclude_that_are_unknown_are_told(function):
+    variables = {"params": {"count": jnp.array([0.0, 1, 2, 3])}}
+    given = Popularity(4), variables, ask([1, 2]), jnp.array([[1], [2]])
+    with pytest.warns(UserWarning, match="2 ids of exclude .* nothing. The first is 4 in row 0"):
+        function(*given, exclude=jnp.array([[4, 2], [-1, 9]]))
 
 
 def test_evaluation_vmaps_over_members():
