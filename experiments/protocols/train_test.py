@@ -83,17 +83,20 @@ def run(
 ) -> None:
     """Tune each model on a part of the training file, fit it to the whole, and measure it on the test file.
 
+    Seeds that are there are left as they are.
+
     A row's seconds are those of the fits; its notes have those of the search and of one measurement.
     """
     data, part = given(train, test), validation(train)
     for name, entry in models.items():
         row = name, dataset, protocol
-        if results.values(*row, NUMBERS[-1]):
+        done, wanted = len(results.values(*row, NUMBERS[-1])), seeds if entry.random else 1
+        if done >= wanted:
             continue
         (settings, best), search = timed(tuned, entry, part)
         notes = {"settings": {key: getattr(value, "__name__", value) for key, value in settings.items()}}
         notes |= {"tried": len(entry.settings), "validation": best, "search_seconds": round(search, 1)}
-        for seed in range(seeds if entry.random else 1):
+        for seed in range(done, wanted):
             fitted, seconds = timed(entry.fit, data.train, seed, **settings)
             numbers, asking = timed(measure, fitted, data.held)
             with results.together():
