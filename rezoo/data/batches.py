@@ -266,6 +266,8 @@ def by_user(
     >>> [bucket.item.tolist() for bucket in by_user(([1, 2, 2], [5, 6, 7], [1.0, 2.0, 3.0]))]
     [[[5]], [[6, 7]]]
     """
+    if not growth > 1:
+        raise ValueError(f"growth = {growth}: give a number above 1")
     if isinstance(rows, Interactions):
         rows = rows.user, rows.item, np.ones(rows.num_rows) if rows.rating is None else rows.rating
     user, item, rating = (np.asarray(column) for column in rows)

@@ -86,6 +86,9 @@ def repeats(user: np.ndarray, item: np.ndarray, time: np.ndarray | None, keep: s
 def drop_bad_ratings(data: Interactions, *, low: float, high: float) -> tuple[Interactions, Report]:
     """Without ratings that are NaN or infinite, and those outside low … high.
 
+    Raises:
+      DataError: if the log has no ratings, or the scale no ends.
+
     >>> from rezoo.data.interactions import from_columns
     >>> log = from_columns({"user": ["a", "a", "b"], "item": [7, 8, 8], "rating": [1, 50, None]})
     >>> drop_bad_ratings(log, low=1.0, high=5.0)[0].rating.tolist()
@@ -98,6 +101,8 @@ def drop_bad_ratings(data: Interactions, *, low: float, high: float) -> tuple[In
 
 def bad_ratings(rating: np.ndarray, low: float, high: float) -> list[tuple[np.ndarray, str]]:
     """Where `drop_bad_ratings` drops a row, and why."""
+    if not low <= high:
+        raise DataError(f"low={low} must not be above high={high}: give the ends of the scale")
     odd = ~np.isfinite(rating)
     return [
         (odd, "ratings that are missing, NaN or infinite"),

@@ -25,7 +25,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key
 
-from rezoo.arrays import at_least_1
+from rezoo.arrays import above_0, at_least_0, at_least_1
 from rezoo.data import semantic_ids
 
 
@@ -97,7 +97,7 @@ def fit(
 
     Raises:
       DataError: as of `semantic_ids.fit`.
-      ValueError: if a size is below 1.
+      ValueError: if a size is below 1, β below 0 or the rate not above it.
 
     >>> vectors = np.repeat(np.eye(4, dtype=np.float32), 3, axis=0)
     >>> fitted = fit(vectors, 2, 2, jax.random.key(0), latent=3, hidden=8, steps=5, batch_size=4)
@@ -105,6 +105,8 @@ def fit(
     ((2, 2, 3), (12, 3))
     """
     at_least_1(latent=latent, hidden=hidden, steps=steps, batch_size=batch_size)
+    at_least_0(beta=beta)
+    above_0(rate=rate)
     rows = jnp.asarray(semantic_ids.checked(vectors))
     model = RQVAE(hidden, latent, rows.shape[1])
     first_key, books_key, step_key = jax.random.split(key, 3)

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rezoo.arrays import above_0
+
 
 def same(x: Float[Array, " *B D"]) -> Float[Array, " *B D"]:
     """The vector as it is."""
@@ -47,6 +49,7 @@ def cosine(scale: float = 16.0) -> Similarity:
 
     Gupta 2019, NISER, https://arxiv.org/abs/1909.04276, equation 5.
     """
+    above_0(scale=scale)
     return Similarity(functools.partial(unit, length=scale), unit)
 
 

@@ -185,6 +185,8 @@ def test_what_is_only_odd_is_reported_by_cleaning():
         from_columns({"user": [1], "item": [1]}).sort_by_time()
     with pytest.raises(DataError, match="no ratings"):
         clean.drop_bad_ratings(from_columns({"user": [1], "item": [1]}), low=1.0, high=5.0)
+    with pytest.raises(DataError, match="low=nan must not be above high=5"):
+        clean.drop_bad_ratings(log, low=np.nan, high=5.0)
     with pytest.raises(DataError, match="keep='both'"):
         clean.drop_duplicates(log, keep="both")
 

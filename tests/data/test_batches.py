@@ -127,3 +127,9 @@ def test_an_order_tells_no_seconds():
     for ask in (sessions.seconds, sessions.by_gap):
         with pytest.raises(DataError, match='as those of a log of unit="order"'):
             ask(LOG)
+
+
+@pytest.mark.parametrize("growth", [1.0, -2.0, float("nan")])
+def test_buckets_that_do_not_grow_are_refused(growth):
+    with pytest.raises(ValueError, match=f"growth = {growth}: give a number above 1"):
+        batches.by_user(([1], [5], [1.0]), growth=growth)

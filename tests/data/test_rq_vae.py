@@ -112,3 +112,9 @@ def test_bad_input_is_refused(vectors):
         rq_vae.fit(vectors[:0], 1, 3, jax.random.key(0))
     with pytest.raises(ValueError, match="steps = 0"):
         rq_vae.fit(vectors, 1, 3, jax.random.key(0), steps=0)
+
+
+@pytest.mark.parametrize(("name", "value"), [("beta", -0.1), ("rate", 0.0), ("rate", float("nan"))])
+def test_numbers_that_cannot_be_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} = {value}: give a finite number"):
+        rq_vae.fit(np.eye(4, dtype=np.float32), 1, 2, jax.random.key(0), **{name: value})

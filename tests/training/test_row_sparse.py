@@ -246,7 +246,8 @@ def test_a_loss_that_is_not_finite_writes_no_row_and_halts():
 
 
 def test_an_update_that_is_not_finite_halts():
-    step, state = sparse(row_sparse.sgd(jnp.inf))
+    endless = row_sparse.RowOptimizer(lambda table: (), lambda grad, state, step: (jnp.inf * grad, state))
+    step, state = sparse(endless)
     new, _ = jax.jit(step)(state, data())
     assert bool(new.halted)
 
@@ -396,3 +397,19 @@ def test_other_types_of_tables_are_refused():
         row_sparse.init_state(
             jax.random.key(0), Model(), optax.sgd(0.1), row_sparse.sgd(0.1), data(), table_dtype=jnp.float16
         )
+
+
+@pytest.mark.parametrize(
+    ("made", "name", "value"),
+    [
+        (row_sparse.sgd, "learning_rate", -1.0),
+        (functools.partial(row_sparse.adagrad, 0.1), "initial_accumulator", -1.0),
+        (functools.partial(row_sparse.row_wise_adagrad, 0.1), "eps", float("nan")),
+        (functools.partial(row_sparse.lazy_adam, 0.1), "b1", 1.0),
+        (functools.partial(row_sparse.momentum, row_sparse.sgd(0.1)), "decay", float("nan")),
+    ],
+)
+def test_an_optimizers_numbers_that_cannot_be_are_refused(made, name, value):
+    with pytest.raises(ValueError, match=f"{name} = {value}: give"):
+        made(**{name: value})
+    jax.jit(lambda number: (made(**{name: number}), number)[1])(value)

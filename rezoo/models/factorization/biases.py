@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import across, in_table
+from rezoo.arrays import across, at_least_0, at_least_1, in_table
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Batch, Query
 
@@ -35,15 +35,18 @@ def fit(
       0. λ_u and λ_i are `user_damping` and `item_damping`, in numbers of ratings.
 
     Raises:
-      ValueError: if an id is beyond its table; where ids are traced, their ratings are left out.
+      ValueError: if a damping is below 0, there is no round, or an id is beyond its table; where ids are
+        traced, their ratings are left out.
     """
+    at_least_0(user_damping=user_damping, item_damping=item_damping)
+    at_least_1(rounds=rounds)
     in_table("user", data.query.user, num_users)
     in_table("item", data.item, num_items)
     user, where = jnp.broadcast_to(across(data.query.user, data.item), data.item.shape), data.where
     for ids, rows in ((user, num_users), (data.item, num_items)):
         where = where & (ids >= 0) & (ids < rows)
-    where = where.astype(jnp.float32)
-    mean = jnp.vdot(where, data.label) / jnp.maximum(where.sum(), 1)
+    label, where = jnp.where(where, data.label, 0.0), where.astype(jnp.float32)
+    mean = jnp.vdot(where, label) / jnp.maximum(where.sum(), 1)
 
     def damped_mean(left: Array, row: Array, rows: int, damping: float | Array) -> Array:
         total = jnp.zeros(rows).at[row].add(left * where)
@@ -51,8 +54,8 @@ def fit(
 
     def round_(_: Any, biases: tuple[Array, Array]) -> tuple[Array, Array]:
         b_u, _ = biases
-        b_i = damped_mean(data.label - mean - b_u[user], data.item, num_items, item_damping)
-        b_u = damped_mean(data.label - mean - b_i[data.item], user, num_users, user_damping)
+        b_i = damped_mean(label - mean - b_u[user], data.item, num_items, item_damping)
+        b_u = damped_mean(label - mean - b_i[data.item], user, num_users, user_damping)
         return b_u, b_i
 
     b_u, b_i = jax.lax.fori_loop(0, rounds, round_, (jnp.zeros(num_users), jnp.zeros(num_items)))

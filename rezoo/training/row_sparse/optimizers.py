@@ -5,7 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
+
+from rezoo.arrays import at_least_0
 
 
 class RowOptimizer(NamedTuple):
@@ -24,6 +27,7 @@ def sgd(learning_rate: float | Array) -> RowOptimizer:
     >>> optimizer.update(jnp.array([[2.0, 4.0]]), optimizer.init(jnp.zeros((9, 2))), jnp.int32(1))[0].tolist()
     [[-1.0, -2.0]]
     """
+    at_least_0(learning_rate=learning_rate)
     return RowOptimizer(lambda table: (), lambda grad, state, step: (-learning_rate * grad, state))
 
 
@@ -40,6 +44,7 @@ def adagrad(
     >>> change.tolist(), state.tolist()  # the first step is η in each direction
     ([[-0.5, 0.5]], [[4.0, 16.0]])
     """
+    at_least_0(learning_rate=learning_rate, initial_accumulator=initial_accumulator, eps=eps)
 
     def update(grad: Array, total: Array, step: Array) -> tuple[Array, Array]:
         total = total + jnp.square(grad)
@@ -60,6 +65,7 @@ def momentum(optimizer: RowOptimizer, decay: float | Array) -> RowOptimizer:
     >>> first.tolist(), second.tolist()  # -2 and -2 - ½ × 2
     ([[-2.0]], [[-3.0]])
     """
+    _shares(decay=decay)
 
     def init(table: Array) -> tuple[Any, Array]:
         return optimizer.init(table), jnp.zeros_like(table)
@@ -82,6 +88,7 @@ def row_wise_adagrad(learning_rate: float | Array, eps: float = 1e-8) -> RowOpti
     >>> change.tolist(), state.tolist()  # one number for the row
     ([[-0.5, 0.5]], [4.0])
     """
+    at_least_0(learning_rate=learning_rate, eps=eps)
 
     def update(grad: Array, total: Array, step: Array) -> tuple[Array, Array]:
         total = total + jnp.square(grad).mean(axis=-1)
@@ -112,6 +119,8 @@ def lazy_adam(
     >>> print(change.round(4))  # the first step is η in each direction
     [[-0.5  0.5]]
     """
+    at_least_0(learning_rate=learning_rate, eps=eps)
+    _shares(b1=b1, b2=b2)
 
     def update(grad: Array, moments: Array, step: Array) -> tuple[Array, Array]:
         m, v = jnp.split(moments, 2, axis=1)
@@ -121,3 +130,10 @@ def lazy_adam(
         return -learning_rate * m_hat / (jnp.sqrt(v_hat) + eps), jnp.concatenate([m, v], axis=1)
 
     return RowOptimizer(lambda table: jnp.zeros_like(table, shape=(len(table), 2 * table.shape[1])), update)
+
+
+def _shares(**numbers: float | Array) -> None:
+    """Check what is kept of a moment: traced ones are left out."""
+    for name, number in numbers.items():
+        if not isinstance(number, Tracer) and not 0 <= float(number) < 1:
+            raise ValueError(f"{name} = {number}: give a share from 0 to below 1")

@@ -1,5 +1,6 @@
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from rezoo.data.batches import pairs, queries
 from rezoo.models.factorization import biases
@@ -31,7 +32,7 @@ def test_alternation_solves_the_ridge_regression():
 def test_rows_that_do_not_count_change_nothing():
     user, item, label = ratings()
     keep = np.arange(400) % 3 > 0
-    masked = biases.fit(batch(user, item, np.where(keep, label, 99.0), keep), 20, 15)
+    masked = biases.fit(batch(user, item, np.where(keep, label, np.nan), keep), 20, 15)
     dropped = biases.fit(batch(user[keep], item[keep], label[keep]), 20, 15)
     for name in ("mean", "user_bias", "item_bias"):
         np.testing.assert_allclose(masked[name], dropped[name], rtol=1e-4, atol=1e-5)
@@ -54,3 +55,9 @@ def test_pairs_and_slates_agree():
     slates = biases.fit(Batch(query, *square, jnp.ones((5, 4), bool)), 6, 5)
     np.testing.assert_allclose(of_pairs["item_bias"], slates["item_bias"], rtol=1e-5)
     np.testing.assert_allclose(of_pairs["user_bias"], slates["user_bias"], rtol=1e-5, atol=1e-6)
+
+
+def test_numbers_that_cannot_be_are_refused():
+    for name, value in (("user_damping", -1.0), ("item_damping", np.nan), ("rounds", 0)):
+        with pytest.raises(ValueError, match=f"{name} = {value}: give"):
+            biases.fit(batch(*ratings()), 20, 15, **{name: value})
