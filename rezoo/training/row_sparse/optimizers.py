@@ -32,7 +32,7 @@ def sgd(learning_rate: float | Array) -> RowOptimizer:
 
 
 def adagrad(
-    learning_rate: float | Array, initial_accumulator: float = 0.1, eps: float = 1e-7
+    learning_rate: float | Array, initial_accumulator: float | Array = 0.1, eps: float | Array = 1e-7
 ) -> RowOptimizer:
     """Adagrad (Duchi 2011, https://jmlr.org/papers/v12/duchi11a.html); the same as `optax.adagrad`.
 
@@ -78,7 +78,7 @@ def momentum(optimizer: RowOptimizer, decay: float | Array) -> RowOptimizer:
     return RowOptimizer(init, update)
 
 
-def row_wise_adagrad(learning_rate: float | Array, eps: float = 1e-8) -> RowOptimizer:
+def row_wise_adagrad(learning_rate: float | Array, eps: float | Array = 1e-8) -> RowOptimizer:
     """Adagrad with one number a row: G ← G + mean(g²), θ ← θ - η g / (√G + ε).
 
     The state is D times smaller than the table (Naumov 2019, https://arxiv.org/abs/1906.00091).
@@ -98,7 +98,10 @@ def row_wise_adagrad(learning_rate: float | Array, eps: float = 1e-8) -> RowOpti
 
 
 def lazy_adam(
-    learning_rate: float | Array, b1: float | Array = 0.9, b2: float | Array = 0.999, eps: float = 1e-8
+    learning_rate: float | Array,
+    b1: float | Array = 0.9,
+    b2: float | Array = 0.999,
+    eps: float | Array = 1e-8,
 ) -> RowOptimizer:
     """Adam for the rows of the batch alone. It is not Adam, it is another algorithm.
 
