@@ -46,7 +46,7 @@ import common
 from protocols.click_sets import apps
 from protocols.clicks import Budget, Entry, Setting, compare, synthetic, zoo
 
-from rezoo.models import DLRM, FiBiNET, FinalMLP, MaskNet, XDeepFM
+from rezoo.models import DLRM, DCNv2, FiBiNET, FinalMLP, MaskNet, XDeepFM
 from rezoo.models.ranking import dlrm
 
 
@@ -76,7 +76,7 @@ BARS = {
     "FiBiNET": (0.9832, 0.1941),
 }
 """AUC and log loss published for each model."""
-OWN: dict[str, dict[str, Any]] = {"NFM": {"widths": (300,)}, "DCNv2": {"dropout": 0.4}}
+OWN: dict[str, dict[str, Any]] = {"NFM": {"widths": (300,)}}
 """Settings of a model that differ from those of the others."""
 
 
@@ -90,6 +90,7 @@ def as_published(sizes: dict[str, int]) -> list[Entry]:
         return Entry(type(model).__name__, model, budget=Budget((Setting(1e-3, l2),), 4096, 100, patience=2))
 
     return [
+        entry(DCNv2(sizes, 10, num_crosses=3, dropout=0.2, **deep), 0.05),
         entry(DLRM(sizes, 10, interaction=dlrm.end_to_end, dropout=0.4, **deep), 0.1),
         entry(XDeepFM(sizes, 10, maps=(64,), dropout=0.2, **deep), 0.1),
         entry(FinalMLP(sizes, 10, dropout=0.4, batch_norm=True, **final), 0.05),

@@ -584,7 +584,7 @@ def mostly_long(cases: Iterable[str], always: set[str] = ALWAYS) -> pytest.MarkD
 
 MAY_BE_0 = {"num_blocks", "num_crosses", "num_digit_blocks", "num_pairs", "num_shared_experts", "num_steps"}
 MAY_BE_0 |= {"levels", "num_task_experts", "pairs", "AutoInt.num_layers", "LightGCN.num_layers"}
-MAY_BE_0 |= {"Caser.num_users"}
+MAY_BE_0 |= {"Caser.num_users", "FM.dim"}
 """Sizes of all models, or of one."""
 
 

@@ -21,7 +21,7 @@ from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import Linear, field_vectors
 from rezoo.nn.interaction import bi_interaction
 from rezoo.nn.model import Model
-from rezoo.types import Query
+from rezoo.types import Count, Query
 
 
 class FM(Model):
@@ -32,7 +32,7 @@ class FM(Model):
 
     sizes: Mapping[str, int]
     """Rows of each categorical column's table; `user` and `item` included."""
-    dim: int = 16
+    dim: Count = 16
     _: KW_ONLY
     mean: float | Array = 0.0
     """Added to every score: the mean of the training ratings; 0 for logits."""
