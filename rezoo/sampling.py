@@ -1,7 +1,7 @@
 """Negative samplers: `(key, query, item [B], n) -> [B n]` item ids, never 0.
 
-Each function here returns a sampler; what a sampler knows of the data (counts, known positives) it
-holds as arrays, so it can stand inside `jit` and `vmap`.
+What a sampler knows of the data (counts, known positives) it holds as arrays, so it can stand inside `jit` and
+`vmap`.
 """
 
 from typing import NamedTuple
@@ -128,17 +128,17 @@ def positives_by_user(user: np.ndarray, item: np.ndarray, num_users: int) -> Pos
     return Positives(jnp.asarray(offset, jnp.int32), jnp.asarray(item, jnp.int32), longest)
 
 
-def known(positives: Positives, user: Int[Array, " B"], item: Int[Array, " n"]) -> Bool[Array, " B n"]:
+def are_positive(positives: Positives, user: Int[Array, " B"], item: Int[Array, " n"]) -> Bool[Array, " B n"]:
     """Which of some items, the same for all rows, are positives of the row's user.
 
     Walks along the positives of the batch's users, which are fewer than its B × n pairs.
 
     >>> pairs = positives_by_user(np.array([2, 1, 2]), np.array([5, 4, 3]), 3)
-    >>> known(pairs, jnp.array([2, 0]), jnp.array([5, 4, 5])).tolist()
+    >>> are_positive(pairs, jnp.array([2, 0]), jnp.array([5, 4, 5])).tolist()
     [[True, False, True], [False, False, False]]
     """
     rows, size = user.shape[0], positives.item.shape[0]
-    user = jnp.where(user < positives.offset.shape[0] - 1, user, 0)
+    user = jnp.where((user > 0) & (user < positives.offset.shape[0] - 1), user, 0)
     end = positives.offset[user + 1]
     walked = jnp.cumsum(end - positives.offset[user])
     ascending = jnp.sort(item)

@@ -121,22 +121,22 @@ def test_excluding_keeps_the_distribution_over_the_rest():
 
 @given(
     st.lists(st.tuples(st.integers(1, 6), st.integers(1, 9)), max_size=40),
-    st.lists(st.integers(0, 8), min_size=1, max_size=5),
+    st.lists(st.integers(-1, 8), min_size=1, max_size=5),
     st.lists(st.integers(0, 12), min_size=1, max_size=7),
 )
 @settings(max_examples=30)
-def test_known_are_the_pairs_of_the_log(pairs, user, item):
+def test_positives_are_the_pairs_of_the_log(pairs, user, item):
     positives = sampling.positives_by_user(*np.array(pairs, int).reshape(-1, 2).T, 7)
-    found = jax.jit(sampling.known)(positives, jnp.array(user), jnp.array(item))
+    found = jax.jit(sampling.are_positive)(positives, jnp.array(user), jnp.array(item))
     np.testing.assert_array_equal(found, [[(u, i) in pairs for i in item] for u in user])
 
 
-def test_known_walks_along_rows_of_any_length():
+def test_the_walk_goes_along_rows_of_any_length():
     """More positives in all than one step of the walk."""
     rng = np.random.default_rng(0)
     user, item = rng.integers(1, 5, 500), rng.integers(1, 300, 500)
     positives, asked = sampling.positives_by_user(user, item, 5), jnp.array([4, 0, 2, 4])
-    found = sampling.known(positives, asked, jnp.arange(300))
+    found = sampling.are_positive(positives, asked, jnp.arange(300))
     log = set(zip(user.tolist(), item.tolist(), strict=True))
     np.testing.assert_array_equal(found, [[(u, i) in log for i in range(300)] for u in asked.tolist()])
 

@@ -13,7 +13,7 @@ from rezoo.arrays import products, same_shape
 from rezoo.devices.meshes import alike, everywhere, lookup
 from rezoo.nn.inner import inner
 from rezoo.objectives.forward import Weights, forward, item_vectors, mean, weight_of
-from rezoo.sampling import Positives, known
+from rezoo.sampling import Positives, are_positive
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Variables
 
 
@@ -153,7 +153,7 @@ def shared(
         (own, other), sown = forward(model, variables, model_key, *inputs, method=scores)
         hit = ((drawn[None, :, None] == item[:, None]) & where[:, None]).any(-1)
         if positives is not None:
-            hit |= known(positives, batch.query.user, drawn)
+            hit |= are_positive(positives, batch.query.user, drawn)
         counts = jnp.concatenate(alike([where, ~hit & where.any(-1, keepdims=True)]), axis=1)
         labels = jnp.concatenate(alike([label, jnp.zeros_like(other)]), axis=1)
         of_list = loss
