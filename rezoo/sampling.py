@@ -138,6 +138,8 @@ def are_positive(positives: Positives, user: Int[Array, " B"], item: Int[Array, 
     [[True, False, True], [False, False, False]]
     """
     rows, size = user.shape[0], positives.item.shape[0]
+    if not size:
+        return jnp.zeros((rows, item.shape[0]), bool)
     user = jnp.where((user > 0) & (user < positives.offset.shape[0] - 1), user, 0)
     end = positives.offset[user + 1]
     walked = jnp.cumsum(end - positives.offset[user])
