@@ -1,7 +1,7 @@
 """Negative samplers: `(key, query, item [B], n) -> [B n]` item ids, never 0.
 
-What a sampler knows of the data (counts, known positives) it holds as arrays, so it can stand inside `jit` and
-`vmap`.
+What a sampler knows of the data (counts, known positives) it holds as arrays, so that it can stand inside
+`jit` and `vmap`.
 """
 
 from typing import NamedTuple
