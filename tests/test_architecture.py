@@ -132,6 +132,6 @@ def test_what_a_loop_makes_of_a_model_is_bounded():
             loops = [node for node in loops if isinstance(node.func, ast.Name) and node.func.id == "range"]
             used = {one.attr for loop in loops for one in ast.walk(loop) if isinstance(one, ast.Attribute)}
             for name in used & set(fields):
-                assert fields[name] == "Parts", (
-                    f"{file}: {kind.name}.{name} counts a loop, so it is `types.Parts`"
+                assert fields[name] in ("Parts", "SomeParts"), (
+                    f"{file}: {kind.name}.{name} counts a loop, so it is `types.Parts` or `SomeParts`"
                 )

@@ -96,6 +96,8 @@ def rebuild(description: Any, largest: int) -> nn.Module:
         return model(**values)
     except TypeError as error:
         raise DataError(f"{name} of this version of rezoo wants another field: {error}") from error
+    except ValueError as error:  # a size that no model has
+        raise DataError(str(error)) from error
 
 
 def write(value: Any, kind: Any, place: str) -> Any:
