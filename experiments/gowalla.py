@@ -49,7 +49,7 @@ its places have 91 check-ins of the training file on average, those of the train
 MF-CCL and MF-softmax are factors whose scores are cosines, 64 wide, by the contrastive loss, 72 epochs, and
 by a softmax, 24, both over 1,024 drawn places. What the user took is left out of these, as negatives weigh
 much: for MF-CCL that is worth a seventieth on the validation part, and three times the epochs a thirtieth.
-The rows of MF-softmax and LightGCN-CCL are older and without it. MF-CCL's seconds have a pause of half an hour.
+The rows of MF-softmax and LightGCN-CCL are older and without it. MF-CCL has paused for half of its seconds.
 MF-DNS is BPR whose negative is the one with the largest score of 16 drawn places, MF-BPR of one; beside both
 stands what is published of BPR. MF-DNS has 120 epochs, a twenty-fifth ahead of 40 on the validation part.
 LightGCN has three layers, the negatives of MF-DNS and 70 epochs of 99 steps; with two layers and 30 epochs it
