@@ -3,7 +3,7 @@
 On one device, or over the devices of a mesh, of which each solves for the rows that it holds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -109,27 +109,30 @@ def parts_of(blocks: Blocks) -> list[Blocks]:
     return [Blocks(*(leaf[at : at + each] for leaf in full)) for at in range(0, number, each)]
 
 
-def half(
-    fixed: Float[Array, " N D"],
-    start: Float[Array, " M D"],
-    parts: Sequence[Blocks],
-    weights: Weights,
-    solve: Solver,
-) -> Float[Array, " M D"]:
-    """The vectors of all rows while the other side's are fixed; `fixed[0]` = 0.
+def half(parts: Sequence[Blocks], weights: Weights, solve: Solver) -> Callable[[Array, Array], Array]:
+    """`(fixed [N D], start [M D]) -> [M D]`: the vectors of all rows while the other side's are fixed.
 
-    Each part has a thread of its own, as XLA solves many small systems one after the other on a CPU.
+    `fixed[0]` is 0. Each part has a thread of its own, as XLA solves many small systems one by one on
+    a CPU; their program is compiled once, at the first call.
     """
     # Made arrays here, as what is set for a thread, such as wider numbers, is not for those that it starts.
     weights = jax.tree.map(jnp.asarray, weights)
-    every = _gramian(fixed, weights.unobserved)
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((fixed, start, weights))):
-        vectors = [_vectors(fixed, every, start, blocks, weights, solve) for blocks in parts]
-    else:
-        program = _vectors.lower(fixed, every, start, parts[0], weights, solve).compile()
-        with ThreadPoolExecutor(len(parts)) as pool:
-            vectors = list(pool.map(lambda blocks: program(fixed, every, start, blocks, weights), parts))
-    return _placed(vectors, start, [blocks.ids for blocks in parts])
+    ids, compiled = [blocks.ids for blocks in parts], []
+
+    def solved(fixed: Float[Array, " N D"], start: Float[Array, " M D"]) -> Float[Array, " M D"]:
+        every = _gramian(fixed, weights.unobserved)
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((fixed, start, weights))):
+            vectors = [_vectors(fixed, every, start, blocks, weights, solve) for blocks in parts]
+        else:
+            if not compiled:
+                lowered = _vectors.lower(fixed, every, start, parts[0], weights, solve)
+                compiled.append(lowered.compile())
+            (program,) = compiled
+            with ThreadPoolExecutor(len(parts)) as pool:
+                vectors = list(pool.map(lambda blocks: program(fixed, every, start, blocks, weights), parts))
+        return _placed(vectors, start, ids)
+
+    return solved
 
 
 @jax.jit

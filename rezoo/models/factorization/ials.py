@@ -123,9 +123,10 @@ def fit(
     if mesh is None:
         blocks = [alternation.blocks_of(*side, alternation.pieces_of(side[0], dim)) for side in sides]
         of_users, of_items = jax.device_put([alternation.parts_of(side) for side in blocks])
+        users, items = (alternation.half(parts, weights, solve) for parts in (of_users, of_items))
         for _ in range(num_epochs):
-            p = alternation.half(q, p, of_users, weights, solve)
-            q = alternation.half(p, q, of_items, weights, solve)
+            p = users(q, p)
+            q = items(p, q)
     else:
         p, q = alternation.spread((p, q), sides, weights, num_epochs, solve, mesh, axis)
     return {"params": {"user": {"embedding": p}, "item": {"embedding": q}}}
@@ -233,4 +234,4 @@ def solved(
     row, other = row[kept], other[kept]
     blocks = alternation.blocks_of(row, other, alternation.pieces_of(row, fixed.shape[1]))
     rows, parts = np.unique(row), alternation.parts_of(blocks)
-    return table.at[rows].set(alternation.half(fixed, table, parts, weights or Weights(), cholesky)[rows])
+    return table.at[rows].set(alternation.half(parts, weights or Weights(), cholesky)(fixed, table)[rows])
