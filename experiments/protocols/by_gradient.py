@@ -57,7 +57,8 @@ def of_lightgcn_ccl(
 ) -> Fitted:
     """The cosine contrastive loss."""
     model = LightGCN(log.num_users, log.num_items, num_layers=num_layers, similarity=cosine(1.0))
-    objective = contrastive(model, log, partial(losses.ccl, margin=margin, weight=weight), negatives)
+    loss = partial(losses.ccl, margin=margin, weight=weight)
+    objective = contrastive(model, log, loss, negatives, positives=_taken(log))
     return over_graph(model, log, seed, objective, Budget(**budget))
 
 
@@ -92,7 +93,8 @@ def by_cosines(log: Interactions, seed: int, loss: Loss, negatives: int, budget:
     A row is an interaction: a row of a user's whole history would move the user's vector once an epoch.
     """
     model = SimpleX(log.num_users, log.num_items, gamma=1.0)
-    return model, by_pairs(model, log, seed, contrastive(model, log, loss, negatives), budget)
+    objective = contrastive(model, log, loss, negatives, positives=_taken(log))
+    return model, by_pairs(model, log, seed, objective, budget)
 
 
 def of_simplex(
@@ -157,12 +159,8 @@ def by_users(
 
 
 def contrastive(model: nn.Module, log: Interactions, loss: Loss, negatives: int, **options: Any) -> Objective:
-    """A loss of positives beside negatives that are drawn uniformly, once for all rows of a step.
-
-    What a row's user took does not count among them.
-    """
-    sampler, taken = sampling.uniform(log.num_items), _taken(log)
-    return objectives.shared(model, loss, sampler, negatives, positives=taken, **options)
+    """A loss of positives beside negatives that are drawn uniformly, once for all rows of a step."""
+    return objectives.shared(model, loss, sampling.uniform(log.num_items), negatives, **options)
 
 
 def by_interactions(

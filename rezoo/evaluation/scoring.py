@@ -41,8 +41,10 @@ def score_all(
     same_rows(query=query)
     if is_retriever(model):
         states = apply(model, variables, query, method="encode")
-        count = rows_of_catalogue(model, variables, num_items=num_items)
-        return jnp.einsum("bd,nd->bn", states, apply(model, variables, method="table")[:count])
+        table = apply(model, variables, method="table")
+        if num_items is not None:
+            table = table[: rows_of_catalogue(model, variables, num_items=num_items)]
+        return jnp.einsum("bd,nd->bn", states, table)
     count = catalogue_size(model, variables) if num_items is None else num_items
     item = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32)[None], (query.user.shape[0], count))
     return apply(model, variables, query, along(item, query.user))

@@ -117,19 +117,17 @@ def half(parts: Sequence[Blocks], weights: Weights, solve: Solver) -> Callable[[
     """
     # Made arrays here, as what is set for a thread, such as wider numbers, is not for those that it starts.
     weights = jax.tree.map(jnp.asarray, weights)
-    ids, compiled = [blocks.ids for blocks in parts], []
+    ids, program = [blocks.ids for blocks in parts], None
 
     def solved(fixed: Float[Array, " N D"], start: Float[Array, " M D"]) -> Float[Array, " M D"]:
+        nonlocal program
         every = _gramian(fixed, weights.unobserved)
         if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((fixed, start, weights))):
             vectors = [_vectors(fixed, every, start, blocks, weights, solve) for blocks in parts]
         else:
-            if not compiled:
-                lowered = _vectors.lower(fixed, every, start, parts[0], weights, solve)
-                compiled.append(lowered.compile())
-            (program,) = compiled
+            run = program = program or _vectors.lower(fixed, every, start, parts[0], weights, solve).compile()
             with ThreadPoolExecutor(len(parts)) as pool:
-                vectors = list(pool.map(lambda blocks: program(fixed, every, start, blocks, weights), parts))
+                vectors = list(pool.map(lambda blocks: run(fixed, every, start, blocks, weights), parts))
         return _placed(vectors, start, ids)
 
     return solved
