@@ -138,7 +138,7 @@ def opened(chromium, server):
     """Opens the page in a fresh profile, and says at the end whether it complained."""
     contexts, complaints = [], []
 
-    def go(address=server.address, *, locale="en-GB", shown=".column-a .product", **how):
+    def go(address=server.address, *, locale="en-GB", shown=None, **how):
         context = chromium.new_context(locale=locale, **how)
         context.set_default_timeout(15_000)
         contexts.append(context)
@@ -146,7 +146,11 @@ def opened(chromium, server):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda one: one.type == "error" and complaints.append(one.text))
         page.goto(address)
-        page.locator(shown).first.wait_for()
+        if shown:
+            page.locator(shown).first.wait_for()
+        else:
+            page.locator("#said:not(:empty)").wait_for(state="attached")  # both lists have answered
+            page.locator("#shelf .product").first.wait_for()  # and so have the categories
         return page
 
     yield go
