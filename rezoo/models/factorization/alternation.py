@@ -126,8 +126,13 @@ def half(parts: Sequence[Blocks], weights: Weights, solve: Solver) -> Callable[[
             vectors = [_vectors(fixed, every, start, blocks, weights, solve) for blocks in parts]
         else:
             run = program = program or _vectors.lower(fixed, every, start, parts[0], weights, solve).compile()
+            jax.block_until_ready((fixed, every, start))  # as all that waits for one array runs in one thread
+
+            def of(blocks: Blocks) -> Array:
+                return jax.block_until_ready(run(fixed, every, start, blocks, weights))
+
             with ThreadPoolExecutor(len(parts)) as pool:
-                vectors = list(pool.map(lambda blocks: run(fixed, every, start, blocks, weights), parts))
+                vectors = list(pool.map(of, parts))
         return _placed(vectors, start, ids)
 
     return solved
@@ -146,9 +151,28 @@ def _vectors(
     fixed: Array, every: Array, start: Array, blocks: Blocks, weights: Weights, solve: Solver
 ) -> Array:
     """Those of the blocks' rows."""
+    rows = _reader(fixed)
     return jax.lax.map(
-        lambda block: _solved(fixed[block.others], len(fixed), every, start, block, weights, solve), blocks
+        lambda block: _solved(rows(block.others), len(fixed), every, start, block, weights, solve), blocks
     )
+
+
+def _reader(table: Float[Array, " N D"]) -> Callable[[Int[Array, " P L"]], Float[Array, " P L D"]]:
+    """`ids -> table[ids]`, for many ids.
+
+    On a CPU rows are copied as numbers of 16 bits: XLA's program copies up to 80 numbers of a row one by one,
+    but twice as many halves by wide instructions, in half the time.
+    """
+    if pick(cpu=False, accelerator=True) or table.dtype.itemsize < 4:
+        return lambda ids: table[ids]
+    halves = jax.lax.bitcast_convert_type(table, jnp.uint16)
+    flat, shape = halves.reshape(len(table), -1), halves.shape[1:]
+
+    def read(ids: Array) -> Array:
+        found = jax.lax.optimization_barrier(flat[ids])  # not one by one again, in a program with the next
+        return jax.lax.bitcast_convert_type(found.reshape(*ids.shape, *shape), table.dtype)
+
+    return read
 
 
 def spread(

@@ -152,13 +152,13 @@ def mean_of_layers(
 ) -> Sides:
     """(e⁽⁰⁾ + … + e⁽ᴷ⁾) / (K + 1) of users and items.
 
-    It is a symmetric matrix times e⁽⁰⁾, so its gradient is the same mean of gradients.
+    It is a symmetric matrix times e⁽⁰⁾, so its gradient is the same mean of gradients. With A for a layer, the
+    sum is e⁽⁰⁾ + A (e⁽⁰⁾ + A (e⁽⁰⁾ + …)), which keeps no layer beside the next.
     """
-    total = layer = users, items
+    of_user, of_item = graph["user"], graph["item"]
+    total = users, items
     for _ in range(num_layers):
-        layer = over(graph["user"], graph["item"], layer[1]), over(graph["item"], graph["user"], layer[0])
-        layer = jax.lax.optimization_barrier(layer)  # or XLA computes it again for each use
-        total = total[0] + layer[0], total[1] + layer[1]
+        total = users + over(of_user, of_item, total[1]), items + over(of_item, of_user, total[0])
     return total[0] / (num_layers + 1), total[1] / (num_layers + 1)
 
 
