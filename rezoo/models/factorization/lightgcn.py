@@ -152,8 +152,8 @@ def mean_of_layers(
 ) -> Sides:
     """(e⁽⁰⁾ + … + e⁽ᴷ⁾) / (K + 1) of users and items.
 
-    It is a symmetric matrix times e⁽⁰⁾, so its gradient is the same mean of gradients. With A for a layer, the
-    sum is e⁽⁰⁾ + A (e⁽⁰⁾ + A (e⁽⁰⁾ + …)), which keeps no layer beside the next.
+    It is a symmetric matrix times e⁽⁰⁾, so its gradient is the same mean of gradients. With A for a layer,
+    the sum is e⁽⁰⁾ + A (e⁽⁰⁾ + A (e⁽⁰⁾ + …)), which keeps no layer beside the next.
     """
     of_user, of_item = graph["user"], graph["item"]
     total = users, items
