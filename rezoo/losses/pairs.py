@@ -2,8 +2,8 @@
 
 Pairs are taken within a list: all (i, j) with y_i > y_j. `positives` bounds how many elements of a
 list are looked at as i, those with the largest labels: with one positive among n elements,
-`positives=1` makes n pairs of what would be n² to look at, and the same loss. Give it as
-`partial(losses.bpr_max, positives=1)`.
+`positives=1` makes n pairs of what would be n² to look at, and the same loss. Objectives that draw the
+negatives of one positive say so themselves; elsewhere give it as `partial(losses.bpr_max, positives=1)`.
 """
 
 import jax
@@ -177,7 +177,9 @@ def pairs(score: Scores, label: Scores, where: Mask, positives: int | None = Non
     at_least_1(positives=positives)
     better = score, label, where
     if positives is not None and positives < score.shape[-1]:
-        _, place = jax.lax.top_k(jnp.where(where, label, -jnp.inf), positives)
+        known = jnp.where(where, label, -jnp.inf)
+        one = positives == 1  # which is found faster
+        place = known.argmax(-1, keepdims=True) if one else jax.lax.top_k(known, positives)[1]
         better = tuple(jnp.take_along_axis(x, place, axis=-1) for x in better)
     s, y, counts = (x[..., :, None] for x in better)
     return s - score[..., None, :], (y > label[..., None, :]) & counts & where[..., None, :]

@@ -17,7 +17,7 @@ from rezoo.devices.sharding import AXIS
 from rezoo.nn.bag import scattered
 from rezoo.nn.embedding import has_row
 from rezoo.objectives import spread
-from rezoo.objectives.forward import Weights, forward, item_vectors, mean, of_model, weight_of
+from rezoo.objectives.forward import Weights, forward, item_vectors, mean, of_model, of_one, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
 
 
@@ -49,7 +49,7 @@ def next_item(model: nn.Module, loss: Loss, *, weights: Weights | None = None) -
         label = jax.nn.one_hot(batch.item, num_items, dtype=score.dtype)
         where = (batch.where & has_row(batch.item, num_items))[..., None]
         where &= (jnp.arange(num_items) > 0)[None, None]
-        value = mean(loss(score, label, where=where), where, weight_of(weights, batch))
+        value = mean(of_one(loss)(score, label, where=where), where, weight_of(weights, batch))
         return value, Aux({"loss": value}, sown)
 
     return objective
@@ -217,7 +217,7 @@ def next_item_sampled(
         each = weight_of(weights, batch)
         if each is not None:
             each = jnp.broadcast_to(each if each.ndim > 1 else each[:, None], batch.item.shape).ravel()
-        value = mean(loss(score, label, where=counts), counts, each)
+        value = mean(of_one(loss)(score, label, where=counts), counts, each)
         return value, Aux({"loss": value}, sown)
 
     return objective

@@ -1,6 +1,8 @@
 """A model in training, and the mean of what counts."""
 
 from collections.abc import Callable
+from functools import partial
+from inspect import signature
 from typing import Any
 
 import flax.linen as nn
@@ -10,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.arrays import across, same_rows
 from rezoo.devices.meshes import lookup
-from rezoo.types import Batch, Variables
+from rezoo.types import Batch, Loss, Variables
 
 Weights = Callable[[Batch], Array]
 """`batch -> how much each row [B], or each element of the loss, counts`, such as a column of the query
@@ -81,6 +83,16 @@ def item_vectors(model: Any, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
       item: dense ids.
     """
     return model.vectors(item) if hasattr(model, "vectors") else lookup(model.table(), item)
+
+
+def of_one(loss: Loss) -> Loss:
+    """`loss` of lists of one positive each: one of pairs then looks at n of them in place of n².
+
+    >>> from rezoo import losses
+    >>> of_one(losses.bpr).keywords, of_one(losses.logistic) is losses.logistic
+    ({'positives': 1}, True)
+    """
+    return partial(loss, positives=1) if "positives" in signature(loss).parameters else loss
 
 
 def mean(

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from rezoo.arrays import products, same_shape
 from rezoo.devices.meshes import alike, everywhere, lookup
 from rezoo.nn.inner import inner
-from rezoo.objectives.forward import Weights, forward, item_vectors, mean, weight_of
+from rezoo.objectives.forward import Weights, forward, item_vectors, mean, of_one, weight_of
 from rezoo.sampling import Positives, are_positive
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Variables
 
@@ -87,12 +87,12 @@ def sampled(
         slate = jnp.concatenate(alike([batch.item[:, None], negative]), axis=1)
         label = jnp.zeros(slate.shape, jnp.float32).at[:, 0].set(1.0)
         where = jnp.broadcast_to(batch.where[:, None], slate.shape)
-        of_list = loss
+        of_list = of_one(loss)
         if log_q is not None:
             drawn = jnp.arange(slate.shape[1])[None] > 0
             where = where & (~drawn | (slate != batch.item[:, None]))
             log_q_of = lookup(log_q, slate) + math.log(num_negatives)
-            of_list = partial(loss, log_q=jnp.where(drawn, log_q_of, 0.0))
+            of_list = partial(of_list, log_q=jnp.where(drawn, log_q_of, 0.0))
         weight = weight_of(weights, batch)
         whole = pointwise(model, of_list, weights=None if weight is None else lambda _: weight)
         return whole(variables, model_key, Batch(batch.query, slate, label, where))
@@ -209,10 +209,10 @@ def in_batch(
         items, counted = everywhere((batch.item, batch.where))
         other = batch.item[:, None] != items[None]
         where = batch.where[:, None] & counted[None] & (own | other)
-        of_list = loss
+        of_list = of_one(loss)
         if log_q is not None:
             others = jnp.log(jnp.maximum(batch.where.sum() - 1, 1))
-            of_list = partial(loss, log_q=jnp.where(own, 0.0, lookup(log_q, items)[None] + others))
+            of_list = partial(of_list, log_q=jnp.where(own, 0.0, lookup(log_q, items)[None] + others))
         value = of_list(score, own.astype(score.dtype), where=where)
         value = mean(value, where, weight_of(weights, batch))
         return value, Aux({"loss": value}, sown)

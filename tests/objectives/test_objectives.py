@@ -1,3 +1,4 @@
+import re
 from functools import partial
 
 import jax
@@ -115,6 +116,35 @@ def test_losses_of_every_kind_reach_the_parameters(loss):
     grad = jax.jit(jax.grad(lambda v: objective(v, jax.random.key(0), BATCH)[0]))(variables(BATCH))
     touched = np.asarray(jnp.abs(grad["params"]["user"]["embedding"]).sum(1) > 0)
     np.testing.assert_array_equal(touched, [False, True, True, True, True, False])
+
+
+NEXT = Batch(
+    queries(history=[[3, 4], [5, 1]]), jnp.array([[4, 1], [1, 2]]), jnp.ones((2, 2)), jnp.ones((2, 2), bool)
+)
+
+
+@pytest.mark.parametrize("objective", ["sampled", "in_batch", "next_item", "next_item_sampled"])
+def test_pairs_of_a_list_with_one_positive_are_as_many_as_its_negatives(objective):
+    """17 of them, and no array of lists is 17 × 17 or 18 × 18."""
+    session = GRU4Rec(18, 4)
+    made, model, batch = {
+        "sampled": (lambda loss: objectives.sampled(MODEL, loss, sampling.uniform(9), 17), MODEL, BATCH),
+        "in_batch": (
+            lambda loss: objectives.in_batch(MODEL, loss),
+            MODEL,
+            pairs(np.arange(18) % 6, [3] * 18),
+        ),
+        "next_item": (lambda loss: objectives.next_item(session, loss), session, NEXT),
+        "next_item_sampled": (
+            lambda loss: objectives.next_item_sampled(session, loss, jnp.ones(18), 17, corrected=False),
+            session,
+            NEXT,
+        ),
+    }[objective]
+    values = init(model, batch.query, batch.item if batch.item.ndim == 1 else batch.item[:, 0])
+    for loss in (losses.bpr, partial(losses.bpr_max, positives=1)):
+        program = jax.make_jaxpr(made(loss))(values, jax.random.key(0), batch)
+        assert not re.search(",1[78],1[78]\\]", str(program))
 
 
 HISTORY = Batch(
