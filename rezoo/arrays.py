@@ -175,6 +175,19 @@ def at_least_0(**numbers: float | Array | None) -> None:
     _all(numbers, lambda number: (number >= 0) & np.isfinite(number), "a finite number of 0 or more")
 
 
+def shares(**numbers: float | Array | None) -> None:
+    """Check shares and probabilities; None and traced numbers are left out.
+
+    Raises:
+      ValueError: if one of them is below 0, above 1 or NaN.
+
+    >>> shares(head=80.0)
+    Traceback (most recent call last):
+    ValueError: head = 80.0: give a share from 0 to 1
+    """
+    _all(numbers, lambda number: (number >= 0) & (number <= 1), "a share from 0 to 1")
+
+
 def _all(numbers: Mapping[str, Any], holds: Callable[[np.ndarray], Any], wanted: str) -> None:
     for name, number in numbers.items():
         if number is not None and not isinstance(number, Tracer) and not np.all(holds(np.asarray(number))):

@@ -2,10 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array
 
-from rezoo.arrays import above_0
+from rezoo.arrays import above_0, shares
 from rezoo.losses.masks import Mask, Scores, inputs, masked
 
 
@@ -80,12 +79,8 @@ def gbce(score: Scores, label: Scores, *, where: Mask | None = None, rate: float
     [0.3466 0.6931]
     """
     score, label, where = inputs(score, label, where)
-    if not isinstance(rate, Tracer) and not 0 < rate <= 1:
-        raise ValueError(
-            f"rate = {rate}: give the sampled share of the negative items, above 0 and at most 1"
-        )
-    if not isinstance(t, Tracer) and not 0 <= t <= 1:
-        raise ValueError(f"t = {t}: give a number from 0 to 1")
+    above_0(rate=rate)
+    shares(rate=rate, t=t)
     beta = t * (rate - 1) + 1
     return masked(label * beta * jax.nn.softplus(-score) + (1 - label) * jax.nn.softplus(score), where)
 

@@ -4,10 +4,9 @@ Id 0 is no item, and neither is one below 0 or beyond the catalogue.
 """
 
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from rezoo.arrays import one_axis, same_lists
+from rezoo.arrays import one_axis, same_lists, shares
 from rezoo.metrics.masked import mean
 
 
@@ -55,8 +54,7 @@ def long_tail(count: Shaped[Array, " N"], *, head: float = 0.8) -> Bool[Array, "
     >>> long_tail(jnp.array([0, 6, 2, 1, 1])).tolist()
     [False, False, False, True, True]
     """
-    if not isinstance(head, Tracer) and not 0 <= head <= 1:
-        raise ValueError(f"head = {head}: give a share from 0 to 1")
+    shares(head=head)
     one_axis(count=count)
     count = count.at[0].set(0)
     order = jnp.argsort(-count)

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from rezoo import losses
-from rezoo.arrays import same_shape
+from rezoo.arrays import above_0, same_shape, shares
 from rezoo.devices.meshes import along
-from rezoo.errors import DataError
 from rezoo.nn import sequence
 from rezoo.objectives.forward import Weights, forward, mean, of_model, weight_of
 from rezoo.types import Aux, Batch, Objective, Query, Variables
@@ -49,8 +48,8 @@ def cloze(
       weights: how much each row `[B]`, or each event `[B L]`, counts; see `mean`.
 
     Raises:
-      DataError: if a share is out of its range.
-      ValueError: of the objective, if `where` has another shape than the history.
+      ValueError: if a share is out of its range; of the objective, if `where` has another shape than
+        the history.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import BERT4Rec
@@ -63,8 +62,8 @@ def cloze(
     1.3863
     """
     of_model(model, "hidden_states", "cloze")
-    if not 0 < share <= 1 or not 0 <= last <= 1:
-        raise DataError(f"share = {share} must be above 0 and at most 1, last = {last} between 0 and 1")
+    above_0(share=share)
+    shares(share=share, last=last)
 
     def states(module: Any, query: Query, hidden: Array, place: Array) -> tuple[Array, Array]:
         state = module.hidden_states(query, hidden)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from rezoo.arrays import at_least_1, shares
 from rezoo.models.baselines.user_neighbours import UserNeighbours, baskets, nearest, summed, variables
 
 
@@ -62,11 +63,8 @@ def fit(
     >>> params["neighbour"].tolist(), params["similarity"].tolist()
     ([[0, 0], [1, 2], [2, 1]], [[0.75, 0.0], [0.75, 0.25], [0.75, 0.25]])
     """
-    if k < 1 or group < 1 or not all(0 <= x <= 1 for x in (basket_decay, group_decay, alpha)):
-        raise ValueError(
-            f"k and group must be 1 or more, decays and alpha from 0 to 1; they are {k}, {group}, "
-            f"{basket_decay}, {group_decay}, {alpha}"
-        )
+    at_least_1(k=k, group=group)
+    shares(basket_decay=basket_decay, group_decay=group_decay, alpha=alpha)
     events = baskets(user, item, basket, num_users, num_items)
     at, back = events.number // group, events.number % group
     groups = -(-events.size // group)
@@ -82,5 +80,5 @@ def fit(
 
     near, _ = nearest(closeness, num_users, k)
     found = np.maximum((near > 0).sum(axis=1, keepdims=True), 1)
-    shares = np.where(near > 0, (1 - alpha) / found, 0.0)
-    return variables(vectors, alpha, near, shares, events.popular)
+    of_near = np.where(near > 0, (1 - alpha) / found, 0.0)
+    return variables(vectors, alpha, near, of_near, events.popular)

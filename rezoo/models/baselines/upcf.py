@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.arrays import above_0, at_least_1
+from rezoo.arrays import above_0, at_least_1, shares
 from rezoo.models.baselines.user_neighbours import UserNeighbours, baskets, nearest, summed, variables
 
 
@@ -61,8 +61,7 @@ def fit(
     """
     at_least_1(k=k, recent=recent)
     above_0(locality=locality)
-    if not 0 <= asymmetry <= 1:
-        raise ValueError(f"asymmetry = {asymmetry}: give a number from 0 to 1")
+    shares(asymmetry=asymmetry)
     events = baskets(user, item, basket, num_users, num_items)
     counted = np.minimum(recent, events.size[events.user])
     popular = summed(events, (events.number < recent) / counted)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import at_least_0, at_least_1
+from rezoo.arrays import at_least_0, at_least_1, shares
 from rezoo.models.factorization import item_lists
 from rezoo.models.factorization.item_item import ItemItem, by_rows, check, gram, num_taken, variables
 
@@ -108,8 +108,7 @@ def fit_lists(
 def _check(neighbours: int, shrink: float, alpha: float) -> None:
     at_least_1(neighbours=neighbours)
     at_least_0(shrink=shrink)
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be in [0, 1], not {alpha}")
+    shares(alpha=alpha)
 
 
 @jax.jit(static_argnums=3)

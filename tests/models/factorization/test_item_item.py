@@ -146,5 +146,5 @@ def test_bad_input_is_named():
         ease.fit(np.array([[1]]), 5, dropout=1.0)
     with pytest.raises(ValueError, match="neighbours = 0: give 1 or more"):
         item_knn.fit(np.array([[1]]), 5, neighbours=0)
-    with pytest.raises(ValueError, match=r"alpha must be in \[0, 1\], not 2"):
+    with pytest.raises(ValueError, match=r"alpha = 2.0: give a share from 0 to 1"):
         item_knn.fit(np.array([[1]]), 5, alpha=2.0)
