@@ -142,6 +142,9 @@ def fits(smoke: bool) -> dict[str, Fit]:
         "STAMP": Fit(lambda n: STAMP(n, dim, dropout=0.25), 4e-3, epochs, sampled),
         "GRU4Rec": Fit(lambda n: GRU4Rec(n, dim, tied=True, dropout=0.25), 4e-3, epochs, sampled),
         "SRGNN": Fit(lambda n: SRGNN(n, dim, dropout=0.25), 4e-3, epochs, sampled),
+        "SRGNN, cosine": Fit(
+            lambda n: SRGNN(n, dim, dropout=0.25, similarity=cosine(16.0)), 4e-3, epochs, sampled
+        ),
         "NARM, cosine": Fit(
             lambda n: NARM(n, dim, hidden=dim, dropout=0.25, state_dropout=0.25, similarity=cosine(16.0)),
             4e-3,
