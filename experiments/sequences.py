@@ -13,20 +13,20 @@ training never saw are misses: none of ML-1M's 6,040, 138 of Beauty's 22,363, 31
 To compare with on ML-1M, by RecTools and generative-recommenders (recall@10 / ndcg@10): SASRec .305/.175,
 GRU4Rec .281/.165. Ours, and minutes of a seed on a CPU core, which on ML-1M was busy (HSTU had half of one
 there and on Toys, BERT4Rec half, eSASRec a third, FuXi on Beauty a quarter). GRU4Rec and SASRec have five
-seeds on Beauty and Toys, and all models three on Beauty, Toys and Sports but for Blend, FuXi on Beauty and
-LRURec on Toys; on ML-1M GRU4Rec and SASRec have three, on BERT4Rec's Beauty all but BERT4Rec; others one.
-Standard errors are .001 at most, but for GRU4Rec's on ML-1M (.002):
+seeds on Beauty and Toys, all others three, but for Blend, FuXi on Beauty, BERT4Rec, and HSTU and eSASRec on
+ML-1M, which have one. Standard errors are .001 at most, but on ML-1M .002 (GRU4Rec, NextItNet) and .004
+(Caser):
 
                  ml-1m            Beauty           Toys             Sports           amazon-beauty-bert4rec
     Popularity   .037/.018        .012/.006        .009/.005        .009/.005        .008/.004
     CoOccurrence .207/.123        .067/.044        .070/.048        .037/.023        .042/.029
-    NextItNet    .287/.165   9    .077/.049   2    .078/.052   2    .042/.026   4    .045/.029  10
-    Caser        .275/.161   9    .060/.037   2    .046/.030   1    .027/.016   2    .033/.021   4
+    NextItNet    .286/.164   7    .077/.049   2    .078/.052   2    .042/.026   4    .045/.029  10
+    Caser        .271/.159   6    .060/.037   2    .046/.030   1    .027/.016   2    .033/.021   4
     BERT4Rec     .296/.167 141                                                         .035/.019  57
     GRU4Rec      .303/.176   7    .079/.046   3    .075/.045   3    .047/.026   2    .047/.027   6
     SASRec       .312/.182  23    .087/.053   4    .087/.054   4    .051/.030   3    .054/.033   7
     eSASRec      .319/.183  81    .091/.055   4    .094/.059   3    .051/.030   4
-    LRURec                        .072/.041   5    .064/.038   6
+    LRURec                        .072/.041   5    .064/.038   4
     FuXi                          .090/.055  39    .092/.059   3    .051/.030   4
     HSTU         .313/.182  36    .091/.056   2    .096/.060  28    .050/.030   3
     Blend        .339/.199  52    .098/.060  21    .103/.066  31    .059/.035  27
