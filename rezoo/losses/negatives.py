@@ -1,5 +1,6 @@
 """Losses that choose among the negatives of a list: those beyond a margin, or the hardest ones."""
 
+import functools
 from typing import Any
 
 import jax
@@ -64,6 +65,7 @@ def hardest(loss: Loss, k: int = 1) -> Loss:
     """
     at_least_1(k=k)
 
+    @functools.wraps(loss, assigned=(), updated=())  # which tells what options it takes
     def of_hardest(score: Scores, label: Scores, *, where: Mask | None = None, **options: Any) -> Array:
         where = all_if_none(where, score)
         negative, size = where & (label <= 0), score.shape[-1]

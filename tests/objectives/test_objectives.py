@@ -142,7 +142,7 @@ def test_pairs_of_a_list_with_one_positive_are_as_many_as_its_negatives(objectiv
         ),
     }[objective]
     values = init(model, batch.query, batch.item if batch.item.ndim == 1 else batch.item[:, 0])
-    for loss in (losses.bpr, partial(losses.bpr_max, positives=1)):
+    for loss in (losses.bpr, losses.hardest(losses.hinge), partial(losses.bpr_max, positives=1)):
         program = jax.make_jaxpr(made(loss))(values, jax.random.key(0), batch)
         assert not re.search(",1[78],1[78]\\]", str(program))
 
