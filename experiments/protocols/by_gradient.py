@@ -62,16 +62,6 @@ def of_lightgcn_ccl(
     return over_graph(model, log, seed, objective, Budget(**budget))
 
 
-def of_lightgcn_softmax(
-    log: Interactions, seed: int, l2: float, num_layers: int, negatives: int = 1024, **budget: Any
-) -> Fitted:
-    """The softmax over a positive and the negatives, of inner products."""
-    model = LightGCN(log.num_users, log.num_items, num_layers=num_layers)
-    loss = losses.softmax_cross_entropy
-    objective = objectives.l2(contrastive(model, log, loss, negatives, positives=_taken(log)), l2)
-    return over_graph(model, log, seed, objective, Budget(**budget))
-
-
 def over_graph(model: LightGCN, log: Interactions, seed: int, objective: Objective, budget: Budget) -> Fitted:
     """The model over the graph of all interactions, with the vectors that it makes of it."""
     graph = jax.device_put(lightgcn.graph(log.user, log.item, log.num_users, log.num_items))
@@ -238,11 +228,6 @@ ENTRIES = {
         of_lightgcn,
         [{"l2": 1e-4, "num_layers": 3, "negatives": 16, "epochs": 70, "rate": 1e-2, "batch": 8192}],
         (0.1820, 0.1547),
-        random=True,
-    ),
-    "LightGCN-softmax": Entry(
-        of_lightgcn_softmax,
-        [{"l2": 1e-4, "num_layers": 3, "epochs": 70, "rate": 1e-2, "batch": 8192}],
         random=True,
     ),
     "LightGCN-CCL": Entry(
