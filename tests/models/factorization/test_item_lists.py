@@ -159,7 +159,7 @@ def test_bad_input_is_named(untyped):
         bspm.fit(history, 5, factors=2)
     with pytest.raises(ValueError, match="neighbours"):
         gfcf.fit(history, 5, factors=1, neighbours=0)
-    with pytest.raises(ValueError, match="alpha must be in"):
+    with pytest.raises(ValueError, match="give a share from 0 to 1"):
         item_knn.fit_lists(history, 5, alpha=2.0)
 
 
