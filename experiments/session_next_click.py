@@ -14,8 +14,8 @@ cosine" and "NARM, cosine".
 
 recall@20 / mrr@20 and minutes of one CPU core with a busy neighbour; 412 of yoochoose's 55,898 test
 labels never occur in training, none of diginetica's 60,858; 842 and 48 histories are longer than 30
-events and cut to the newest. Three seeds of what is trained, whose standard errors are .0009 and less, but
-one of Blend and of SRGNN on yoochoose:
+events and cut to the newest. Three seeds of what is trained, whose standard errors are .0009 and less, and
+one of Blend:
 
                       yoochoose1_64          diginetica
     Popularity        .073 / .017            .009 / .002
@@ -26,7 +26,7 @@ one of Blend and of SRGNN on yoochoose:
     Caser             .679 / .301    4       .413 / .132    14
     NextItNet         .692 / .305    3       .453 / .144    11
     STAMP             .704 / .309    5       .505 / .176    12
-    SRGNN             .704 / .310   41       .512 / .184    19
+    SRGNN             .704 / .310   17       .512 / .184    19
     SRGNN, cosine     .712 / .314    6
     SASRec            .718 / .305    3       .525 / .179    13
     GRU4Rec           .712 / .307    4       .521 / .181    13
