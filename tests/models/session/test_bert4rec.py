@@ -9,7 +9,6 @@ from oracles import attended, dense, gelu, in_double, normed
 
 from rezoo import objectives
 from rezoo.data.batches import queries
-from rezoo.errors import DataError
 from rezoo.models import BERT4Rec
 from rezoo.objectives.cloze import hide
 from rezoo.types import Batch
@@ -106,8 +105,12 @@ def test_all_may_be_hidden_and_bad_shares_are_refused():
     step = jax.jit(jax.value_and_grad(objectives.cloze(MODEL, 1.0, last=0.0), has_aux=True))
     (value, _), gradient = step(variables(), jax.random.key(0), batch)
     assert float(value) > 0 and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-    for share, last in ((0.0, 0.1), (1.2, 0.1), (0.2, -0.1)):
-        with pytest.raises(DataError, match=f"share = {share} must be above 0"):
+    for share, last, said in (
+        (0.0, 0.1, "share = 0.0: give a finite number above 0"),
+        (1.2, 0.1, "share = 1.2: give a share from 0 to 1"),
+        (0.2, -0.1, "last = -0.1: give a share from 0 to 1"),
+    ):
+        with pytest.raises(ValueError, match=said):
             objectives.cloze(MODEL, share, last=last)
     with pytest.raises(ValueError, match="shapes differ"):
         objectives.cloze(MODEL)(variables(), jax.random.key(0), batch._replace(where=jnp.ones(2, bool)))
