@@ -177,9 +177,7 @@ def pairs(score: Scores, label: Scores, where: Mask, positives: int | None = Non
     at_least_1(positives=positives)
     better = score, label, where
     if positives is not None and positives < score.shape[-1]:
-        known = jnp.where(where, label, -jnp.inf)
-        one = positives == 1  # which is found faster
-        place = known.argmax(-1, keepdims=True) if one else jax.lax.top_k(known, positives)[1]
+        _, place = jax.lax.top_k(jnp.where(where, label, -jnp.inf), positives)
         better = tuple(jnp.take_along_axis(x, place, axis=-1) for x in better)
     s, y, counts = (x[..., :, None] for x in better)
     return s - score[..., None, :], (y > label[..., None, :]) & counts & where[..., None, :]
