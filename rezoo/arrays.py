@@ -188,6 +188,19 @@ def shares(**numbers: float | Array | None) -> None:
     _all(numbers, lambda number: (number >= 0) & (number <= 1), "a share from 0 to 1")
 
 
+def below_1(**numbers: float | Array | None) -> None:
+    """Check shares that may not be the whole, such as what is kept; None and traced numbers are left out.
+
+    Raises:
+      ValueError: if one of them is below 0, 1 or more, or NaN.
+
+    >>> below_1(decay=1.0)
+    Traceback (most recent call last):
+    ValueError: decay = 1.0: give a share from 0 to below 1
+    """
+    _all(numbers, lambda number: (number >= 0) & (number < 1), "a share from 0 to below 1")
+
+
 def _all(numbers: Mapping[str, Any], holds: Callable[[np.ndarray], Any], wanted: str) -> None:
     for name, number in numbers.items():
         if number is not None and not isinstance(number, Tracer) and not np.all(holds(np.asarray(number))):

@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import at_least_0
+from rezoo.arrays import at_least_0, below_1
 
 
 class RowOptimizer(NamedTuple):
@@ -65,7 +64,7 @@ def momentum(optimizer: RowOptimizer, decay: float | Array) -> RowOptimizer:
     >>> first.tolist(), second.tolist()  # -2 and -2 - ½ × 2
     ([[-2.0]], [[-3.0]])
     """
-    _shares(decay=decay)
+    below_1(decay=decay)
 
     def init(table: Array) -> tuple[Any, Array]:
         return optimizer.init(table), jnp.zeros_like(table)
@@ -123,7 +122,7 @@ def lazy_adam(
     [[-0.5  0.5]]
     """
     at_least_0(learning_rate=learning_rate, eps=eps)
-    _shares(b1=b1, b2=b2)
+    below_1(b1=b1, b2=b2)
 
     def update(grad: Array, moments: Array, step: Array) -> tuple[Array, Array]:
         m, v = jnp.split(moments, 2, axis=1)
@@ -133,10 +132,3 @@ def lazy_adam(
         return -learning_rate * m_hat / (jnp.sqrt(v_hat) + eps), jnp.concatenate([m, v], axis=1)
 
     return RowOptimizer(lambda table: jnp.zeros_like(table, shape=(len(table), 2 * table.shape[1])), update)
-
-
-def _shares(**numbers: float | Array) -> None:
-    """Check what is kept of a moment: traced ones are left out."""
-    for name, number in numbers.items():
-        if not isinstance(number, Tracer) and not 0 <= float(number) < 1:
-            raise ValueError(f"{name} = {number}: give a share from 0 to below 1")
