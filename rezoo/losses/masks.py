@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.arrays import at_least_float32, same_shape
 
@@ -64,3 +64,20 @@ def logsumexp(value: Scores, where: Mask) -> PerList:
     some = where.any(axis=-1)
     kept = jnp.where(where, value, jnp.where(some[..., None], -jnp.inf, 0.0))
     return jnp.where(some, jax.nn.logsumexp(kept, axis=-1), 0.0)
+
+
+def largest(value: Float[Array, " *B C"], k: int) -> Int[Array, " *B k"]:
+    """Where the k largest of the last axis are, the first of equal ones; NaN is the largest of all.
+
+    `jax.lax.top_k` finds the same, but XLA gathers its input from all devices, even where each has lists
+    of its own.
+    """
+    at = jax.lax.broadcasted_iota(jnp.int32, value.shape, value.ndim - 1)
+
+    def step(left: Float[Array, " *B C"], _: None) -> tuple[Float[Array, " *B C"], Int[Array, " *B"]]:
+        most = left.max(-1, keepdims=True)
+        place = jnp.where(left == most, at, value.shape[-1]).min(-1)
+        return jnp.where(at == place[..., None], -jnp.inf, left), place
+
+    above_taken = jnp.nan_to_num(value, nan=jnp.inf, posinf=jnp.inf)  # -inf is the least finite number
+    return jnp.moveaxis(jax.lax.scan(step, above_taken, length=k, unroll=min(k, 8))[1], 0, -1)

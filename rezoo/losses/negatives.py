@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from rezoo.arrays import at_least_0, at_least_1, finite
-from rezoo.losses.masks import Mask, PerList, Scores, all_if_none, inputs
+from rezoo.losses.masks import Mask, PerList, Scores, all_if_none, inputs, largest
 from rezoo.types import Loss
 
 
@@ -69,7 +69,7 @@ def hardest(loss: Loss, k: int = 1) -> Loss:
     def of_hardest(score: Scores, label: Scores, *, where: Mask | None = None, **options: Any) -> Array:
         where = all_if_none(where, score)
         negative, size = where & (label <= 0), score.shape[-1]
-        _, place = jax.lax.top_k(jnp.where(negative, jax.lax.stop_gradient(score), -jnp.inf), min(k, size))
+        place = largest(jnp.where(negative, jax.lax.stop_gradient(score), -jnp.inf), min(k, size))
         chosen = jax.nn.one_hot(place, size, dtype=bool).any(-2)
         return loss(score, label, where=where & (chosen | ~negative), **options)
 

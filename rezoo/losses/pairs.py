@@ -12,7 +12,7 @@ from jax.scipy.special import digamma
 from jaxtyping import Array, Bool, Float
 
 from rezoo.arrays import above_0, at_least_0, at_least_1, finite
-from rezoo.losses.masks import Mask, PerList, Scores, inputs, log_softmax, logsumexp
+from rezoo.losses.masks import Mask, PerList, Scores, inputs, largest, log_softmax, logsumexp
 
 Pairs = tuple[Float[Array, " ... T C"], Bool[Array, " ... T C"]]
 
@@ -177,7 +177,7 @@ def pairs(score: Scores, label: Scores, where: Mask, positives: int | None = Non
     at_least_1(positives=positives)
     better = score, label, where
     if positives is not None and positives < score.shape[-1]:
-        _, place = jax.lax.top_k(jnp.where(where, label, -jnp.inf), positives)
+        place = largest(jnp.where(where, label, -jnp.inf), positives)
         better = tuple(jnp.take_along_axis(x, place, axis=-1) for x in better)
     s, y, counts = (x[..., :, None] for x in better)
     return s - score[..., None, :], (y > label[..., None, :]) & counts & where[..., None, :]

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import eight_devices
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rezoo import losses, metrics
 
@@ -127,6 +129,16 @@ def test_what_is_masked_has_no_say(loss):
     score, label, where = lists()
     changed = jnp.where(where, score, 77.0), jnp.where(where, label, 5.0)
     np.testing.assert_array_equal(call(loss, score, label, where), call(loss, *changed, where))
+
+
+@eight_devices
+@over(ALL)
+def test_lists_that_are_spread_over_devices_stay_where_they_are(loss):
+    mesh = jax.make_mesh((8,), ("data",), (AxisType.Auto,))
+    spread = jax.device_put(lists(rows=16), NamedSharding(mesh, PartitionSpec("data")))
+    program = compiled_gradient(loss).lower(*spread).compile().as_text()
+    assert "all-reduce" in program  # of the sum
+    assert "all-gather" not in program and "all-to-all" not in program
 
 
 @over(POINTWISE)

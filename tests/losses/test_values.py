@@ -11,6 +11,7 @@ import pytest
 import rax
 
 from rezoo import losses, metrics
+from rezoo.losses.masks import largest
 
 
 def lists(rows=5, length=6, seed=0, grades=3):
@@ -131,6 +132,13 @@ def test_a_bound_on_the_positives_saves_work_and_changes_nothing(loss):
     np.testing.assert_allclose(
         loss(score, graded, where=where, positives=8), loss(score, graded, where=where), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_the_largest_are_found_as_by_jax(k):
+    value = lists(40, 7)[1].at[3].set(-jnp.inf).at[4, 2:].set(-jnp.inf)
+    value = value.at[5, 4].set(jnp.inf).at[6, 1].set(jnp.nan)
+    np.testing.assert_array_equal(largest(value, k), jax.lax.top_k(value, k)[1])
 
 
 def test_list_mle_is_the_probability_of_the_order():
