@@ -119,6 +119,7 @@ from rezoo.models.session import narm, neighbours, stamp
 from rezoo.nn.interaction import GatedCross, LowRankCross
 from rezoo.nn.recurrent import LSTM, hard_sigmoid
 from rezoo.nn.similarity import cosine
+from rezoo.objectives.forward import forward, item_vectors
 from rezoo.serving import model_json
 from rezoo.training import row_sparse
 from rezoo.types import Batch, Query, Target
@@ -640,6 +641,25 @@ def test_encode_and_table_give_the_score(name):
     if hasattr(model, "vectors"):
         vectors = apply(model, variables, slate, method="vectors")
         np.testing.assert_allclose(vectors, table[slate], rtol=1e-5, atol=1e-6)
+
+
+@every_scorer
+def test_a_penalty_finds_the_same_tables_by_encode_and_by_a_call(name):
+    model, variables, query = CASES[name].model, variables_of(name), queries(6)
+    if not hasattr(model, "encode"):
+        pytest.skip("not a retriever")
+
+    def by_encode(module, query, item):
+        return module.encode(query), item_vectors(module, item)
+
+    item, tables = np.arange(1, 7, dtype=np.int32), []
+    for method in (None, by_encode):
+        train = functools.partial(forward, model, method=method)
+        _, written = jax.eval_shape(train, variables, jax.random.key(0), query, item)
+        rows = jax.tree_util.tree_leaves_with_path(written.get("rows", {}))
+        tables.append({jax.tree_util.keystr(path[:-1]) for path, _ in rows})
+    of_own_item = {"['taken']['rows']['rows']"}  # of FISM, which leaves it out of the history
+    assert tables[0] - of_own_item <= tables[1]  # the call may multiply a small table whole
 
 
 @every_scorer

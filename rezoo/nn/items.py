@@ -49,5 +49,5 @@ def all_vectors(model: nn.Module, items: Items) -> Float[Array, " N D"]:
     """Those of the whole catalogue."""
     if isinstance(items, FeatureEmbedding):
         count = catalogue_rows({"catalogue": catalogue_of(model)}, items.size)
-        return vectors(model, items, jnp.arange(count, dtype=jnp.int32))
+        return vectors(model, items, jnp.arange(count, dtype=jnp.int32)[None])[0]  # for the whole batch
     return items.table()

@@ -17,7 +17,16 @@ from rezoo.devices.sharding import AXIS
 from rezoo.nn.bag import scattered
 from rezoo.nn.embedding import has_row
 from rezoo.objectives import spread
-from rezoo.objectives.forward import Weights, forward, item_vectors, mean, of_model, of_one, weight_of
+from rezoo.objectives.forward import (
+    Weights,
+    forward,
+    item_vectors,
+    mean,
+    of_model,
+    of_one,
+    shared_vectors,
+    weight_of,
+)
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
 
 
@@ -190,8 +199,8 @@ def next_item_sampled(
     sums, log_share = cumulative(weight), _log_share(weight)
     log_targets = None if in_batch is None else _log_share(_frequency(model, "in_batch", in_batch))
 
-    def vectors(module: Any, query: Query, *items: Array) -> tuple[Array, ...]:
-        return module.prefixes(query), *(item_vectors(module, one) for one in items)
+    def vectors(module: Any, query: Query, target: Array, drawn: Array) -> tuple[Array, ...]:
+        return module.prefixes(query), item_vectors(module, target), shared_vectors(module, drawn)
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         draw_key, model_key = jax.random.split(key)

@@ -26,7 +26,11 @@ def l2(
     This is the regularisation of the matrix factorization papers: λ (|p_u|² + |q_i|² + …) for each observed
     (u, i), so that rows are regularised in proportion to how often they are used. It makes no difference
     whether a user's ratings come as pairs or in one row: a user looked up once for a row of n ratings
-    counts n times. The rows of a history count once per query.
+    counts n times. The rows of a history count once per query. What is looked up once for the whole batch
+    counts for each observation: items that all rows have beside their own, as in `shared`, and what the
+    vectors of a whole catalogue are made of. A table that is used whole, without a lookup, has no penalty:
+    that of a tied softmax, and an autoencoder's where its rows of ids are so long that a product with all of
+    the table is faster (`nn.bag`).
 
     A table that has `counts` is regularised as in DIN, mini-batch-aware, instead (Zhou 2018,
     https://arxiv.org/abs/1706.06978, equations 4-6): λ Σ_j |w_j|² / n_j over the ids j that the batch
@@ -39,7 +43,8 @@ def l2(
         whose count is 0 has no penalty: give padding none.
 
     Raises:
-      ValueError: if a weight is below 0, or there are counts of a table that the model does not look up.
+      ValueError: if a weight is below 0, or there are weights or counts of a table that the model does not
+        look up.
 
     >>> from rezoo import losses, objectives
     >>> from rezoo.data.batches import pairs
@@ -57,9 +62,13 @@ def l2(
         value, aux = objective(variables, key, batch)
         sown: list[dict[Any, Any]] = [flatten_dict(aux.sown.get(name, {})) for name in ("rows", "row_ids")]
         rows, ids = sown
-        if unknown := set(counts or {}) - {name for path in rows for name in path[:-1]}:
-            tables = sorted("/".join(path[:-1]) for path in rows)
-            raise ValueError(f"counts for {sorted(unknown)}, which no table is called; there are {tables}")
+        weights = weight if isinstance(weight, Mapping) else {}
+        for what, given in (("counts", counts or {}), ("weights", weights)):
+            if unknown := set(given) - {name for path in rows for name in path[:-1]}:
+                tables = sorted("/".join(path[:-1]) for path in rows)
+                raise ValueError(
+                    f"{what} for {sorted(unknown)}, of which no row is looked up; tables that are: {tables}"
+                )
         penalty = jnp.zeros((), value.dtype)
         for path, calls in rows.items():
             count = next((n for name, n in (counts or {}).items() if name in path), None)
@@ -129,11 +138,16 @@ def _each_id(
     return (jnp.where(held, square, 0.0) / jnp.where(held, parts, 1.0)).sum()
 
 
-def _served(rows: Float[Array, " B *S D"], where: Bool[Array, " B *C"]) -> Float[Array, " B *S"]:
-    """How many observations each looked-up row serves: those of its batch row, or the one beside it."""
+def _served(rows: Float[Array, " A *S D"], where: Bool[Array, " B *C"]) -> Float[Array, " A *S"]:
+    """How many observations each looked-up row serves: those of its batch row, or the one beside it.
+
+    A is B, or 1 for lookups that serve the whole batch.
+    """
     lookups = rows.shape[:-1]
     if lookups == where.shape:
         return where.astype(rows.dtype)
+    if lookups[0] == 1 < len(where):
+        return jnp.broadcast_to(where.sum(), lookups).astype(rows.dtype)
     count = where.reshape(len(where), -1).sum(axis=1)
     count = count if len(lookups) == 1 else jnp.minimum(count, 1)
     return jnp.broadcast_to(count.reshape(-1, *[1] * (len(lookups) - 1)), lookups).astype(rows.dtype)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import apply, init
+from helpers import apply, init, made
 from scipy.special import log_softmax
 
 from rezoo import losses, metrics, objectives, sampling
@@ -89,6 +89,48 @@ def test_in_batch_softmax_is_that_over_the_batch_without_accidental_hits(correct
         logits = np.array([score[row, row], *(score[row, others] - shift)])
         terms.append(-log_softmax(logits)[0])
     np.testing.assert_allclose(value, np.mean(terms), rtol=1e-5)
+
+
+@pytest.mark.parametrize("drawn", [[3, 8, 5], [3, 8, 5, 2, 6]])  # not as many as there are rows, and as many
+def test_l2_counts_what_a_batch_shares_for_every_observation(drawn):
+    """As if each row had drawn them itself."""
+    own = jnp.broadcast_to(jnp.array(drawn, jnp.int32), (len(BATCH.item), len(drawn)))
+    values = variables(BATCH)
+
+    def penalty(objective):
+        both = objective, objectives.l2(objective, 0.3)
+        plain, held = (jax.jit(one)(values, jax.random.key(1), BATCH)[0] for one in both)
+        return held - plain
+
+    each = objectives.sampled(MODEL, losses.softmax_cross_entropy, lambda *_: own, len(drawn))
+    once = objectives.shared(MODEL, losses.softmax_cross_entropy, sampling.fixed(own[:1]), len(drawn))
+    np.testing.assert_allclose(penalty(once), penalty(each), rtol=1e-4)
+
+
+@pytest.mark.parametrize("drawn", [3, 4])
+def test_l2_of_drawn_items_and_of_a_catalogues_columns_is_that_of_all_events(drawn):
+    features = {"item_features": {"category": 4}, "id_dropout": 0.0}
+    catalogue = {"catalogue": {"category": jnp.arange(9, dtype=jnp.int32) % 4}}
+    history = jnp.array([[1, 2, 3], [4, 5, 0], [6, 0, 0], [7, 8, 0]], jnp.int32)
+    batch = Batch(queries(history=history), history, jnp.ones((4, 3)), history > 0)
+    plain, of_columns = GRU4Rec(9, 2, tied=True), GRU4Rec(9, 2, tied=True, **features)
+
+    def penalty(model, constants, objective, table):
+        params = jax.tree.map(jnp.ones_like, made(model, constants, batch.query, history))
+        both = (
+            one({"params": params, **constants}, jax.random.key(0), batch)[0]
+            for one in (objective, objectives.l2(objective, {table: 1.0}))
+        )
+        return -next(both) + next(both)
+
+    for model, constants, tables in (plain, {}, 1), (of_columns, catalogue, 2):
+        sampled = objectives.next_item_sampled(model, losses.bpr, jnp.ones(9), drawn, corrected=False)
+        found = penalty(model, constants, sampled, "item")
+        np.testing.assert_allclose(found, 2 * tables * (1 + 1 + drawn), rtol=1e-4)  # event, target, drawn
+    found = penalty(of_columns, catalogue, objectives.next_item_softmax(of_columns), "item")
+    np.testing.assert_allclose(found, 2 * 2 * (1 + 9), rtol=1e-4)  # event, catalogue
+    found = penalty(plain, {}, objectives.next_item_softmax(plain), "item")
+    np.testing.assert_allclose(found, 2, rtol=1e-4)  # event
 
 
 def test_in_batch_of_one_row_has_no_choice():
@@ -178,9 +220,12 @@ def test_with_counts_each_id_of_a_batch_is_held_once_and_the_less_the_more_often
     np.testing.assert_allclose(grad["items"]["item"]["embedding"], slope, rtol=1e-3, atol=1e-6)
 
 
-def test_counts_of_a_table_that_is_not_looked_up_are_refused():
-    held = objectives.l2(objectives.pointwise(MODEL, losses.squared), 0.1, {"itm": np.ones(9)})
-    with pytest.raises(ValueError, match=r"\['itm'\], which no table.*'item', 'item_bias', 'user'"):
+@pytest.mark.parametrize(
+    ("weight", "counts", "what"), [(0.1, {"itm": np.ones(9)}, "counts"), ({"itm": 0.1}, None, "weights")]
+)
+def test_weights_and_counts_of_a_table_that_is_not_looked_up_are_refused(weight, counts, what):
+    held = objectives.l2(objectives.pointwise(MODEL, losses.squared), weight, counts)
+    with pytest.raises(ValueError, match=rf"{what} for \['itm'\], of which.*'item', 'item_bias', 'user'"):
         held(variables(BATCH), jax.random.key(0), BATCH)
 
 
@@ -324,9 +369,9 @@ def test_frequencies_are_of_the_models_items(given, told):
 
 
 def test_the_objective_for_a_model_is_named():
-    for made in (objectives.next_item_softmax, partial(objectives.next_item, loss=losses.bpr)):
+    for objective in (objectives.next_item_softmax, partial(objectives.next_item, loss=losses.bpr)):
         with pytest.raises(ValueError, match=r"BERT4Rec has no `prefixes`.*trained by objectives\.cloze"):
-            made(BERT4Rec(9, 4))
+            objective(BERT4Rec(9, 4))
     with pytest.raises(ValueError, match=r"GRU4Rec has no `hidden_states`.*next_item"):
         objectives.cloze(GRU4Rec(9, 4))
     with pytest.raises(ValueError, match=r"GRU4Rec has no `likelihoods`"):

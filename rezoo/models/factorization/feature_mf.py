@@ -51,7 +51,8 @@ class FeatureMF(Model):
         return with_columns(self.user(query.user, query.features), 1.0)
 
     def table(self) -> Float[Array, " N E"]:
-        return self.vectors(jnp.arange(catalogue_rows(self.variables, self.num_items), dtype=jnp.int32))
+        count = catalogue_rows(self.variables, self.num_items)
+        return self.vectors(jnp.arange(count, dtype=jnp.int32)[None])[0]
 
     def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S E"]:
         """(q_i, b_i)."""

@@ -63,16 +63,19 @@ class LightGCN(Model):
         self.sides = self._sides()
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        if self.has_rng("dropout"):
-            self.item(item)  # sows e⁽⁰⁾ of the batch, for a penalty
-        items = self.table()
-        return inner(self.encode(query), lookup(items, or_unknown(item, len(items))))
+        return inner(self.encode(query), self.vectors(item))
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         if self.has_rng("dropout"):
-            self.user(query.user)
+            self.user(query.user)  # sows e⁽⁰⁾ of the batch, for a penalty
         users, _ = self.sides
         return lookup(users, or_unknown(query.user, len(users)))
+
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        if self.has_rng("dropout"):
+            self.item(item)
+        return lookup(self.table(), or_unknown(item, len(self.table())))
 
     def table(self) -> Float[Array, " N D"]:
         return self.sides[1]

@@ -63,6 +63,10 @@ class UAutoRec(Model):
     def table(self) -> Float[Array, " N D"]:
         return with_columns(self.decoder.table(), self.mean + self.decoder_bias.table())
 
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return with_columns(self.decoder(item), self.mean + self.decoder_bias(item))
+
     def hidden(self, query: Query) -> Float[Array, " B D"]:
         """g(V r + μ)."""
         rating = query.features.get("history_rating", jnp.ones(query.history.shape, jnp.float32))

@@ -49,6 +49,10 @@ class CFGAN(Model):
     def table(self) -> Float[Array, " N D"]:
         return self.generator.table()
 
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return self.generator.vectors(item)
+
     def purchases(self, query: Query) -> Float[Array, " B N"]:
         """r̂, in (0, 1)."""
         return nn.sigmoid(self.encode(query) @ self.table().T)
@@ -83,6 +87,10 @@ class Generator(nn.Module):
 
     def table(self) -> Float[Array, " N D"]:
         return with_columns(self.output.table(), self.output_bias.table())
+
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return with_columns(self.output(item), self.output_bias(item))
 
 
 class Discriminator(nn.Module):

@@ -56,6 +56,10 @@ class MultDAE(Model):
     def table(self) -> Float[Array, " N D"]:
         return with_columns(self.output.table(), self.output_bias.table())
 
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return with_columns(self.output(item), self.output_bias(item))
+
 
 class MultVAE(Model):
     """Mult-VAE: I → hidden → latent → hidden → I. Scoring takes the mean of z, training draws it.
@@ -89,6 +93,10 @@ class MultVAE(Model):
 
     def table(self) -> Float[Array, " N D"]:
         return with_columns(self.output.table(), self.output_bias.table())
+
+    def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
+        """The rows of `table()` of some items."""
+        return with_columns(self.output(item), self.output_bias(item))
 
     def state(self, query: Query) -> Float[Array, " B D"]:
         """What the output layer is given."""
