@@ -12,9 +12,9 @@ training never saw are misses: none of ML-1M's 6,040, 138 of Beauty's 22,363, 31
 
 To compare with on ML-1M, by RecTools and generative-recommenders (recall@10 / ndcg@10): SASRec .305/.175,
 GRU4Rec .281/.165. Ours, and minutes of a seed on a CPU core, which on ML-1M was busy (HSTU had half of one
-there and on Toys, BERT4Rec half, eSASRec a third, FuXi on Beauty a quarter). GRU4Rec and SASRec have five
-seeds on Beauty and Toys, all others three, but for Blend, FuXi on Beauty, BERT4Rec, and HSTU and eSASRec on
-ML-1M, which have one. Standard errors are .001 at most, but on ML-1M .002 (GRU4Rec, NextItNet) and .004
+for the first of its seeds there, of 36 minutes, and on Toys, BERT4Rec half, eSASRec a third). GRU4Rec and
+SASRec have five seeds on Beauty and Toys, all others three, but for Blend, BERT4Rec, and eSASRec on ML-1M,
+which have one. Standard errors are .001 at most, but on ML-1M .002 (GRU4Rec, NextItNet, HSTU) and .004
 (Caser):
 
                  ml-1m            Beauty           Toys             Sports           amazon-beauty-bert4rec
@@ -27,11 +27,11 @@ ML-1M, which have one. Standard errors are .001 at most, but on ML-1M .002 (GRU4
     SASRec       .312/.182  23    .087/.053   4    .087/.054   4    .051/.030   3    .054/.033   7
     eSASRec      .319/.183  81    .091/.055   4    .094/.059   3    .051/.030   4
     LRURec                        .072/.041   5    .064/.038   4
-    FuXi                          .090/.055  39    .092/.059   3    .051/.030   4
-    HSTU         .313/.182  36    .091/.056   2    .096/.060  28    .050/.030   3
+    FuXi                          .091/.055  15    .092/.059   3    .051/.030   4
+    HSTU         .317/.184  19    .091/.056   2    .096/.060  28    .050/.030   3
     Blend        .339/.199  52    .098/.060  21    .103/.066  31    .059/.035  27
-    refitted     HSTU             .106/.065   4    .114/.071   3
-                 eSASRec                                            .061/.036   7
+    refitted     HSTU             .106/.065   3    .115/.072   2
+                 eSASRec                                            .061/.036   5
 
 Blend is HSTU, SASRec, GRU4Rec and CoOccurrence as one, on the small sets eSASRec, too, with the weights under
 which the validation items of 2,000 users are most likely, among the hundred best items of each part. All have
