@@ -226,7 +226,10 @@ ENTRIES = {
     ),
     "LightGCN": Entry(
         of_lightgcn,
-        [{"l2": 1e-4, "num_layers": 3, "negatives": 16, "epochs": 70, "rate": 1e-2, "batch": 8192}],
+        [
+            {"l2": l2, "num_layers": 3, "negatives": 16, "epochs": epochs, "rate": 3e-2, "batch": 32768}
+            for l2, epochs in ((3e-4, 40), (5e-4, 50))
+        ],
         (0.1820, 0.1547),
         random=True,
     ),
