@@ -80,7 +80,8 @@ def trainer(
 
     data = [featured(bucket) for bucket in batches.by_user(ratings, growth=at.growth)]
     held_out = [featured(bucket) for bucket in batches.by_user(asked, ratings, growth=at.growth)]
-    sizes = {"user": train.num_users, "item": train.num_items, "rated": train.num_items, **about.sizes}
+    sizes = {"user": train.num_users, "item": train.num_items, **about.sizes}
+    sizes |= {"rated": train.num_items} if rated else {}
     model = FM(sizes, at.dim, mean=float(np.mean(ratings[2])))
     catalogue = {name: jnp.asarray(column) for name, column in about.items.items()}
     steps = at.num_epochs * bucketed.num_steps(data, at.ratings_per_batch)
