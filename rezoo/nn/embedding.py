@@ -32,6 +32,17 @@ def or_unknown(ids: Int[Array, " *S"], size: int) -> Int[Array, " *S"]:
     return jnp.where(has_row(ids, size), ids, 0)
 
 
+def once(vectors: Callable[[Array], Array], ids: Int[Array, " n"]) -> Float[Array, " n D"]:
+    """`vectors(ids)` of ids that all rows of a batch share.
+
+    They are looked up as one row, by which `objectives.l2` tells them from those of a row of the batch each.
+
+    >>> once(lambda ids: ids[..., None] * jnp.ones(2), jnp.array([3, 5])).tolist()
+    [[3.0, 3.0], [5.0, 5.0]]
+    """
+    return vectors(ids[None])[0]
+
+
 def rows_or_zero(
     table: Shaped[Array | np.ndarray, " N ..."], ids: Int[Array, " *S"]
 ) -> Shaped[Array, " ..."]:

@@ -7,12 +7,13 @@ features an item that came after training is treated as unknown.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.embedding import NORMAL, Embed
+from rezoo.nn.embedding import NORMAL, Embed, once
 from rezoo.nn.features import FeatureEmbedding, catalogue_of, catalogue_rows, item_columns
 
 Items = Embed | FeatureEmbedding
@@ -49,5 +50,5 @@ def all_vectors(model: nn.Module, items: Items) -> Float[Array, " N D"]:
     """Those of the whole catalogue."""
     if isinstance(items, FeatureEmbedding):
         count = catalogue_rows({"catalogue": catalogue_of(model)}, items.size)
-        return vectors(model, items, jnp.arange(count, dtype=jnp.int32)[None])[0]  # for the whole batch
+        return once(partial(vectors, model, items), jnp.arange(count, dtype=jnp.int32))
     return items.table()

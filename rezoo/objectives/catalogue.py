@@ -1,6 +1,7 @@
 """Against the whole catalogue: every item of a user, or the next one after each event."""
 
 import math
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -15,18 +16,9 @@ from rezoo import losses
 from rezoo.arrays import at_least_1, cumulative, draw, products
 from rezoo.devices.sharding import AXIS
 from rezoo.nn.bag import scattered
-from rezoo.nn.embedding import has_row
+from rezoo.nn.embedding import has_row, once
 from rezoo.objectives import spread
-from rezoo.objectives.forward import (
-    Weights,
-    forward,
-    item_vectors,
-    mean,
-    of_model,
-    of_one,
-    shared_vectors,
-    weight_of,
-)
+from rezoo.objectives.forward import Weights, forward, item_vectors, mean, of_model, of_one, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
 
 
@@ -200,7 +192,8 @@ def next_item_sampled(
     log_targets = None if in_batch is None else _log_share(_frequency(model, "in_batch", in_batch))
 
     def vectors(module: Any, query: Query, target: Array, drawn: Array) -> tuple[Array, ...]:
-        return module.prefixes(query), item_vectors(module, target), shared_vectors(module, drawn)
+        of_items = partial(item_vectors, module)
+        return module.prefixes(query), of_items(target), once(of_items, drawn)
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         draw_key, model_key = jax.random.split(key)

@@ -85,14 +85,6 @@ def item_vectors(model: Any, item: Int[Array, " *S"]) -> Float[Array, " *S D"]:
     return model.vectors(item) if hasattr(model, "vectors") else lookup(model.table(), item)
 
 
-def shared_vectors(model: Any, item: Int[Array, " n"]) -> Float[Array, " n D"]:
-    """`item_vectors` of items that all rows of the batch share.
-
-    They are looked up as one row, by which `l2` tells them from those of a row of the batch each.
-    """
-    return item_vectors(model, item[None])[0]
-
-
 def of_one(loss: Loss) -> Loss:
     """`loss` of lists of one positive each: one of pairs then looks at n of them in place of n².
 

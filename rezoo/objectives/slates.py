@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 
 from rezoo.arrays import products, same_shape
 from rezoo.devices.meshes import alike, everywhere, lookup
+from rezoo.nn.embedding import once
 from rezoo.nn.inner import inner
-from rezoo.objectives.forward import Weights, forward, item_vectors, mean, of_one, shared_vectors, weight_of
+from rezoo.objectives.forward import Weights, forward, item_vectors, mean, of_one, weight_of
 from rezoo.sampling import Positives, are_positive
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Sampler, Variables
 
@@ -142,7 +143,7 @@ def shared(
     def scores(module: Any, query: Query, item: Array, drawn: Array) -> tuple[Array, Array]:
         state = module.encode(query)
         own = inner(state, item_vectors(module, item))
-        return own, products("bd,nd->bn", state, everywhere(shared_vectors(module, drawn)))
+        return own, products("bd,nd->bn", state, everywhere(once(partial(item_vectors, module), drawn)))
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         sample_key, model_key = jax.random.split(key)

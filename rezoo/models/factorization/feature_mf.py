@@ -16,6 +16,7 @@ from dataclasses import KW_ONLY
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo.nn.embedding import once
 from rezoo.nn.features import FeatureEmbedding, catalogue_of, catalogue_rows, item_columns
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.model import Model
@@ -52,7 +53,7 @@ class FeatureMF(Model):
 
     def table(self) -> Float[Array, " N E"]:
         count = catalogue_rows(self.variables, self.num_items)
-        return self.vectors(jnp.arange(count, dtype=jnp.int32)[None])[0]
+        return once(self.vectors, jnp.arange(count, dtype=jnp.int32))
 
     def vectors(self, item: Int[Array, " *S"]) -> Float[Array, " *S E"]:
         """(q_i, b_i)."""

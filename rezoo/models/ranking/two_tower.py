@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rezoo.nn.embedding import Embed
+from rezoo.nn.embedding import Embed, once
 from rezoo.nn.features import FieldEmbed, catalogue_of, table_rows
 from rezoo.nn.inner import inner
 from rezoo.nn.inputs import of_items, of_query
@@ -59,7 +59,7 @@ class TwoTower(Model):
     def table(self) -> Float[Array, " N D"]:
         """A vector for every item that has a row in the table of ids or in the catalogue."""
         lengths = [len(column) for column in catalogue_of(self).values()]
-        return self.vectors(jnp.arange(max([self.sizes["item"], *lengths]), dtype=jnp.int32)[None])[0]
+        return once(self.vectors, jnp.arange(max([self.sizes["item"], *lengths]), dtype=jnp.int32))
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         return inner(self.encode(query), self.vectors(item))
