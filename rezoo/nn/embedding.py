@@ -37,8 +37,8 @@ def once(vectors: Callable[[Array], Array], ids: Int[Array, " n"]) -> Float[Arra
 
     They are looked up as one row, by which `objectives.l2` tells them from those of a row of the batch each.
 
-    >>> once(lambda ids: ids[..., None] * jnp.ones(2), jnp.array([3, 5])).tolist()
-    [[3.0, 3.0], [5.0, 5.0]]
+    >>> once(lambda ids: jnp.stack([ids, ids + 1.0], -1), jnp.array([3, 5])).tolist()
+    [[3.0, 4.0], [5.0, 6.0]]
     """
     return vectors(ids[None])[0]
 
