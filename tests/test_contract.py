@@ -691,6 +691,28 @@ def test_the_unknown_gets_a_finite_score(name):
 
 
 @every_scorer
+def test_a_column_that_it_reads_is_asked_for_by_name(name):
+    model, variables, query = CASES[name].model, variables_of(name), queries(6)
+    item, catalogue = np.arange(1, 7, dtype=np.int32), variables.get("catalogue", {})
+    score = apply(model, variables, query, item)
+
+    def lacks(column: str):
+        features, columns = (
+            {other: values for other, values in given.items() if other != column}
+            for given in (query.features, catalogue)
+        )
+        rest = {**variables, "catalogue": columns} if columns else variables
+        return apply(model, rest, query._replace(features=features), item)
+
+    for column in (*query.features, *catalogue):
+        try:
+            np.testing.assert_array_equal(lacks(column), score, err_msg=column)
+        except ValueError as error:
+            named = repr(column) in str(error)
+            assert named or (name == "DLRM" and str(error).startswith("the columns of numbers"))
+
+
+@every_scorer
 def test_scoring_is_repeatable_and_training_draws_dropout(name):
     model, variables, query = CASES[name].model, variables_of(name), queries(6)
     item = np.arange(1, 7, dtype=np.int32)

@@ -103,6 +103,27 @@ class FieldEmbed(nn.Module):
             vectors[name] = vector
         return vectors
 
+    def check(self, columns: Mapping[str, Array]) -> None:
+        """That these are the columns of the fit, all of them.
+
+        Raises:
+          ValueError: if a column is missing, new, or of the other type.
+        """
+        if self.is_mutable_collection("params"):
+            return
+        found = {**self.variables.get("params", {}), **self.variables.get("given_rows", {})}
+        tables = {name for name, value in found.items() if isinstance(value, Mapping)}
+        numbers = {name.removesuffix("_scale") for name in found.keys() - tables}
+        fitted = ", ".join(map(repr, sorted(tables | numbers))) or "none"
+        if missing := sorted((tables | numbers) - columns.keys()):
+            raise ValueError(f"there is no column {missing[0]!r}; the model was fitted with {fitted}")
+        for name, column in columns.items():
+            if name not in tables | numbers:
+                raise ValueError(f"the column {name!r} is new; the model was fitted with {fitted}")
+            if jnp.issubdtype(column.dtype, jnp.floating) != (name in numbers):
+                kind = "floats" if name in numbers else "integers"
+                raise ValueError(f"the column {name!r} is {column.dtype}; the model was fitted with {kind}")
+
 
 class FeatureEmbedding(nn.Module):
     """A vector for each user or item: its id's embedding plus the sum of its features' embeddings.

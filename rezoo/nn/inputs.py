@@ -42,6 +42,7 @@ def field_vectors(
     """
     names = field_names(embed.sizes, query, catalogue) if names is None else names
     columns = pair_columns(query, item, catalogue)
+    embed.check({name: columns[name] for name in names})
     of_query = {"user": query.user, **query.features}
     asked = embed({name: of_query[name] for name in names if name in of_query}, 1)
     vectors = {name: repeat_for_items(vector, item) for name, vector in asked.items()}
@@ -94,7 +95,9 @@ def of_items(
     embed: FieldEmbed, ids: Int[Array, " *S"], catalogue: Mapping[str, Array]
 ) -> Float[Array, " *S E"]:
     """The vectors of items, their ids and their columns in the catalogue, end to end."""
-    return side_by_side(embed({"item": ids, **item_columns(ids, catalogue)}, ids.ndim))
+    columns = {"item": ids, **item_columns(ids, catalogue)}
+    embed.check(columns)
+    return side_by_side(embed(columns, ids.ndim))
 
 
 def of_query(embed: FieldEmbed, query: Query) -> list[Float[Array, " B E"]]:
@@ -103,6 +106,7 @@ def of_query(embed: FieldEmbed, query: Query) -> list[Float[Array, " B E"]]:
     The user's id is a column if `embed.sizes` has a table for it.
     """
     columns = {**({"user": query.user} if "user" in embed.sizes else {}), **query.features}
+    embed.check(columns)
     return [side_by_side(embed(columns, 1))] if columns else []
 
 

@@ -69,12 +69,25 @@ class DLRM(Model):
         embed = FieldEmbed(self.sizes, self.dim, name="factors")
         v = field_vectors(embed, query, item, catalogue, categorical)
         z = v[..., :0, :]
+        given = (columns[name] for name in numeric)
+        flat = [one.reshape(*item.shape, math.prod(one.shape[item.ndim :])) for one in given]
+        self._check_numbers(numeric, sum(one.shape[-1] for one in flat))
         if numeric:
-            given = (columns[name] for name in numeric)
-            flat = [one.reshape(*item.shape, math.prod(one.shape[item.ndim :])) for one in given]
             numbers = jnp.concatenate(alike(flat), axis=-1)
             layers = (*self.bottom, self.dim)
             z = MLP(layers, dropout=self.dropout, batch_norm=self.batch_norm, name="bottom")(numbers)
             z = z[..., None, :]
         mlp = MLP(self.widths, dropout=self.dropout, batch_norm=self.batch_norm, name="mlp")
         return nn.Dense(1, name="output")(mlp(self.interaction(*alike([v, z])))).squeeze(-1)
+
+    def _check_numbers(self, names: Sequence[str], width: int) -> None:
+        """That there are as many numbers as the bottom network was fitted with."""
+        if self.is_mutable_collection("params"):
+            return
+        bottom = self.variables.get("params", {}).get("bottom")
+        fitted = bottom["Dense_0"]["kernel"].shape[0] if bottom else 0
+        if width != fitted:
+            there = ", ".join(map(repr, names)) or "none"
+            raise ValueError(
+                f"the columns of numbers, {there}, are {width} wide; the model was fitted with {fitted}"
+            )

@@ -65,6 +65,7 @@ class YouTubeDNN(Model):
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         parts = [mean_of(self.watched(query.history), query.history)]
+        self.context.check(query.features)
         if query.features:
             parts.append(side_by_side(self.context(query.features, 1)))
         user = self.user_activation(self.last(self.mlp(jnp.concatenate(parts, axis=-1))))
@@ -98,7 +99,9 @@ class YouTubeRanker(Model):
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         columns = with_powers(pair_columns(query, item, catalogue_of(self)))
-        x = side_by_side(FieldEmbed(self.sizes, self.dim, name="fields")(columns, item.ndim))
+        fields = FieldEmbed(self.sizes, self.dim, name="fields")
+        fields.check(columns)
+        x = side_by_side(fields(columns, item.ndim))
         watched = Embed(self.sizes["item"], self.dim, name="watched")(query.history)
         x = jnp.concatenate([x, repeat_for_items(mean_of(watched, query.history), item)], axis=-1)
         x = MLP(self.widths, dropout=self.dropout, name="mlp")(x)

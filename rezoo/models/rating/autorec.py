@@ -27,6 +27,7 @@ from rezoo.devices.meshes import lookup
 from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed, or_unknown, rows_or_zero
+from rezoo.nn.features import catalogue_of, checked_column
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.model import Model
 from rezoo.types import Query
@@ -100,7 +101,7 @@ class IAutoRec(Model):
         self.decoder_bias = Embed(self.num_users, 1, nn.initializers.zeros)
 
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
-        raters = self.get_variable("catalogue", "rater")
+        raters, _ = self.ratings()
         count = math.prod(item.shape)
         if isinstance(count, int) and count < len(raters):
             hidden = self.hidden(item.ravel()).reshape(*item.shape, -1)
@@ -114,14 +115,21 @@ class IAutoRec(Model):
         return with_columns(self.decoder(query.user), self.mean + self.decoder_bias(query.user))
 
     def table(self) -> Float[Array, " N D"]:
-        items = jnp.arange(len(self.get_variable("catalogue", "rater")))
+        items = jnp.arange(len(self.ratings()[0]))
         return with_columns(self.hidden(items), 1.0)
+
+    def ratings(self) -> tuple[Int[Array, " N R"], Float[Array, " N R"]]:
+        """Who rated each item, and how, of the catalogue.
+
+        Raises:
+          ValueError: if the catalogue lacks `rater` or `rating`, or one is of the other type.
+        """
+        columns = catalogue_of(self)
+        return checked_column(columns, "rater", self.num_users), checked_column(columns, "rating", None)
 
     def hidden(self, item: Int[Array, " R"]) -> Float[Array, " R D"]:
         """g(V r + μ) of each item; an item beyond the catalogue has no ratings."""
-        rater, rating = (self.get_variable("catalogue", name) for name in ("rater", "rating"))
-        rater = rows_or_zero(rater, item)
-        rating = rows_or_zero(rating, item)
+        rater, rating = (rows_or_zero(column, item) for column in self.ratings())
         units = self.encoder(rater, self.drop_rating(rating)) + self.encoder_bias[None]
         return self.drop_unit(nn.sigmoid(units))
 
