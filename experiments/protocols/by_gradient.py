@@ -1,5 +1,6 @@
 """Models of a log that are trained by gradient: factors by BPR and by cosines, and over the graph."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ from protocols.train_test import Entry, Fitted
 from rezoo import losses, objectives, sampling, training
 from rezoo.data import batches
 from rezoo.data.interactions import Interactions
-from rezoo.models import MF, LightGCN, MultVAE, SimpleX
+from rezoo.data.sessions import Sessions
+from rezoo.models import MF, LightGCN, MultVAE, SimpleX, YouTubeDNN
 from rezoo.models.factorization import lightgcn
 from rezoo.nn.similarity import cosine
 from rezoo.training import bucketed
@@ -20,6 +22,8 @@ from rezoo.types import Batch, Loss, Objective, Variables
 
 GROWTH = 2.0
 """Of the buckets of users, as each one is compiled."""
+LENGTH = 256
+"""Events of a row, in which there are several sessions; of longer ones the last are taken."""
 
 
 class Budget(NamedTuple):
@@ -119,6 +123,34 @@ def of_mult_vae(log: Interactions, seed: int, beta: float, latent: int, **budget
     return model, by_users(model, log, seed, objective, Budget(**budget))
 
 
+def of_youtube_dnn(
+    log: Interactions,
+    seed: int,
+    widths: Sequence[int] = (),
+    orders: int = 8,
+    negatives: int = 1024,
+    dropout: float = 0.0,
+    l2: float = 0.0,
+    **budget: Any,
+) -> Fitted:
+    """Each place of a user among those before it, in orders that are drawn, as a log may have none."""
+    model = YouTubeDNN(log.num_items, widths=widths, dropout=dropout)
+    popularity = np.sqrt(np.bincount(log.item, minlength=log.num_items))
+    objective = objectives.next_item_sampled(model, losses.softmax_cross_entropy, popularity, negatives)
+    objective = objectives.l2(objective, l2) if l2 else objective
+    rows = batches.next_items(in_random_orders(log, seed, orders), LENGTH, packed=True)
+    epochs, rate, batch = Budget(**budget)
+    return model, _by_rows(model, rows, seed, objective, Budget(epochs // orders, rate, batch // LENGTH))
+
+
+def in_random_orders(log: Interactions, seed: int, orders: int) -> Sessions:
+    """Each user's items as `orders` sessions, of another order each."""
+    session = (log.user[None] + log.num_users * np.arange(orders)[:, None]).ravel()
+    place = np.lexsort((np.random.default_rng(seed).random(len(session)), session))
+    starts = np.flatnonzero(np.diff(session[place], prepend=-1))
+    return Sessions(np.tile(log.item, orders)[place], np.append(starts, len(session)))
+
+
 def by_pairs(
     model: nn.Module,
     log: Interactions,
@@ -128,7 +160,13 @@ def by_pairs(
     constants: Any = None,
 ) -> Variables:
     """A row for each interaction, without a history."""
-    steps = budget.epochs * training.num_steps(log.num_rows, budget.batch)
+    return _by_rows(model, batches.pairs(log.user, log.item), seed, objective, budget, constants)
+
+
+def _by_rows(
+    model: nn.Module, rows: Batch, seed: int, objective: Objective, budget: Budget, constants: Any = None
+) -> Variables:
+    steps = budget.epochs * training.num_steps(len(rows.item), budget.batch)
     optimizer = optax.adam(optax.cosine_decay_schedule(budget.rate, steps))
     step = training.make_step(objective, optimizer)
 
@@ -138,7 +176,7 @@ def by_pairs(
         state, _ = training.fit(step, state, data, num_epochs=budget.epochs, batch_size=budget.batch)
         return state.variables
 
-    return run(jax.random.key(seed), batches.pairs(log.user, log.item), constants)
+    return run(jax.random.key(seed), rows, constants)
 
 
 def by_users(

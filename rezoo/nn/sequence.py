@@ -120,6 +120,20 @@ def mean_of(vectors: Float[Array, " B L D"], history: Int[Array, " B L"]) -> Flo
     return jnp.einsum("bl,bld->bd", share.astype(vectors.dtype), vectors)
 
 
+def means(vectors: Float[Array, " B L D"], segment: Int[Array, " B L"]) -> Float[Array, " B L D"]:
+    """The mean of each event's vector and of those before it in its session.
+
+    >>> means(jnp.array([[[1.0], [3.0], [5.0], [7.0]]]), jnp.array([[1, 1, 2, 2]]))[..., 0].tolist()
+    [[1.0, 2.0, 5.0, 6.0]]
+    """
+    place = positions(segment)
+    total = jnp.cumsum(jnp.where((segment > 0)[..., None], vectors, 0.0), axis=1)
+    total = jnp.pad(total, ((0, 0), (1, 0), (0, 0)))
+    start = jnp.arange(segment.shape[1])[None] - place
+    before = jnp.take_along_axis(total, start[..., None], axis=1)
+    return (total[:, 1:] - before) / (place + 1)[..., None]
+
+
 def at_last(
     x: Float[Array, " B L D"], history: Int[Array, " B L"], empty: Float[Array, " B D"] | None = None
 ) -> Float[Array, " B 1 D"]:

@@ -10,7 +10,19 @@ from rezoo import losses, objectives
 from rezoo.arrays import offsets_of
 from rezoo.data import packing
 from rezoo.data.sessions import Sessions, next_item_batch
-from rezoo.models import HSTU, NARM, SRGNN, STAMP, Caser, GRU4Rec, LRURec, NextItNet, SASRec, eSASRec
+from rezoo.models import (
+    HSTU,
+    NARM,
+    SRGNN,
+    STAMP,
+    Caser,
+    GRU4Rec,
+    LRURec,
+    NextItNet,
+    SASRec,
+    YouTubeDNN,
+    eSASRec,
+)
 from rezoo.nn import sequence
 from rezoo.nn.recurrent import LSTM
 from rezoo.types import Batch, Query
@@ -25,6 +37,7 @@ MODELS = {
     "LRURec": LRURec(9, 4, num_blocks=1),
     "Caser": Caser(9, 4, window=3),
     "NextItNet": NextItNet(9, 4, dilations=(1, 2)),
+    "YouTubeDNN": YouTubeDNN(9, dim=4, widths=(5,)),
 }
 AGE = {"age": 4}
 FEATURED = {
@@ -34,6 +47,7 @@ FEATURED = {
     "SASRec": SASRec(9, 4, num_heads=2, max_length=6, user_features=AGE),
     "Caser": Caser(9, 4, window=3, user_features=AGE),
     "NextItNet": NextItNet(9, 4, dilations=(1, 2), user_features=AGE),
+    "YouTubeDNN": YouTubeDNN(9, AGE, 4, widths=(5,)),
 }
 SLOW = ("Caser", "eSASRec", "HSTU", "LRURec", "NextItNet", "STAMP")
 

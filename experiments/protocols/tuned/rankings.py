@@ -51,7 +51,7 @@ Maker = Callable[[nn.Module, Settings], Course]
 def refuses(kind: Kind) -> str:
     if closed.fit_of(kind) is not None:
         return "" if kind is Popularity or ".factorization." in kind.__module__ else "it is for sessions"
-    if hasattr(kind, "prefixes") or hasattr(kind, "hidden_states"):
+    if ".session." in kind.__module__:
         return "it reads sessions, and tells the next item"
     if "mean" in fields(kind) or not ("num_items" in fields(kind) or hasattr(kind, "encode")):
         return "it is for stars or clicks: it does not rank a catalogue by what was taken"

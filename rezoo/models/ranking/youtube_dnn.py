@@ -4,7 +4,8 @@ Covington, Adams, Sargin: Deep Neural Networks for YouTube Recommendations, RecS
 https://doi.org/10.1145/2959100.2959190.
 
 Candidates (section 3): P(i | u) ∝ exp⟨v_i, u⟩ with u = MLP([mean of the watched ; context]). Train it by
-`objectives.sampled(model, losses.softmax_cross_entropy, …)`, and with as many examples of each user.
+`objectives.sampled(model, losses.softmax_cross_entropy, …)`, and with as many examples of each user; or by
+`objectives.next_item_sampled`, where each event is to be found by those before it (figure 5b), in one pass.
 The age of an example is a column of `query.features` like any other, which is 0 in serving.
 
 Ranking (section 4): logistic regression in which a positive example weighs what was watched, or
@@ -24,21 +25,22 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo.devices.meshes import alike
 from rezoo.nn.embedding import Embed
 from rezoo.nn.features import FieldEmbed, catalogue_of, pair_columns, repeat_for_items
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.inputs import side_by_side
 from rezoo.nn.mlp import MLP, Activation, linear
 from rezoo.nn.model import Model
-from rezoo.nn.sequence import mean_of
+from rezoo.nn.sequence import SEGMENT, at_last, last_session, mean_of, means, segments
 from rezoo.types import Query
 
 
 class YouTubeDNN(Model):
-    """Candidate generation: score = ⟨u, v_item⟩ + b_item, a retriever.
+    """Candidate generation: score = ⟨u, v_item⟩ + b_item, a session model.
 
-    Reads the history and all of `query.features`; the user's id is not used, so that a new user is
-    served by what they watched.
+    Reads the history and all of `query.features`, columns of users; the user's id is not used, so that a
+    new user is served by what they watched.
     """
 
     num_items: int
@@ -63,12 +65,31 @@ class YouTubeDNN(Model):
         if self.bias:
             self.item_bias = Embed(self.num_items, 1, nn.initializers.zeros)
 
-    def encode(self, query: Query) -> Float[Array, " B D"]:
-        parts = [mean_of(self.watched(query.history), query.history)]
-        self.context.check(query.features)
-        if query.features:
-            parts.append(side_by_side(self.context(query.features, 1)))
-        user = self.user_activation(self.last(self.mlp(jnp.concatenate(parts, axis=-1))))
+    def prefixes(self, query: Query) -> Float[Array, " B L E"]:
+        """The user vector after each event."""
+        return self._user(means(self.watched(query.history), segments(query)), self._known(query))
+
+    def encode(self, query: Query) -> Float[Array, " B E"]:
+        history = jnp.where(last_session(query), query.history, 0)
+        known = self._known(query)
+        if known.shape[1] != 1:
+            known = at_last(known, query.history)
+        return self._user(mean_of(self.watched(history), history)[:, None], known).squeeze(1)
+
+    def _known(self, query: Query) -> Float[Array, " B S E"]:
+        """The context's vectors end to end; S is L for packed rows, whose columns are `[B L …]`, else 1."""
+        columns = {name: column for name, column in query.features.items() if name != SEGMENT}
+        if SEGMENT not in query.features:
+            columns = {name: column[:, None] for name, column in columns.items()}
+        self.context.check(columns)
+        if not columns:
+            return jnp.zeros((len(query.history), 1, 0))
+        return side_by_side(self.context(columns, 2))
+
+    def _user(self, watched: Float[Array, " B L D"], known: Float[Array, " B S F"]) -> Float[Array, " B L E"]:
+        known = jnp.broadcast_to(known, (*watched.shape[:2], known.shape[2]))
+        x = jnp.concatenate(alike([watched, known]), axis=-1)
+        user = self.user_activation(self.last(self.mlp(x)))
         return with_columns(user, 1.0) if self.bias else user
 
     def table(self) -> Float[Array, " N D"]:
