@@ -18,6 +18,10 @@ from rezoo.nn.embedding import Embed, or_unknown, rows_or_zero
 from rezoo.types import Query
 
 
+class OtherColumns(ValueError):
+    """A pair has other columns than those that the model was fitted with."""
+
+
 def repeat_for_items(x: Shaped[Array, " B D"], item: Int[Array, " B *C"]) -> Shaped[Array, " B *C D"]:
     """A vector per query, repeated for each of its items."""
     ones = (1,) * (item.ndim - 1)
@@ -107,7 +111,7 @@ class FieldEmbed(nn.Module):
         """That these are the columns of the fit, all of them.
 
         Raises:
-          ValueError: if a column is missing, new, or of the other type.
+          OtherColumns: if a column is missing, new, or of the other type.
         """
         if self.is_mutable_collection("params"):
             return
@@ -116,13 +120,13 @@ class FieldEmbed(nn.Module):
         numbers = {name.removesuffix("_scale") for name in found.keys() - tables}
         fitted = ", ".join(map(repr, sorted(tables | numbers))) or "none"
         if missing := sorted((tables | numbers) - columns.keys()):
-            raise ValueError(f"there is no column {missing[0]!r}; the model was fitted with {fitted}")
+            raise OtherColumns(f"there is no column {missing[0]!r}; the model was fitted with {fitted}")
         for name, column in columns.items():
             if name not in tables | numbers:
-                raise ValueError(f"the column {name!r} is new; the model was fitted with {fitted}")
+                raise OtherColumns(f"the column {name!r} is new; the model was fitted with {fitted}")
             if jnp.issubdtype(column.dtype, jnp.floating) != (name in numbers):
                 kind = "floats" if name in numbers else "integers"
-                raise ValueError(f"the column {name!r} is {column.dtype}; the model was fitted with {kind}")
+                raise OtherColumns(f"the column {name!r} is {column.dtype}; the model was fitted with {kind}")
 
 
 class FeatureEmbedding(nn.Module):

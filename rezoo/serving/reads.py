@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from rezoo.evaluation.scoring import ByIdentity
+from rezoo.nn.features import OtherColumns
 from rezoo.serving import event_columns
 from rezoo.serving.bundle import Saved
 from rezoo.types import Query
@@ -55,7 +56,7 @@ def rates_history(saved: Saved) -> bool:
     try:
         rating = jnp.zeros((1, 1))
         return _enters(saved, lambda query: query.features["history_rating"], history_rating=rating)
-    except (flax.errors.ScopeParamNotFoundError, flax.errors.ScopeParamShapeError):
+    except (OtherColumns, flax.errors.ScopeParamNotFoundError, flax.errors.ScopeParamShapeError):
         return False  # The model reads every column, and was not trained with this one.
 
 

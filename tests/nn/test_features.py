@@ -9,6 +9,7 @@ import pytest
 
 from rezoo.data.batches import pairs, queries
 from rezoo.models import DIN, DLRM, FM, IAutoRec, YouTubeDNN
+from rezoo.nn.features import OtherColumns
 from rezoo.training import init_state
 
 SIZES = {"item": 5, "age": 4}
@@ -36,16 +37,16 @@ def fitted(model, **constants):
     ],
 )
 def test_other_columns_than_those_of_the_fit_are_refused_by_name(model, given, told):
-    with pytest.raises(ValueError, match=re.escape(told)):
+    with pytest.raises(OtherColumns, match=re.escape(told)):
         model.apply(fitted(model), queries(rows=2, features=given), ITEM)
 
 
 def test_dlrm_counts_its_numbers():
     model = DLRM(SIZES, 4)
     told = "the columns of numbers, 'hour', 'price', are 2 wide; the model was fitted with 1"
-    with pytest.raises(ValueError, match=re.escape(told)):
+    with pytest.raises(OtherColumns, match=re.escape(told)):
         model.apply(fitted(model), queries(rows=2, features=AGE | PRICE | {"hour": PRICE["price"]}), ITEM)
-    with pytest.raises(ValueError, match="numbers, none, are 0 wide"):
+    with pytest.raises(OtherColumns, match="numbers, none, are 0 wide"):
         model.apply(fitted(model), queries(rows=2, features=AGE), ITEM)
 
 

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo.devices.meshes import alike
-from rezoo.nn.features import FieldEmbed, catalogue_of, pair_columns
+from rezoo.nn.features import FieldEmbed, OtherColumns, catalogue_of, pair_columns
 from rezoo.nn.inputs import at_least_2, field_names, field_vectors, joined
 from rezoo.nn.mlp import MLP
 from rezoo.nn.model import Model
@@ -88,6 +88,6 @@ class DLRM(Model):
         fitted = bottom["Dense_0"]["kernel"].shape[0] if bottom else 0
         if width != fitted:
             there = ", ".join(map(repr, names)) or "none"
-            raise ValueError(
+            raise OtherColumns(
                 f"the columns of numbers, {there}, are {width} wide; the model was fitted with {fitted}"
             )
