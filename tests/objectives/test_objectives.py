@@ -91,20 +91,21 @@ def test_in_batch_softmax_is_that_over_the_batch_without_accidental_hits(correct
     np.testing.assert_allclose(value, np.mean(terms), rtol=1e-5)
 
 
+def penalty(objective, weight, variables, batch):
+    """What `objectives.l2` adds to the objective's value."""
+    both = objective, objectives.l2(objective, weight)
+    plain, held = (jax.jit(one)(variables, jax.random.key(1), batch)[0] for one in both)
+    return held - plain
+
+
 @pytest.mark.parametrize("drawn", [[3, 8, 5], [3, 8, 5, 2, 6]])  # not as many as there are rows, and as many
 def test_l2_counts_what_a_batch_shares_for_every_observation(drawn):
     """As if each row had drawn them itself."""
     own = jnp.broadcast_to(jnp.array(drawn, jnp.int32), (len(BATCH.item), len(drawn)))
-    values = variables(BATCH)
-
-    def penalty(objective):
-        both = objective, objectives.l2(objective, 0.3)
-        plain, held = (jax.jit(one)(values, jax.random.key(1), BATCH)[0] for one in both)
-        return held - plain
-
     each = objectives.sampled(MODEL, losses.softmax_cross_entropy, lambda *_: own, len(drawn))
     once = objectives.shared(MODEL, losses.softmax_cross_entropy, sampling.fixed(own[:1]), len(drawn))
-    np.testing.assert_allclose(penalty(once), penalty(each), rtol=1e-4)
+    both = (penalty(one, 0.3, variables(BATCH), BATCH) for one in (each, once))
+    np.testing.assert_allclose(next(both), next(both), rtol=1e-4)
 
 
 @pytest.mark.parametrize("drawn", [3, 4])
@@ -115,22 +116,18 @@ def test_l2_of_drawn_items_and_of_a_catalogues_columns_is_that_of_all_events(dra
     batch = Batch(queries(history=history), history, jnp.ones((4, 3)), history > 0)
     plain, of_columns = GRU4Rec(9, 2, tied=True), GRU4Rec(9, 2, tied=True, **features)
 
-    def penalty(model, constants, objective, table):
+    def found(model, constants, objective):
         params = jax.tree.map(jnp.ones_like, made(model, constants, batch.query, history))
-        both = (
-            one({"params": params, **constants}, jax.random.key(0), batch)[0]
-            for one in (objective, objectives.l2(objective, {table: 1.0}))
-        )
-        return -next(both) + next(both)
+        return penalty(objective, {"item": 1.0}, {"params": params, **constants}, batch)
 
     for model, constants, tables in (plain, {}, 1), (of_columns, catalogue, 2):
         sampled = objectives.next_item_sampled(model, losses.bpr, jnp.ones(9), drawn, corrected=False)
-        found = penalty(model, constants, sampled, "item")
-        np.testing.assert_allclose(found, 2 * tables * (1 + 1 + drawn), rtol=1e-4)  # event, target, drawn
-    found = penalty(of_columns, catalogue, objectives.next_item_softmax(of_columns), "item")
-    np.testing.assert_allclose(found, 2 * 2 * (1 + 9), rtol=1e-4)  # event, catalogue
-    found = penalty(plain, {}, objectives.next_item_softmax(plain), "item")
-    np.testing.assert_allclose(found, 2, rtol=1e-4)  # event
+        rows = 1 + 1 + drawn  # event, target, drawn
+        np.testing.assert_allclose(found(model, constants, sampled), 2 * tables * rows, rtol=1e-4)
+    of_all = found(of_columns, catalogue, objectives.next_item_softmax(of_columns))
+    np.testing.assert_allclose(of_all, 2 * 2 * (1 + 9), rtol=1e-4)  # event, catalogue
+    of_events = found(plain, {}, objectives.next_item_softmax(plain))
+    np.testing.assert_allclose(of_events, 2, rtol=1e-4)
 
 
 def test_in_batch_of_one_row_has_no_choice():
