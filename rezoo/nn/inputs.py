@@ -39,6 +39,9 @@ def field_vectors(
 
     Columns of the query are embedded once per query and then repeated for its items. The ids `user`
     and `item` are read only if `embed.sizes` has a table for them.
+
+    Raises:
+      OtherColumns: if they are not those that the model was fitted with.
     """
     names = field_names(embed.sizes, query, catalogue) if names is None else names
     columns = pair_columns(query, item, catalogue)
@@ -94,7 +97,11 @@ class Linear(nn.Module):
 def of_items(
     embed: FieldEmbed, ids: Int[Array, " *S"], catalogue: Mapping[str, Array]
 ) -> Float[Array, " *S E"]:
-    """The vectors of items, their ids and their columns in the catalogue, end to end."""
+    """The vectors of items, their ids and their columns in the catalogue, end to end.
+
+    Raises:
+      OtherColumns: if they are not those that the model was fitted with.
+    """
     columns = {"item": ids, **item_columns(ids, catalogue)}
     embed.check(columns)
     return side_by_side(embed(columns, ids.ndim))
@@ -104,6 +111,9 @@ def of_query(embed: FieldEmbed, query: Query) -> list[Float[Array, " B E"]]:
     """The vectors of the query's columns end to end, in a list that is empty if there is none.
 
     The user's id is a column if `embed.sizes` has a table for it.
+
+    Raises:
+      OtherColumns: if they are not those that the model was fitted with.
     """
     columns = {**({"user": query.user} if "user" in embed.sizes else {}), **query.features}
     embed.check(columns)
