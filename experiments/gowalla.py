@@ -189,7 +189,7 @@ class Flags(common.Flags):
 
     models: tuple[str, ...] = tuple(MODELS)
     """Any of them, or of those that are trained by gradient (MF-BPR, MF-DNS, MF-CCL, MF-softmax, MultVAE,
-    SimpleX, LightGCN, LightGCN-CCL); rows of others stay as they are. EASE needs 14 GiB."""
+    SimpleX, YouTubeDNN, LightGCN, LightGCN-CCL); rows of others stay as they are. EASE needs 14 GiB."""
     seeds: int = 3
     """Independent runs of models that start at random."""
 

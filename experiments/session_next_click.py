@@ -15,7 +15,7 @@ cosine" and "NARM, cosine".
 recall@20 / mrr@20 and minutes of one CPU core with a busy neighbour; 412 of yoochoose's 55,898 test
 labels never occur in training, none of diginetica's 60,858; 842 and 48 histories are longer than 30
 events and cut to the newest. Three seeds of what is trained, whose standard errors are .0009 and less, and
-one of Blend:
+one of Blend on diginetica:
 
                       yoochoose1_64          diginetica
     Popularity        .073 / .017            .009 / .002
