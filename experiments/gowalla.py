@@ -180,7 +180,7 @@ MODELS = {
 
 
 EVERY = MODELS | by_gradient.ENTRIES
-SMOKE = MODELS | {"MF-BPR": EVERY["MF-BPR"]}
+SMOKE = MODELS | {name: EVERY[name] for name in ("MF-BPR", "YouTubeDNN")}
 
 
 @dataclass(frozen=True)
