@@ -61,6 +61,7 @@ from protocols.prefixes import LENGTH, Data, load
 from rezoo import evaluation, losses, metrics, objectives, training
 from rezoo.data import batches, sessions
 from rezoo.models import (
+    HSTU,
     NARM,
     SKNN,
     SRGNN,
@@ -69,10 +70,12 @@ from rezoo.models import (
     Caser,
     CoOccurrence,
     GRU4Rec,
+    LRURec,
     NextItNet,
     Popularity,
     SASRec,
     SessionPopularity,
+    eSASRec,
 )
 from rezoo.models.baselines import cooccurrence, popularity
 from rezoo.models.session import neighbours
@@ -158,6 +161,19 @@ def fits(smoke: bool) -> dict[str, Fit]:
             epochs,
             sampled,
         ),
+        "HSTU": Fit(
+            lambda n: HSTU(n, dim, num_blocks=1, num_heads=2, max_length=LENGTH, dropout=0.3),
+            2e-3,
+            epochs,
+            sampled,
+        ),
+        "eSASRec": Fit(
+            lambda n: eSASRec(n, dim, num_blocks=1, num_heads=2, max_length=LENGTH, dropout=0.3),
+            2e-3,
+            epochs,
+            sampled,
+        ),
+        "LRURec": Fit(lambda n: LRURec(n, dim, num_blocks=1, dropout=0.25), 4e-3, epochs, sampled),
         "NextItNet": Fit(lambda n: NextItNet(n, dim, dilations=(1, 4), dropout=0.25), 4e-3, epochs, sampled),
         "Caser": Fit(lambda n: Caser(n, dim, dropout=0.25), 4e-3, epochs, sampled),
     }
