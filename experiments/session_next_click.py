@@ -147,6 +147,7 @@ def fits(smoke: bool) -> dict[str, Fit]:
     """The trained models, as wide as in the papers."""
     dim = 8 if smoke else 100
     epochs, sampled = (2, 1) if smoke else (8, 7)
+    blocks: dict[str, Any] = {"num_blocks": 1, "num_heads": 2, "max_length": LENGTH, "dropout": 0.3}
     return {
         "NARM": Fit(
             lambda n: NARM(n, dim, hidden=dim, dropout=0.25, state_dropout=0.5), 4e-3, epochs, sampled
@@ -163,24 +164,9 @@ def fits(smoke: bool) -> dict[str, Fit]:
             epochs,
             sampled,
         ),
-        "SASRec": Fit(
-            lambda n: SASRec(n, dim, num_blocks=1, num_heads=2, max_length=LENGTH, dropout=0.3),
-            2e-3,
-            epochs,
-            sampled,
-        ),
-        "HSTU": Fit(
-            lambda n: HSTU(n, dim, num_blocks=1, num_heads=2, max_length=LENGTH, dropout=0.3),
-            2e-3,
-            epochs,
-            sampled,
-        ),
-        "eSASRec": Fit(
-            lambda n: eSASRec(n, dim, num_blocks=1, num_heads=2, max_length=LENGTH, dropout=0.3),
-            2e-3,
-            epochs,
-            sampled,
-        ),
+        "SASRec": Fit(lambda n: SASRec(n, dim, **blocks), 2e-3, epochs, sampled),
+        "HSTU": Fit(lambda n: HSTU(n, dim, **blocks), 2e-3, epochs, sampled),
+        "eSASRec": Fit(lambda n: eSASRec(n, dim, **blocks), 2e-3, epochs, sampled),
         "LRURec": Fit(lambda n: LRURec(n, dim, num_blocks=1, dropout=0.25), 4e-3, epochs, sampled),
         "NextItNet": Fit(lambda n: NextItNet(n, dim, dilations=(1, 4), dropout=0.25), 4e-3, epochs, sampled),
         "Caser": Fit(lambda n: Caser(n, dim, dropout=0.25), 4e-3, epochs, sampled),

@@ -89,8 +89,13 @@ class FieldEmbed(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, columns: Mapping[str, Array], leading: int) -> dict[str, Array]:
-        """`leading` is the number of axes before a multi-valued column's own."""
+    def __call__(self, columns: Mapping[str, Array], leading: int | Mapping[str, int]) -> dict[str, Array]:
+        """`leading` is the number of axes before a multi-valued column's own, of all columns or of each.
+
+        Raises:
+          OtherColumns: if a column of the fit is missing, or one is new or of the other type.
+        """
+        self._check(columns)
         vectors = {}
         for name, column in columns.items():
             if jnp.issubdtype(column.dtype, jnp.floating):
@@ -101,18 +106,13 @@ class FieldEmbed(nn.Module):
                 vectors[name] = scaled.astype(scale.dtype)
                 continue
             vector = Embed(table_rows(self.sizes, name), self.features, name=name)(column)
-            if column.ndim > leading:
+            if column.ndim > (leading if isinstance(leading, int) else leading[name]):
                 real = (column > 0)[..., None]
                 vector = jnp.where(real, vector, 0).sum(-2) / jnp.maximum(real.sum(-2), 1)
             vectors[name] = vector
         return vectors
 
-    def check(self, columns: Mapping[str, Array]) -> None:
-        """That these are the columns of the fit, all of them.
-
-        Raises:
-          OtherColumns: if a column is missing, new, or of the other type.
-        """
+    def _check(self, columns: Mapping[str, Array]) -> None:
         if self.is_mutable_collection("params"):
             return
         found = {**self.variables.get("params", {}), **self.variables.get("given_rows", {})}

@@ -39,17 +39,14 @@ def field_vectors(
 
     Columns of the query are embedded once per query and then repeated for its items. The ids `user`
     and `item` are read only if `embed.sizes` has a table for them.
-
-    Raises:
-      OtherColumns: if they are not those that the model was fitted with.
     """
     names = field_names(embed.sizes, query, catalogue) if names is None else names
-    columns = pair_columns(query, item, catalogue)
-    embed.check({name: columns[name] for name in names})
     of_query = {"user": query.user, **query.features}
-    asked = embed({name: of_query[name] for name in names if name in of_query}, 1)
-    vectors = {name: repeat_for_items(vector, item) for name, vector in asked.items()}
-    vectors |= embed({name: columns[name] for name in names if name not in of_query}, item.ndim)
+    columns = pair_columns(query, item, catalogue) | of_query
+    asked = [name for name in names if name in of_query]
+    leading = dict.fromkeys(asked, 1) | {name: item.ndim for name in names if name not in of_query}
+    vectors = embed({name: columns[name] for name in leading}, leading)
+    vectors |= {name: repeat_for_items(vectors[name], item) for name in asked}
     return jnp.stack(alike([vectors[name] for name in names]), axis=-2)
 
 
@@ -97,27 +94,18 @@ class Linear(nn.Module):
 def of_items(
     embed: FieldEmbed, ids: Int[Array, " *S"], catalogue: Mapping[str, Array]
 ) -> Float[Array, " *S E"]:
-    """The vectors of items, their ids and their columns in the catalogue, end to end.
-
-    Raises:
-      OtherColumns: if they are not those that the model was fitted with.
-    """
-    columns = {"item": ids, **item_columns(ids, catalogue)}
-    embed.check(columns)
-    return side_by_side(embed(columns, ids.ndim))
+    """The vectors of items, their ids and their columns in the catalogue, end to end."""
+    return side_by_side(embed({"item": ids, **item_columns(ids, catalogue)}, ids.ndim))
 
 
 def of_query(embed: FieldEmbed, query: Query) -> list[Float[Array, " B E"]]:
     """The vectors of the query's columns end to end, in a list that is empty if there is none.
 
     The user's id is a column if `embed.sizes` has a table for it.
-
-    Raises:
-      OtherColumns: if they are not those that the model was fitted with.
     """
     columns = {**({"user": query.user} if "user" in embed.sizes else {}), **query.features}
-    embed.check(columns)
-    return [side_by_side(embed(columns, 1))] if columns else []
+    vectors = embed(columns, 1)
+    return [side_by_side(vectors)] if vectors else []
 
 
 def side_by_side(vectors: Mapping[str, Float[Array, " *B D"]]) -> Float[Array, " *B E"]:

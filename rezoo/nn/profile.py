@@ -39,11 +39,14 @@ class Profile(nn.Module):
           ValueError: if a feature has no column, or a column of the other type.
         """
         sequence.not_reserved(self.features)
-        packed = sequence.SEGMENT in query.features
         columns = {name: checked_column(query.features, name, rows) for name, rows in self.features.items()}
-        if not packed:
-            columns = {name: column[:, None] for name, column in columns.items()}
-        return known_fields(self.features, columns, self.dim, 2)
+        return known_fields(self.features, by_place(columns, query), self.dim, 2)
+
+
+def by_place(columns: Mapping[str, Array], query: Query) -> dict[str, Array]:
+    """Columns of users as `[B S …]`: S is L in packed rows, where they are of events, else 1."""
+    packed = sequence.SEGMENT in query.features
+    return {name: column if packed else column[:, None] for name, column in columns.items()}
 
 
 def with_slots(

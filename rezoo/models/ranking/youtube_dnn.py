@@ -32,6 +32,7 @@ from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.inputs import side_by_side
 from rezoo.nn.mlp import MLP, Activation, linear
 from rezoo.nn.model import Model
+from rezoo.nn.profile import by_place
 from rezoo.nn.sequence import SEGMENT, at_last, last_session, mean_of, means, segments
 from rezoo.types import Query
 
@@ -77,14 +78,10 @@ class YouTubeDNN(Model):
         return self._user(mean_of(self.watched(history), history)[:, None], known).squeeze(1)
 
     def _known(self, query: Query) -> Float[Array, " B S E"]:
-        """The context's vectors end to end; S is L for packed rows, whose columns are `[B L …]`, else 1."""
+        """The context's vectors end to end."""
         columns = {name: column for name, column in query.features.items() if name != SEGMENT}
-        if SEGMENT not in query.features:
-            columns = {name: column[:, None] for name, column in columns.items()}
-        self.context.check(columns)
-        if not columns:
-            return jnp.zeros((len(query.history), 1, 0))
-        return side_by_side(self.context(columns, 2))
+        vectors = self.context(by_place(columns, query), 2)
+        return side_by_side(vectors) if vectors else jnp.zeros((len(query.history), 1, 0))
 
     def _user(self, watched: Float[Array, " B L D"], known: Float[Array, " B S F"]) -> Float[Array, " B L E"]:
         known = jnp.broadcast_to(known, (*watched.shape[:2], known.shape[2]))
@@ -120,9 +117,7 @@ class YouTubeRanker(Model):
     @nn.compact
     def __call__(self, query: Query, item: Int[Array, " B *C"]) -> Float[Array, " B *C"]:
         columns = with_powers(pair_columns(query, item, catalogue_of(self)))
-        fields = FieldEmbed(self.sizes, self.dim, name="fields")
-        fields.check(columns)
-        x = side_by_side(fields(columns, item.ndim))
+        x = side_by_side(FieldEmbed(self.sizes, self.dim, name="fields")(columns, item.ndim))
         watched = Embed(self.sizes["item"], self.dim, name="watched")(query.history)
         x = jnp.concatenate([x, repeat_for_items(mean_of(watched, query.history), item)], axis=-1)
         x = MLP(self.widths, dropout=self.dropout, name="mlp")(x)
