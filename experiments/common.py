@@ -64,6 +64,7 @@ def start(
     sys.excepthook = partial(say, flags=[field.name for field in fields(flags)])
     name = Path(script).stem
     given = tyro.cli(flags, prog=f"python experiments/{name}.py", description=doc)
+    check_counts(given, *{"seeds"} & vars(given).keys())
     if given.record and given.smoke:
         raise DataError(
             "--record keeps results, and --smoke makes none worth keeping: leave one of the two out"
@@ -76,8 +77,7 @@ def start(
 
 def identity(flags: Any, data: Sequence[str] = ()) -> dict[str, str]:
     """The fingerprint of an experiment: its data, arguments and code."""
-    folders = {Path(folder) for folder in (flags.data_dir, os.environ.get("REZOO_DATA")) if folder}
-    read = sorted({place for folder in folders for pattern in data for place in folder.glob(pattern)})
+    read = sorted(place for pattern in data if flags.data_dir for place in flags.data_dir.glob(pattern))
     arguments = {}
     for name, value in vars(flags).items():
         flag = f"--{name.replace('_', '-')}"

@@ -38,7 +38,7 @@ RP3beta keeps the strongest steps to each place; with 777 steps from each, as ot
 validation part is a seventh less. GFCF has the paper's settings. Those of SLIM and the ranges of the others
 come of trials on 5,000 users of the validation part. SLIM was measured once before, with other settings.
 In those of LocalEASE neither more candidates nor a sparse factor of the inverse were better.
-EASE's penalty is the best of 40, 80, 150, 300 and 500 on the 12,000 most popular places of the validation part.
+EASE's penalty is the best of 40, 80, 150, 300 and 500 on the 12,000 most popular places of that part.
 EASE and LocalEASE gain a twentieth by inputs that are dropped and by users who count for less the more they
 took (`ease.fit`). The settings of "EASE, dropout" come of trials on the 12,000 most popular places of the
 validation part; the first few were made on the test file, too. It keeps a thousand weights of each place, as

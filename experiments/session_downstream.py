@@ -329,6 +329,7 @@ def compare(data: Data, at: Settings, seeds: int, results: common.Results) -> No
 
 def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags, data=("ml-1m*",))
+    common.check_names("dataset", flags.dataset, ("shop", "ml-1m"))
     if "shop" in flags.dataset:
         for data, at in of_shop(flags.smoke):
             compare(data, at, 2 if flags.smoke else flags.seeds, results)

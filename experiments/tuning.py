@@ -77,7 +77,7 @@ class Flags(common.Flags):
 
 def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags, data=FILES)
-    common.check_counts(flags, "shapes", "points", "epochs", "seeds")
+    common.check_counts(flags, "shapes", "points", "epochs")
     kind, task = tuned.kind_of(flags.model), tuned.task_of(flags.dataset)
     tuned.check(kind, task)
     data = task.made_up() if flags.smoke else task.datasets[flags.dataset](flags.data_dir)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.arrays import cumulative, distinct_pairs, draw, find, finite
+from rezoo.arrays import cumulative, distinct_pairs, draw, find, finite, in_table, int32_of
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import everywhere, lookup
 from rezoo.types import Query, Sampler
@@ -43,7 +43,7 @@ def popularity(count: Float[Array, " N"] | np.ndarray, alpha: float | Array = 0.
     traced, as in a `sweep.study`; the counts may not.
 
     Raises:
-      ValueError: if no item has a count, or a number is not finite.
+      ValueError: if no item has a count, one is below 0, or a number is not finite.
     """
     with jax.ensure_compile_time_eval():  # inside jit XLA would fold a long sum, and take its time
         occurs, log_share = _log_share(count, alpha)
@@ -118,11 +118,16 @@ class Positives(NamedTuple):
 def positives_by_user(user: np.ndarray, item: np.ndarray, num_users: int) -> Positives:
     """The distinct pairs of a log, by user.
 
+    Raises:
+      ValueError: if the columns differ in length, an id is below 0, or a user beyond `num_users`.
+      DataError: if an id is not a whole number within int32.
+
     >>> pairs = positives_by_user(np.array([2, 1, 2, 2]), np.array([5, 4, 3, 5]), 3)
     >>> pairs.offset.tolist(), pairs.item.tolist(), pairs.longest
     ([0, 0, 1, 3], [4, 3, 5], 2)
     """
-    user, item = distinct_pairs(user, item)
+    user, item = distinct_pairs(*(np.asarray(int32_of(*of)) for of in (("user", user), ("item", item))))
+    in_table("user", user, num_users)
     offset = np.searchsorted(user, np.arange(num_users + 1))
     longest = int(np.diff(offset).max(initial=0))
     return Positives(jnp.asarray(offset, jnp.int32), jnp.asarray(item, jnp.int32), longest)
@@ -225,12 +230,13 @@ def _log_share(
     count: Float[Array, " N"] | np.ndarray, alpha: float | Array
 ) -> tuple[Int[Array, " M"], Float[Array, " M"]]:
     """The items that occur, ascending, and ln (count^α / Σ count^α) of each."""
-    occurs = 1 + np.flatnonzero(np.asarray(count)[1:] > 0)
+    known = np.asarray(count, np.float64)
+    if not ((known[1:] >= 0) & np.isfinite(known[1:])).all():
+        raise ValueError("a count is not finite, or below 0: give how often each item occurs, by item id")
+    occurs = 1 + np.flatnonzero(known[1:] > 0)
     if not len(occurs):
         raise ValueError("no item has a count: give the number of times each item occurs, by item id")
-    known = np.asarray(count, np.float64)[occurs]
-    if not np.isfinite(known).all():
-        raise ValueError("a count is not finite: give the number of times each item occurs, by item id")
+    known = known[occurs]
     finite(alpha=alpha)
     log_ratio = jnp.asarray(np.log(known / known.max()), jnp.float32)
     return jnp.asarray(occurs, jnp.int32), jax.nn.log_softmax(alpha * log_ratio)

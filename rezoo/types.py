@@ -8,7 +8,7 @@ Ids are dense int32. Id 0 is padding and "unknown" everywhere, real ids start at
 for n known users has n + 1 rows; `num_users` and `num_items` count the rows, id 0 included.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, Protocol
 
 import jax
@@ -30,6 +30,13 @@ SomeParts = Annotated[int, range(1, 257)]
 
 Count = Annotated[int, range(2**31)]
 """A number of things of which there may be none; a model's other whole numbers are 1 or more."""
+
+
+Sizes = Annotated[Sequence[int], "one or more"]
+"""Widths of layers, or sizes of other parts, of which there is one at least."""
+
+Names = Annotated[Sequence[str], "one or more"]
+"""Different names, one at least."""
 
 
 class Query(NamedTuple):

@@ -18,7 +18,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Int
 from numpy.typing import ArrayLike
 
-from rezoo.arrays import int32_of
+from rezoo.arrays import at_least_1, int32_of
 from rezoo.data import packing, sessions
 from rezoo.data.interactions import Interactions
 from rezoo.data.packing import PackedNextItem, padded
@@ -47,17 +47,19 @@ def queries(
 
     Raises:
       DataError: if the number of rows is not given by anything, or differs between what is given; if ids
-        have other axes, or are no whole numbers within int32, or a history has an item behind a 0.
+        have other axes, or are no whole numbers within int32, a history has an item behind a 0 or
+        an id below it, or a column holds no numbers.
 
     >>> query = queries(history=[[3, 5], [4, 0]])
     >>> query.user.tolist(), query.history.shape, queries([7, 8]).history.shape
     ([0, 0], (2, 2), (2, 0))
     """
-    features = {name: _numbers(name, column) for name, column in (features or {}).items()}
+    given = {} if features is None else features
+    features = {str(name): _numbers(name, column) for name, column in given.items()}
     asked = ("user", user, "B"), ("history", history, "B L")
     given = {name: _ids(name, values, axes) for name, values, axes in asked if values is not None}
     if history is not None:
-        _padded_at_the_end(given["history"])
+        _check_history(given["history"])
     sizes = {name: len(column) for name, column in (given | features).items()}
     sizes |= {} if rows is None else {"rows": rows}
     if len(set(sizes.values())) != 1:
@@ -85,17 +87,34 @@ def _ids(name: str, values: Any, axes: str) -> Array | np.ndarray:
 def _numbers(name: str, column: Any) -> Array:
     """A column as it is, but for the width of its numbers."""
     if not isinstance(column, jax.Array):
-        column = np.asarray(column)
+        try:
+            column = np.asarray(column)
+        except ValueError:
+            raise DataError(f"the column {name!r} has rows of several lengths: fill them up with 0") from None
+        if column.dtype.kind not in "biuf" or not column.ndim:
+            raise DataError(
+                f"the column {name!r} is {column.dtype} {list(column.shape)}: give a number for each row, 0 "
+                "where it is unknown; texts become such by rezoo.data.features"
+            )
         if column.dtype.kind in "iu" and column.dtype.itemsize >= 4:
             column = int32_of(f"the column {name!r}", column)
     return jnp.asarray(column)
 
 
-def _padded_at_the_end(history: Array | np.ndarray) -> None:
-    """Refuse an item that stands behind a 0, as models would read another session, or none."""
+def _check_history(history: Array | np.ndarray) -> None:
+    """Refuse an item behind a 0, and an id below 0, as models would read another session, or none.
+
+    -1 is the code of a missing category in pandas.
+    """
     if isinstance(history, Tracer):
         return
     rows = np.asarray(history)
+    if rows.min(initial=0) < 0:
+        row, column = np.argwhere(rows < 0)[0]
+        raise DataError(
+            f"history has the id {rows[row, column]} in row {row}: ids are 1 or more, and 0 fills up rows at "
+            "the end; leave an unknown event out"
+        )
     wrong = (rows[:, 1:] != 0) & (rows[:, :-1] == 0)
     if wrong.any():
         row = int(np.flatnonzero(wrong.any(axis=1))[0])
@@ -159,6 +178,7 @@ def next_items(
       sessions are features `[S L …]`, of the events in the history.
 
     Raises:
+      ValueError: if the length is below 1.
       DataError: if there are features of sessions with `packed`, or one is named like a column, or
         "segment".
 
@@ -166,6 +186,7 @@ def next_items(
     >>> data.query.history.tolist(), data.item.tolist()
     ([[5, 6, 0], [0, 0, 0]], [[6, 7, 0], [0, 0, 0]])
     """
+    at_least_1(length=length)
     if isinstance(log, Interactions):
         log = sessions.by_user(log)
     if "segment" in {*log.columns, *(features or {})}:

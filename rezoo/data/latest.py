@@ -72,7 +72,7 @@ def by_time(log: Interactions, *, valid: float = 0.0, test: float = 0.2) -> Spli
     check_shares(valid, test)
     time, n = np.sort(_time(log)), log.num_rows
     tests, valids = round(n * test), round(n * valid)
-    time = np.append(time, time[-1] + 1)  # from which on nothing is tested
+    time = np.append(time, np.max(time, initial=0) + 1)  # from which on nothing is tested
     split = _cut(log, [int(time[n - tests - valids]), int(time[n - tests])])
     if not len(split.train):
         raise DataError(

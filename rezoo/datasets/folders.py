@@ -28,9 +28,9 @@ def member(name: str, archive: str, **place: Any) -> str:
 
 
 def search(*names: str, manual_dir: str | Path | None, below: str) -> Path | None:
-    """The first of the files `names` that is in a named folder, or in its subfolder `below`.
+    """The first of the files `names` that is in the named folder, or in its subfolder `below`.
 
-    Folders are named by `manual_dir` and by the environment variable REZOO_DATA.
+    The folder is `manual_dir`, or, if that is not given, what the environment variable REZOO_DATA names.
     """
     folders = (root / part for root in named(manual_dir) for part in ("", below))
     files = (folder / name for folder in folders for name in names)
@@ -43,5 +43,5 @@ def searched(manual_dir: str | Path | None) -> str:
 
 
 def named(manual_dir: str | Path | None) -> list[Path]:
-    """The folders themselves."""
-    return [Path(folder) for folder in (manual_dir, os.environ.get("REZOO_DATA")) if folder]
+    """The folder that is searched, if there is one: what is named is not replaced by another in silence."""
+    return [Path(folder) for folder in (manual_dir or os.environ.get("REZOO_DATA"),) if folder]

@@ -60,8 +60,8 @@ def load(name: str, *, manual_dir: str | Path | None = None, data_dir: str | Pat
       data_dir: where the prepared data set is kept, `~/.cache/rezoo` if not given.
 
     Raises:
-      DataError: if the zip is unavailable, truncated, or has a wrong checksum, or what was prepared
-        is damaged.
+      DataError: if manual_dir is no folder, the zip is unavailable, truncated, or has a wrong checksum, or
+        what was prepared is damaged.
 
     ```python
     ml = movielens.load("ml-100k")
@@ -70,6 +70,8 @@ def load(name: str, *, manual_dir: str | Path | None = None, data_dir: str | Pat
     """
     if name not in SOURCES:
         raise DataError(f"there is no data set {name!r} here; there are {', '.join(SOURCES)}")
+    if manual_dir and not Path(manual_dir).is_dir():
+        raise DataError(f"manual_dir = {str(manual_dir)!r} is no folder: name one that holds {name}.zip")
     folder = Path(data_dir or CACHE).expanduser()
     config = tfds.download.DownloadConfig(manual_dir=manual_dir)
     builder = prepared.builder(MovieLensBuilder, name, folder, download_config=config)

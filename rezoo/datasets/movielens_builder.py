@@ -95,13 +95,12 @@ def find(name: str, dl_manager: tfds.download.DownloadManager) -> Archive:
         manual_dir = str(dl_manager.manual_dir)
     url = URL.format(name)
     try:
-        file = folders.search(f"{name}.zip", manual_dir=manual_dir, below=name) or Path(
-            dl_manager.download(url)
-        )
+        places = (folders.search(f"{name}.zip", manual_dir=place, below=name) for place in (manual_dir, None))
+        file = next(filter(None, places), None) or Path(dl_manager.download(url))
     except (OSError, tfds.download.DownloadError, NonMatchingChecksumError) as error:
         raise DataError(
             f"{name}.zip could not be downloaded from {url} ({type(error).__name__}: {error}) and is not in "
-            f"{folders.searched(manual_dir)}. Fetch it by other means, "
+            f"{' or '.join(map(folders.searched, (manual_dir, None)))}. Fetch it by other means, "
             "do not unzip it, and name the folder that it is in as manual_dir or in REZOO_DATA"
         ) from error
     check(Archive(file, name))

@@ -68,7 +68,9 @@ def _columns(path: str | Path) -> dict[str, np.ndarray]:
     """A row for each product of each basket."""
     place = str(path)
     try:
-        table = json.loads(contents.read(*contents.split(place)))
+        table = json.loads(contents.read(*contents.split(place)), object_pairs_hook=_once)
+    except DataError as error:
+        raise DataError(f"{place}, {error}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{place} is not JSON ({error})") from None
     if not isinstance(table, dict):
@@ -77,7 +79,8 @@ def _columns(path: str | Path) -> dict[str, np.ndarray]:
     for customer, baskets in table.items():
         if not isinstance(baskets, list) or any(not _is_basket(basket) for basket in baskets):
             raise DataError(
-                f"{place}, customer {customer!r}: give a list of baskets, each a list of whole numbers"
+                f"{place}, customer {customer!r}: give a list of baskets, each a list of whole numbers from "
+                "0 on, or [-1] alone"
             )
         real = [basket for basket in baskets if basket != [-1]]
         rows += [(customer, item, n) for n, basket in enumerate(real, 1) for item in basket]
@@ -85,5 +88,16 @@ def _columns(path: str | Path) -> dict[str, np.ndarray]:
     return {"user": np.array(user), "item": np.array(item), "time": np.array(number)}
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The customers, none of whom comes twice."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        again = next(name for n, name in enumerate(names) if name in names[:n])
+        raise DataError(f"customer {again!r} stands there twice: join the baskets")
+    return table
+
+
 def _is_basket(basket: Any) -> bool:
-    return isinstance(basket, list) and all(type(item) is int and item >= -1 for item in basket)
+    real = isinstance(basket, list) and all(type(item) is int for item in basket)
+    return real and (basket == [-1] or min(basket, default=0) >= 0)

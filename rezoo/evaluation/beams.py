@@ -66,6 +66,7 @@ def recommend_by_beam(
         raise ValueError(f"width = {width} finds fewer items than k = {k}: give width={k} or more")
     if exclude is None:
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
+    (exclude,) = checks.ids(exclude=exclude)
     same_rows(query=query)
     checks.rows(2, query=query.user, exclude=exclude)
     digits = getattr(model, "digits", None)

@@ -44,8 +44,8 @@ def recommend(
       query: who asks.
       k: length of the lists.
       exclude: items that must not be recommended, 0 = padding.
-      num_items: rows of the catalogue, if neither its collection nor the model tells, or if a retriever's
-        table has rows to spare: only ids below it are recommended.
+      num_items: rows of the catalogue, if neither its collection nor the model tells, or if there are rows to
+        spare: only ids below it are recommended.
       block: queries at once.
       item_block: items at once; with `mesh`, on each device.
       mesh: the devices that the tables are spread over, as by `devices.sharding`; each ranks the items that
@@ -53,8 +53,10 @@ def recommend(
       axis: of the mesh, along which they are.
 
     Raises:
-      ValueError: if k is below 1, a retriever has fewer than `num_items`, or `exclude` has not a row for each
-        query; with `mesh`, if the model has no `vectors`, or its tables are not spread over these devices.
+      ValueError: if k is below 1, the model is known to have fewer than `num_items`, or `exclude` has not a
+        row for each query; with `mesh`, if the model has no `vectors`, or its tables are not spread over
+        these devices.
+      DataError: if an id of `exclude` is not a whole number within int32.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -67,6 +69,7 @@ def recommend(
     at_least_1(k=k, num_items=num_items, block=block, item_block=item_block)
     if exclude is None:
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
+    (exclude,) = checks.ids(exclude=exclude)
     same_rows(query=query)
     checks.rows(2, query=query.user, exclude=exclude)
     total = rows_of_catalogue(model, variables, mesh, num_items)

@@ -89,6 +89,7 @@ def evaluate(
 
     Raises:
       ValueError: if a k is below 1, or an array has not a row for each query; with `mesh`, as `recommend`.
+      DataError: if an id is not a whole number within int32.
 
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -100,6 +101,7 @@ def evaluate(
     (0.5, 1.0)
     """
     checks.lengths(k)
+    target, exclude = checks.ids(target=target, exclude=exclude)
     size = rows_of_catalogue(model, variables, mesh)
     if propensity is not None:
         checks.propensity(propensity, size)
@@ -139,6 +141,7 @@ def ranks(
     >>> ranks(Popularity(4), variables, query, jnp.array([[1, 0], [2, 3]])).tolist()
     [[1.0, inf], [2.0, 3.0]]
     """
+    target, exclude = checks.ids(target=target, exclude=exclude)
     size = rows_of_catalogue(model, variables, mesh)
     checks.warn_of_unknown("target", target, size, checks.MISS, negative=True)
     checks.warn_of_unknown("exclude", exclude, size, checks.EXCLUDES, negative=False)
@@ -178,6 +181,7 @@ def evaluate_sampled(
     (1.0, 0.5)
     """
     checks.lengths(k)
+    target, negatives = checks.ids(target=target, negatives=negatives)
     same_rows(query=query)
     checks.rows(1, query=query.user, target=target)
     checks.rows(2, query=query.user, negatives=negatives)

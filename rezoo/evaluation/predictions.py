@@ -56,6 +56,9 @@ def evaluate_clicks(
     A NaN score that counts makes `logloss` NaN, and its pairs are lost for `auc`. `block`, `mesh` and
     `axis` are those of `predict`.
 
+    Raises:
+      ValueError: outside of `jit`, if a label that counts is below 0 or above 1.
+
     >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
     >>> variables = {"params": {"count": jnp.array([0.0, 3, -3])}}

@@ -70,14 +70,19 @@ def catalogue_size(model: Any, variables: Variables | None = None) -> int:
     >>> catalogue_size(MF(num_users=3, num_items=9))
     9
     """
-    for column in (variables or {}).get("catalogue", {}).values():
-        return column.shape[0]
-    size = getattr(model, "num_items", None) or dict(getattr(model, "sizes", {})).get("item")
+    size = told_size(model, variables)
     if size is None:
         raise ValueError(
             f"{type(model).__name__} has neither `num_items` nor `sizes['item']`: give num_items"
         )
     return size
+
+
+def told_size(model: Any, variables: Variables | None = None) -> int | None:
+    """As `catalogue_size`, None if nothing tells."""
+    for column in (variables or {}).get("catalogue", {}).values():
+        return column.shape[0]
+    return getattr(model, "num_items", None) or dict(getattr(model, "sizes", {})).get("item")
 
 
 def predict(
@@ -197,13 +202,13 @@ def rows_of_catalogue(
 
     Raises:
       ValueError: if tables are spread and there is no mesh, or there is one and the model has no `vectors`;
-        if a retriever has fewer than `num_items`.
+        if the model is known to have fewer than `num_items`.
     """
     if num_items is not None:
-        if mesh is not None or is_retriever(model):
-            rows = rows_of_catalogue(model, variables, mesh)
-            if rows < num_items:
-                raise ValueError(f"num_items = {num_items}, and the model's table has but {rows} rows")
+        ranks = mesh is not None or is_retriever(model)
+        rows = rows_of_catalogue(model, variables, mesh) if ranks else told_size(model, variables)
+        if rows is not None and rows < num_items:
+            raise ValueError(f"num_items = {num_items}, and the model has but {rows} items, 0 included")
         return num_items
     if mesh is not None:
         return items_of(model, variables).count

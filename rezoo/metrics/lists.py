@@ -56,7 +56,7 @@ def long_tail(count: Shaped[Array, " N"], *, head: float = 0.8) -> Bool[Array, "
     """
     shares(head=head)
     one_axis(count=count)
-    count = count.at[0].set(0)
+    count = jnp.asarray(count).at[0].set(0)
     order = jnp.argsort(-count)
     before = jnp.cumsum(count[order]) - count[order]
     return (jnp.zeros(len(count), bool).at[order].set(before >= head * count.sum())).at[0].set(False)

@@ -6,6 +6,7 @@ score for wrong: a positive below, a negative above everything; a NaN label make
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.arrays import one_axis, same_shape
@@ -41,13 +42,32 @@ def log_loss(logit: Values, label: Values, *, where: Mask | None = None) -> Floa
 
     An infinite logit is taken for the largest number: its loss is 0 if it is right.
 
+    Raises:
+      ValueError: outside of `jit`, if a label that counts is below 0 or above 1, as with stars, whose loss
+        has no least value.
+
     >>> print(log_loss(jnp.array([0.0, 99.0]), jnp.array([1.0, 1.0])).round(4))  # the mean of ln 2 and 0
     0.3466
     """
     same_shape(logit=logit, label=label, where=where)
+    of_clicks(label, where)
+    logit = jnp.asarray(logit, jnp.result_type(logit, jnp.float16))
     largest = jnp.finfo(logit.dtype).max
     logit = jnp.clip(logit, -largest, largest)
     return error(jax.nn.softplus(logit) - label * logit, where)
+
+
+def of_clicks(label: Values, where: Mask | None) -> None:
+    """Check that the labels that count are probabilities, 0 and 1 above all; traced ones are left out.
+
+    Raises:
+      ValueError: if one is not.
+    """
+    if isinstance(label, Tracer) or isinstance(where, Tracer):
+        return
+    wrong = (label < 0) | (label > 1) if where is None else ((label < 0) | (label > 1)) & where
+    if wrong.any():
+        raise ValueError(f"a label is {label[wrong][0]}: give 1 for a click and 0 for none (stars >= 4)")
 
 
 def auc(score: Values, label: Values, *, where: Mask | None = None) -> Float[Array, ""]:

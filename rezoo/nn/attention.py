@@ -246,7 +246,7 @@ def _in_turns(function: Any, asking: Any, keys: int, key: Array | None) -> Array
     """`function(asking, key)`, of some rows after others; nothing between is kept for the gradient."""
     size, queries, heads = jax.tree.leaves(asking)[0].shape[:3]
     scores = pick(cpu=SCORES, accelerator=64 * SCORES)
-    most = max(AT_ONCE, scores // (size * heads * keys) if isinstance(size, int) else 0)
+    most = max(AT_ONCE, scores // max(size * heads * keys, 1) if isinstance(size, int) else 0)
     turns = -(-queries // most)
     each = -(-queries // turns)
     if turns == 1:

@@ -25,6 +25,7 @@ from rezoo.nn.embedding import Embed
 from rezoo.nn.features import checked_column, known_fields
 from rezoo.types import Query
 
+LARGEST = jnp.iinfo(jnp.int32).max
 BUCKETS = 128
 """The last bucket of gaps."""
 
@@ -64,7 +65,9 @@ class TimeGap(nn.Module):
         told = known(time)
         before, was_told = (jnp.pad(x, ((0, 0), (1, 0)))[:, :-1] for x in (time, told))
         real = told & was_told & ~sequence.first_events(segment)
-        vectors = Embed(BUCKETS + 2, self.dim, name="gap")(jnp.where(real, 1 + buckets(time - before), 0))
+        vectors = Embed(BUCKETS + 2, self.dim, name="gap")(
+            jnp.where(real, 1 + buckets(difference(time, before)), 0)
+        )
         return jnp.where(real[..., None], vectors, 0.0)
 
 
@@ -153,8 +156,9 @@ def each(query: Query, columns: Iterable[str], function: Callable[[Array], Array
 
 
 def newest(query: Query, columns: Iterable[str], size: int) -> Query:
-    """The query with the last `size` real events of each row, padded at the end; see `sequence.newest`."""
-    return each(query, columns, partial(sequence.newest, query.history, size))
+    """The query with the last `size` events of each row's last session, padded at the end."""
+    start = jnp.argmax(sequence.last_session(query), axis=1, keepdims=True) if query.history.shape[1] else 0
+    return each(query, columns, partial(sequence.newest, query.history, size, start=start))
 
 
 def hidden(query: Query, columns: Iterable[str], where: Bool[Array, " B L"]) -> Query:
@@ -189,8 +193,21 @@ def _times(columns: Mapping[str, Array], name: str) -> Array:
 
 
 def signed(time: Num[Array, " *S"]) -> Num[Array, " *S"]:
-    """Times whose differences may be below 0."""
-    return time.astype(jnp.int32) if jnp.issubdtype(time.dtype, jnp.unsignedinteger) else time
+    """Times whose differences may be below 0: integers as int32."""
+    return time if jnp.issubdtype(time.dtype, jnp.floating) else time.astype(jnp.int32)
+
+
+def difference(then: Num[Array, " *S"], before: Num[Array, " *S"]) -> Num[Array, " *S"]:
+    """Then - before; of integers the largest that there is, where the difference is beyond int32.
+
+    >>> difference(jnp.array([5, 1_700_000_000]), jnp.array([7, -1_500_000_000])).tolist()
+    [-2, 2147483647]
+    """
+    made = then - before
+    if jnp.issubdtype(made.dtype, jnp.floating):
+        return made
+    over = ((then < 0) != (before < 0)) & ((made < 0) != (then < 0))
+    return jnp.where(over, jnp.where(then < 0, -LARGEST, LARGEST), made)
 
 
 def known(time: Num[Array, " *S"]) -> Bool[Array, " *S"]:

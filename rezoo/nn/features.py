@@ -183,8 +183,8 @@ def known_fields(
 ) -> tuple[Float[Array, " *B D"], Bool[Array, " *B"]]:
     """The sum of the vectors of what is known, and whether anything is; called by a module that is compact.
 
-    A value of 0 is unknown, also of a number: it is the mean of what `data.features.Numeric` makes. So is a
-    category that the table has no row for.
+    A value of 0 is unknown, also of a number: it is the mean of what `data.features.Numeric` makes. So are
+    NaN and a category that the table has no row for.
 
     Args:
       features: at least one: rows of each categorical feature's table, None for a number.
@@ -194,7 +194,8 @@ def known_fields(
     """
     sizes = {name: rows for name, rows in features.items() if rows is not None}
     columns = {
-        name: or_unknown(column, sizes[name]) if name in sizes else column for name, column in columns.items()
+        name: or_unknown(column, sizes[name]) if name in sizes else jnp.where(column == column, column, 0)
+        for name, column in columns.items()
     }
     vectors = FieldEmbed(sizes, dim, name="feature")(columns, leading)
     told = {name: (column != 0).any(tuple(range(leading, column.ndim))) for name, column in columns.items()}

@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from rezoo.arrays import shares
 from rezoo.nn.embedding import NORMAL, Embed, once
 from rezoo.nn.features import FeatureEmbedding, catalogue_of, catalogue_rows, item_columns
 
@@ -35,7 +36,11 @@ def table(
       features: rows of each categorical feature's table, None for a number.
       drop: how often an id is not told in training, where there are features.
       init: of the ids' table, where there are none.
+
+    Raises:
+      ValueError: if `drop` is no share.
     """
+    shares(id_dropout=drop)
     return FeatureEmbedding(num_items, features, dim, drop) if features else Embed(num_items, dim, init)
 
 

@@ -10,16 +10,19 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import flax.linen as nn
 from jax.core import Tracer
 
+from rezoo.types import Names, Sizes
+
 
 class Model(nn.Module):
     """A Linen module that refuses a size of 0 where it is given, before an array of that shape fails or is
     empty.
 
     A field of the type `int` is a whole number from 1 on, one of `Annotated[int, range(a, b)]` from a on, as
-    `types.Count`; so is each number of a sequence or a mapping.
+    `types.Count`; so is each number of a sequence or a mapping. `types.Sizes` and
+    `types.Names` are not empty.
 
     Raises:
-      ValueError: on another number, or on none where there should be one.
+      ValueError: on another number, on none where there should be one, or on names that are not different.
 
     >>> class Factors(Model):
     ...     dim: int = 8
@@ -43,7 +46,7 @@ def _sizes(model: type[nn.Module]) -> list[tuple[str, Any]]:
 def _has_numbers(kind: Any) -> bool:
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return isinstance(args[1], range)
+        return isinstance(args[1], range) or kind in (Sizes, Names)
     return kind is int or (origin in (*UNIONS, Sequence, Mapping) and any(map(_has_numbers, args)))
 
 
@@ -61,6 +64,13 @@ def _check(place: str, value: Any, kind: Any) -> None:
             raise ValueError(f"{place} = {value!r}: give a number for each name")
         for name, one in value.items():
             _check(f"{place}[{name!r}]", one, args[1])
+    elif kind == Names:
+        if isinstance(value, str) or not isinstance(value, Sequence) or not 0 < len({*value}) == len(value):
+            raise ValueError(f"{place} = {value!r}: give a sequence of different names, one or more")
+    elif kind == Sizes:
+        _check(place, value, args[0])
+        if not len(value):
+            raise ValueError(f"{place} = {value!r}: give one number or more")
     elif origin is Sequence:
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise ValueError(f"{place} = {value!r}: give a sequence of numbers")

@@ -66,6 +66,16 @@ def with_slots(
     return jnp.concatenate([x, slots], axis=1), jnp.concatenate([mask, seen], axis=2)
 
 
+def of_last(
+    slots: Float[Array, " B S D"], known: Bool[Array, " B S"], query: Query
+) -> tuple[Float[Array, " B 1 D"], Bool[Array, " B 1"]]:
+    """The slot of the last session, where packed rows have one for each event."""
+    if slots.shape[1] == 1:
+        return slots, known
+    place = sequence.last_index(query.history)
+    return jnp.take_along_axis(slots, place[..., None], axis=1), jnp.take_along_axis(known, place, axis=1)
+
+
 def alone(state: Float[Array, " B D"], known: Bool[Array, " B S"]) -> Float[Array, " B D"]:
     """The state of an empty session; zeros if nothing is known of its user."""
     return jnp.where(known[:, :1], state, 0.0)

@@ -98,16 +98,21 @@ def last_index(history: Int[Array, " B L"]) -> Int[Array, " B 1"]:
 
 
 def newest(
-    history: Int[Array, " B L"], size: int, of: Shaped[Array, " B L ..."] | None = None
+    history: Int[Array, " B L"],
+    size: int,
+    of: Shaped[Array, " B L ..."] | None = None,
+    start: Int[Array, " B 1"] | int = 0,
 ) -> Shaped[Array, " B W ..."]:
     """The last `size` real events of each row, padded at the end; or what a column `of` events says of them.
+
+    None from before `start`, where the last session of a packed row begins.
 
     >>> newest(jnp.array([[1, 2, 3, 0], [4, 0, 0, 0]]), 2).tolist()
     [[2, 3], [4, 0]]
     """
     column = history if of is None else of
     count = (history > 0).sum(axis=1, keepdims=True)
-    place = jnp.maximum(count - size, 0) + jnp.arange(size)[None]
+    place = jnp.maximum(count - size, start) + jnp.arange(size)[None]
     padded = jnp.pad(column, ((0, 0), (0, 1), *((0, 0),) * (column.ndim - 2)))
     events = jnp.take_along_axis(padded, across(place, column), axis=1)
     return jnp.where(across(place < count, column), events, jnp.zeros((), column.dtype))

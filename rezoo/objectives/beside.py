@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rezoo import losses
-from rezoo.arrays import at_least_0, same_shape
+from rezoo.arrays import at_least_0, at_least_1, same_shape
+from rezoo.nn.embedding import has_row
 from rezoo.objectives.forward import forward, mean
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
 
@@ -35,7 +36,8 @@ def with_next_item(
       chunk: as in `losses.catalogue_softmax`.
 
     Raises:
-      ValueError: of the objective, if the model has no part `session`, or this no `prefixes`.
+      ValueError: if `weight` or `newest` is out of its range; of the objective, if the model has no part
+        `session`, or this no `prefixes`.
 
     >>> from functools import partial
     >>> from rezoo.data.batches import pairs
@@ -48,6 +50,7 @@ def with_next_item(
     1.0 1.3863 1.6931
     """
     at_least_0(weight=weight)
+    at_least_1(newest=newest)
 
     def outputs(module: Any, query: Query, item: Array) -> tuple[Array, Array, Array]:
         session = getattr(module, "session", None)
@@ -66,7 +69,9 @@ def with_next_item(
         same_shape(score=score, label=batch.label, where=batch.where)
         first = mean(loss(score, batch.label, where=batch.where), batch.where)
         states, following = _last(states, batch.query.history, newest)
-        counts = (following > 0) & batch.where.reshape(len(batch.where), -1).any(axis=1)[:, None]
+        counts = (
+            has_row(following, len(table)) & batch.where.reshape(len(batch.where), -1).any(axis=1)[:, None]
+        )
         states = jnp.where(counts[..., None], states, 0.0)
         second = mean(losses.catalogue_softmax(states, table, following, chunk=chunk), counts)
         total = first + weight * second

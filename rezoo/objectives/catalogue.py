@@ -134,7 +134,9 @@ def next_item_likelihood(model: nn.Module, *, weights: Weights | None = None) ->
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         inputs = batch.query, batch.item
         log_p, sown = forward(model, variables, key, *inputs, method="likelihoods")
-        value = mean(-log_p, batch.where, weight_of(weights, batch))
+        columns = [*variables.get("catalogue", {}).values()]
+        where = batch.where & has_row(batch.item, len(columns[0]) if columns else np.iinfo(np.int32).max)
+        value = mean(-jnp.where(where, log_p, 0.0), where, weight_of(weights, batch))
         return value, Aux({"loss": value}, sown)
 
     return objective

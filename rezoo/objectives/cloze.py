@@ -11,6 +11,7 @@ from rezoo import losses
 from rezoo.arrays import above_0, same_shape, shares
 from rezoo.devices.meshes import along
 from rezoo.nn import sequence
+from rezoo.nn.embedding import has_row
 from rezoo.objectives.forward import Weights, forward, mean, of_model, weight_of
 from rezoo.types import Aux, Batch, Objective, Query, Variables
 
@@ -77,8 +78,9 @@ def cloze(
         hidden, place, real = hide(draw_key, may, segment, share, last)
         inputs = batch.query, hidden, place
         (state, table), sown = forward(model, variables, model_key, *inputs, method=states)
-        state = jnp.where(real[..., None], state, 0.0)
         target = jnp.take_along_axis(history, place, axis=1)
+        real &= has_row(target, len(table))
+        state = jnp.where(real[..., None], state, 0.0)
         weight = weight_of(weights, batch)
         if weight is not None and weight.ndim == 2:
             weight = jnp.take_along_axis(weight, place, axis=1)

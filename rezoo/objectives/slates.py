@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rezoo.arrays import products, same_shape
+from rezoo.arrays import at_least_1, products, same_shape
 from rezoo.devices.meshes import alike, everywhere, lookup
 from rezoo.nn.embedding import once
 from rezoo.nn.inner import inner
@@ -59,7 +59,8 @@ def sampled(
     With `losses.bpr` this is BPR (Rendle 2009), with `losses.logistic` NCF's objective (He 2017),
     with `losses.sampled_softmax` and its `log_q` a sampled softmax.
 
-    Takes batches of pairs, `item: [B]`; their labels are taken to be 1.
+    Takes batches of pairs, `item: [B]`; their labels are taken to be 1. A drawn 0, such as a sampler gives
+    where every item is a positive, does not count.
 
     Args:
       model: any `Scorer`.
@@ -72,6 +73,9 @@ def sampled(
         not count.
       weights: how much each positive with its negatives counts; see `mean`.
 
+    Raises:
+      ValueError: if `num_negatives` is below 1.
+
     >>> from rezoo import losses, sampling
     >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import Popularity
@@ -81,16 +85,17 @@ def sampled(
     >>> print(jax.jit(objective)(variables, jax.random.key(0), batch)[0].round(4))  # ln 2
     0.6931
     """
+    at_least_1(num_negatives=num_negatives)
 
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         sample_key, model_key = jax.random.split(key)
         negative = sampler(sample_key, batch.query, batch.item, num_negatives)
         slate = jnp.concatenate(alike([batch.item[:, None], negative]), axis=1)
         label = jnp.zeros(slate.shape, jnp.float32).at[:, 0].set(1.0)
-        where = jnp.broadcast_to(batch.where[:, None], slate.shape)
+        drawn = jnp.arange(slate.shape[1])[None] > 0
+        where = batch.where[:, None] & (~drawn | (slate > 0))
         of_list = of_one(loss)
         if log_q is not None:
-            drawn = jnp.arange(slate.shape[1])[None] > 0
             where = where & (~drawn | (slate != batch.item[:, None]))
             log_q_of = lookup(log_q, slate) + math.log(num_negatives)
             of_list = partial(of_list, log_q=jnp.where(drawn, log_q_of, 0.0))
@@ -113,8 +118,8 @@ def shared(
 ) -> Objective:
     """The items of each row beside `num_negatives` items that are drawn once for the whole batch.
 
-    As one list with the labels of the row's items and 0 for those drawn; one that is among the row's own does
-    not count. Scores of the drawn items are one matrix product, so that there can be thousands of them.
+    As one list with the labels of the row's items and 0 for those drawn; a drawn one that is among the row's
+    own, or 0, does not count. Scores of the drawn items are one matrix product, so there can be thousands.
 
     Takes a `Retriever` and batches of pairs, `[B]`, or of users with some items each, `[B T]`, as those of
     `batches.by_user`, whose items are looked up once for all of their negatives.
@@ -129,6 +134,9 @@ def shared(
       log_q: as for `sampled`.
       weights: how much each row's list counts; see `mean`.
 
+    Raises:
+      ValueError: if `num_negatives` is below 1.
+
     >>> from rezoo import losses, sampling
     >>> from rezoo.data.batches import queries
     >>> from rezoo.models import Popularity
@@ -139,6 +147,7 @@ def shared(
     >>> print(jax.jit(objective)(variables, jax.random.key(0), batch)[0].round(4))  # 2 ln 3: 1, 3 and 6
     2.1972
     """
+    at_least_1(num_negatives=num_negatives)
 
     def scores(module: Any, query: Query, item: Array, drawn: Array) -> tuple[Array, Array]:
         state = module.encode(query)
@@ -152,7 +161,7 @@ def shared(
         drawn = sampler(sample_key, nobody, nobody.user, num_negatives)[0]
         inputs = batch.query, item, drawn
         (own, other), sown = forward(model, variables, model_key, *inputs, method=scores)
-        hit = ((drawn[None, :, None] == item[:, None]) & where[:, None]).any(-1)
+        hit = ((drawn[None, :, None] == item[:, None]) & where[:, None]).any(-1) | (drawn == 0)
         if positives is not None:
             hit |= are_positive(positives, batch.query.user, drawn)
         counts = jnp.concatenate(alike([where, ~hit & where.any(-1, keepdims=True)]), axis=1)

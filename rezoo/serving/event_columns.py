@@ -151,9 +151,9 @@ def _trained(saved: Saved) -> dict[str, Any]:
 
 
 def _seconds(name: str, raw: Iterable[Any]) -> np.ndarray:
-    """Times as whole seconds; 0 where there is none."""
+    """Times as whole seconds; 0 where there is none, or NaN."""
     try:
-        values = np.array([0 if one is None else one for one in raw], float)
+        values = np.array([0 if one is None or one != one else one for one in raw], float)
     except (TypeError, ValueError):
         values = np.array([np.nan])
     limits = np.iinfo(np.int32)

@@ -40,7 +40,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import evaluation
-from rezoo.arrays import at_least_1, best_places, same_rows, same_shape
+from rezoo.arrays import at_least_1, best_places, int32_of, same_rows, same_shape
 from rezoo.devices.meshes import in_blocks
 from rezoo.devices.sharding import AXIS
 from rezoo.evaluation import checks, spread
@@ -106,7 +106,7 @@ def start(
       length: newest events of each that are kept.
       like: a query of one row, whose columns give those of the sessions; needed for `user_features` and for
         columns of events (`nn.events.names`), `[1 L ...]`.
-      cached: whether keys and values are kept, of a model with `attend`.
+      cached: whether keys and values are kept, of a model with `attend` and `fill`.
 
     Raises:
       ValueError: if there would be no slot or no event, a feature has no column in `like`, or the model has
@@ -133,9 +133,9 @@ def start(
     features = jax.tree.map(lambda x: jnp.zeros_like(x[:1]), features)
     nobody = Query(zero, jnp.zeros((1, length), jnp.int32), features | columns)
     carry = None
-    if cached and (not hasattr(model, "attend") or _is_spread(served)):
+    if cached and (not hasattr(model, "fill") or _is_spread(served)):
         raise ValueError(
-            f"{type(model).__name__} has no `attend`, or its items are spread over devices: no cached=True"
+            f"{type(model).__name__} has no `fill`, or its items are spread over devices: no cached=True"
         )
     if cached:
         carry = _empty(model, served, nobody, length)
@@ -335,9 +335,10 @@ def best(
     at_least_1(k=k)
     score = score.at[:, 0].set(-jnp.inf)
     if exclude is not None:
-        checks.rows(2, score=score, exclude=exclude)
+        given = int32_of("exclude", exclude)
+        checks.rows(2, score=score, exclude=given)
         row = jnp.arange(score.shape[0])[:, None]
-        score = score.at[row, jnp.maximum(exclude, 0)].set(-jnp.inf, mode="drop")
+        score = score.at[row, jnp.maximum(given, 0)].set(-jnp.inf, mode="drop")
     return best_places(score, k)
 
 

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+from rezoo.arrays import at_least_1
+
 Answer = TypeVar("Answer")
 
 
@@ -34,6 +36,9 @@ class Slots:
     """
 
     def __init__(self, size: int, *, idle: float = 1800.0, clock: Callable[[], float] = time.monotonic):
+        at_least_1(size=size)
+        if not idle > 0:
+            raise ValueError(f"idle = {idle}: give seconds above 0")
         self.size, self.idle, self._clock = size, idle, clock
         self._open: dict[Hashable, tuple[int, float]] = {}  # slot and last use, least recent first
         self._free = list(range(size - 1, -1, -1))

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from rezoo.arrays import across, same_rows
+from rezoo.arrays import across, at_least_0, same_rows
 from rezoo.devices.meshes import along, lookup, parts
 from rezoo.objectives.inputs import masked
 from rezoo.types import Batch, Objective, Scalars, Step, TrainState, Variables
@@ -174,6 +174,7 @@ def fit(
     >>> history["loss"].tolist()
     [1.0, 0.0]
     """
+    at_least_0(num_epochs=num_epochs)
 
     def body(state: TrainState, _: None) -> tuple[TrainState, Scalars]:
         state, metrics = epoch(step, state, data, batch_size)

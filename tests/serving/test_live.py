@@ -156,7 +156,7 @@ def test_a_session_that_begins_with_a_past_is_the_session_that_had_it(name):
 def test_a_cache_is_kept_of_models_that_attend_and_of_no_times():
     asked = who([0], [[1, 2, 0]])
     for model, said in (
-        (GRU4Rec(ITEMS, 4), "GRU4Rec has no `attend`"),
+        (GRU4Rec(ITEMS, 4), "GRU4Rec has no `fill`"),
         (HSTU(ITEMS, 4, time="age"), "times"),
     ):
         served = live.Served({}, jnp.zeros((4, ITEMS)))

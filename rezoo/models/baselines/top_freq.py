@@ -5,7 +5,7 @@ https://arxiv.org/abs/2109.14233, section 4.3: a user's items by how often they 
 all others by how often anybody did (G-TopFreq). On logs of repeat purchases few models beat it.
 
 Differs from the paper: of items that a user took equally often, which are many where most counts are 1, the
-more popular comes first; and an item's count may decay with time (`fit(…, age=…, half_life=…)`).
+more popular comes first; and events may decay with time (`fit(…, age=…, half_life=…)`).
 """
 
 from typing import Any
@@ -86,14 +86,40 @@ def fit(
     in_table("item", item, num_items)
     if age is not None and not np.isfinite(age).all():
         raise ValueError("an age is not finite: give how long ago each event was")
-    weight = np.ones(len(user)) if half_life is None else 0.5 ** (np.asarray(age, np.float64) / half_life)
     real = (user > 0) & (item > 0)
-    code, inverse = np.unique(user[real].astype(np.int64) * num_items + item[real], return_inverse=True)
+    code, pair = np.unique(user[real].astype(np.int64) * num_items + item[real], return_inverse=True)
+    owner, pair = code // num_items, pair.ravel()
+    if age is None or half_life is None:
+        weight, count = np.ones(len(user)), np.bincount(pair, minlength=len(code))
+    else:
+        halvings = (np.asarray(age, np.float64) - np.min(age, initial=np.inf)) / half_life
+        weight, count = 0.5**halvings, _places(owner, _log_sums(halvings[real], pair, len(code)))
     popular = np.bincount(item[real], weight[real], minlength=num_items)
     params = {
-        "offset": offsets_of(np.bincount(code // num_items, minlength=num_users)).astype(np.int32),
+        "offset": offsets_of(np.bincount(owner, minlength=num_users)).astype(np.int32),
         "item": (code % num_items).astype(np.int32),
-        "count": np.bincount(inverse.ravel(), weight[real], minlength=len(code)).astype(np.float32),
+        "count": count.astype(np.float32),
         "share": (popular / (popular.sum() + 1)).astype(np.float32),
     }
     return {"params": {name: jnp.asarray(value) for name, value in params.items()}}
+
+
+def _log_sums(halvings: np.ndarray, pair: np.ndarray, num: int) -> np.ndarray:
+    """log2 of the sum of each pair's events, which count 0.5^halvings, however long past they are."""
+    newest = np.full(num, np.inf)
+    np.minimum.at(newest, pair, halvings)
+    return np.log2(np.bincount(pair, 0.5 ** (halvings - newest[pair]), minlength=num)) - newest
+
+
+def _places(owner: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """The place of each value among its owner's, from the least, 1/2, 3/2 …; equal ones share theirs.
+
+    >>> _places(np.array([1, 1, 1, 2]), np.array([-3.0, 5.0, 5.0, 0.0])).tolist()
+    [0.5, 1.5, 1.5, 0.5]
+    """
+    order = np.lexsort((value, owner))
+    first = np.diff(owner[order], prepend=-1) > 0
+    steps = np.cumsum(first | (np.diff(value[order], prepend=np.nan) != 0))
+    place = np.empty(len(order))
+    place[order] = steps - np.maximum.accumulate(np.where(first, steps, 0)) + 0.5
+    return place

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy import sparse
 
-from rezoo.arrays import distinct_pairs, offsets_of
+from rezoo.arrays import distinct_pairs, int32_of, offsets_of
 from rezoo.devices.meshes import lookup
 from rezoo.nn.embedding import has_row, rows_or_zero
 from rezoo.nn.lists import Lists
@@ -81,17 +81,23 @@ def baskets(
       num_items: rows of the catalogue, 0 included.
 
     Raises:
-      ValueError: if the columns differ in length, no event is left, or an id is beyond its table.
+      ValueError: if the columns differ in length, no event is left, an id is beyond its table, or a basket is
+        not finite.
+      DataError: if an id is not a whole number within int32.
 
     >>> made = baskets(np.array([1, 1, 1]), np.array([2, 3, 2]), np.array([5, 5, 9]), 2, 4)
     >>> made.item.tolist(), made.number.tolist(), made.size.tolist()
     ([2, 3, 2], [1, 1, 0], [0, 2])
     """
+    user, item = (np.asarray(int32_of(*of)).astype(np.int64) for of in (("user", user), ("item", item)))
+    basket = np.asarray(basket)
     columns = {"user": user, "item": item, "basket": basket}
     if len({np.shape(column) for column in columns.values()}) > 1 or np.ndim(user) != 1:
         raise ValueError(f"user, item and basket differ: {[np.shape(x) for x in columns.values()]}")
     real = (user > 0) & (item > 0)
-    user, item, basket = user[real].astype(np.int64), item[real].astype(np.int64), basket[real]
+    user, item, basket = user[real], item[real], basket[real]
+    if basket.dtype.kind == "f" and not np.isfinite(basket).all():
+        raise ValueError("a basket is not a finite number: give each event the number of its basket")
     if not len(user) or user.max() >= num_users or item.max() >= num_items:
         raise ValueError(
             f"no event of a known user and item is left, or an id is beyond {num_users} users or "

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from rezoo.arrays import across, at_least_0, at_least_1, in_table
@@ -35,13 +36,16 @@ def fit(
       0. λ_u and λ_i are `user_damping` and `item_damping`, in numbers of ratings.
 
     Raises:
-      ValueError: if a damping is below 0, there is no round, or an id is beyond its table; where ids are
-        traced, their ratings are left out.
+      ValueError: if a damping is below 0, there is no round, a label that counts is not finite, or an id is
+        beyond its table; where ids are traced, their ratings are left out.
     """
     at_least_0(user_damping=user_damping, item_damping=item_damping)
     at_least_1(rounds=rounds)
     in_table("user", data.query.user, num_users)
     in_table("item", data.item, num_items)
+    wrong = ~jnp.isfinite(data.label) & data.where
+    if not isinstance(wrong, Tracer) and wrong.any():
+        raise ValueError("a label that counts is not finite: leave its row out")
     user, where = jnp.broadcast_to(across(data.query.user, data.item), data.item.shape), data.where
     for ids, rows in ((user, num_users), (data.item, num_items)):
         where = where & (ids >= 0) & (ids < rows)

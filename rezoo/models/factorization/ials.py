@@ -205,7 +205,9 @@ def with_users(
         weights.unobserved * q.T @ q,
         alternation.penalty((others > 0).sum(1), len(q), weights),
     )
-    p = jnp.pad(cholesky(systems, jnp.zeros((len(row), q.shape[1]))), ((1, 0), (0, 0)))
+    known = (others > 0).any(1, keepdims=True)  # without an item and a prior the system is 0, and so is p
+    p = jnp.where(known, cholesky(systems, jnp.zeros((len(row), q.shape[1]))), 0.0)
+    p = jnp.pad(p, ((1, 0), (0, 0)))
     return {"params": {**variables["params"], "user": {"embedding": p}}}
 
 

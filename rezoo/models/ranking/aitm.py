@@ -23,7 +23,7 @@ from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
 from rezoo.nn.mlp import MLP
 from rezoo.nn.model import Model
-from rezoo.types import Query
+from rezoo.types import Names, Query
 
 
 class AITM(Model):
@@ -34,7 +34,7 @@ class AITM(Model):
 
     sizes: Mapping[str, int]
     """Rows of each categorical column's table."""
-    task_names: Sequence[str]
+    task_names: Names
     """The steps, in the order in which they are taken."""
     dim: int = 8
     widths: Sequence[int] = (64, 32)

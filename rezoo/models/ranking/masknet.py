@@ -26,7 +26,7 @@ from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import field_vectors, joined
 from rezoo.nn.mlp import MLP
 from rezoo.nn.model import Model
-from rezoo.types import Query
+from rezoo.types import Query, Sizes
 
 Block = Callable[[Array, Array], Array]
 
@@ -73,7 +73,7 @@ class MaskNet(Model):
     widths: Sequence[int] = (128, 64)
     """Layers of the network over the blocks."""
     _: KW_ONLY
-    blocks: Sequence[int] = (64, 64, 64)
+    blocks: Sizes = (64, 64, 64)
     """The width of each block."""
     reduction: float = 2.0
     """Width of a mask's hidden layer over that of what it is multiplied with."""

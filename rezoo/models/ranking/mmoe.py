@@ -18,7 +18,7 @@ from rezoo.nn.experts import Experts, Gate, Tower
 from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
 from rezoo.nn.model import Model
-from rezoo.types import Query
+from rezoo.types import Names, Query
 
 
 class MMoE(Model):
@@ -26,7 +26,7 @@ class MMoE(Model):
 
     sizes: Mapping[str, int]
     """Rows of each categorical column's table."""
-    task_names: Sequence[str]
+    task_names: Names
     """The tasks; the first one's score is the model's."""
     dim: int = 8
     _: KW_ONLY

@@ -17,7 +17,7 @@ from rezoo.nn.experts import Experts, Gate, Tower
 from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
 from rezoo.nn.model import Model
-from rezoo.types import Count, Parts, Query
+from rezoo.types import Count, Names, Parts, Query
 
 
 class PLE(Model):
@@ -25,7 +25,7 @@ class PLE(Model):
 
     sizes: Mapping[str, int]
     """Rows of each categorical column's table."""
-    task_names: Sequence[str]
+    task_names: Names
     """The tasks; the first one's score is the model's."""
     dim: int = 8
     _: KW_ONLY
@@ -38,6 +38,11 @@ class PLE(Model):
     """Layers of each expert."""
     tower: Sequence[int] = (8,)
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.num_task_experts + self.num_shared_experts:
+            raise ValueError("PLE: num_task_experts = num_shared_experts = 0: give 1 or more of either")
 
     @nn.compact
     def tasks(self, query: Query, item: Int[Array, " B *C"]) -> dict[str, Float[Array, " B *C"]]:

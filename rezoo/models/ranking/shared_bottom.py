@@ -19,7 +19,7 @@ from rezoo.nn.features import catalogue_of
 from rezoo.nn.inputs import Inputs
 from rezoo.nn.mlp import MLP
 from rezoo.nn.model import Model
-from rezoo.types import Query
+from rezoo.types import Names, Query
 
 
 class SharedBottom(Model):
@@ -31,7 +31,7 @@ class SharedBottom(Model):
 
     sizes: Mapping[str, int]
     """Rows of each categorical column's table."""
-    task_names: Sequence[str]
+    task_names: Names
     """The tasks; the first one's score is the model's."""
     dim: int = 8
     widths: Sequence[int] = (128,)

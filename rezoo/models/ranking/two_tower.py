@@ -11,7 +11,7 @@ so that it is served by an inner product. Differs from the papers: towers read c
 and there is no cosine.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import KW_ONLY
 
 import flax.linen as nn
@@ -25,7 +25,7 @@ from rezoo.nn.inputs import of_items, of_query
 from rezoo.nn.mlp import MLP
 from rezoo.nn.model import Model
 from rezoo.nn.sequence import mean_of
-from rezoo.types import Query
+from rezoo.types import Query, Sizes
 
 
 class TwoTower(Model):
@@ -38,7 +38,7 @@ class TwoTower(Model):
     sizes: Mapping[str, int]
     """Rows of each categorical column's table; `item` included."""
     dim: int = 16
-    widths: Sequence[int] = (64, 32)
+    widths: Sizes = (64, 32)
     """Layers of either tower."""
     _: KW_ONLY
     dropout: float = 0.0

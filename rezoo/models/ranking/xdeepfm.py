@@ -23,13 +23,13 @@ from rezoo.nn.features import FieldEmbed, catalogue_of
 from rezoo.nn.inputs import Linear, field_vectors, joined
 from rezoo.nn.mlp import MLP
 from rezoo.nn.model import Model
-from rezoo.types import Query
+from rezoo.types import Query, Sizes
 
 
 class CompressedInteraction(nn.Module):
     """[p^1 ; …; p^T], the compressed interaction network: `[*B F D] -> [*B Σ maps]`."""
 
-    maps: Sequence[int]
+    maps: Sizes
 
     @nn.compact
     def __call__(self, v: Float[Array, " *B F D"]) -> Float[Array, " *B G"]:
@@ -51,7 +51,7 @@ class XDeepFM(Model):
     dim: int = 16
     widths: Sequence[int] = (128, 64)
     _: KW_ONLY
-    maps: Sequence[int] = (32, 32)
+    maps: Sizes = (32, 32)
     """Feature maps of each layer of the compressed interaction network."""
     dropout: float = 0.0
     """Of the network."""

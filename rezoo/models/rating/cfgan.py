@@ -11,8 +11,6 @@ Differs from the paper: user-based alone (a user is known by `query.history`, so
 training); no noise, as in the paper's experiments.
 """
 
-from collections.abc import Sequence
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -21,7 +19,7 @@ from rezoo.nn.bag import XAVIER, Bag, inner_with_rows
 from rezoo.nn.embedding import Embed
 from rezoo.nn.inner import with_columns
 from rezoo.nn.model import Model
-from rezoo.types import Query
+from rezoo.types import Query, Sizes
 
 
 class CFGAN(Model):
@@ -31,8 +29,8 @@ class CFGAN(Model):
     """
 
     num_items: int
-    generator_widths: Sequence[int] = (400,)
-    discriminator_widths: Sequence[int] = (125,)
+    generator_widths: Sizes = (400,)
+    discriminator_widths: Sizes = (125,)
 
     def setup(self) -> None:
         self.generator = Generator(self.num_items, self.generator_widths)
@@ -66,7 +64,7 @@ class Generator(nn.Module):
     """Sigmoid layers over the purchase vector, and an output for each item."""
 
     num_items: int
-    widths: Sequence[int]
+    widths: Sizes
 
     def setup(self) -> None:
         self.input = Bag(self.num_items, self.widths[0])
@@ -97,7 +95,7 @@ class Discriminator(nn.Module):
     """Sigmoid layers over [r ; c], the condition c being the user's purchase vector."""
 
     num_items: int
-    widths: Sequence[int]
+    widths: Sizes
 
     @nn.compact
     def __call__(self, query: Query, r: Float[Array, " B N"]) -> Float[Array, " B"]:

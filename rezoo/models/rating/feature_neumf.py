@@ -5,7 +5,7 @@ embeddings is the sum of an id's and its features' embeddings. An id is dropped 
 training, for the GMF and the MLP part together: see `nn.features.FeatureEmbedding`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import KW_ONLY
 
 import flax.linen as nn
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn.features import FeatureEmbedding, catalogue_of, item_columns, repeat_for_items
 from rezoo.nn.mlp import PairMLP
 from rezoo.nn.model import Model
-from rezoo.types import Query
+from rezoo.types import Query, Sizes
 
 
 class FeatureNeuMF(Model):
@@ -32,7 +32,7 @@ class FeatureNeuMF(Model):
     item_features: Mapping[str, int | None]
     dim: int = 16
     """Width of the GMF embeddings."""
-    widths: Sequence[int] = (32, 16, 8)
+    widths: Sizes = (32, 16, 8)
     """Layers of the MLP, whose embeddings are half as wide as its first layer each."""
     _: KW_ONLY
     dropout: float = 0.0

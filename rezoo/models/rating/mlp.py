@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from rezoo.nn.embedding import Embed
 from rezoo.nn.mlp import PairMLP
 from rezoo.nn.model import Model
-from rezoo.types import Query
+from rezoo.types import Query, Sizes
 
 
 class MLP(Model):
@@ -21,7 +21,7 @@ class MLP(Model):
 
     num_users: int
     num_items: int
-    widths: Sequence[int] = (32, 16, 8)
+    widths: Sizes = (32, 16, 8)
     _: KW_ONLY
     dropout: float = 0.0
 

@@ -8,7 +8,7 @@ for embeddings and Lecun's scheme for dense layers instead of normal(0.01) throu
 lets it learn without pre-training.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import KW_ONLY
 from typing import Any
 
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 from rezoo.models.rating import gmf, mlp
 from rezoo.nn.embedding import Embed
 from rezoo.nn.model import Model
-from rezoo.types import Query
+from rezoo.types import Query, Sizes
 
 
 class NeuMF(Model):
@@ -29,7 +29,7 @@ class NeuMF(Model):
     num_items: int
     dim: int = 16
     """Width of the GMF embeddings."""
-    widths: Sequence[int] = (32, 16, 8)
+    widths: Sizes = (32, 16, 8)
     """Layers of the MLP, whose embeddings are half as wide as its first layer each."""
     _: KW_ONLY
     dropout: float = 0.0

@@ -32,7 +32,7 @@ from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.masks import Mask
 from rezoo.nn.model import Model
-from rezoo.nn.profile import NO_FEATURES, Profile
+from rezoo.nn.profile import NO_FEATURES, Profile, of_last
 from rezoo.types import Parts, Query
 
 
@@ -70,17 +70,21 @@ class BERT4Rec(Model):
     def hidden_states(self, query: Query, hidden: Bool[Array, " B L"]) -> Float[Array, " B L E"]:
         """What is told of the item at every place, those of `hidden` being hidden, and a 1 for the bias."""
         segment, packed = sequence.segments(query), sequence.SEGMENT in query.features
-        return self._states(query, hidden, segment, packed)
+        known = self.profile(query)[0] if self.user_features else None
+        return self._states(query, known, hidden, segment, packed)
 
     def encode(self, query: Query) -> Float[Array, " B E"]:
         """What is told of the item behind the last event."""
+        known = of_last(*self.profile(query), query)[0] if self.user_features else None
         recent = events.newest(query, self.event_features, self.max_length - 1)
+        others = {name: column for name, column in recent.features.items() if name != sequence.SEGMENT}
+        recent = recent._replace(features=others)
         count = (recent.history > 0).sum(axis=1, keepdims=True)
         place = jnp.arange(self.max_length)[None]
         recent = events.each(
             recent, self.event_features, lambda x: jnp.pad(x, [(0, 0), (0, 1)] + [(0, 0)] * (x.ndim - 2))
         )
-        states = self._states(recent, place == count, (place <= count).astype(jnp.int32), False)
+        states = self._states(recent, known, place == count, (place <= count).astype(jnp.int32), False)
         return jnp.take_along_axis(states, count[..., None], axis=1).squeeze(1)
 
     def table(self) -> Float[Array, " N E"]:
@@ -97,6 +101,7 @@ class BERT4Rec(Model):
     def _states(
         self,
         query: Query,
+        known: Float[Array, " B S D"] | None,
         hidden: Bool[Array, " B L"],
         segment: Int[Array, " B L"],
         packed: bool,
@@ -105,8 +110,8 @@ class BERT4Rec(Model):
         x = self.event(items.vectors(self, self.item, query.history), told)
         x = jnp.where(hidden[..., None], self.mask, x)
         x = x + self.position(jnp.minimum(sequence.positions(segment), self.max_length - 1))
-        if self.user_features:
-            x = x + jnp.broadcast_to(self.profile(query)[0], x.shape)
+        if known is not None:
+            x = x + jnp.broadcast_to(known, x.shape)
         x = self.drop(x)
         mask = masks.session(segment, packed=packed)
         for block in self.blocks:

@@ -22,7 +22,7 @@ from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner, with_columns
 from rezoo.nn.mlp import Activation
 from rezoo.nn.model import Model
-from rezoo.nn.profile import NO_FEATURES, Profile
+from rezoo.nn.profile import NO_FEATURES, Profile, of_last
 from rezoo.types import Count, Query, SomeParts
 
 
@@ -65,7 +65,8 @@ class Caser(Model):
 
     def prefixes(self, query: Query) -> Float[Array, " B L E"]:
         """[z_t ; p_u ; 1] after every event."""
-        return self._with_user(self._local(query, sequence.segments(query)), query)
+        z = self._local(query, sequence.segments(query))
+        return self._with_user(z, query, self.profile(query)[0] if self.user_features else None)
 
     def encode(self, query: Query) -> Float[Array, " B E"]:
         """[z ; p_u ; 1] after the last event, of which z is 0 if there is none."""
@@ -73,7 +74,8 @@ class Caser(Model):
         columns = (*self.event_features, *({sequence.SEGMENT} & query.features.keys()))
         recent = events.newest(query, columns, self.window + bool(self.event_features))
         z = sequence.at_last(self._local(recent, sequence.segments(recent)), recent.history)
-        return self._with_user(z, query).squeeze(1)
+        known = of_last(*self.profile(query), query)[0] if self.user_features else None
+        return self._with_user(z, query, known).squeeze(1)
 
     def table(self) -> Float[Array, " N E"]:
         """Item vectors, each followed by its bias."""
@@ -100,10 +102,13 @@ class Caser(Model):
         columns = self.columns(picture.swapaxes(2, 3)).reshape(*x.shape[:2], self.dim * self.vertical)
         return self.activation(self.hidden(self.drop(jnp.concatenate([*pooled, columns], axis=-1))))
 
-    def _with_user(self, z: Float[Array, " B L D"], query: Query) -> Float[Array, " B L E"]:
+    def _with_user(
+        self, z: Float[Array, " B L D"], query: Query, known: Float[Array, " B S D"] | None
+    ) -> Float[Array, " B L E"]:
+        """With p_u, of the user's id and of what is `known` of them."""
         users = []
         if self.num_users:
             users.append(jnp.broadcast_to(self.user(query.user)[:, None], z.shape))
-        if self.user_features:
-            users.append(jnp.broadcast_to(self.profile(query)[0], z.shape))
+        if known is not None:
+            users.append(jnp.broadcast_to(known, z.shape))
         return with_columns(jnp.concatenate([z, sum(users)], axis=-1) if users else z, 1.0)

@@ -31,7 +31,16 @@ from rezoo.nn import items, masks, sequence
 from rezoo.nn.attention import Cache, Keep, Pair, filled, in_pieces, noted, of_events, split_heads
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import Embed
-from rezoo.nn.events import BUCKETS, NO_EVENT_FEATURES, EventFeature, EventFeatures, buckets, known, signed
+from rezoo.nn.events import (
+    BUCKETS,
+    NO_EVENT_FEATURES,
+    EventFeature,
+    EventFeatures,
+    buckets,
+    difference,
+    known,
+    signed,
+)
 from rezoo.nn.inner import inner
 from rezoo.nn.masks import Asked, Asking, Mask, may_look
 from rezoo.nn.model import Model
@@ -182,7 +191,7 @@ def by_gap(
 ) -> Float[Array, " B Q K"]:
     """w_{b(t_i - t_j)}; w_0, as of no time, where one of the two is unknown."""
     told = known(then)[:, :, None] & known(before)[:, None]
-    return lookup(of_gap, jnp.where(told, buckets(then[:, :, None] - before[:, None]), 0))
+    return lookup(of_gap, jnp.where(told, buckets(difference(then[:, :, None], before[:, None])), 0))
 
 
 class Block(nn.Module):

@@ -33,7 +33,7 @@ from rezoo.nn.dropout import Dropout
 from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner
 from rezoo.nn.model import Model
-from rezoo.nn.profile import NO_FEATURES, Profile
+from rezoo.nn.profile import NO_FEATURES, Profile, of_last
 from rezoo.nn.similarity import DOT, Similarity
 from rezoo.types import Parts, Query
 
@@ -101,26 +101,20 @@ class SRGNN(Model):
         mask = sequence.past(sequence.segments(query))
         nodes = self.nodes(query, mask)
         last = jnp.einsum("btjd,tj->btd", nodes, jnp.eye(nodes.shape[1], dtype=nodes.dtype))
-        return self.read(last, *self.with_user(query, nodes, mask))
+        if self.user_features:
+            nodes, mask = with_user(nodes, mask, *self.profile(query))
+        return self.read(last, nodes, mask)
 
     def encode(self, query: Query) -> Float[Array, " B D"]:
         """W₃ [v_t ; s_g] after the last event; of an empty session by its user alone, or zeros."""
         mask = sequence.last_session(query)[:, None]
         nodes = self.nodes(query, mask)
-        empty = self.profile(query)[0][:, 0] if self.user_features else None
-        last = sequence.at_last(nodes[:, 0], query.history, empty)
-        return self.read(last, *self.with_user(query, nodes, mask)).squeeze(1)
-
-    def with_user(
-        self, query: Query, nodes: Float[Array, " B Q L D"], mask: Bool[Array, " B Q L"]
-    ) -> tuple[Float[Array, " B Q M D"], Bool[Array, " B Q M"]]:
-        """The nodes, and the user as one more behind them where features are read."""
-        if not self.user_features:
-            return nodes, mask
-        user, known = self.profile(query)
-        user = jnp.broadcast_to(user, (*nodes.shape[:2], self.dim))[:, :, None]
-        known = jnp.broadcast_to(known, nodes.shape[:2])[..., None]
-        return jnp.concatenate([nodes, user], axis=2), jnp.concatenate([mask, known], axis=2)
+        last = sequence.at_last(nodes[:, 0], query.history)
+        if self.user_features:
+            user, known = of_last(*self.profile(query), query)
+            last = sequence.at_last(nodes[:, 0], query.history, user[:, 0])
+            nodes, mask = with_user(nodes, mask, user, known)
+        return self.read(last, nodes, mask).squeeze(1)
 
     def table(self) -> Float[Array, " N D"]:
         """Item vectors."""
@@ -167,3 +161,15 @@ def _messages(share: Float[Array, " B Q L L"], said: Float[Array, " B G L D"]) -
     if said.shape[1] == 1:
         return jnp.einsum("bqij,bjd->bqid", share, said[:, 0])
     return jnp.einsum("bqij,bqjd->bqid", share, said)
+
+
+def with_user(
+    nodes: Float[Array, " B Q L D"],
+    mask: Bool[Array, " B Q L"],
+    user: Float[Array, " B S D"],
+    known: Bool[Array, " B S"],
+) -> tuple[Float[Array, " B Q M D"], Bool[Array, " B Q M"]]:
+    """The nodes, and the user as one more behind them; S is Q, or 1."""
+    user = jnp.broadcast_to(user, (*nodes.shape[:2], user.shape[2]))[:, :, None]
+    known = jnp.broadcast_to(known, nodes.shape[:2])[..., None]
+    return jnp.concatenate([nodes, user], axis=2), jnp.concatenate([mask, known], axis=2)

@@ -23,12 +23,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rezoo.arrays import above_0
 from rezoo.nn import items, sequence
 from rezoo.nn.dropout import Dropout
 from rezoo.nn.events import NO_EVENT_FEATURES, EventFeature, EventFeatures
 from rezoo.nn.inner import inner
 from rezoo.nn.model import Model
-from rezoo.nn.profile import NO_FEATURES, Profile, with_slots
+from rezoo.nn.profile import NO_FEATURES, Profile, of_last, with_slots
 from rezoo.nn.similarity import DOT, Similarity, at_most
 from rezoo.types import Query
 
@@ -63,6 +64,10 @@ class STAMP(Model):
     """What W_s is given of m_a and m_s: `attended` or `plus_mean`."""
     max_norm: float | None = None
     """The greatest length of an x that is read; longer ones are scaled down to it."""
+
+    def __post_init__(self) -> None:
+        above_0(max_norm=self.max_norm)
+        super().__post_init__()
 
     def setup(self) -> None:
         self.item = items.table(self.num_items, self.dim, self.item_features, self.id_dropout)
@@ -105,7 +110,7 @@ class STAMP(Model):
         events, mask = self.events(query), sequence.last_session(query)[:, None]
         last = sequence.at_last(events, query.history)
         if self.user_features:
-            slot, known = self.profile(query)
+            slot, known = of_last(*self.profile(query), query)
             last = sequence.at_last(events, query.history, slot[:, 0])
             events = jnp.concatenate([events, slot], axis=1)
             mask = jnp.concatenate([mask, known[:, None]], axis=2)

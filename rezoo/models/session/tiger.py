@@ -27,7 +27,6 @@ decoder looks at all places; blocks are `nn.attention.LiGR`, where it has those 
 the user.
 """
 
-from collections.abc import Sequence
 from dataclasses import KW_ONLY
 
 import flax.linen as nn
@@ -42,7 +41,7 @@ from rezoo.nn.dropout import Dropout
 from rezoo.nn.embedding import NORMAL, Embed
 from rezoo.nn.features import catalogue_of, item_columns, repeat_for_items
 from rezoo.nn.model import Model
-from rezoo.types import Parts, Query
+from rezoo.types import Parts, Query, Sizes
 
 
 class TIGER(Model):
@@ -58,7 +57,7 @@ class TIGER(Model):
     (1, 3)
     """
 
-    digits: Sequence[int]
+    digits: Sizes
     """The largest digit of each level, as `semantic_ids.fit` and `room` of `catalogue` have them."""
     dim: int = 64
     _: KW_ONLY
@@ -141,5 +140,6 @@ class TIGER(Model):
         for level, logits in enumerate(self.logits):
             share = jax.nn.log_softmax(logits(hidden[..., level, :]).astype(jnp.float32))
             digit = jnp.minimum(code[..., level], self.digits[level])
-            total = total + jnp.take_along_axis(share, digit[..., None], axis=-1).squeeze(-1)
+            told = jnp.take_along_axis(share, digit[..., None], axis=-1).squeeze(-1)
+            total = total + jnp.where(code[..., level] > self.digits[level], -jnp.inf, told)
         return total
