@@ -22,8 +22,8 @@ tried, and the seconds of the fit, of the search and of one measurement.
     MF-DNS                .1674     .1440    .1627 / .1378
     LightGCN-CCL          .1707     .1321
     IALS                  .1724     .1440
-    EASE                  .1729     .1431    .1765 / .1467
     MF-CCL                .1760     .1396    .1837 / .1493
+    EASE                  .1765     .1467    .1765 / .1467
     SLIM                  .1772     .1455    .1699 / .1382
     LightGCN              .1790     .1532    .1820 / .1547
     RP3beta               .1809     .1492

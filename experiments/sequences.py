@@ -13,8 +13,8 @@ training never saw are misses: none of ML-1M's 6,040, 138 of Beauty's 22,363, 31
 To compare with on ML-1M, by RecTools and generative-recommenders (recall@10 / ndcg@10): SASRec .305/.175,
 GRU4Rec .281/.165. Ours, and minutes of a seed on a CPU core, which on ML-1M was busy (HSTU had half of one
 for the first of its seeds there, of 36 minutes, and on Toys, BERT4Rec half, eSASRec a third). GRU4Rec and
-SASRec have five seeds on Beauty and Toys, all others three, but for Blend elsewhere than on Beauty, BERT4Rec,
-and eSASRec on ML-1M, which have one. Standard errors are .001 at most, but on ML-1M .002 (GRU4Rec, NextItNet,
+SASRec have five seeds on Beauty and Toys, all others three, but for BERT4Rec, and Blend and eSASRec on ML-1M,
+which have one. Standard errors are .001 at most, but on ML-1M .002 (GRU4Rec, NextItNet,
 HSTU) and .004 (Caser):
 
                  ml-1m            Beauty           Toys             Sports           amazon-beauty-bert4rec
@@ -29,7 +29,7 @@ HSTU) and .004 (Caser):
     LRURec                        .072/.041   5    .064/.038   4
     FuXi                          .091/.055  15    .092/.059   3    .051/.030   4
     HSTU         .317/.184  19    .091/.056   2    .096/.060  28    .050/.030   3
-    Blend        .339/.199  52    .098/.060  16    .103/.066  31    .059/.035  27
+    Blend        .339/.199  52    .098/.060  16    .102/.065  17    .060/.035  19
     refitted     HSTU             .106/.065   3    .115/.072   2
                  eSASRec                                            .061/.036   5
 

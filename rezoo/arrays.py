@@ -162,7 +162,7 @@ def above_0(**numbers: float | Array | None) -> None:
     _all(numbers, lambda number: (number > 0) & np.isfinite(number), "a finite number above 0")
 
 
-def at_least_0(**numbers: float | Array | None) -> None:
+def at_least_0(**numbers: float | int | Array | None) -> None:
     """Check weights and other finite numbers; None and traced numbers are left out.
 
     Raises:

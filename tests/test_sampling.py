@@ -8,6 +8,7 @@ from scipy import stats
 
 from rezoo import arrays, sampling
 from rezoo.data.batches import queries
+from rezoo.errors import DataError
 
 
 def ask(user):
@@ -196,3 +197,17 @@ def test_pairs_of_columns_that_do_not_go_together_are_an_error():
         sampling.positives_by_user(np.array([1, 2, 3]), np.array([4]), 4)
     with pytest.raises(ValueError, match="id below 0"):
         sampling.positives_by_user(np.array([1, 2]), np.array([-1, 2]), 3)
+
+
+def test_the_positives_of_all_users_are_known():
+    user, item = np.array([1, 5, 5]), np.array([1, 2, 3])
+    with pytest.raises(ValueError, match="user 5 is beyond num_users=3"):
+        sampling.positives_by_user(user, item, 3)
+    with pytest.raises(DataError, match=r"item has 0\.5, which is not a whole number"):
+        sampling.positives_by_user(user, item - 0.5, 6)
+
+
+@pytest.mark.parametrize("count", [np.nan, -1.0])
+def test_counts_are_numbers_of_0_or_more(count):
+    with pytest.raises(ValueError, match="a count is not finite, or below 0"):
+        sampling.popularity(np.array([0, 3, count]))

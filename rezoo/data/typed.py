@@ -68,8 +68,10 @@ def read(value: Any, kind: Any, place: str) -> Any:
         if (number := read(value, args[0], place)) not in args[1]:
             raise DataError(f"{place} = {number} is not within {args[1].start} … {args[1].stop - 1}")
         return number
-    if origin is Annotated:
+    if origin is Annotated and get_origin(args[0]) is Callable:
         return _function(value, args[1:], place)
+    if origin is Annotated:
+        return read(value, args[0], place)
     if origin in (Union, types.UnionType):
         return _first(value, args, place)
     if origin in (tuple, Sequence):

@@ -23,7 +23,7 @@ def recommend_by_beam(
     k: int,
     *,
     width: int = 50,
-    exclude: Int[Array, " B S"] | None = None,
+    exclude: Int[Array | np.ndarray, " B S"] | None = None,
     block: int = 256,
 ) -> tuple[Int[Array, " B k"], Float[Array, " B k"]]:
     """The k best items for each query, as far as beam search finds them; answers as `recommend` does.

@@ -24,7 +24,7 @@ def recommend(
     query: Query,
     k: int,
     *,
-    exclude: Int[Array, " B S"] | None = None,
+    exclude: Int[Array | np.ndarray, " B S"] | None = None,
     num_items: int | None = None,
     block: int = 256,
     item_block: int = 65536,

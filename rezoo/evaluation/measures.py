@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
@@ -47,9 +48,9 @@ def evaluate(
     model: nn.Module,
     variables: Variables,
     query: Query,
-    target: Int[Array, " U T"],
+    target: Int[Array | np.ndarray, " U T"],
     *,
-    exclude: Int[Array, " U S"] | None = None,
+    exclude: Int[Array | np.ndarray, " U S"] | None = None,
     k: Sequence[int] = (10,),
     measures: Mapping[str, Measure] = MEASURES,
     propensity: Float[Array, " N"] | None = None,
@@ -119,9 +120,9 @@ def ranks(
     model: nn.Module,
     variables: Variables,
     query: Query,
-    target: Int[Array, " U T"],
+    target: Int[Array | np.ndarray, " U T"],
     *,
-    exclude: Int[Array, " U S"] | None = None,
+    exclude: Int[Array | np.ndarray, " U S"] | None = None,
     num_items: int | Int[Array, ""] | None = None,
     block: int | None = None,
     mesh: Mesh | None = None,
@@ -156,8 +157,8 @@ def evaluate_sampled(
     model: nn.Module,
     variables: Variables,
     query: Query,
-    target: Int[Array, " U"],
-    negatives: Int[Array, " U M"],
+    target: Int[Array | np.ndarray, " U"],
+    negatives: Int[Array | np.ndarray, " U M"],
     *,
     k: Sequence[int] = (10,),
     measures: Mapping[str, Measure] = MEASURES,

@@ -4,6 +4,7 @@ Id 0 is no item, and neither is one below 0 or beyond the catalogue.
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from rezoo.arrays import one_axis, same_lists, shares
@@ -45,7 +46,7 @@ def shannon_entropy(ids: Int[Array, " U k"], num_items: int) -> Float[Array, ""]
     return -jnp.where(p > 0, p * jnp.log2(jnp.where(p > 0, p, 1.0)), 0.0).sum()
 
 
-def long_tail(count: Shaped[Array, " N"], *, head: float = 0.8) -> Bool[Array, " N"]:
+def long_tail(count: Shaped[Array | np.ndarray, " N"], *, head: float = 0.8) -> Bool[Array, " N"]:
     """The items that are not among the most popular ones which together have the share `head` of events.
 
     Item 0 is not among them. Celma and Cano 2008, https://doi.org/10.1145/1722149.1722154, and with 80 %

@@ -51,7 +51,7 @@ def log_loss(logit: Values, label: Values, *, where: Mask | None = None) -> Floa
     """
     same_shape(logit=logit, label=label, where=where)
     of_clicks(label, where)
-    logit = jnp.asarray(logit, jnp.result_type(logit, jnp.float16))
+    logit = logit if jnp.issubdtype(logit.dtype, jnp.floating) else logit.astype(jnp.float32)
     largest = jnp.finfo(logit.dtype).max
     logit = jnp.clip(logit, -largest, largest)
     return error(jax.nn.softplus(logit) - label * logit, where)

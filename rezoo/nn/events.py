@@ -197,7 +197,7 @@ def signed(time: Num[Array, " *S"]) -> Num[Array, " *S"]:
     return time if jnp.issubdtype(time.dtype, jnp.floating) else time.astype(jnp.int32)
 
 
-def difference(then: Num[Array, " *S"], before: Num[Array, " *S"]) -> Num[Array, " *S"]:
+def difference(then: Num[Array, "..."], before: Num[Array, "..."]) -> Num[Array, "..."]:
     """Then - before; of integers the largest that there is, where the difference is beyond int32.
 
     >>> difference(jnp.array([5, 1_700_000_000]), jnp.array([7, -1_500_000_000])).tolist()

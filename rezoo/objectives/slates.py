@@ -161,7 +161,7 @@ def shared(
         drawn = sampler(sample_key, nobody, nobody.user, num_negatives)[0]
         inputs = batch.query, item, drawn
         (own, other), sown = forward(model, variables, model_key, *inputs, method=scores)
-        hit = ((drawn[None, :, None] == item[:, None]) & where[:, None]).any(-1) | (drawn == 0)
+        hit = ((drawn[None, :, None] == item[:, None]) & where[:, None]).any(-1) | (drawn == 0)[None]
         if positives is not None:
             hit |= are_positive(positives, batch.query.user, drawn)
         counts = jnp.concatenate(alike([where, ~hit & where.any(-1, keepdims=True)]), axis=1)

@@ -82,6 +82,12 @@ def test_a_test_part_asks_for_its_items_and_leaves_out_those_of_training():
     [
         ({"history": [[0, 0, 3, 5]]}, "behind a 0 in row 0"),
         ({"history": [[3, 5, 0], [3, 0, 5]]}, "behind a 0 in row 1"),
+        ({"history": [[3, 5, 0], [3, -1, 5]]}, "history has the id -1 in row 1"),
+        ({"features": {"type": ["view", "buy"]}}, "the column 'type' is <U4 .*: give a number for each row"),
+        ({"features": {"type": [None, 1]}}, "the column 'type' is object"),
+        ({"features": {"age": 3}}, r"the column 'age' is int64 \[\]"),
+        ({"features": {"age": [[1, 2], [3]]}}, "the column 'age' has rows of several lengths"),
+        ({"features": {"day": np.array(["2020-01-01"], "M8[D]")}}, "the column 'day' is datetime64"),
         ({"history": np.array([[2**32 + 5, 7]])}, "history has 4294967301, which is beyond int32"),
         ({"history": np.array([[3.0, 7.9]])}, "history has 7.9, which is not a whole number"),
         ({"history": np.array([[3.0, np.nan]])}, "history has nan"),
@@ -133,3 +139,9 @@ def test_an_order_tells_no_seconds():
 def test_buckets_that_do_not_grow_are_refused(growth):
     with pytest.raises(ValueError, match=f"growth = {growth}: give a number above 1"):
         batches.by_user(([1], [5], [1.0]), growth=growth)
+
+
+@pytest.mark.parametrize("length", [0, -1])
+def test_histories_have_a_length(length):
+    with pytest.raises(ValueError, match=f"length = {length}: give 1 or more"):
+        batches.next_items(LOG, length)

@@ -259,3 +259,8 @@ def test_files_of_one_split_get_one_id_map_and_keep_their_names():
     assert train.items == test.items and train.items.raw.tolist() == ["7", "5", "09"]
     assert train.items.names.tolist() == ["tea", "cup", ""]
     assert (train.user.tolist(), test.user.tolist(), test.item.tolist()) == ([1, 2], [2, 3], [2, 3])
+
+
+def test_a_log_without_rows_has_no_past():
+    with pytest.raises(DataError, match="no row is older"):
+        split.by_time(log([1], time=[5]).take(np.zeros(0, int)))

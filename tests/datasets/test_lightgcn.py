@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from rezoo.datasets import lightgcn
+from rezoo.datasets import lightgcn, movielens
 from rezoo.errors import DataError
 
 TRAIN, TEST = "0 10 11\n1 11\n2\n", "0 12\n2 10 11 \n"
@@ -54,3 +54,15 @@ def test_the_published_files(data_folder):
     assert (train.num_users - 1, train.num_items - 1) == (29_858, 40_981)
     assert (train.num_rows, test.num_rows) == (810_128, 217_242)
     assert np.array_equal(np.unique(train.item), np.arange(1, train.num_items))
+
+
+def test_a_folder_that_is_named_is_not_replaced_by_another(tmp_path, monkeypatch):
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "train.txt").write_text("0 7 5\n")
+    (tmp_path / "shop" / "test.txt").write_text("0 9\n")
+    monkeypatch.setenv("REZOO_DATA", str(tmp_path))
+    assert lightgcn.load("shop").train.num_rows == 2
+    with pytest.raises(DataError, match="is not in nowhere: fetch it"):
+        lightgcn.load("shop", "nowhere")
+    with pytest.raises(DataError, match="manual_dir = 'nowhere' is no folder"):
+        movielens.load("ml-100k", manual_dir="nowhere")

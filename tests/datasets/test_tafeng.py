@@ -34,6 +34,8 @@ def test_the_last_basket_has_the_ids_of_those_before_it(tmp_path):
         ({"7": [[-1], ["a"], [-1]]}, "customer '7'"),
         ({"7": 3}, "customer '7'"),
         ({}, "no rows"),
+        ({"7": [[-1], [5, -1], [-1]]}, "customer '7'"),
+        ('{"7": [[5]], "8": [[6]], "7": [[9]]}', "customer '7' stands there twice"),
     ],
 )
 def test_another_layout_is_refused(tmp_path, history, message):

@@ -10,6 +10,7 @@ import pytest
 
 from rezoo import evaluation, metrics
 from rezoo.data.batches import pairs, queries
+from rezoo.errors import DataError
 from rezoo.models import MF
 from rezoo.models.baselines import Popularity, popularity
 from rezoo.types import Batch, Query
@@ -372,7 +373,7 @@ def test_rows_to_spare_are_not_in_the_catalogue():
     assert ids.tolist() == [[3, 2, 1, 0]]
     assert evaluation.score_all(model, variables, ask([1]), num_items=4).tolist() == [[0, 1, 2, 3]]
     for function in (partial(evaluation.recommend, k=2), evaluation.score_all):
-        with pytest.raises(ValueError, match="num_items = 7, and the model's table has but 6 rows"):
+        with pytest.raises(ValueError, match="num_items = 7, and the model has but 6 items"):
             function(model, variables, ask([1]), num_items=7)
 
 
@@ -421,3 +422,39 @@ def test_lengths_and_propensities_are_those_of_the_catalogue(untyped):
     for propensity, told in ((jnp.array([1.0, 0.5]), r"give it \[4\]"), (jnp.zeros(4), "not above 0")):
         with pytest.raises(ValueError, match=told):
             evaluation.evaluate(*asked, propensity=propensity)
+
+
+BEYOND = np.array([[2**32 + 1]])
+"""JAX would take it for item 1."""
+
+
+@pytest.mark.parametrize(
+    "ask_for",
+    [
+        lambda *model: evaluation.evaluate(*model, BEYOND),
+        lambda *model: evaluation.ranks(*model, BEYOND),
+        lambda *model: evaluation.evaluate(*model, BEYOND - 2**32, exclude=BEYOND),
+        lambda *model: evaluation.evaluate_sampled(*model, BEYOND[0], np.array([[2, 3]])),
+        lambda *model: evaluation.evaluate_sampled(*model, np.array([1]), BEYOND),
+        lambda *model: evaluation.recommend(*model, 2, exclude=BEYOND),
+    ],
+)
+def test_ids_beyond_int32_are_refused_not_cut(ask_for):
+    variables = {"params": {"count": jnp.array([0.0, 3, 2, 1])}}
+    with pytest.raises(DataError, match="has 4294967297, which is beyond int32"):
+        ask_for(Popularity(4), variables, queries([1]))
+
+
+def test_more_items_than_a_model_has_are_not_recommended():
+    variables = {"params": {"scores": jnp.zeros((USERS, ITEMS))}}
+    with pytest.raises(ValueError, match="num_items = 30, and the model has but 23 items"):
+        evaluation.recommend(Table(), variables, queries([1]), 3, num_items=30)
+
+
+@pytest.mark.parametrize("label", [5.0, -1.0])
+def test_clicks_are_no_stars(label):
+    variables = {"params": {"count": jnp.array([0.0, 3, 2, 1])}}
+    with pytest.raises(ValueError, match=f"a label is {label}: give 1 for a click"):
+        evaluation.evaluate_clicks(Popularity(4), variables, pairs([1, 1], [1, 2], [label, 1.0]))
+    padding = pairs([1, 1], [1, 2], [label, 1.0])._replace(where=jnp.array([False, True]))
+    assert float(evaluation.evaluate_clicks(Popularity(4), variables, padding)["logloss"]) > 0

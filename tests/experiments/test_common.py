@@ -183,3 +183,9 @@ def test_arguments_in_errors_are_spelt_as_the_flags_that_they_are(capsys):
     common.say(DataError, DataError(text), None, flags=["user", "names"])
     expected = "--user 'client no', --names 'a,b c' or --names …; k_user=3 stays"
     assert expected in capsys.readouterr().err
+
+
+def test_there_is_a_seed_at_least(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["next_basket.py", "--seeds", "0"])
+    with pytest.raises(DataError, match="seeds=0: give 1 or more"):
+        common.start("next_basket.py", "what it does", common.Flags)

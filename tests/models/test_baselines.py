@@ -4,10 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from rezoo import recipes
-from rezoo.data.batches import pairs
+from rezoo import evaluation, recipes
+from rezoo.data.batches import pairs, queries
 from rezoo.data.interactions import from_columns
-from rezoo.models.baselines import cooccurrence, feature_knn, popularity, top_freq
+from rezoo.errors import DataError
+from rezoo.models import TopFreq
+from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
 from rezoo.models.factorization import biases
 from rezoo.serving import answers
 
@@ -59,3 +61,31 @@ def test_biases_of_known_rows_may_be_fitted_inside_jit():
     expected = biases.fit(data, 3, 3)
     found = jax.jit(lambda damping: biases.fit(data, 3, 3, user_damping=damping))(10.0)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, expected)
+
+
+def test_what_a_user_took_comes_before_what_they_did_not_however_long_ago():
+    """Where events decay, in the order of their decayed counts, popularity for ties alone."""
+    user = np.array([1, 1, 1, 2, 2, *[3] * 8])
+    item = np.array([1, 1, 2, 3, 4, *[2] * 8])
+    age = np.array([40.0, 50, 45, 3000, 5000, *[0.0] * 8])
+    fitted = top_freq.fit(user, item, 4, 6, age=age, half_life=10.0)
+    model = TopFreq(4, 6, len(fitted["params"]["item"]))
+    ids, score = evaluation.recommend(model, fitted, queries([1, 2]), 3)
+    assert ids.tolist() == [[1, 2, 3], [3, 4, 2]]
+    assert (np.asarray(score)[:, :2] > 1).all() and (np.asarray(score)[:, 2] < 1).all()
+    once = top_freq.fit(user, item, 4, 6, age=age + 1e6, half_life=10.0)  # all of it long past
+    jax.tree.map(np.testing.assert_array_equal, once, fitted)
+
+
+@pytest.mark.parametrize("fit", [tifu_knn.fit, upcf.fit])
+def test_ids_and_baskets_are_whole(fit):
+    user, item = np.array([1, 1]), np.array([1, 2])
+    with pytest.raises(DataError, match=r"item has 1\.5, which is not a whole number"):
+        fit(user, np.array([1.5, 2]), user, 3, 4)
+    with pytest.raises(ValueError, match="a basket is not a finite number"):
+        fit(user, item, np.array([1.0, np.nan]), 3, 4)
+
+
+def test_a_rating_that_is_not_finite_is_no_mean():
+    with pytest.raises(ValueError, match="a label that counts is not finite"):
+        biases.fit(pairs([1, 2], [1, 2], [5.0, np.nan]), 3, 3)

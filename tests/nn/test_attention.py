@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import eight_devices, init, mostly_slow, noisy
+from helpers import apply, eight_devices, init, mostly_slow, noisy
 from jax._src.cudnn import fused_attention_stablehlo as cudnn
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -224,3 +224,10 @@ def test_a_gpu_is_given_cudnns(monkeypatch):
     text = jax.jit(both).trace(shape, shape, shape).lower(lowering_platforms=("cuda",)).as_text()
     assert "__cudnn$fmhaSoftmax" in text and "2048x2048" not in text
     assert not attending.fused_on_gpu(jnp.zeros((2, 8, 1, 8), jnp.bfloat16), one)  # here is none
+
+
+def test_no_rows_of_many_events_are_no_rows():
+    model = SASRec(9, 4)
+    values = init(model, queries(history=[[1, 2]]), jnp.array([1]))
+    nobody = queries(history=jnp.zeros((0, 300), jnp.int32))
+    assert apply(model, values, nobody, method="encode").shape == (0, 4)

@@ -310,3 +310,39 @@ def test_a_query_is_cut_with_its_columns():
     none = events.hidden(query, ["type"], jnp.array([[True, False, False]] * 2))
     assert none.features["type"].tolist() == [[0, 2, 1], [0, 9, 9]]
     assert none.history.tolist() == query.history.tolist()
+
+
+def state(model, query):
+    return apply(model, init(model, query, query.user), query, method="encode")
+
+
+def test_times_of_few_bits_and_gaps_beyond_them_are_what_they_say():
+    model, history = GRU4Rec(9, 4, event_features={"time": TimeGap}), jnp.array([[1, 2]])
+
+    def at(*time, kind=jnp.int32):
+        return state(model, batches.queries(history=history, features={"time": jnp.array([time], kind)}))
+
+    np.testing.assert_array_equal(at(-20_000, 20_000, kind=jnp.int16), at(-20_000, 20_000))
+    np.testing.assert_array_equal(at(-100, 100, kind=jnp.int8), at(-100, 100))
+    far, largest = at(-1_500_000_000, 1_700_000_000), at(1, 2**31 - 1)
+    np.testing.assert_array_equal(far, largest)  # 3.2e9 s: the last bucket that int32 reaches
+    assert np.abs(far - at(1, 1_094_967_296)).max() > 1e-6
+
+
+@pytest.mark.parametrize("kind", ["event_features", "user_features"])
+def test_a_number_that_is_nan_is_unknown_and_has_a_gradient(kind):
+    model = GRU4Rec(9, 4, **{kind: {"price": None}})
+
+    def ask(number):
+        price = jnp.array([[1.0, 2.0, number]] if kind == "event_features" else [number])
+        return batches.queries(history=[[1, 2, 0]], features={"price": price})
+
+    values = init(model, ask(0.0), jnp.array([1]))
+    target, where = jnp.array([[2, 3, 0]]), jnp.array([[True, True, False]])
+
+    def learnt(number):
+        batch = batches.Batch(ask(number), target, jnp.ones((1, 3)), where)
+        objective = objectives.next_item_softmax(model)
+        return jax.jit(jax.value_and_grad(lambda v: objective(v, jax.random.key(1), batch)[0]))(values)
+
+    chex.assert_trees_all_equal(learnt(float("nan")), learnt(0.0))

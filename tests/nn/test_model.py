@@ -10,7 +10,7 @@ import pytest
 from flax.core import FrozenDict
 
 from rezoo.data.batches import pairs
-from rezoo.models import DLRM, DNN, MF, FiBiNET, TwoTower
+from rezoo.models import AITM, CFGAN, DLRM, DNN, MF, PLE, STAMP, FiBiNET, MMoE, NeuMF, TwoTower, XDeepFM
 from rezoo.nn.model import Model
 from rezoo.training import init_state
 from rezoo.types import Count
@@ -66,3 +66,24 @@ def test_a_copy_is_checked_too():
 def test_a_model_of_too_few_columns_says_so(model, told):
     with pytest.raises(ValueError, match=re.escape(told)):
         init_state(jax.random.key(0), model, optax.sgd(0.1), pairs([1], [2]))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: MMoE({"item": 3}, "buy"), "MMoE: task_names = 'buy': give a sequence of different names"),
+        (lambda: MMoE({"item": 3}, []), "task_names = .*: give a sequence of different names, one or more"),
+        (lambda: AITM({"item": 3}, ["buy", "buy"]), "AITM: task_names = .* different names"),
+        (lambda: NeuMF(3, 3, widths=()), r"NeuMF: widths = \(\): give one number or more"),
+        (lambda: XDeepFM({"item": 3}, maps=()), r"XDeepFM: maps = \(\): give one number or more"),
+        (lambda: CFGAN(3, (8, 0)), r"CFGAN: generator_widths\[1\] = 0: give 1 or more"),
+        (
+            lambda: PLE({"item": 3}, ["a"], num_task_experts=0, num_shared_experts=0),
+            "PLE: num_task",
+        ),
+        (lambda: STAMP(9, 4, max_norm=-1.0), "max_norm = -1.0: give a finite number above 0"),
+    ],
+)
+def test_a_part_of_which_there_must_be_one_is_asked_for(make, told):
+    with pytest.raises(ValueError, match=told):
+        make()

@@ -15,6 +15,7 @@ from rezoo.models import (
     NARM,
     SRGNN,
     STAMP,
+    BERT4Rec,
     Caser,
     GRU4Rec,
     LRURec,
@@ -150,6 +151,35 @@ def test_a_packed_row_is_encoded_as_its_last_session(name):
     state, each = (apply(model, params, query, method=method) for method in ("encode", "prefixes"))
     last = (segment > 0).sum(1) - 1
     np.testing.assert_allclose(state, each[jnp.arange(3), last], atol=1e-5)
+
+
+OF_USERS = {
+    **FEATURED,
+    "SRGNN": SRGNN(9, 4, user_features=AGE),
+    "HSTU": HSTU(9, 4, num_blocks=1, max_length=6, user_features=AGE),
+    "LRURec": LRURec(9, 4, num_blocks=1, user_features=AGE),
+    "BERT4Rec": BERT4Rec(9, 4, num_blocks=1, max_length=6, user_features=AGE),
+    "BERT4Rec, events": BERT4Rec(9, 4, num_blocks=1, max_length=9, event_features={"type": 3}),
+}
+
+
+@pytest.mark.parametrize("name", mostly_slow(OF_USERS, ["STAMP", "SRGNN", "Caser", "BERT4Rec"]))
+def test_the_last_session_of_a_packed_row_is_encoded_as_if_it_were_alone(name):
+    model, history = OF_USERS[name], jnp.array([[1, 2, 3, 4, 5, 0], [6, 7, 8, 1, 2, 3]], jnp.int32)
+    segment = jnp.array([[1, 1, 2, 2, 2, 0], [1, 2, 2, 2, 2, 2]], jnp.int32)
+    age, kind = jnp.where(segment > 0, segment + 1, 0), jnp.where(segment > 0, 1 + history % 2, 0)
+    packed = Query(jnp.zeros(2, jnp.int32), history, {"segment": segment, "age": age, "type": kind})
+    alone = packed._replace(
+        history=jnp.array([[3, 4, 5, 0, 0, 0], [7, 8, 1, 2, 3, 0]], jnp.int32),
+        features={"age": jnp.array([3, 3]), "type": jnp.array([[2, 1, 2, 0, 0, 0], [2, 1, 2, 1, 2, 0]])},
+    )
+    if name == "YouTubeDNN":  # takes all columns of users
+        packed.features.pop("type"), alone.features.pop("type")
+    values = jax.tree.map(
+        lambda x: 3 * x, init(model, alone, history[:, 0])
+    )  # so that attention has a choice
+    found, expected = (apply(model, values, query, method="encode") for query in (packed, alone))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("column", [jnp.array([1]), jnp.array([[1.0, 1.0, 2.0]]), jnp.array([[1, 2]])])

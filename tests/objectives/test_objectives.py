@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 
 from rezoo import losses, metrics, objectives, sampling
 from rezoo.data.batches import queries
-from rezoo.models import DIN, MF, BERT4Rec, GRU4Rec
+from rezoo.models import DIN, MF, TIGER, BERT4Rec, GRU4Rec, SessionRanker
 from rezoo.types import Batch
 
 MODEL = MF(6, 9, 4)
@@ -345,6 +345,50 @@ def test_a_target_that_is_in_no_catalogue_counts_nowhere(made, unknown):
 
     whole, without = learnt(where), learnt(where.at[0, 2].set(False))
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), whole, without)
+
+
+def test_an_event_that_is_in_no_catalogue_is_learnt_by_no_objective():
+    """As a hidden event, as the next one of a second task, and as digits."""
+    history = jnp.array([[1, 2, 9, 3]], jnp.int32)
+    asked, where = queries(history=history), jnp.ones((1, 4), bool)
+    bert = BERT4Rec(5, 4, num_blocks=1)
+    values = init(bert, asked, history[:, 0])
+    batch = Batch(asked, history, jnp.ones((1, 4)), where)
+
+    def hidden(batch, key):
+        return jax.jit(objectives.cloze(bert, 1.0))(values, key, batch)[0]
+
+    key = jax.random.key(1)
+    np.testing.assert_allclose(hidden(batch, key), np.log(4), rtol=0.01)  # weights are small at first
+    rank = SessionRanker({"item": 5}, partial(GRU4Rec, 5, 4), 4)
+    pair = Batch(asked, jnp.array([3]), jnp.ones(1), jnp.ones(1, bool))
+    values_of_two = init(rank, asked, pair.item)
+    second = jax.jit(objectives.with_next_item(rank, losses.squared))(values_of_two, key, pair)[1]
+    np.testing.assert_allclose(second.metrics["next_item"], np.log(4), rtol=0.01)
+    tiger, asked = TIGER((3,), dim=2), queries(history=[[1, 2]])
+    catalogue = {"catalogue": {"code": jnp.arange(4)[:, None]}}
+    learnt = {"params": made(tiger, catalogue, asked, asked.user), **catalogue}
+    told = jax.jit(objectives.next_item_likelihood(tiger))
+    whole, without = (
+        Batch(asked, jnp.array([[2, item]]), jnp.ones((1, 2)), jnp.array([[True, counts]]))
+        for item, counts in ((99, True), (3, False))
+    )
+    np.testing.assert_allclose(told(learnt, key, whole)[0], told(learnt, key, without)[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [objectives.sampled, objectives.shared])
+def test_negatives_are_asked_for_and_a_drawn_0_is_none(kind):
+    with pytest.raises(ValueError, match="num_negatives = 0: give 1 or more"):
+        kind(MODEL, losses.bpr, sampling.uniform(9), 0)
+    values, batch = variables(BATCH), pairs([1, 2], [3, 7])
+    drawn = {False: [[4, 5]] * 3, True: [[4, 5, 0]] * 3}
+    found = [
+        jax.jit(kind(MODEL, losses.softmax_cross_entropy, sampling.fixed(jnp.array(of)), 2 + more))(
+            values, jax.random.key(0), batch
+        )[0]
+        for more, of in drawn.items()
+    ]
+    np.testing.assert_allclose(*found, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

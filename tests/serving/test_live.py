@@ -157,6 +157,7 @@ def test_a_cache_is_kept_of_models_that_attend_and_of_no_times():
     asked = who([0], [[1, 2, 0]])
     for model, said in (
         (GRU4Rec(ITEMS, 4), "GRU4Rec has no `fill`"),
+        (NARM(ITEMS, 4), "NARM has no `fill`"),
         (HSTU(ITEMS, 4, time="age"), "times"),
     ):
         served = live.Served({}, jnp.zeros((4, ITEMS)))
@@ -355,3 +356,9 @@ def test_a_question_has_a_row_for_each_slot(untyped):
     for exclude in (jnp.array([4, 8]), jnp.array([[4]])):
         with pytest.raises(ValueError, match="exclude has the shape"):
             live.recommend(model, at, sessions, two, 2, exclude)
+
+
+@pytest.mark.parametrize("given", [{"size": 0}, {"size": 2, "idle": float("nan")}, {"size": 2, "idle": 0.0}])
+def test_slots_are_one_or_more_and_idle_for_a_while(given):
+    with pytest.raises(ValueError, match=f"{[*given][-1]} = .*: give"):
+        Slots(**given)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rezoo import losses, objectives, training
 from rezoo.data.batches import pairs
 from rezoo.models import MF
-from rezoo.training import row_sparse
-from rezoo.types import Aux, Target
+from rezoo.training import bucketed, row_sparse
+from rezoo.types import Aux, Target, TrainState
 
 
 class Dot(nn.Module):
@@ -179,3 +179,12 @@ def test_what_does_not_count_may_be_nan_and_does_not_halt_a_run(make):
     assert not bool(new.halted) and np.isfinite(told["loss"])
     chex.assert_trees_all_equal(new.params, same.params)
     assert bool(step(state, gaps._replace(where=jnp.ones(23, bool)))[0].halted)
+
+
+def test_epochs_are_not_below_0():
+    state = TrainState({}, {}, (), jax.random.key(0), jnp.int32(0), jnp.bool_(False))
+    rows, told = pairs([1], [1]), "num_epochs = -1: give a finite number of 0 or more"
+    with pytest.raises(ValueError, match=told):
+        training.fit(lambda state, batch: (state, {}), state, rows, num_epochs=-1, batch_size=1)
+    with pytest.raises(ValueError, match=told):
+        bucketed.fit(lambda state, batch: (state, {}), state, (rows,), num_epochs=-1, ratings_per_batch=1)

@@ -255,3 +255,13 @@ def test_the_largest_l2_is_where_all_vectors_vanish(alpha):
     assert np.abs(p).max() > 0.1
     with pytest.raises(ValueError, match=r"so large that all vectors.* become 0: .* less than"):
         fit(1, weights=ials.Weights(alpha, 1.01 * most, 0.7))
+
+
+def test_a_user_without_items_has_the_vector_0_where_nothing_is_expected_of_them():
+    weights = ials.Weights(unobserved=0.0, l2=0.01)
+    user, item = np.array([1, 1, 2]), np.array([1, 2, 2])
+    fitted = ials.fit(jax.random.key(0), user, item, 3, 4, 2, weights=weights)
+    table = ials.with_users(fitted, jnp.array([[1, 2], [0, 0]]), weights=weights)["params"]["user"][
+        "embedding"
+    ]
+    assert np.isfinite(table).all() and table[2].tolist() == [0, 0] != table[1].tolist()
