@@ -237,8 +237,8 @@ def _ranked(
     model: nn.Module,
     variables: Variables,
     query: Query,
-    target: Array,
-    exclude: Array | None,
+    target: Array | np.ndarray,
+    exclude: Array | np.ndarray | None,
     num_items: Any = None,
     **options: Any,
 ) -> Ranked:
@@ -296,9 +296,9 @@ def _put(score: Float[Array, " N"], place: Int[Array, " T"], value: Float[Array,
 
 
 def _summary(
-    ranked: Ranked, target: Array, size: int, k: Sequence[int], measures: Mapping[str, Measure]
+    ranked: Ranked, ids: Array | np.ndarray, size: int, k: Sequence[int], measures: Mapping[str, Measure]
 ) -> Scalars:
-    ranked, target = everywhere((ranked, jnp.asarray(target)))
+    ranked, target = everywhere((ranked, jnp.asarray(ids)))
     asked = target != 0
     where = metrics.distinct(target, asked)
     counted = where.any(axis=1)
