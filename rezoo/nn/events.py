@@ -25,7 +25,6 @@ from rezoo.nn.embedding import Embed
 from rezoo.nn.features import checked_column, known_fields
 from rezoo.types import Query
 
-LARGEST = jnp.iinfo(jnp.int32).max
 BUCKETS = 128
 """The last bucket of gaps."""
 
@@ -66,7 +65,7 @@ class TimeGap(nn.Module):
         before, was_told = (jnp.pad(x, ((0, 0), (1, 0)))[:, :-1] for x in (time, told))
         real = told & was_told & ~sequence.first_events(segment)
         vectors = Embed(BUCKETS + 2, self.dim, name="gap")(
-            jnp.where(real, 1 + buckets(difference(time, before)), 0)
+            jnp.where(real, 1 + buckets(distance(time, before)), 0)
         )
         return jnp.where(real[..., None], vectors, 0.0)
 
@@ -197,17 +196,14 @@ def signed(time: Num[Array, " *S"]) -> Num[Array, " *S"]:
     return time if jnp.issubdtype(time.dtype, jnp.floating) else time.astype(jnp.int32)
 
 
-def difference(then: Num[Array, "..."], before: Num[Array, "..."]) -> Num[Array, "..."]:
-    """Then - before; of integers the largest that there is, where the difference is beyond int32.
+def distance(then: Num[Array, "..."], before: Num[Array, "..."]) -> Num[Array, "..."]:
+    """|then - before|; that of integers is unsigned, as it may be beyond int32.
 
-    >>> difference(jnp.array([5, 1_700_000_000]), jnp.array([7, -1_500_000_000])).tolist()
-    [-2, 2147483647]
+    >>> distance(jnp.array([5, 1_700_000_000]), jnp.array([7, -1_500_000_000])).tolist()
+    [2, 3200000000]
     """
-    made = then - before
-    if jnp.issubdtype(made.dtype, jnp.floating):
-        return made
-    over = ((then < 0) != (before < 0)) & ((made < 0) != (then < 0))
-    return jnp.where(over, jnp.where(then < 0, -LARGEST, LARGEST), made)
+    size = jnp.maximum(then, before) - jnp.minimum(then, before)
+    return size if jnp.issubdtype(size.dtype, jnp.floating) else size.astype(jnp.uint32)
 
 
 def known(time: Num[Array, " *S"]) -> Bool[Array, " *S"]:

@@ -37,7 +37,7 @@ from rezoo.nn.events import (
     EventFeature,
     EventFeatures,
     buckets,
-    difference,
+    distance,
     known,
     signed,
 )
@@ -191,7 +191,7 @@ def by_gap(
 ) -> Float[Array, " B Q K"]:
     """w_{b(t_i - t_j)}; w_0, as of no time, where one of the two is unknown."""
     told = known(then)[:, :, None] & known(before)[:, None]
-    return lookup(of_gap, jnp.where(told, buckets(difference(then[:, :, None], before[:, None])), 0))
+    return lookup(of_gap, jnp.where(told, buckets(distance(then[:, :, None], before[:, None])), 0))
 
 
 class Block(nn.Module):
