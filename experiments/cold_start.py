@@ -191,7 +191,7 @@ def known(log: Log, parts: Division) -> Known:
     def table(specs: Mapping[str, Spec], columns: Columns, row: np.ndarray, warm: int) -> Any:
         mine = {name: columns[name][row] for name in specs}
         fitted = features.fit(specs, mine, rows=np.arange(1, warm))
-        return {name: one.size for name, one in fitted.fitted.items()}, fitted.transform(mine)
+        return fitted.rows, fitted.transform(mine)
 
     user_sizes, users = table(log.user_specs, log.users, parts.user_row, parts.num_users)
     item_sizes, items = table(log.item_specs, log.items, parts.item_row, parts.num_items)

@@ -122,7 +122,7 @@ def part(log: Interactions, end: int, weeks: int = 8) -> Part:
     specs = {"text": Text(buckets=2**14, width=48), "price": Numeric(log=True)}
     fitted = features.fit(specs, raw, rows=np.arange(1, warm))
     catalogue = fitted.transform(raw)
-    world = Known(parts, {}, {name: one.size for name, one in fitted.fitted.items()}, {}, catalogue)
+    world = Known(parts, {}, fitted.rows, {}, catalogue)
     users = np.unique(parts.test_user)
     where = np.tile(np.arange(len(present) + 1) >= warm, (len(users), 1))
     asked = Setting(users, padded(users, parts.test_user, parts.test_item)[0], where)

@@ -112,7 +112,7 @@ def trained(steps: int = 60) -> bundle.Saved:
         made = fitted.transform(mine)
         for column in made.values():
             column[0] = 0
-        return fitted, made, {name: one.size for name, one in fitted.fitted.items()}
+        return fitted, made, fitted.rows
 
     user_set, users, user_sizes = table({"age": features.Categorical()}, people, log.users, "u")
     item_specs = {"kind": features.Categorical(), "price": features.Numeric()}

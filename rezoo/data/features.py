@@ -130,7 +130,12 @@ class FeatureSet(NamedTuple):
     @property
     def sizes(self) -> dict[str, int]:
         """Rows of the embedding table of each categorical feature."""
-        return {name: one.size for name, one in self.fitted.items() if one.size is not None}
+        return {name: rows for name, rows in self.rows.items() if rows is not None}
+
+    @property
+    def rows(self) -> dict[str, int | None]:
+        """Of each feature, None for a number: what models take as features of users, items and events."""
+        return {name: one.size for name, one in self.fitted.items()}
 
     def transform(self, columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """The features of any rows, each with leading axis n; other columns are ignored.

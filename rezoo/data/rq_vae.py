@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, Key
 
 from rezoo.arrays import above_0, at_least_0, at_least_1
 from rezoo.data import semantic_ids
+from rezoo.errors import DataError
 
 
 class RQVAE(nn.Module):
@@ -149,11 +150,16 @@ def _train(
 def encode(fitted: Fitted, vectors: semantic_ids.Vectors) -> Float[np.ndarray, " n Z"]:
     """Z of each vector, for `semantic_ids.assign` and `catalogue` with `fitted.books`.
 
+    Raises:
+      DataError: if they have another width than those of the fit.
+
     >>> vectors = np.eye(4, dtype=np.float32)
     >>> fitted = fit(vectors, 1, 2, jax.random.key(0), latent=2, hidden=4, steps=1, batch_size=4)
     >>> semantic_ids.assign(fitted.books, encode(fitted, vectors)).shape
     (4, 1)
     """
     width, hidden = fitted.params["encoder_in"]["kernel"].shape
+    if vectors.shape[1:] != (width,):
+        raise DataError(f"vectors of the shape {list(vectors.shape)}: the fit's are {width} wide")
     model = RQVAE(hidden, fitted.books.shape[2], width)
     return np.asarray(model.apply({"params": fitted.params}, jnp.asarray(vectors), method="encode"))

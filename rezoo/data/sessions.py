@@ -9,7 +9,7 @@ What else a log says of an event, such as its type and time, goes with it as one
     kinds = features.fit({"type": Categorical()}, log.extra)
     visits = sessions.by_gap(log, columns=kinds.transform(log.extra) | {"time": sessions.seconds(log)})
     data = batches.next_items(visits, 50)            # data.query.features["type"], [S 50]
-    model = GRU4Rec(log.num_items, event_features=kinds.sizes | {"time": TimeGap})
+    model = GRU4Rec(log.num_items, event_features=kinds.rows | {"time": TimeGap})
 """
 
 from collections.abc import Mapping

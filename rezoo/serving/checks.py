@@ -23,7 +23,7 @@ def check(saved: Saved) -> None:
     _check_variables(saved)
     for name in SETS[:2]:
         expected = getattr(saved.model, name, None)
-        found = {column: one.size for column, one in getattr(saved, name).fitted.items()}
+        found = getattr(saved, name).rows
         if expected is not None and found and dict(expected) != found:
             raise DataError(f"{name} are {found}, but the model was trained on {dict(expected)}")
     sizes = _sizes(saved)

@@ -79,7 +79,7 @@ def check_features(saved: Saved) -> None:
     rezoo.errors.DataError: event_features are {}, but GRU4Rec was trained on {'type': 3}: save what made ...
     """
     model, trained = type(saved.model).__name__, _trained(saved)
-    found = {name: one.size for name, one in saved.event_features.fitted.items()}
+    found = saved.event_features.rows
     if found != trained:
         raise DataError(
             f"event_features are {found}, but {model} was trained on {trained}: save what made its columns"

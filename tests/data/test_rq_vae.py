@@ -104,6 +104,12 @@ def test_the_key_alone_decides(vectors):
     assert not np.allclose(one, other)
 
 
+def test_vectors_of_another_width_are_refused(vectors):
+    fitted = rq_vae.fit(vectors, 1, 2, jax.random.key(0), latent=2, hidden=4, steps=1)
+    with pytest.raises(DataError, match=r"shape \[300, 5\]: the fit's are 6 wide"):
+        rq_vae.encode(fitted, vectors[:, 1:])
+
+
 def test_bad_input_is_refused(vectors):
     with pytest.raises(DataError, match="row 3 has a number that is not finite"):
         bad = np.where(np.arange(300)[:, None] == 3, np.nan, vectors)

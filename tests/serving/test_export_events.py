@@ -59,7 +59,7 @@ def shop(name):
     fitted = features.fit(specs, log.extra)
     columns = fitted.transform(log.extra) | {"time": sessions.seconds(log)}
     data = batches.next_items(sessions.by_user(log, columns=columns), LENGTH)
-    model = KINDS[name](log.num_items, 4, event_features=fitted.sizes | {"price": None, "time": TimeGap})
+    model = KINDS[name](log.num_items, 4, event_features=fitted.rows | {"time": TimeGap})
     variables = {"params": noisy(init(model, data.query, data.item[:, 0])["params"], 0.3)}
     told = {name: sessions.histories(log, LENGTH, of=column) for name, column in columns.items()}
     history = sessions.histories(log, LENGTH)
