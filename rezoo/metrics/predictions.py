@@ -6,6 +6,7 @@ score for wrong: a positive below, a negative above everything; a NaN label make
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
@@ -65,9 +66,12 @@ def of_clicks(label: Values, where: Mask | None) -> None:
     """
     if isinstance(label, Tracer) or isinstance(where, Tracer):
         return
-    wrong = (label < 0) | (label > 1) if where is None else ((label < 0) | (label > 1)) & where
+    with jax.ensure_compile_time_eval():  # the labels are there, where a program around them is traced
+        outside = (label < 0) | (label > 1)
+        wrong = np.asarray(outside if where is None else outside & where)
     if wrong.any():
-        raise ValueError(f"a label is {label[wrong][0]}: give 1 for a click and 0 for none (stars >= 4)")
+        first = np.asarray(label)[wrong][0]
+        raise ValueError(f"a label is {first}: give 1 for a click and 0 for none (stars >= 4)")
 
 
 def auc(score: Values, label: Values, *, where: Mask | None = None) -> Float[Array, ""]:

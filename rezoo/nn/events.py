@@ -156,7 +156,7 @@ def each(query: Query, columns: Iterable[str], function: Callable[[Array], Array
 
 def newest(query: Query, columns: Iterable[str], size: int) -> Query:
     """The query with the last `size` events of each row's last session, padded at the end."""
-    start = jnp.argmax(sequence.last_session(query), axis=1, keepdims=True) if query.history.shape[1] else 0
+    start = ((query.history > 0) & ~sequence.last_session(query)).sum(axis=1, keepdims=True)
     return each(query, columns, partial(sequence.newest, query.history, size, start=start))
 
 
