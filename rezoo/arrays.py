@@ -251,6 +251,18 @@ def int32_of(name: str, values: Any) -> Int[Array | np.ndarray, " ..."]:
     return made
 
 
+def ids_of(**given: Any) -> list[Any]:
+    """Columns of ids by `int32_of`, None as it is.
+
+    Raises:
+      DataError: if one is no array of whole numbers within int32, which JAX would cut to other ids.
+
+    >>> ids_of(user=[2.0, 5.0], exclude=None)
+    [array([2, 5], dtype=int32), None]
+    """
+    return [None if ids is None else int32_of(name, ids) for name, ids in given.items()]
+
+
 def _check(
     check: Callable[[Sequence[Any]], None], trees: dict[str, Any], advice: str, wrong: str = "shapes differ"
 ) -> None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.arrays import cumulative, distinct_pairs, draw, find, finite, in_table, int32_of
+from rezoo.arrays import cumulative, distinct_pairs, draw, find, finite, ids_of, in_table
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import everywhere, lookup
 from rezoo.types import Query, Sampler
@@ -126,7 +126,7 @@ def positives_by_user(user: np.ndarray, item: np.ndarray, num_users: int) -> Pos
     >>> pairs.offset.tolist(), pairs.item.tolist(), pairs.longest
     ([0, 0, 1, 3], [4, 3, 5], 2)
     """
-    user, item = distinct_pairs(*(np.asarray(int32_of(*of)) for of in (("user", user), ("item", item))))
+    user, item = distinct_pairs(*map(np.asarray, ids_of(user=user, item=item)))
     in_table("user", user, num_users)
     offset = np.searchsorted(user, np.arange(num_users + 1))
     longest = int(np.diff(offset).max(initial=0))

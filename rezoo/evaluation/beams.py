@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import at_least_1, best_of, best_places, same_rows
+from rezoo.arrays import at_least_1, best_of, best_places, ids_of, same_rows
 from rezoo.data.semantic_ids import Trie
 from rezoo.devices.meshes import in_blocks, lookup
 from rezoo.evaluation import checks
@@ -66,7 +66,7 @@ def recommend_by_beam(
         raise ValueError(f"width = {width} finds fewer items than k = {k}: give width={k} or more")
     if exclude is None:
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
-    (exclude,) = checks.ids(exclude=exclude)
+    (exclude,) = ids_of(exclude=exclude)
     same_rows(query=query)
     checks.rows(2, query=query.user, exclude=exclude)
     digits = getattr(model, "digits", None)

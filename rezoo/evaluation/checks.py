@@ -13,7 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from rezoo import metrics
-from rezoo.arrays import at_least_1, int32_of
+from rezoo.arrays import at_least_1
 
 
 def rows(ndim: int, **arrays: Any) -> None:
@@ -55,15 +55,6 @@ def propensity(given: Any, size: int) -> None:
         )
     if not isinstance(given, Tracer) and not (np.asarray(given)[1:] > 0).all():
         raise ValueError("a propensity is not above 0: metrics.propensities makes them of counts")
-
-
-def ids(**given: Any) -> list[Any]:
-    """Arrays of ids as int32, None as it is.
-
-    Raises:
-      DataError: if one is no array of whole numbers within int32, which JAX would cut to other ids.
-    """
-    return [None if array is None else int32_of(name, array) for name, array in given.items()]
 
 
 MISS, EXCLUDES = "each is a miss", "they exclude nothing"

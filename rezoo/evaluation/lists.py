@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import at_least_1, best_of, same_rows
+from rezoo.arrays import at_least_1, best_of, ids_of, same_rows
 from rezoo.devices.meshes import along, in_blocks
 from rezoo.devices.sharding import AXIS
 from rezoo.evaluation import checks, spread
@@ -69,7 +69,7 @@ def recommend(
     at_least_1(k=k, num_items=num_items, block=block, item_block=item_block)
     if exclude is None:
         exclude = jnp.zeros((query.user.shape[0], 0), jnp.int32)
-    (exclude,) = checks.ids(exclude=exclude)
+    (exclude,) = ids_of(exclude=exclude)
     same_rows(query=query)
     checks.rows(2, query=query.user, exclude=exclude)
     total = rows_of_catalogue(model, variables, mesh, num_items)

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import metrics
-from rezoo.arrays import same_rows
+from rezoo.arrays import ids_of, same_rows
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import everywhere, in_blocks, lookup
 from rezoo.devices.sharding import AXIS
@@ -102,7 +102,7 @@ def evaluate(
     (0.5, 1.0)
     """
     checks.lengths(k)
-    target, exclude = checks.ids(target=target, exclude=exclude)
+    target, exclude = ids_of(target=target, exclude=exclude)
     size = rows_of_catalogue(model, variables, mesh)
     if propensity is not None:
         checks.propensity(propensity, size)
@@ -142,7 +142,7 @@ def ranks(
     >>> ranks(Popularity(4), variables, query, jnp.array([[1, 0], [2, 3]])).tolist()
     [[1.0, inf], [2.0, 3.0]]
     """
-    target, exclude = checks.ids(target=target, exclude=exclude)
+    target, exclude = ids_of(target=target, exclude=exclude)
     size = rows_of_catalogue(model, variables, mesh)
     checks.warn_of_unknown("target", target, size, checks.MISS, negative=True)
     checks.warn_of_unknown("exclude", exclude, size, checks.EXCLUDES, negative=False)
@@ -182,7 +182,7 @@ def evaluate_sampled(
     (1.0, 0.5)
     """
     checks.lengths(k)
-    target, negatives = checks.ids(target=target, negatives=negatives)
+    target, negatives = ids_of(target=target, negatives=negatives)
     same_rows(query=query)
     checks.rows(1, query=query.user, target=target)
     checks.rows(2, query=query.user, negatives=negatives)

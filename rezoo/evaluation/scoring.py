@@ -15,6 +15,7 @@ from rezoo.arrays import same_rows
 from rezoo.devices.meshes import along, in_blocks
 from rezoo.devices.sharding import AXIS
 from rezoo.evaluation import spread
+from rezoo.nn.features import catalogue_rows
 from rezoo.nn.spread import items_of, split
 from rezoo.types import Batch, Query, Variables
 
@@ -80,9 +81,8 @@ def catalogue_size(model: Any, variables: Variables | None = None) -> int:
 
 def told_size(model: Any, variables: Variables | None = None) -> int | None:
     """As `catalogue_size`, None if nothing tells."""
-    for column in (variables or {}).get("catalogue", {}).values():
-        return column.shape[0]
-    return getattr(model, "num_items", None) or dict(getattr(model, "sizes", {})).get("item")
+    rows = catalogue_rows(variables or {}, 0) or getattr(model, "num_items", None)
+    return rows or dict(getattr(model, "sizes", {})).get("item")
 
 
 def predict(

@@ -18,8 +18,8 @@ class Model(nn.Module):
     empty.
 
     A field of the type `int` is a whole number from 1 on, one of `Annotated[int, range(a, b)]` from a on, as
-    `types.Count`; so is each number of a sequence or a mapping. `types.Sizes` and
-    `types.Names` are not empty.
+    `types.Count`; so is each number of a sequence or a mapping. `types.Sizes` and `types.Names`
+    are not empty.
 
     Raises:
       ValueError: on another number, on none where there should be one, or on names that are not different.

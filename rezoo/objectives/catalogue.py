@@ -17,6 +17,7 @@ from rezoo.arrays import at_least_1, cumulative, draw, products
 from rezoo.devices.sharding import AXIS
 from rezoo.nn.bag import scattered
 from rezoo.nn.embedding import has_row, once
+from rezoo.nn.features import catalogue_rows
 from rezoo.objectives import spread
 from rezoo.objectives.forward import Weights, forward, item_vectors, mean, of_model, of_one, weight_of
 from rezoo.types import Aux, Batch, Loss, Objective, Query, Variables
@@ -134,8 +135,8 @@ def next_item_likelihood(model: nn.Module, *, weights: Weights | None = None) ->
     def objective(variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Aux]:
         inputs = batch.query, batch.item
         log_p, sown = forward(model, variables, key, *inputs, method="likelihoods")
-        columns = [*variables.get("catalogue", {}).values()]
-        where = batch.where & has_row(batch.item, len(columns[0]) if columns else np.iinfo(np.int32).max)
+        rows = catalogue_rows(variables, np.iinfo(np.int32).max)
+        where = batch.where & has_row(batch.item, rows)
         value = mean(-jnp.where(where, log_p, 0.0), where, weight_of(weights, batch))
         return value, Aux({"loss": value}, sown)
 

@@ -40,7 +40,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo import evaluation
-from rezoo.arrays import at_least_1, best_places, int32_of, same_rows, same_shape
+from rezoo.arrays import at_least_1, best_places, ids_of, same_rows, same_shape
 from rezoo.devices.meshes import in_blocks
 from rezoo.devices.sharding import AXIS
 from rezoo.evaluation import checks, spread
@@ -335,7 +335,7 @@ def best(
     at_least_1(k=k)
     score = score.at[:, 0].set(-jnp.inf)
     if exclude is not None:
-        given = int32_of("exclude", exclude)
+        (given,) = ids_of(exclude=exclude)
         checks.rows(2, score=score, exclude=given)
         row = jnp.arange(score.shape[0])[:, None]
         score = score.at[row, jnp.maximum(given, 0)].set(-jnp.inf, mode="drop")

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import in_table, int32_of, offsets_of
+from rezoo.arrays import ids_of, in_table, offsets_of
 from rezoo.models.baselines.cooccurrence import Pairs
 from rezoo.nn.embedding import has_row, rows_or_zero
 from rezoo.nn.model import Model
@@ -23,10 +23,12 @@ from rezoo.types import Count, Query
 
 
 class TopFreq(Model):
-    """Score = the item's share of all events, below 1; and 1 + how often, if the user took it.
+    """Score = the item's share of all events, below 1; and 1 + `count`, if the user took it.
 
     Variables: the sparse matrix of users and items, row u at `item[offset[u]:offset[u + 1]]`, with the
     `count` of each pair; and `share` `[num_items]`. An unknown user gets what is popular.
+    Where events decay, `count` is the place of the pair's sum among the user's, 1/2 for the least, then 3/2:
+    sums of events that are long past, which float32 takes for 0 or for equal, stay in order.
     """
 
     num_users: int
@@ -81,7 +83,7 @@ def fit(
         raise ValueError(
             f"a decay needs the events' age and a half_life above 0, but half_life is {half_life}"
         )
-    user, item = (np.asarray(int32_of(name, ids)) for name, ids in (("user", user), ("item", item)))
+    user, item = map(np.asarray, ids_of(user=user, item=item))
     in_table("user", user, num_users)
     in_table("item", item, num_items)
     if age is not None and not np.isfinite(age).all():

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy import sparse
 
-from rezoo.arrays import distinct_pairs, int32_of, offsets_of
+from rezoo.arrays import distinct_pairs, ids_of, offsets_of
 from rezoo.devices.meshes import lookup
 from rezoo.nn.embedding import has_row, rows_or_zero
 from rezoo.nn.lists import Lists
@@ -89,7 +89,7 @@ def baskets(
     >>> made.item.tolist(), made.number.tolist(), made.size.tolist()
     ([2, 3, 2], [1, 1, 0], [0, 2])
     """
-    user, item = (np.asarray(int32_of(*of)).astype(np.int64) for of in (("user", user), ("item", item)))
+    user, item = (np.asarray(ids, np.int64) for ids in ids_of(user=user, item=item))
     basket = np.asarray(basket)
     columns = {"user": user, "item": item, "basket": basket}
     if len({np.shape(column) for column in columns.values()}) > 1 or np.ndim(user) != 1:

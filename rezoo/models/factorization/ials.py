@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import above_0, at_least_0, at_least_1, distinct_pairs, finite, in_table, int32_of
+from rezoo.arrays import above_0, at_least_0, at_least_1, distinct_pairs, finite, ids_of, in_table
 from rezoo.devices import sharding
 from rezoo.models.factorization import alternation
 from rezoo.models.factorization.alternation import Weights
@@ -103,7 +103,7 @@ def fit(
     _check(weights)
     at_least_1(dim=dim, num_epochs=num_epochs)
     above_0(stddev=stddev)  # as vectors of 0 stay 0
-    user, item = (np.asarray(int32_of(name, ids)) for name, ids in (("user", user), ("item", item)))
+    user, item = map(np.asarray, ids_of(user=user, item=item))
     known = (user > 0) & (item > 0)
     user, item = distinct_pairs(user[known], item[known])
     if not len(user):

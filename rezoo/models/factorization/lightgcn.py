@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import distinct_pairs, finite, in_table, int32_of
+from rezoo.arrays import distinct_pairs, finite, ids_of, in_table
 from rezoo.devices.meshes import lookup
 from rezoo.models.factorization.item_lists import power
 from rezoo.nn.embedding import Embed, or_unknown
@@ -124,7 +124,7 @@ def graph(
     [0.   0.71 0.   1.  ]
     """
     finite(user_exponent=user_exponent, item_exponent=item_exponent)
-    pair = np.stack([int32_of(name, ids) for name, ids in (("user", user), ("item", item))]).astype(np.int64)
+    pair = np.stack(ids_of(user=user, item=item)).astype(np.int64)
     pair = pair[:, (pair > 0).all(axis=0)]
     for name, ids, rows in zip(("user", "item"), pair, (num_users, num_items), strict=True):
         in_table(name, ids, rows)
