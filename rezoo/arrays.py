@@ -7,6 +7,7 @@ The checks look at shapes only: they work under `jit` and `vmap`, where they run
 traced. `chex.disable_asserts()` turns those of shapes off.
 """
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -125,15 +126,21 @@ def at_least_1(**numbers: int | None) -> None:
     """Check lengths of lists and other counts; None and traced numbers are left out.
 
     Raises:
-      ValueError: if one of them is below 1.
+      ValueError: if one of them is no whole number, or below 1.
 
     >>> at_least_1(k=0)
     Traceback (most recent call last):
-    ValueError: k = 0: give 1 or more
+    ValueError: k = 0: give 1 or more, a whole number
     """
     for name, number in numbers.items():
-        if number is not None and not isinstance(number, Tracer) and number < 1:
-            raise ValueError(f"{name} = {number}: give 1 or more")
+        if number is None or isinstance(number, Tracer):
+            continue
+        try:
+            whole = not isinstance(number, bool) and operator.index(number) >= 1
+        except TypeError:
+            whole = False
+        if not whole:
+            raise ValueError(f"{name} = {number}: give 1 or more, a whole number")
 
 
 def finite(**numbers: float | Array | None) -> None:

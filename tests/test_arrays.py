@@ -137,7 +137,7 @@ def test_counts_below_1_are_refused(function):
     counts = {"k", "positives", "chunk"} & set(inspect.signature(function).parameters)
     arrays = CALLS.get(function, {"gain": SCORE} if function is metrics.ideal_dcg else {"metric": metrics.hr})
     for count in counts:
-        for number in (0, -1):
+        for number in (0, -1, 1.5, True):
             with pytest.raises(ValueError, match=f"{count} = {number}: give 1 or more"):
                 function(**arrays, **options(function) | {count: number})
 

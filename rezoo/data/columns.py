@@ -9,6 +9,7 @@ from rezoo.data.missing import is_none
 from rezoo.errors import DataError
 
 NUMBERS = (int, float, np.number, np.bool_)
+COLLECTIONS = (list, tuple, dict, set, frozenset, np.ndarray)
 
 
 def plain(column: Any, *, mixed: bool = True) -> np.ndarray:
@@ -60,7 +61,7 @@ def _unboxed(array: np.ndarray, mixed: bool) -> np.ndarray:
     if not mixed and not any(all(isinstance(v, kind) for v in known) for kind in ((str, bytes), NUMBERS)):
         kinds = ", ".join(sorted({type(value).__name__ for value in known}))
         raise DataError(f"it mixes values of {kinds}; give numbers or text, one per row")
-    if any(isinstance(value, list | tuple | dict | set | frozenset | np.ndarray) for value in known):
+    if any(isinstance(value, COLLECTIONS) for value in known):
         return array
     if values and all(isinstance(value, bool | np.bool_) for value in values):
         return np.array(values, bool)

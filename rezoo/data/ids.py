@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
-from rezoo.data.columns import as_array, plain
+from rezoo.data.columns import COLLECTIONS, as_array, plain
 from rezoo.data.missing import is_missing
 from rezoo.errors import DataError
 
@@ -64,10 +64,16 @@ class Ids:
         """
         array = as_array(raw)
         if array.dtype.kind == "O" and len(array) and isinstance(array[0], list | tuple | np.ndarray):
-            array = np.asarray(raw)
+            try:
+                array = np.asarray(raw)
+            except ValueError:
+                raise DataError("ids are lists of different lengths: give them one after the other") from None
         return self._encode(plain(array.ravel())).reshape(array.shape)
 
     def _encode(self, values: np.ndarray) -> np.ndarray:
+        if values.dtype.kind == "O":
+            one = next(value for value in values.tolist() if isinstance(value, COLLECTIONS))
+            raise DataError(f"an id is a {type(one).__name__}, {one!r}: give a number or a text for each")
         if values.dtype.kind == "f":
             whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**53)
             return np.where(whole, self._encode(np.where(whole, values, 0).astype(np.int64)), 0)

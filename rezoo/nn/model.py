@@ -79,7 +79,7 @@ def _check(place: str, value: Any, kind: Any) -> None:
     elif not isinstance(value, Tracer):
         least = args[1].start if origin is Annotated else 1
         try:
-            number = operator.index(value)
+            number = operator.index("a switch" if isinstance(value, bool) else value)
         except TypeError:
             raise ValueError(f"{place} = {value!r}: give a whole number") from None
         if number < least:

@@ -22,11 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo import evaluation
-from rezoo.data.columns import plain
 from rezoo.devices.meshes import in_blocks
 from rezoo.errors import DataError
 from rezoo.evaluation.scoring import apply, compiled
-from rezoo.serving.asking import dense_ids, of_lists, queries
+from rezoo.serving.asking import dense_ids, of_lists, queries, raw_ids
 from rezoo.serving.bundle import Saved
 from rezoo.serving.cold_start import with_items, with_users
 from rezoo.serving.unknown import OnUnknown, Unknown, UnknownIds, ignore, refuse, strangers, warn
@@ -79,7 +78,7 @@ def predict(
     >>> predict(shop, ["ann", "ann"], ["tea", "hat"]).tolist()
     [1.0, 3.0]
     """
-    users, items, columns = plain(users), plain(items), dict(columns or {})
+    users, items, columns = raw_ids("users", users), raw_ids("items", items), dict(columns or {})
     lengths = {"users": len(users), "items": len(items)} | {name: len(c) for name, c in columns.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"every column must have a value per row, but their lengths are {lengths}")
@@ -145,10 +144,10 @@ def recommend(
     >>> table["item"].tolist(), table["score"].tolist()
     (['hat', 'tea'], [3.0, 1.0])
     """
-    if not isinstance(k, int | np.integer) or k < 1:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise DataError(f"k = {k}: a list has 1 place or more, a whole number")
     k = min(int(k), saved.items.size)  # no list is longer, and places take memory
-    users, columns = plain(users), dict(columns or {})
+    users, columns = raw_ids("users", users), dict(columns or {})
     placed = with_users(saved, users, columns, whole=False)
     user = dense_ids(saved.users, placed.users, users)
     asked, query, unknown = queries(placed, users, user, columns, histories, ratings, events)

@@ -1,6 +1,6 @@
 """Questions in raw ids as queries of dense ones, and what is unknown of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo.arrays import offsets_of
+from rezoo.data.columns import NUMBERS, plain
 from rezoo.data.ids import Ids
 from rezoo.data.sessions import Sessions, pad
 from rezoo.errors import DataError
@@ -29,6 +30,22 @@ class Past(NamedTuple):
     """Of each event, as in training, `[B L …]`: `history_rating`, and what else the model reads."""
     unknown: Strangers = ALL_KNOWN
     """Items that are left out."""
+
+
+def raw_ids(name: str, given: Any) -> np.ndarray:
+    """A column of raw ids, `[n]`.
+
+    Raises:
+      DataError: if it has another shape.
+
+    >>> raw_ids("users", np.array([["ann"]]))
+    Traceback (most recent call last):
+    rezoo.errors.DataError: users have the shape [1, 1]: give one id for each row
+    """
+    ids = plain(given)
+    if ids.ndim != 1:
+        raise DataError(f"{name} have the shape {list(ids.shape)}: give one id for each row")
+    return ids
 
 
 def dense_ids(before: Ids, after: Ids, raw: np.ndarray) -> np.ndarray:
@@ -92,7 +109,8 @@ def _past(
     """Histories, what the model reads of their events, which of them is each row's, and what is unknown."""
     model, each = type(saved.model).__name__, np.arange(len(dense))
     if histories is not None:
-        past = of_lists(saved.items, histories, len(dense), _told(saved, list(histories), ratings, events))
+        lists = lists_of("items", histories, len(dense))
+        past = of_lists(saved.items, lists, len(dense), _told(saved, lists, ratings, events))
         return past.items, past.columns, each, past.unknown
     if ratings is not None or events is not None:
         what = "events" if ratings is None else "ratings"
@@ -120,7 +138,8 @@ def _told(
     model, told = type(saved.model).__name__, {}
     given = ({} if ratings is None else {"ratings": ratings}) | dict(events or {})
     for name, lists in given.items():
-        if list(map(len, lists)) != list(map(len, histories)):
+        given[name] = lists_of(name, lists, len(histories))
+        if list(map(len, given[name])) != list(map(len, histories)):
             raise DataError(f"{name} must be as many as the histories, and each as long as its history")
     flat = {name: list(chain.from_iterable(lists)) for name, lists in given.items()}
     if missing := [name for name in kinds(saved.model) if name not in (events or {})]:
@@ -138,8 +157,40 @@ def _told(
                 f"{model} weighs each event by its rating: give ratings=[[…], …] beside the histories "
                 "(in a table the column history_rating), as in training"
             )
-        told["history_rating"] = np.array(flat["ratings"], np.float32)
+        told["history_rating"] = _stars(flat["ratings"])
     return told
+
+
+def _stars(ratings: Sequence[Any]) -> np.ndarray:
+    """Ratings of events as finite numbers, float32."""
+    for one in ratings:
+        if not isinstance(one, NUMBERS) or not abs(float(one)) <= np.finfo(np.float32).max:
+            raise DataError(f"ratings: {one!r} is not a finite number: leave out an event without a rating")
+    return np.array(ratings, np.float32)
+
+
+def lists_of(name: str, given: Iterable[Any], count: int) -> list[Any]:
+    """A list for each of `count` rows, whatever holds them.
+
+    Raises:
+      DataError: if there are not so many, or one is none.
+
+    >>> lists_of("items", ["ab"], 1)
+    Traceback (most recent call last):
+    rezoo.errors.DataError: a list of items is a text: give lists of ids, such as ['a', 'b'] for 'a|b'
+    >>> lists_of("ratings", [[5], None], 2)
+    Traceback (most recent call last):
+    rezoo.errors.DataError: ratings: None, of row 2, is not a list: give a list for each row
+    """
+    lists = [] if isinstance(given, Mapping) else list(given)
+    if isinstance(given, str | bytes) or any(isinstance(one, str | bytes) for one in lists):
+        raise DataError(f"a list of {name} is a text: give lists of ids, such as ['a', 'b'] for 'a|b'")
+    if len(lists) != count:
+        raise DataError(f"there are {count} users and {len(lists)} lists of {name}: give one to each")
+    for row, one in enumerate(lists, 1):
+        if not isinstance(one, Collection) or isinstance(one, Mapping) or getattr(one, "ndim", 1) != 1:
+            raise DataError(f"{name}: {one!r}, of row {row}, is not a list: give a list for each row")
+    return lists
 
 
 def of_lists(
@@ -151,13 +202,9 @@ def of_lists(
     """Raw ids as dense ones; those that are unknown are left out, with what `columns` have of them, `[m …]`.
 
     Raises:
-      DataError: if there are not `count` lists.
+      DataError: as `lists_of`.
     """
-    lists = [[]] * count if lists is None else list(lists)
-    if len(lists) != count:
-        raise DataError(f"there are {count} users and {len(lists)} lists of items: give one to each")
-    if any(isinstance(one, str | bytes) for one in lists):
-        raise DataError("a list of items is a text: give lists of ids, such as ['a', 'b'] for 'a|b'")
+    lists = [[]] * count if lists is None else lists_of("items", lists, count)
     lengths = np.array(list(map(len, lists)), np.int64)
     raw = list(chain.from_iterable(lists))
     dense = ids.encode(raw) if raw else np.zeros(0, np.int32)

@@ -240,7 +240,7 @@ def test_a_manifest_of_anything_is_refused_or_read(tmp_path, whole):
         Model(run)
 
 
-def test_what_cannot_be_asked_is_said(tmp_path, whole):
+def test_what_cannot_be_asked_is_said(tmp_path, whole, untyped):
     model = Model(whole)
     with pytest.raises(ValueError, match="k = 4: lists of 1 … 3 were exported"):
         model.recommend(["u1"], k=4)
@@ -250,6 +250,40 @@ def test_what_cannot_be_asked_is_said(tmp_path, whole):
         model.recommend(["u1"])
     with pytest.raises(ValueError, match="UAutoRec reads the ratings of histories: give ratings="):
         model.recommend(["u1"], histories=[[10]])
+    with pytest.raises(ValueError, match="ratings are of no histories"):
+        model.recommend(["u1"], ratings=[[5]])
+    with pytest.raises(ValueError, match=r"'history_rating' of events is .* finite"):
+        model.recommend(["u1"], histories=[[10]], ratings=[[float("nan")]])
+
+
+def test_what_is_no_list_is_refused(whole, untyped):
+    model = Model(whole)
+    with pytest.raises(ValueError, match="'u1' is one id: give a list"):
+        model.recommend("u1")
+    for given in (["10"], [10], "10", [None]):
+        for name in ("histories", "exclude"):
+            with pytest.raises(ValueError, match="an id stands where a list is expected"):
+                model.recommend(["u1"], **{name: given})
+    with pytest.raises(ValueError, match="there are 1 users and 2 lists of items: give one to each"):
+        model.recommend(["u1"], exclude=[[10], [20]])
+    with pytest.raises(ValueError, match="there are 1 users and 2 items: give pairs"):
+        model.predict(["u1"], [10, 20])
+
+
+def test_slots_are_those_of_sessions(tmp_path, untyped):
+    export.save(tmp_path / "run", saved_of("GRU4Rec"))
+    model = Model(tmp_path / "run")
+    sessions = model.start(2)
+    for slots in ([0.5], [[0]], ["0"]):
+        with pytest.raises(ValueError, match="give a list of whole numbers"):
+            model.next_items(sessions, slots)
+    with pytest.raises(ValueError, match=r"slots are \[1, 1\]: give each of them once"):
+        model.observe(sessions, [1, 1], [10, 20])
+    with pytest.raises(ValueError, match="there are 1 slots and 2 items: give one for each"):
+        model.observe(sessions, [1], [10, 20])
+    with pytest.raises(ValueError, match="there are 2 slots and 1 users: give one for each"):
+        model.begin(sessions, [0, 1], ["u1"], histories=[[]])
+    assert len(model.next_items(sessions, [1, 1, -1], k=3)) == 3
 
 
 def test_a_folder_is_replaced_whole_or_left_as_it_was(tmp_path, whole, monkeypatch):

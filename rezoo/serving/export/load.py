@@ -104,14 +104,18 @@ class Model:
     def recommend(
         self, users: Sequence[Any], k: int = 10, *, exclude: Sequence | None = None, **question: Any
     ) -> list[list[tuple[Any, float]]]:
-        """For each user the k best items and their scores; `question` as of `query`."""
+        """For each user the k best items and their scores, without those of `exclude`, a list for each user;
+        `question` as of `query`.
+        """
         query = self.query(users, **question)
         return self._lists(self.programs["recommend"](self._served, query, self._hidden(exclude, users)), k)
 
     def predict(self, users: Sequence[Any], items: Sequence[Any], **question: Any) -> np.ndarray:
         """The prediction for each pair: float32 `[n]`."""
-        query = self.query(users, **question)
-        return np.asarray(self.programs["predict"](self._served, query, dense(self._item, items)))
+        query, asked = self.query(users, **question), dense(self._item, items)
+        if len(asked) != len(query["user"]):
+            raise ValueError(f"there are {len(query['user'])} users and {len(asked)} items: give pairs")
+        return np.asarray(self.programs["predict"](self._served, query, asked))
 
     def encode(self, users: Sequence[Any], **question: Any) -> np.ndarray:
         """Each user's vector `[n D]`, whose inner product with an item's is the score: for a vector index."""
@@ -127,7 +131,12 @@ class Model:
 
     def begin(self, sessions: Any, slots: Sequence[int], users: Sequence[Any], **question: Any) -> Any:
         """The sessions after new ones began at these slots; those that are given may not be used again."""
-        return self.programs["begin"](self._served, sessions, place(slots), self.query(users, **question))
+        query, where = self.query(users, **question), place(sessions, slots)
+        if len(where) != len(query["user"]):
+            raise ValueError(
+                f"there are {len(where)} slots and {len(query['user'])} users: give one for each"
+            )
+        return self.programs["begin"](self._served, sessions, where, query)
 
     def observe(
         self,
@@ -146,15 +155,18 @@ class Model:
         """
         told = self._named(events, "a value for each item, events={%r: […]}")
         columns = {name: of_events(name, told[name], len(items), *self._events[name]) for name in told}
-        given = [place(slots), dense(self._item, items), *([columns] if columns else [])]
+        where, seen = place(sessions, slots), dense(self._item, items)
+        if len(where) != len(seen):
+            raise ValueError(f"there are {len(where)} slots and {len(seen)} items: give one for each")
+        given = [where, seen, *([columns] if columns else [])]
         return self.programs["observe"](self._served, sessions, *given)
 
     def next_items(
         self, sessions: Any, slots: Sequence[int], k: int = 10, *, exclude: Sequence | None = None
     ) -> list[list[tuple[Any, float]]]:
         """For each of these sessions the k best items and their scores."""
-        hidden = self._hidden(exclude, slots)
-        return self._lists(self.programs["next_items"](self._served, sessions, place(slots), hidden), k)
+        where, hidden = place(sessions, slots, again=True), self._hidden(exclude, slots)
+        return self._lists(self.programs["next_items"](self._served, sessions, where, hidden), k)
 
     def query(
         self,
@@ -180,9 +192,10 @@ class Model:
         """
         user, features = dense(self._user, users), features or {}
         if histories is not None:
-            past = self._lined(histories, self._told(ratings, events))
-        elif events is not None:
-            raise ValueError("events are of no histories: give histories=[[…], …] too")
+            past = self._lined(lists(histories, len(user)), self._told(ratings, events))
+        elif events is not None or ratings is not None:
+            what = "events" if ratings is None else "ratings"
+            raise ValueError(f"{what} are of no histories: give histories=[[…], …] too")
         elif self._past:
             past = {name: one[user] for name, one in self._past.items()}
         elif self.manifest["reads_history"]:
@@ -197,7 +210,7 @@ class Model:
         kind, shape = self.manifest["features"][name]
         column, stored = np.zeros((len(user), *shape), kind), self._columns.get(name)
         if name in features:
-            column[:] = features[name]
+            column[:] = fitted(name, features[name], column.shape, kind, "users")
         elif stored is None:
             raise ValueError(f"the model reads {name!r} of each question: give features={{{name!r}: …}}")
         else:
@@ -243,14 +256,15 @@ class Model:
         return made
 
     def _hidden(self, exclude: Sequence | None, rows: Sequence) -> np.ndarray:
-        lists = [list(map(self._item, one)) for one in exclude or [[]] * len(rows)]
-        hidden = np.zeros((len(lists), max([1, *map(len, lists)])), np.int32)
-        for row, one in zip(hidden, lists, strict=True):
+        given = [[]] * len(rows) if exclude is None else lists(exclude, len(rows))
+        items = [dense(self._item, one) for one in given]
+        hidden = np.zeros((len(items), max([1, *map(len, items)])), np.int32)
+        for row, one in zip(hidden, items, strict=True):
             row[: len(one)] = one
         return hidden
 
     def _lists(self, found: tuple[Any, Any], k: int) -> list[list[tuple[Any, float]]]:
-        if not 1 <= k <= self.manifest["k"]:
+        if k not in range(1, self.manifest["k"] + 1):
             raise ValueError(f"k = {k}: lists of 1 … {self.manifest['k']} were exported")
         ids, scores = (np.asarray(one)[:, :k].tolist() for one in found)
         return [
@@ -328,26 +342,54 @@ def finder(raw: np.ndarray) -> Callable[[Any], int]:
 
 def dense(find: Callable[[Any], int], raw: Sequence[Any]) -> np.ndarray:
     """The numbers of raw ids."""
+    if isinstance(raw, str | bytes):
+        raise ValueError(f"{raw!r} is one id: give a list")
     return np.array([find(one) for one in raw], np.int32)
+
+
+def lists(given: Sequence[Any], count: int) -> list[Any]:
+    """A list of raw ids for each row."""
+    rows = list(given)
+    if any(isinstance(one, str | bytes) or not hasattr(one, "__len__") for one in [given, *rows]):
+        raise ValueError("an id stands where a list is expected: give lists of ids, such as [['a', 'b'], []]")
+    if len(rows) != count:
+        raise ValueError(f"there are {count} users and {len(rows)} lists of items: give one to each")
+    return rows
 
 
 def of_events(name: str, values: Any, count: int, kind: np.dtype, shape: tuple) -> np.ndarray:
     """What a column has of so many events, as programs take it: `[count …]`."""
+    return fitted(name, values, (count, *shape), kind, "events")
+
+
+def fitted(name: str, values: Any, shape: tuple, kind: Any, of: str) -> np.ndarray:
+    """A fitted column of users or of events, of the shape and type that programs take."""
+    kind = np.dtype(kind)
     try:
-        array = np.asarray(values).reshape(count, *shape) if count == 0 else np.asarray(values)
+        array = np.asarray(values) if shape[0] else np.asarray(values).reshape(shape)
     except ValueError:  # lists of different lengths
         array = np.asarray(None)
     whole = kind.kind == "i"
     most = float(np.iinfo(kind).max if whole else np.finfo(kind).max)
-    fits = array.shape == (count, *shape) and array.dtype.kind in ("biu" if whole else "biuf")
-    if count and not (fits and (np.abs(array.astype(float)) <= most).all()):  # a NaN is not
+    fits = array.shape == shape and array.dtype.kind in ("biu" if whole else "biuf")
+    if shape[0] and not (fits and (np.abs(array.astype(float)) <= most).all()):  # a NaN is not
         raise ValueError(
-            f"the column {name!r} of events is {array.dtype} {list(array.shape)}: give {kind} "
-            f"{[count, *shape]}, as fitted, finite and within its type, 0 where it is unknown"
+            f"the column {name!r} of {of} is {array.dtype} {list(array.shape)}: give {kind} "
+            f"{list(shape)}, as fitted, finite and within its type, 0 where it is unknown"
         )
     return array.astype(kind)
 
 
-def place(slots: Sequence[int]) -> np.ndarray:
-    """Slots as programs take them."""
-    return np.asarray(slots, np.int32)
+def place(sessions: Any, slots: Sequence[int], *, again: bool = False) -> np.ndarray:
+    """Slots as programs take them: one below 0 or beyond the last is nobody's, and takes nothing.
+
+    One may come `again` where nothing is written.
+    """
+    where = np.asarray(slots)
+    if where.ndim != 1 or (len(where) and where.dtype.kind not in "iu"):
+        raise ValueError(f"slots are {where.tolist()}: give a list of whole numbers")
+    count = len(next(iter(sessions.values())))
+    real = where[(where >= 0) & (where < count)]
+    if not again and len(np.unique(real)) < len(real):
+        raise ValueError(f"slots are {where.tolist()}: give each of them once")
+    return np.where((where >= 0) & (where < count), where, -1).astype(np.int32)
