@@ -164,7 +164,7 @@ def _told(
 def _stars(ratings: Sequence[Any]) -> np.ndarray:
     """Ratings of events as finite numbers, float32."""
     for one in ratings:
-        if not isinstance(one, NUMBERS) or not abs(float(one)) <= np.finfo(np.float32).max:
+        if not isinstance(one, NUMBERS) or not abs(float(one)) <= float(np.finfo(np.float32).max):
             raise DataError(f"ratings: {one!r} is not a finite number: leave out an event without a rating")
     return np.array(ratings, np.float32)
 
