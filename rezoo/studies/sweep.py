@@ -25,10 +25,16 @@ class Summary(NamedTuple):
 
 
 def keys(seeds: int | np.integer | Sequence[int]) -> jax.Array:
-    """One key for each seed: 0 … seeds - 1, or those given."""
+    """One key for each seed: 0 … seeds - 1, or those given.
+
+    Raises:
+      ValueError: if there is no seed, or one comes twice: its runs would be the same.
+    """
     numbers = jnp.arange(seeds) if np.ndim(seeds) == 0 else jnp.asarray(seeds)
     if not len(numbers):
         raise ValueError("there is no seed: give their number, or the seeds")
+    if len(np.unique(np.asarray(numbers))) < len(numbers):
+        raise ValueError(f"seeds are {np.asarray(numbers).tolist()}: give each of them once")
     return jax.vmap(jax.random.key)(numbers)
 
 

@@ -25,6 +25,9 @@ from rezoo.types import Aux, Batch, Objective, Scalars, Step, TrainState, Variab
 def parts(optimizers: Mapping[str, optax.GradientTransformation]) -> optax.GradientTransformation:
     """An optimizer for each submodule, whose states are kept apart; for `init_state` and `only`.
 
+    Raises:
+      ValueError: of `init`, if the model has other submodules.
+
     >>> import jax.numpy as jnp
     >>> optimizer = parts({"generator": optax.sgd(0.1), "discriminator": optax.adam(0.1)})
     >>> sorted(optimizer.init({"generator": {"w": jnp.zeros(2)}, "discriminator": {"w": jnp.zeros(2)}}))
@@ -32,6 +35,11 @@ def parts(optimizers: Mapping[str, optax.GradientTransformation]) -> optax.Gradi
     """
 
     def init(params: Any) -> dict[str, Any]:
+        if set(params) != set(optimizers):
+            raise ValueError(
+                f"there are optimizers for {', '.join(sorted(optimizers))}, and the model's parts are "
+                f"{', '.join(sorted(params))}: give one for each, optax.set_to_zero() where none learns"
+            )
         return {name: optimizer.init(params[name]) for name, optimizer in optimizers.items()}
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
@@ -42,6 +50,9 @@ def parts(optimizers: Mapping[str, optax.GradientTransformation]) -> optax.Gradi
 
 def only(name: str, objective: Objective, optimizer: optax.GradientTransformation) -> Step:
     """One update of the submodule `name`; the others stay as they are, and so do their optimizers.
+
+    Raises:
+      ValueError: of the step, if the model has no such submodule.
 
     >>> import jax.numpy as jnp
     >>> from rezoo.data.batches import pairs
@@ -60,6 +71,10 @@ def only(name: str, objective: Objective, optimizer: optax.GradientTransformatio
             whole = {**state.params, name: variables["params"]}
             return objective({**variables, "params": whole}, key, batch)
 
+        if name not in state.params:
+            raise ValueError(
+                f"there is no part {name!r} to train: there are {', '.join(sorted(state.params))}"
+            )
         part = state._replace(params=state.params[name], opt_state=state.opt_state[name])
         part, metrics = make_step(of_part, optimizer)(part, batch)
         params = {**state.params, name: part.params}
@@ -71,6 +86,9 @@ def only(name: str, objective: Objective, optimizer: optax.GradientTransformatio
 def in_turn(*steps: Step) -> Step:
     """All steps on the same batch, one after the other, as one step.
 
+    Raises:
+      ValueError: if there is none.
+
     >>> import jax.numpy as jnp
     >>> from rezoo.data.batches import pairs
     >>> count = lambda name: lambda state, batch: (state._replace(step=state.step + 1), {name: state.step})
@@ -80,6 +98,8 @@ def in_turn(*steps: Step) -> Step:
     >>> int(state.step), int(metrics["first"]), int(metrics["second"])
     (2, 0, 1)
     """
+    if not steps:
+        raise ValueError("there is no step to take: give one or more")
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
         metrics: Scalars = {}

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo.arrays import at_least_0
+from rezoo.arrays import at_least_0, at_least_1
 from rezoo.training.step import shuffle, shuffle_key, take
 from rezoo.types import Batch, Scalars, Step, TrainState, Variables
 
@@ -28,6 +28,9 @@ def epoch(
     Returns:
       The state and each metric's mean over the ratings seen.
 
+    Raises:
+      ValueError: if there is no user, or `ratings_per_batch` is below 1.
+
     >>> from rezoo.data.batches import by_user
     >>> buckets = by_user(([1, 2], [5, 6], [3.0, 4.0]))
     >>> state = TrainState({}, {}, (), jax.random.key(0), jnp.int32(0), jnp.bool_(False))
@@ -36,6 +39,8 @@ def epoch(
     >>> int(state.step), float(metrics["rows"])
     (2, 1.0)
     """
+    if not all(len(bucket.item) for bucket in buckets) or not buckets:
+        raise ValueError("there is nobody to learn from in a bucket: give users, in one bucket or more")
     key = shuffle_key(state)
     orders = [batches(jax.random.fold_in(key, n), b, ratings_per_batch) for n, b in enumerate(buckets)]
 
@@ -104,6 +109,7 @@ def users_per_batch(bucket: Batch, ratings_per_batch: int) -> int:
     >>> users_per_batch(bucket, ratings_per_batch=4)
     2
     """
+    at_least_1(ratings_per_batch=ratings_per_batch)
     users, longest = bucket.item.shape
     return min(max(ratings_per_batch // longest, 1), users)
 

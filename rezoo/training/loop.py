@@ -12,7 +12,7 @@ import numpy as np
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rezoo.arrays import across
+from rezoo.arrays import across, at_least_0, at_least_1
 from rezoo.devices import processes
 from rezoo.errors import DataError
 from rezoo.storage import checkpoint, fingerprint
@@ -103,7 +103,8 @@ def run(
       DataError: if `folder` holds more epochs of this run than `num_epochs`, or only checkpoints that
         are damaged.
       TypeError: if `folder` is given and the fingerprint needs an `identity`.
-      ValueError: likewise, for a function in the place of `state`.
+      ValueError: likewise, for a function in the place of `state`; if `num_epochs` is below 0, `patience`
+        below 1 or without a monitor, or the monitor of every member is NaN.
       rezoo.storage.durable.BusyError: if another process trains this run in `folder`.
       OSError: if `folder` cannot be written to; what it held is kept.
 
@@ -114,6 +115,10 @@ def run(
     >>> result.history["loss"].tolist()
     [8.0, 4.0, 2.0]
     """
+    at_least_0(num_epochs=num_epochs)
+    at_least_1(patience=patience)
+    if patience is not None and monitor is None:
+        raise ValueError("patience= waits for a better monitor=: give that too, such as lambda m: -m['rmse']")
     if folder and callable(state) and identity is None:
         raise ValueError(
             "state= is a function, which has no fingerprint: give identity=, which stands for it"
@@ -158,6 +163,8 @@ def run(
                 raise Diverged(diagnosis(reached, done + 1, metrics))
             if monitor:
                 new = np.where(reached.halted, -np.inf, monitor(metrics))
+                if np.all(np.isnan(new) | reached.halted):
+                    raise ValueError(f"the monitor is NaN after epoch {done + 1}: no epoch is better by it")
                 better = new > score
                 score, best_epoch = np.where(better, new, score), np.where(better, done + 1, best_epoch)
                 best = _keep(better, reached.variables, best)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from rezoo.arrays import across, at_least_0, same_rows
+from rezoo.arrays import across, at_least_0, at_least_1, same_rows
 from rezoo.devices.meshes import along, lookup, parts
 from rezoo.objectives.inputs import masked
 from rezoo.types import Batch, Objective, Scalars, Step, TrainState, Variables
@@ -136,6 +136,7 @@ def epoch(step: Step, state: TrainState, data: Batch, batch_size: int) -> tuple[
         raise ValueError(
             f"there are {rows} rows to learn from in batches of {batch_size}: give one or more of each"
         )
+    at_least_1(batch_size=batch_size)
     batch_size = min(batch_size, rows)
     order = shuffle(shuffle_key(state), rows)
     order = jnp.pad(order, (0, -rows % batch_size), constant_values=-1).reshape(-1, batch_size)
@@ -189,6 +190,7 @@ def num_steps(rows: int, batch_size: int) -> int:
     >>> num_steps(10, 4), num_steps(3, 4)
     (3, 1)
     """
+    at_least_1(batch_size=batch_size)
     return -(-rows // batch_size)
 
 

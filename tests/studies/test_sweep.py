@@ -21,6 +21,11 @@ def test_a_study_is_every_point_with_every_seed():
             np.testing.assert_allclose(result[g, s], alone, rtol=1e-6)
 
 
+def test_a_seed_that_comes_twice_is_refused():
+    with pytest.raises(ValueError, match=r"seeds are \[0, 3, 3\]: give each of them once"):
+        sweep.keys([0, 3, 3])
+
+
 @pytest.mark.parametrize("at_once", [1, 3, 100])
 @pytest.mark.parametrize("grid", [None, {"rate": jnp.array([1.0, 2.0]), "l2": jnp.array([0.0, 5.0])}])
 def test_members_after_one_another_are_the_members_side_by_side(at_once, grid):

@@ -101,3 +101,15 @@ def test_rows_that_do_not_count_move_nothing():
 def test_a_joint_update_is_refused():
     with pytest.raises(ValueError, match="in turn"):
         alternating.parts(OPTIMIZERS).update({}, {})
+
+
+def test_every_part_has_an_optimizer_and_every_name_is_a_part():
+    params = dict(start().params)
+    name = min(OPTIMIZERS)
+    with pytest.raises(ValueError, match=f"optimizers for {name}, and the model's parts are"):
+        alternating.parts({name: OPTIMIZERS[name]}).init(params)
+    step = alternating.only("critic", lambda *_: None, OPTIMIZERS[name])
+    with pytest.raises(ValueError, match="there is no part 'critic' to train: there are"):
+        step(start(), data())
+    with pytest.raises(ValueError, match="there is no step to take"):
+        alternating.in_turn()

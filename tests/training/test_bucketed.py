@@ -153,3 +153,14 @@ def test_fit_is_epoch_after_epoch():
     assert int(fitted.step) == int(state.step) == 2 * bucketed.num_steps(buckets, 40)
     np.testing.assert_allclose(history["loss"][-1], metrics["loss"], rtol=1e-6)
     np.testing.assert_allclose(history["seen"], len(ratings()[0]) * np.array([1, 2]))
+
+
+def test_nobody_and_batches_of_nothing_are_refused():
+    buckets = batches.by_user(ratings())
+    step, state = (lambda state, batch: (state, {})), TrainState({}, {}, (), jax.random.key(0), 0, False)
+    state = state._replace(step=jnp.int32(0))
+    with pytest.raises(ValueError, match="ratings_per_batch = 0: give 1 or more"):
+        bucketed.epoch(step, state, buckets, 0)
+    for none in ([], [jax.tree.map(lambda x: x[:0], buckets[0])]):
+        with pytest.raises(ValueError, match="there is nobody to learn from in a bucket"):
+            bucketed.epoch(step, state, none, 10)

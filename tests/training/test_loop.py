@@ -50,6 +50,31 @@ def test_history_has_every_epoch_and_the_best_is_kept():
     np.testing.assert_allclose(evaluate(result.best)["error"], result.history["error"][best], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"patience": 3}, "patience= waits for a better monitor="),
+        ({"patience": 0, "monitor": lambda m: -m["loss"]}, "patience = 0: give 1 or more"),
+        ({"num_epochs": -1}, "num_epochs = -1: give a finite number of 0 or more"),
+        ({"monitor": lambda m: np.nan * m["loss"]}, "the monitor is NaN after epoch 1"),
+    ],
+)
+def test_what_cannot_choose_or_end_is_refused(given, told):
+    state, epoch = problem()
+    with pytest.raises(ValueError, match=told):
+        loop.run(epoch, state, **{"num_epochs": 2, **given})
+
+
+def test_members_whose_monitor_is_nan_are_never_best():
+    def epoch(state):
+        return state._replace(step=state.step + 1), {"x": jnp.array([jnp.nan, 1.0])}
+
+    keys = jax.random.split(jax.random.key(0))
+    start = TrainState({"w": jnp.zeros(2)}, {}, (), keys, jnp.zeros(2, int), jnp.zeros(2, bool))
+    result = loop.run(epoch, start, 2, monitor=lambda m: m["x"])
+    assert result.best_epoch.tolist() == [0, 1]
+
+
 def test_it_stops_when_nothing_improves():
     state, epoch = problem()
     result = loop.run(

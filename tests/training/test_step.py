@@ -100,6 +100,13 @@ def test_an_epoch_of_nothing_is_refused(rows, batch_size):
         training.epoch(lambda state, batch: (state, {}), start(optax.sgd(0.1)), data(rows), batch_size)
 
 
+def test_a_batch_is_a_whole_number_of_rows(untyped):
+    with pytest.raises(ValueError, match=r"batch_size = 2\.5: give 1 or more, a whole number"):
+        training.epoch(lambda state, batch: (state, {}), start(optax.sgd(0.1)), data(), 2.5)
+    with pytest.raises(ValueError, match="batch_size = -4: give 1 or more"):
+        training.num_steps(10, -4)
+
+
 @pytest.mark.parametrize(("rows", "batch_size"), [(23, 5), (20, 5), (4, 5)])
 def test_an_epoch_has_as_many_steps_as_it_says(rows, batch_size):
     step = training.make_step(objective, optax.sgd(0.1))
