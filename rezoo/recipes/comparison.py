@@ -70,7 +70,8 @@ def compare(
       on_result: is called with what is found so far, and the name of the recipe that has just been added.
 
     Raises:
-      DataError: if the log has no times, its later part nothing to predict, or there is no recipe.
+      DataError: if the log has no times, its later part nothing to predict, there is no recipe, or the model
+        of one has other ids than the log.
 
     >>> from rezoo.data.interactions import from_columns
     >>> from rezoo.recipes.baselines import buy_again, popularity
@@ -197,7 +198,14 @@ def _fits(
         begin = monotonic()
         model = recipe(log, key, **run)
         jax.block_until_ready(model.variables)
-        yield model, monotonic() - begin
+        seconds = monotonic() - begin
+        for what in ("users", "items"):
+            if not np.array_equal(getattr(model, what).raw, getattr(log, what).raw):
+                raise DataError(
+                    f"{name}: its model has other {what} than the log, and answers other questions: drop "
+                    "rows before the comparison, and save the model with the ids of the log it is given"
+                )
+        yield model, seconds
 
 
 def _with(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rezoo import recipes
+from rezoo.data import split
 from rezoo.data.interactions import from_columns
 from rezoo.errors import DataError
 from rezoo.recipes import comparison, estimate
@@ -189,6 +190,14 @@ def test_the_cost_of_a_fit_is_measured():
 def test_what_cannot_be_compared_is_said(call, message):
     with pytest.raises(DataError, match=message):
         call()
+
+
+def test_a_model_of_other_ids_is_not_compared():
+    def of_the_popular(log, key):
+        return recipes.popularity(split.refit_ids(log.take(log.item < log.num_items - 1), log)[0], key)
+
+    with pytest.raises(DataError, match="of_the_popular: its model has other items than the log"):
+        recipes.compare(shop(), [of_the_popular], jax.random.key(0))
 
 
 def strangers():
