@@ -26,7 +26,7 @@ from rezoo.devices.sharding import AXIS
 from rezoo.devices.sharding.layout import by_holder
 from rezoo.evaluation import spread
 from rezoo.nn import events
-from rezoo.nn.embedding import rows_or_zero
+from rezoo.nn.embedding import has_row, rows_or_zero
 from rezoo.nn.inner import with_columns
 from rezoo.nn.spread import items_of
 from rezoo.types import Query, Variables
@@ -264,42 +264,50 @@ def rank(
 
 
 def boost(amount: Float[Array, " N"]) -> Rule:
-    """Add an amount of its own to each item's score: a margin, a campaign.
+    """Add an amount of its own to each item's score: a margin, a campaign; nothing to an item that has none.
 
     >>> from rezoo.data.batches import queries
     >>> query = queries([1])
     >>> boost(jnp.array([0.0, 0.0, 0.5]))(query, jnp.array([[1, 2]]), jnp.array([[3.0, 3.0]])).tolist()
     [[3.0, 3.5]]
     """
-    return lambda query, item, score: score + amount[item]
+    return lambda query, item, score: score + rows_or_zero(amount, item)
 
 
 def only(allowed: Bool[Array, " N"]) -> Rule:
-    """Show allowed items alone.
+    """Show allowed items alone, none of those that came later.
 
     >>> from rezoo.data.batches import queries
     >>> query = queries([1])
     >>> only(jnp.array([False, False, True]))(query, jnp.array([[1, 2]]), jnp.array([[3.0, 3.0]])).tolist()
     [[-inf, 3.0]]
     """
-    return lambda query, item, score: jnp.where(allowed[item], score, -jnp.inf)
+    return lambda query, item, score: jnp.where(rows_or_zero(allowed, item), score, -jnp.inf)
 
 
 def at_most(group: Int[Array, " N"], count: int) -> Rule:
     """Show at most `count` items of one group, the best ones.
+
+    An item that came later counts for no group.
+
+    Raises:
+      ValueError: if `count` is below 1.
 
     >>> from rezoo.data.batches import queries
     >>> query, category = queries([1]), jnp.array([0, 7, 7, 8])
     >>> at_most(category, 1)(query, jnp.array([[1, 2, 3]]), jnp.array([[1.0, 3.0, 2.0]])).tolist()
     [[-inf, 3.0, 2.0]]
     """
+    at_least_1(count=count)
 
     def rule(query: Query, item: Array, score: Array) -> Array:
-        of = group[item]
+        of, grouped = rows_or_zero(group, item), has_row(item, len(group))
         place = jnp.arange(score.shape[1])
         above = score[:, None, :] > score[:, :, None]
         tied = (score[:, None, :] == score[:, :, None]) & (place[None, None, :] < place[None, :, None])
-        peers = (of[:, None, :] == of[:, :, None]) & (above | tied)
+        peers = (
+            (of[:, None, :] == of[:, :, None]) & grouped[:, None, :] & grouped[:, :, None] & (above | tied)
+        )
         return jnp.where(peers.sum(axis=2) < count, score, -jnp.inf)
 
     return rule

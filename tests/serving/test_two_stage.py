@@ -146,3 +146,15 @@ def test_over_devices_the_lists_are_those_of_one():
         two_stage.retrieve(spread, ASKED, 3)
     with pytest.raises(ValueError, match="mesh= is the one of `index`"):
         two_stage.retrieve(two_stage.index(*first), ASKED, 3, mesh=mesh)
+
+
+def test_rules_of_a_shorter_catalogue_leave_new_items_as_they_are():
+    item, score = jnp.array([[1, 2, 3, 4]]), jnp.array([[4.0, 3.0, 2.0, 1.0]])
+    query = queries([1])
+    assert two_stage.boost(jnp.array([0.0, 0.5, 9.0]))(query, item, score).tolist() == [[4.5, 12.0, 2.0, 1.0]]
+    allowed = two_stage.only(jnp.array([True, False, True]))(query, item, score)
+    assert allowed.tolist() == [[-np.inf, 3.0, -np.inf, -np.inf]]
+    capped = two_stage.at_most(jnp.array([0, 0, 0]), 1)(query, item, score)
+    assert capped.tolist() == [[4.0, -np.inf, 2.0, 1.0]]
+    with pytest.raises(ValueError, match="count = 0: give 1 or more"):
+        two_stage.at_most(GROUP, 0)
