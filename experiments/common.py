@@ -125,12 +125,14 @@ def _as_flag(argument: re.Match[str]) -> str:
 
 
 def check_names(flag: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse names that a flag does not know.
+    """Refuse names that a flag does not know, and none at all.
 
     Raises:
       DataError: that says which there are.
     """
-    known = list(known)
+    known, given = list(known), list(given)
+    if not given:
+        raise DataError(f"{flag}: name one or more of {', '.join(known)}")
     if unknown := set(given) - set(known):
         raise DataError(f"{flag}={sorted(unknown)}: there are {', '.join(known)}")
 
@@ -145,6 +147,16 @@ def check_counts(flags: Any, *names: str) -> None:
         number = getattr(flags, name)
         if number is not None and number < 1:
             raise DataError(f"{name}={number}: give 1 or more")
+
+
+def check_port(port: int, several: int = 1) -> None:
+    """Refuse a port that there is not, or where not so many follow; 0 stands for a free one.
+
+    Raises:
+      DataError: that says which there are.
+    """
+    if not 0 <= port <= 2**16 - several:
+        raise DataError(f"port={port}: give a port from 1 to {2**16 - several}")
 
 
 class Results:

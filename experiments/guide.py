@@ -20,7 +20,7 @@ import jax
 import numpy as np
 import optax
 import tyro
-from common import HERE, say
+from common import HERE, check_port, say
 from protocols.next_items import with_first_event
 
 from rezoo import recipes, training
@@ -59,6 +59,7 @@ class Flags:
 
 def main(flags: Flags) -> None:
     """Train both models, and serve them."""
+    check_port(flags.port)
     begin = time.monotonic()
     made = shop_builder.draw(ShopConfig(**SMALL if flags.smoke else {}), flags.seed)
     log = visits(made)

@@ -45,7 +45,7 @@ import jax
 import numpy as np
 import tyro
 import uvicorn
-from common import say
+from common import check_counts, check_port, say
 from starlette.applications import Starlette
 
 from rezoo import recipes
@@ -107,6 +107,8 @@ def main(flags: Flags) -> None:
         return smoke(flags.out)
     if flags.folder is None:
         raise DataError("name the folder of the saved model: your_log.py saves one")
+    check_counts(flags, "workers")
+    check_port(flags.port, flags.workers)
     if flags.workers > 1:
         several(flags, flags.folder)
     else:

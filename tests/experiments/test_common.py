@@ -189,3 +189,16 @@ def test_there_is_a_seed_at_least(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["next_basket.py", "--seeds", "0"])
     with pytest.raises(DataError, match="seeds=0: give 1 or more"):
         common.start("next_basket.py", "what it does", common.Flags)
+
+
+def test_a_choice_of_nothing_is_refused():
+    with pytest.raises(DataError, match="models: name one or more of MF, EASE"):
+        common.check_names("models", (), ("MF", "EASE"))
+
+
+@pytest.mark.parametrize(("port", "several"), [(-1, 1), (65_536, 1), (65_535, 2)])
+def test_a_port_is_one_that_there_is(port, several):
+    common.check_port(0)
+    common.check_port(65_535)
+    with pytest.raises(DataError, match=f"port={port}: give a port from 1 to {65_536 - several}"):
+        common.check_port(port, several)

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
+from rezoo.arrays import above_0, at_least_0, at_least_1
 from rezoo.errors import DataError, needed
 from rezoo.serving.service import api, guide
 from rezoo.serving.service.batching import Batcher, BusyError
@@ -125,6 +126,9 @@ def app(
       watch: look for a new version of the folder so often, in seconds; never if not given.
       beside: the application of a second model, served below `/b`; the guide shows both.
 
+    Raises:
+      ValueError: if a number of seconds or of requests is none that can be waited for.
+
     >>> import tempfile
     >>> import numpy as np
     >>> from starlette.testclient import TestClient
@@ -142,6 +146,9 @@ def app(
     ...         client.get("/recommend?visitor=v1&k=1").json()["items"]
     [{'item': 'hat', 'score': 3.0}]
     """
+    at_least_0(window=window)
+    at_least_1(waiting=waiting)
+    above_0(watch=watch)
     settings = shop.settings
     fields: dict[str, Any] = {
         name: fields(settings)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rezoo.arrays import above_0, at_least_0, at_least_1
 from rezoo.serving.service.translate import NONE, Features, Who
 
 
@@ -30,6 +31,27 @@ class Settings(NamedTuple):
 
 
 DEFAULT = Settings()
+
+
+def check(settings: Settings) -> None:
+    """Check that every number is one that can be meant.
+
+    Raises:
+      ValueError: that names the first which is none.
+
+    >>> check(Settings(slots=0))
+    Traceback (most recent call last):
+    ValueError: slots = 0: give 1 or more, a whole number
+    """
+    numbers = {name: value for name, value in settings._asdict().items() if name not in ("idle", "exclude")}
+    for name in ("sizes", "items"):
+        sizes = numbers.pop(name)
+        numbers |= {f"{name}[{n}]": size for n, size in enumerate(sizes)}
+        if not sizes or list(sizes) != sorted(set(sizes)):
+            raise ValueError(f"{name} = {sizes}: give one number or more, each above the one before")
+    at_least_1(**numbers)
+    at_least_0(exclude=settings.exclude)
+    above_0(idle=settings.idle)
 
 
 class Ask(NamedTuple):

@@ -14,6 +14,7 @@ from typing import Any
 
 from rezoo.errors import DataError
 from rezoo.serving import folder, saved
+from rezoo.serving.service import asks
 from rezoo.serving.service.answering import answer_alone, answer_sessions
 from rezoo.serving.service.asks import DEFAULT, Ask, Settings
 from rezoo.serving.service.catalogue import Catalogue
@@ -46,6 +47,9 @@ class Shop:
       clock: seconds since 1970.
       ranker: folder of another model, which puts the candidates of the first in order.
       items: file of the shop's table of items, what `Catalogue.read` reads.
+
+    Raises:
+      ValueError: if a setting is a number with which nothing can be answered.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Shop:
         ranker: str | Path | None = None,
         items: str | Path | None = None,
     ):
+        asks.check(settings)
         self.folder, self.log, self.settings, self._clock = Path(place), log, settings, clock
         self._ranker, self._items = (None if one is None else Path(one) for one in (ranker, items))
         self.engine: Engine | None = None

@@ -423,3 +423,25 @@ def test_a_new_model_takes_over_while_requests_go_on(tmp_path):
     assert set(versions) == set(expected) and versions == sorted(versions, key=versions.index)
     for answer in told:
         assert [row["item"] for row in answer.json()["items"]] == expected[answer.json()["version"]]
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"slots": 0}, "slots = 0: give 1 or more"),
+        ({"length": 2.5}, r"length = 2\.5: give 1 or more, a whole number"),
+        ({"sizes": (4, 1)}, r"sizes = \(4, 1\): give one number or more, each above the one before"),
+        ({"items": ()}, r"items = \(\): give one number or more"),
+        ({"exclude": -1}, "exclude = -1: give a finite number of 0 or more"),
+        ({"idle": 0.0}, r"idle = 0\.0: give a finite number above 0"),
+    ],
+)
+def test_settings_with_which_nothing_can_be_answered_are_refused_at_once(tmp_path, untyped, setting, told):
+    with pytest.raises(ValueError, match=told):
+        Shop(tmp_path, SqliteLog(":memory:"), SETTINGS._replace(**setting))
+
+
+@pytest.mark.parametrize("waits", [{"window": -1.0}, {"window": np.nan}, {"waiting": 0}, {"watch": 0.0}])
+def test_what_cannot_be_waited_for_is_refused_at_once(tmp_path, waits):
+    with pytest.raises(ValueError, match=f"{next(iter(waits))} = .*: give "):
+        app(Shop(tmp_path, SqliteLog(":memory:"), SETTINGS), **waits)
