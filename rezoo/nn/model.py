@@ -79,8 +79,10 @@ def _check(place: str, value: Any, kind: Any) -> None:
     elif not isinstance(value, Tracer):
         least = args[1].start if origin is Annotated else 1
         try:
-            number = operator.index("a switch" if isinstance(value, bool) else value)
+            number = operator.index(value)
         except TypeError:
-            raise ValueError(f"{place} = {value!r}: give a whole number") from None
+            number = None
+        if number is None or isinstance(value, bool):
+            raise ValueError(f"{place} = {value!r}: give a whole number")
         if number < least:
             raise ValueError(f"{place} = {number}: give {least} or more")

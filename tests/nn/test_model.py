@@ -31,6 +31,7 @@ def test_whole_numbers_of_any_kind_are_sizes():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
+        ({"dim": True}, "dim = True: give a whole number"),
         ({"dim": 0}, "dim = 0: give 1 or more"),
         ({"dim": None}, "dim = None: give a whole number"),
         ({"dim": {"item": 3}}, "dim = {'item': 3}: give a whole number"),
