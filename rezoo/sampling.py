@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from rezoo.arrays import cumulative, distinct_pairs, draw, find, finite, ids_of, in_table
+from rezoo.arrays import at_least_1, cumulative, distinct_pairs, draw, find, finite, ids_of, in_table
 from rezoo.devices.backend import pick
 from rezoo.devices.meshes import everywhere, lookup
 from rezoo.types import Query, Sampler
@@ -24,10 +24,11 @@ def uniform(num_items: int) -> Sampler:
     """Every item alike, positives too.
 
     Raises:
-      ValueError: if there is no item above 0.
+      ValueError: if there is no item above 0, or `num_items` is no whole number.
     """
     if num_items < 2:
         raise ValueError(f"num_items = {num_items} counts 0, which is no item: give 2 or more")
+    at_least_1(num_items=num_items)
 
     def sample(key: jax.Array, query: Query, item: Int[Array, " B"], n: int) -> Int[Array, " B n"]:
         bits = jax.random.bits(key, (item.shape[0], n))

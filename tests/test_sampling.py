@@ -30,6 +30,11 @@ def chi_square(drawn, share):
     return stats.chisquare(count[share > 0], expected).pvalue
 
 
+def test_a_catalogue_has_a_whole_number_of_items(untyped):
+    with pytest.raises(ValueError, match=r"num_items = 2\.5: give 1 or more, a whole number"):
+        sampling.uniform(2.5)
+
+
 def test_uniform_draws_every_item_alike_and_never_padding():
     share = np.full(12, 1 / 11)
     share[0] = 0

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from rezoo.arrays import at_least_0, at_least_1
 from rezoo.data import feature_columns, typed
 from rezoo.data.columns import as_array
 from rezoo.data.fitted import (
@@ -50,6 +51,9 @@ class Categorical:
 
     min_count: int = 1
 
+    def __post_init__(self) -> None:
+        at_least_1(min_count=self.min_count)
+
     def fit(self, column: Any) -> Vocabulary:
         values, missing = feature_columns.values(column)
         return Vocabulary(_frequent(values[~missing], self.min_count), int(missing.sum()))
@@ -61,6 +65,11 @@ class MultiValued:
 
     separator: str = "|"
     min_count: int = 1
+
+    def __post_init__(self) -> None:
+        at_least_1(min_count=self.min_count)
+        if not self.separator or not isinstance(self.separator, str):
+            raise ValueError(f"separator = {self.separator!r}: give what stands between values, such as '|'")
 
     def fit(self, column: Any) -> Vocabularies:
         rows = feature_columns.lists(column, self.separator)
@@ -96,6 +105,9 @@ class Quantile:
 
     buckets: int = 10
 
+    def __post_init__(self) -> None:
+        at_least_1(buckets=self.buckets)
+
     def fit(self, column: Any) -> Buckets:
         known, missing = _known(feature_columns.numbers(column))
         return Buckets(np.unique(np.quantile(known, np.arange(1, self.buckets) / self.buckets)), missing)
@@ -112,6 +124,16 @@ class Text:
     """Shortest and longest n-gram of characters; (0, 0) for none."""
     width: int = 64
     """The most n-grams of a text; the last ones of a longer text are left out."""
+
+    def __post_init__(self) -> None:
+        at_least_1(buckets=self.buckets, width=self.width)
+        shortest, longest = self.characters
+        at_least_0(words=self.words, shortest=shortest, longest=longest)
+        if shortest > longest or (shortest == 0 < longest) or not (self.words or longest):
+            raise ValueError(
+                f"words = {self.words}, characters = {self.characters}: give the most words, or the fewest and "
+                "the most characters, of an n-gram"
+            )
 
     def fit(self, column: Any) -> Grams:
         texts = feature_columns.texts(column)

@@ -300,3 +300,22 @@ def test_movielens(data_folder, tmp_path):
     )
     assert {len(column) for column in catalogue.values()} == {1683}
     assert abs(catalogue["year"][1:].mean()) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Categorical(min_count=0), "min_count = 0: give 1 or more"),
+        (lambda: MultiValued(min_count=2.5), r"min_count = 2\.5: give 1 or more, a whole number"),
+        (lambda: MultiValued(separator=""), "separator = '': give what stands between values"),
+        (lambda: Quantile(buckets=-3), "buckets = -3: give 1 or more"),
+        (lambda: Text(buckets=0), "buckets = 0: give 1 or more"),
+        (lambda: Text(width=0), "width = 0: give 1 or more"),
+        (lambda: Text(words=-1), "words = -1: give a finite number of 0 or more"),
+        (lambda: Text(characters=(4, 3)), r"characters = \(4, 3\): give the most words, or the fewest"),
+        (lambda: Text(words=0, characters=(0, 0)), r"words = 0, characters = \(0, 0\): give the most words"),
+    ],
+)
+def test_a_feature_that_cannot_be_is_refused_where_it_is_named(make, told, untyped):
+    with pytest.raises(ValueError, match=told):
+        make()
