@@ -131,8 +131,8 @@ class Text:
         at_least_0(words=self.words, shortest=shortest, longest=longest)
         if shortest > longest or (shortest == 0 < longest) or not (self.words or longest):
             raise ValueError(
-                f"words = {self.words}, characters = {self.characters}: give the most words, or the fewest and "
-                "the most characters, of an n-gram"
+                f"words = {self.words}, characters = {self.characters}: give the most words of an n-gram, or "
+                "the fewest and the most characters"
             )
 
     def fit(self, column: Any) -> Grams:
