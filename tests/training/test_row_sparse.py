@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rezoo import losses, objectives, training
+from rezoo.data.batches import pairs
+from rezoo.models import MF
 from rezoo.models.session import gru4rec
 from rezoo.nn.embedding import Embed
 from rezoo.training import row_sparse
@@ -413,3 +415,20 @@ def test_an_optimizers_numbers_that_cannot_be_are_refused(made, name, value):
     with pytest.raises(ValueError, match=f"{name} = {value}: give"):
         made(**{name: value})
     jax.jit(lambda number: (made(**{name: number}), number)[1])(value)
+
+
+def test_optimizers_in_the_other_order_and_a_state_of_all_parameters_are_refused(untyped):
+    batch = pairs([1], [2])
+    model, dense, rows = MF(3, 5, dim=2), optax.sgd(0.1), row_sparse.sgd(0.1)
+    objective = objectives.pointwise(model, losses.squared)
+    for build in (
+        lambda: row_sparse.make_step(objective, rows, dense),
+        lambda: row_sparse.init_state(jax.random.key(0), model, rows, dense, batch),
+    ):
+        with pytest.raises(
+            ValueError, match=r"give one of row_sparse, .* after that of all other parameters"
+        ):
+            build()
+    state = training.init_state(jax.random.key(0), model, dense, batch)
+    with pytest.raises(ValueError, match=r"give one of row_sparse\.init_state"):
+        row_sparse.make_step(objective, dense, rows)(state, batch)

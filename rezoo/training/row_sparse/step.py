@@ -66,8 +66,8 @@ def init_state(
         is float32. A model is scored with these tables, or with all of them as float32.
 
     Raises:
-      ValueError: if a name in `dense` is no module with a table, or `table_dtype` is neither float32 nor
-        bfloat16.
+      ValueError: if a name in `dense` is no module with a table, `table_dtype` is neither float32 nor
+        bfloat16, or `row_optimizer` is not one of rows.
 
     >>> from rezoo.data.batches import pairs
     >>> from rezoo.models import MF
@@ -77,6 +77,7 @@ def init_state(
     >>> sorted(state.opt_state.rows)  # the tables that are trained by row
     ['item/embedding', 'item_bias/embedding', 'user/embedding']
     """
+    check_moves_rows(row_optimizer)
     state = dense_step.init_state(key, model, optax.identity(), batch, constants=constants)
     row = dense_step.blank_row(batch)
     _, sown = jax.eval_shape(
@@ -95,6 +96,23 @@ def init_state(
     by_row, rest = split(state.params, rows)
     kept = {path: table.astype(rounding.checked(table_dtype)) for path, table in by_row.items()}
     return state._replace(params=join(rest, kept), opt_state=OptState(dense_optimizer.init(rest), rows))
+
+
+def check_moves_rows(optimizer: RowOptimizer) -> None:
+    """Check that an optimizer is one of rows.
+
+    Raises:
+      ValueError: if it is of whole parameters, as where both were given in the other order.
+
+    >>> check_moves_rows(optax.adam(1e-3))
+    Traceback (most recent call last):
+    ValueError: the optimizer of rows is a GradientTransformationExtraArgs: give one of row_sparse, ...
+    """
+    if not isinstance(optimizer, RowOptimizer):
+        raise ValueError(
+            f"the optimizer of rows is a {type(optimizer).__name__}: give one of row_sparse, such as "
+            "row_sparse.lazy_adam(1e-3), after that of all other parameters"
+        )
 
 
 class Looked(NamedTuple):
@@ -169,7 +187,8 @@ def make_step(
       tables_on: where the tables lie.
 
     Raises:
-      ValueError: if the loss depends on a table otherwise than by its looked-up rows.
+      ValueError: if `row_optimizer` is not one of rows; of the step, if the loss depends on a table otherwise
+        than by its looked-up rows, or the state is not of this module.
 
     >>> from rezoo import losses, objectives
     >>> from rezoo.data.batches import pairs
@@ -184,8 +203,11 @@ def make_step(
     >>> moved.any(axis=1).tolist()  # the row of user 1 alone
     [False, True, False]
     """
+    check_moves_rows(row_optimizer)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
+        if not isinstance(state.opt_state, OptState):
+            raise ValueError("the state is of training.init_state: give one of row_sparse.init_state")
         key, batch = jax.random.fold_in(state.key, state.step), masked(batch)
         tables, dense = split(state.params, state.opt_state.rows)
         rows = dict(state.opt_state.rows)
