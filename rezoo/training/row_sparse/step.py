@@ -98,7 +98,7 @@ def init_state(
     return state._replace(params=join(rest, kept), opt_state=OptState(dense_optimizer.init(rest), rows))
 
 
-def check_moves_rows(optimizer: RowOptimizer) -> None:
+def check_moves_rows(optimizer: Any) -> None:
     """Check that an optimizer is one of rows.
 
     Raises:
