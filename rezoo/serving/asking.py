@@ -184,7 +184,8 @@ def lists_of(name: str, given: Iterable[Any], count: int) -> list[Any]:
     """
     lists = [] if isinstance(given, Mapping) else list(given)
     if isinstance(given, str | bytes) or any(isinstance(one, str | bytes) for one in lists):
-        raise DataError(f"a list of {name} is a text: give lists of ids, such as ['a', 'b'] for 'a|b'")
+        what = "ids" if name == "items" else "values"
+        raise DataError(f"a list of {name} is a text: give lists of {what}, such as ['a', 'b'] for 'a|b'")
     if len(lists) != count:
         raise DataError(f"there are {count} users and {len(lists)} lists of {name}: give one to each")
     for row, one in enumerate(lists, 1):
