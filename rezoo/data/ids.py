@@ -102,7 +102,10 @@ class Ids:
 
     def _same(self, values: np.ndarray | pa.Array) -> np.ndarray:
         """Dense ids of values of the kind of these ids."""
-        known = pa.array(self.raw)
+        narrow = self.raw.dtype.kind in "iub" and self.raw.max(initial=0) <= np.iinfo(np.int64).max
+        known = pa.array(
+            self.raw.astype(np.int64, copy=False) if narrow else self.raw
+        )  # so that any integer fits
         dense = np.empty(len(values), np.int32)
         block = max(1 << 20, 4 * self.size)  # so that long columns are not held four times over
         for at in range(0, len(values), block):

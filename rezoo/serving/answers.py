@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rezoo import evaluation
+from rezoo.data.columns import as_array
 from rezoo.devices.meshes import in_blocks
 from rezoo.errors import DataError
 from rezoo.evaluation.scoring import apply, compiled
@@ -79,9 +80,7 @@ def predict(
     [1.0, 3.0]
     """
     users, items, columns = raw_ids("users", users), raw_ids("items", items), dict(columns or {})
-    lengths = {"users": len(users), "items": len(items)} | {name: len(c) for name, c in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise DataError(f"every column must have a value per row, but their lengths are {lengths}")
+    _same_lengths({"users": users, "items": items, **columns})
     if not len(users):
         return np.zeros(0, np.float32)
     placed = with_items(with_users(saved, users, columns, whole=False), items, columns, whole=False)
@@ -95,6 +94,12 @@ def predict(
     score = saved.link(_scores(placed.model, placed.variables, query, (asked, jnp.asarray(item))))
     stars = saved.scale.invert(np.asarray(score))
     return stars if saved.clip is None else np.clip(stars, *saved.clip).astype(np.float32)
+
+
+def _same_lengths(columns: Mapping[str, Any]) -> None:
+    lengths = {name: len(as_array(column)) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"every column must have a value per row, but their lengths are {lengths}")
 
 
 @compiled()
@@ -148,6 +153,7 @@ def recommend(
         raise DataError(f"k = {k}: a list has 1 place or more, a whole number")
     k = min(int(k), saved.items.size)  # no list is longer, and places take memory
     users, columns = raw_ids("users", users), dict(columns or {})
+    _same_lengths({"users": users, **columns})
     placed = with_users(saved, users, columns, whole=False)
     user = dense_ids(saved.users, placed.users, users)
     asked, query, unknown = queries(placed, users, user, columns, histories, ratings, events)

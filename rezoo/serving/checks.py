@@ -47,6 +47,9 @@ def _check_ids(saved: Saved) -> None:
     for name, raw in (told if names is None else told | {"item names": names}).items():
         if raw.ndim != 1 or (len(raw) and raw.dtype.kind not in "biuU"):
             raise DataError(f"{name} are {raw.dtype} {list(raw.shape)}: give ids [n], integers or text")
+        if name != "item names" and len(np.unique(raw)) < len(raw):
+            found, times = np.unique(raw, return_counts=True)
+            raise DataError(f"{name} have {found[times.argmax()]} {times.max()} times: give each id once")
         codes = (
             np.ascontiguousarray(raw).view(np.uint32) if raw.dtype.kind == "U" and len(raw) else np.zeros(1)
         )
@@ -67,6 +70,8 @@ def _check_variables(saved: Saved) -> None:
                 raise DataError(f"{jax.tree_util.keystr(path)} has integers beyond {info.dtype}")
         elif array.dtype.kind not in "biuf" and not jax.dtypes.issubdtype(array.dtype, np.floating):
             raise DataError(f"{jax.tree_util.keystr(path)} is of type {array.dtype}: give numbers")
+        elif array.dtype.kind not in "biu" and np.isnan(array).any():
+            raise DataError(f"{jax.tree_util.keystr(path)} has NaN: save a model whose training went well")
 
 
 def _sizes(saved: Saved) -> dict[str, int | None]:
@@ -135,6 +140,12 @@ def _check_past(saved: Saved) -> None:
         )
     if history.size and (history.min() < 0 or history.max() >= items):
         raise DataError(f"history has ids {history.min()} … {history.max()} of {items} items, id 0 included")
+    if (behind := ((history[:, 1:] > 0) & (history[:, :-1] == 0)).any(axis=1)).any():
+        raise DataError(
+            f"history: row {behind.argmax()} has an item behind a 0: pad at the end, as sessions.pad does"
+        )
+    if history[:1].any():
+        raise DataError("history: row 0 is that of whoever is unknown, and has items: leave it empty")
     model, rates = type(saved.model).__name__, rates_history(saved)
     if saved.history_rating is None:
         if rates:

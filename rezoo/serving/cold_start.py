@@ -138,7 +138,7 @@ def lengthened(ids: Ids, new: np.ndarray) -> tuple[Ids, np.ndarray]:
         return ids, np.zeros(0, np.int64)
     spelt = _spelt(ids, new)
     first = np.sort(np.unique(spelt, return_index=True)[1])
-    old = ids.raw.astype(str) if spelt.dtype.kind == "U" else ids.raw
+    old = ids.raw.astype(np.int64 if spelt.dtype.kind == "i" else str)
     names = None if ids.names is None else np.append(ids.names, np.full(len(first), ""))
     return Ids(np.concatenate([old, spelt[first]]), names), first
 

@@ -115,6 +115,8 @@ def check_history(saved: Saved) -> None:
             )
         if column.dtype.kind not in "iuf" or (column.dtype.kind == "f" and not np.isfinite(column).all()):
             raise DataError(f"history_columns: {name!r} has values that are not finite numbers")
+        if name in times(saved):
+            _seconds(name, column.ravel())
 
 
 def check_shared(first: Saved, second: Saved) -> None:
@@ -153,6 +155,8 @@ def _trained(saved: Saved) -> dict[str, Any]:
 def _seconds(name: str, raw: Iterable[Any]) -> np.ndarray:
     """Times as whole seconds; 0 where there is none, or NaN."""
     try:
+        if getattr(raw, "dtype", np.dtype(float)).kind in "mM":  # days and hours would be counts of them
+            raise TypeError
         values = np.array([0 if one is None or one != one else one for one in raw], float)
     except (TypeError, ValueError):
         values = np.array([np.nan])

@@ -15,6 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from rezoo.data import files, roles
+from rezoo.errors import DataError
 from rezoo.nn.events import kinds
 from rezoo.serving import separators
 from rezoo.serving.answers import predict, recommend
@@ -46,7 +47,7 @@ def predict_table(
       on_unknown: is told which ids are unknown, as in `answers.predict`.
 
     Raises:
-      DataError: if there is no user or item column, or as in `answers.predict`.
+      DataError: if there is no user or item column, one is named prediction, or as in `answers.predict`.
 
     >>> import jax.numpy as jnp
     >>> from rezoo.data.ids import Ids
@@ -57,6 +58,8 @@ def predict_table(
     [1.0]
     """
     columns, names = _read(saved, table, {"user": user, "item": item})
+    if "prediction" in columns:
+        raise DataError("the table has a column 'prediction', which would be lost: rename it")
     who, what = columns[names["user"]], columns[names["item"]]
     past = _past(saved, columns, separator)
     return columns | {"prediction": predict(saved, who, what, columns, **past, on_unknown=on_unknown)}
@@ -73,6 +76,9 @@ def recommend_table(
 ) -> Columns:
     """The k best items for each distinct user of the table, as `answers.recommend` gives them.
 
+    Raises:
+      DataError: if two rows of a user have different histories, or as in `answers.recommend`.
+
     >>> import jax.numpy as jnp
     >>> from rezoo.data.ids import Ids
     >>> from rezoo.models import Popularity
@@ -85,7 +91,12 @@ def recommend_table(
     users = columns[names["user"]]
     dense = saved.users.encode(users)
     same = np.where(dense > 0, dense.astype(str), np.char.add("?", users.astype(str)))
-    rows = np.sort(np.unique(same, return_index=True)[1])
+    _, first, whose = np.unique(same, return_index=True, return_inverse=True)
+    for name in {"history", "history_rating"} & columns.keys():
+        told = np.array([str(value) for value in columns[name].tolist()])
+        if (other := told != told[first][whose]).any():
+            raise DataError(f"row {other.argmax() + 1}: {name!r} differs from that of the user's first row")
+    rows = np.sort(first)
     columns = {name: column[rows] for name, column in columns.items()}
     past = _past(saved, columns, separator)
     return recommend(saved, users[rows], k, columns, **past, on_unknown=on_unknown)

@@ -568,3 +568,27 @@ def test_ratings_off_the_scale_and_twice_given_are_reported():
     assert log.rating.tolist() == [4, 2, 3] and "9" in str(report)
     log, report = clean.drop_duplicates(log)
     assert log.rating.tolist() == [2, 3] and report.before - report.after == 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (lambda: without()._replace(items=Ids(np.array([10, 20, 10, 40]))), "items have 10 2 times"),
+        (lambda: without()._replace(users=Ids(np.array(["ann", "bob", "ann"]))), "users have ann 2 times"),
+        (
+            lambda: with_past(history=np.array([[0, 0], [0, 1], [2, 0], [0, 0]])),
+            "row 1 has an item behind a 0",
+        ),
+        (
+            lambda: with_past(history=np.array([[3, 0], [1, 0], [2, 0], [0, 0]])),
+            "row 0 is that of whoever is",
+        ),
+        (
+            lambda: without()._replace(variables=jax.tree.map(lambda x: x * np.nan, without().variables)),
+            "has NaN: save a model whose training went well",
+        ),
+    ],
+)
+def test_what_would_answer_wrongly_is_not_saved(tmp_path, broken, told):
+    with pytest.raises(DataError, match=told):
+        saved.save(tmp_path / "run", broken())

@@ -203,3 +203,18 @@ def test_what_newcomers_must_be():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isfinite(answers.predict(more, ["99", 12], [12, 12])).all()
+
+
+def test_what_a_table_says_of_a_user_is_said_once():
+    one = sessions()
+    same = tables.recommend_table(one, {"user": [1, 1], "history": ["a|b", "a|b"]}, 2)
+    assert same["user"].tolist() == [1, 1]
+    with pytest.raises(DataError, match="row 2: 'history' differs from that of the user's first row"):
+        tables.recommend_table(one, {"user": [1, 1], "history": ["a|b", "b"]}, 2)
+    with pytest.raises(DataError, match="'prediction', which would be lost: rename it"):
+        tables.predict_table(with_ages(), {"user": [12], "item": [12], "prediction": [5]})
+
+
+def test_columns_of_a_question_are_as_long_as_it():
+    with pytest.raises(DataError, match="every column must have a value per row, but their lengths are"):
+        answers.recommend(with_ages(), ["zoe", "12"], 2, {"age": [60]})

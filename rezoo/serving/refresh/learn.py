@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from rezoo import losses, objectives, sampling, training
-from rezoo.arrays import distinct_pairs
+from rezoo.arrays import above_0, at_least_0, at_least_1, below_1, distinct_pairs
 from rezoo.data import batches
 from rezoo.data.packing import at_events
 from rezoo.errors import DataError
@@ -69,6 +69,25 @@ class Settings(NamedTuple):
     """Of MF."""
     weights: ials.Weights = ials.Weights()
     """Of iALS, as in its training."""
+
+
+def check_settings(settings: Settings) -> None:
+    """Check that every number is one that can be meant.
+
+    Raises:
+      ValueError: that names the first which is none.
+
+    >>> check_settings(Settings(k=0))
+    Traceback (most recent call last):
+    ValueError: k = 0: give 1 or more, a whole number
+    """
+    counts = "k", "at_least", "least", "num_epochs", "batch_size", "length"
+    at_least_1(**{name: getattr(settings, name) for name in counts})
+    above_0(held=settings.held)
+    below_1(held=settings.held)
+    at_least_0(past=settings.past, rate=settings.rate, l2=settings.l2)
+    if not settings.worst >= 0:  # infinite where any model is taken
+        raise ValueError(f"worst = {settings.worst}: give standard errors, 0 or more")
 
 
 Learner = Callable[[Saved, Events, jax.Array, Settings], Saved]

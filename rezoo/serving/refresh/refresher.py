@@ -12,7 +12,7 @@ from rezoo.serving.bundle import Saved
 from rezoo.serving.checks import check
 from rezoo.serving.refresh.events import in_ids_of, with_columns, with_past
 from rezoo.serving.refresh.grow import with_histories, with_ids
-from rezoo.serving.refresh.learn import Settings, learner
+from rezoo.serving.refresh.learn import Settings, check_settings, learner
 from rezoo.serving.refresh.measure import Measured, measure
 from rezoo.training.loop import Diverged
 
@@ -75,6 +75,7 @@ def refresh(
       settings: how it learns, and when it is refused.
 
     Raises:
+      ValueError: if a setting is a number that cannot be meant.
       DataError: if this kind of model cannot be refreshed, or the log lacks what it needs, such as a column
         of events, which the error names.
 
@@ -86,6 +87,7 @@ def refresh(
     >>> outcome.saved.variables["params"]["count"].tolist()
     [0.0, 100.0, 100.0]
     """
+    check_settings(settings)
     begin, learn = monotonic(), learner(saved)
     asked = np.zeros(log.num_rows, bool)
     try:

@@ -43,8 +43,7 @@ def _recommended(engine: Engine, one: Recommend) -> Answer:
     ask = engine.of_user(one.visitor if one.user is None else one.user, one.features, one.wanted)
     past = engine.first.past(ask.who.user, one.history, one.ratings)
     if not one.wanted.seen:
-        hidden = [*ask.exclude, *past.items][-engine.settings.exclude :]
-        ask = ask._replace(exclude=hidden)
+        ask = engine.unseen(ask, past.items)
     return _listed(engine, one, ask, past, engine.ask(ask, past))
 
 

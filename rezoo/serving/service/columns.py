@@ -18,6 +18,7 @@ import numpy as np
 from rezoo.data import feature_columns
 from rezoo.data.columns import plain
 from rezoo.data.missing import is_missing
+from rezoo.data.spelling import is_number
 from rezoo.errors import DataError
 
 MOST_SHOWN = 100
@@ -101,10 +102,16 @@ class Column(NamedTuple):
         try:
             if ".." in text:
                 ends = dict(zip(("min", "max"), text.split("..", 1), strict=True))
-                return {name: float(end) for name, end in ends.items() if end}
-            return [float(one) for one in text.split(",")]
+                return {name: _number(end) for name, end in ends.items() if end}
+            return [_number(one) for one in text.split(",")]
         except ValueError:
             raise _refused(text, self.kind) from None
+
+
+def _number(text: str) -> float:
+    if not is_number(text) or not math.isfinite(number := float(text)):
+        raise ValueError
+    return number
 
 
 LIMITS = (("min", -math.inf), ("max", math.inf))

@@ -63,6 +63,11 @@ class Engine:
         served = live.serve(saved.model, saved.variables)
         if ranker is not None:
             event_columns.check_shared(saved, ranker)
+            if ranker.history is not None and saved.history is None:
+                raise DataError(
+                    f"{type(ranker.model).__name__} orders those of {type(saved.model).__name__}, and has "
+                    "the histories of users, which that has not: save both with them, Saved(…, history=…)"
+                )
         self.rows = live.num_items(saved.model, served)
         """Items that are ranked, 0 included."""
         self.offer = Offer(saved, self.rows, table, version)
@@ -74,14 +79,15 @@ class Engine:
         k = min(settings.k, self.rows)
         candidates = min(max(k, settings.candidates), self.rows)
         self._programs = Programs(saved.model, stage and stage.model, k, candidates)
-        self._ranked: dict[int, Who] = {}  # who began the session of each slot, as the ranker knows them
+        self._user: dict[int, int] = {}  # who began the session of each slot
+        self._ranked: dict[int, Who] = {}  # the same, as the ranker knows them
         self._nobody = self.of_slot(-1, NO_LIST)._replace(who=self.first.nobody, event=self.first.no_event)
         like = self._past([0], NO_PAST, self._nobody)
         self.sessions = live.start(saved.model, served, settings.slots, length=settings.length, like=like)
         self.predictor = Predictor(self.ranker or self.first, settings.items, settings.length)
         """Of the ranker, if there is one."""
         self._keeps_state = self.sessions.carry is not None and self.ranker is None
-        self._compile(filtered=table is not None)
+        self._compile(filtered=table is not None or saved.history is not None)
 
     @property
     def saved(self) -> Saved:
@@ -127,13 +133,14 @@ class Engine:
         self.now = max(self.now, event.received)
         who, ranked = self._who(event.visitor if event.user is None else event.user, event.features)
         slot, fresh = self.slots.open(event.visitor)
-        if fresh and ranked is not None:
-            self._ranked[slot] = ranked
+        if fresh:
+            self._user[slot] = who.user
+            if ranked is not None:
+                self._ranked[slot] = ranked
         item, told = self.first.item(event.item), self.first.event(event.type, event.time)
         if not wanted.k and not wanted.context:
             return Ask(slot, fresh, who, item, told, context=self.first.no_context)
-        ask = self._asked(wanted, self._ranked.get(slot))
-        return ask._replace(slot=slot, fresh=fresh, who=who, item=item, event=told)
+        return self.of_slot(slot, wanted)._replace(fresh=fresh, who=who, item=item, event=told)
 
     def find(self, visitor: str, now: float) -> int:
         """The slot of a visitor's open session, -1 if there is none; does not keep it open longer."""
@@ -143,7 +150,17 @@ class Engine:
 
     def of_slot(self, slot: int, wanted: Wanted) -> Ask:
         """What a question asks of an open session; of an empty one of nobody, if the slot is -1."""
-        return self._asked(wanted, self._ranked.get(slot))._replace(slot=slot)
+        ask = self._asked(wanted, self._ranked.get(slot))._replace(slot=slot)
+        past = self.saved.history
+        if wanted.seen or past is None:
+            return ask
+        return self.unseen(ask, past[self._user.get(slot, 0)])
+
+    def unseen(self, ask: Ask, items: Any) -> Ask:
+        """The question for a list without these items, dense ids, however many they are."""
+        allowed = np.array(self.offer.base if ask.allowed is None else ask.allowed)
+        allowed[np.asarray(items, np.int64)] = False
+        return ask._replace(allowed=allowed)
 
     def of_user(self, raw: Any, features: Mapping[str, Any] | None, wanted: Wanted) -> Ask:
         """What a question asks without a session."""

@@ -136,7 +136,10 @@ def _checked(name: str, value: Any, field: Field) -> Any:
             raise DataError(f"{name} is {_kind(value)}: give an object with {MOST_FILTERS} columns at most")
         for column, one in value.items():
             parts = one if isinstance(one, list) else [*one.values()] if isinstance(one, dict) else [one]
-            if not all(isinstance(part, str | int | float) for part in parts):
+            numbers = [part for part in parts if isinstance(part, int | float)]
+            if not all(isinstance(part, str | int | float) for part in parts) or not all(
+                math.isfinite(_float(number)) for number in numbers
+            ):
                 raise DataError(
                     f"{name}: {column[:50]!r} is {_shown(one)}: give a value, a list of values, or an object "
                     "of min and max"
@@ -187,9 +190,16 @@ def _is_plain(value: Any) -> bool:
 def _object_in(name: str, text: str) -> Any:
     """The JSON that stands in an address."""
     try:
-        return json.loads(text, parse_constant=float)
+        return json.loads(text, parse_constant=float, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise DataError(f"{name} is {_shown(text)}: give a JSON object") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, none of whose names comes twice."""
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a name comes twice")
+    return found
 
 
 def _float(value: int | float) -> float:

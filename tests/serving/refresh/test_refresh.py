@@ -288,3 +288,22 @@ def test_what_was_before_an_event(rows, data):
     own = [n + 1 for n, (s, i) in enumerate(rows[:at]) if s == sequence[at] and i][-3:]
     found = before(events, np.array([at]), 3)[0] if (item > 0).any() else np.zeros(3, int)
     assert found.tolist() == own + [0] * (3 - len(own))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"k": 0},
+        {"held": 1.5},
+        {"held": np.nan},
+        {"num_epochs": 0},
+        {"length": 0},
+        {"least": -1},
+        {"worst": np.nan},
+        {"past": -1.0},
+        {"batch_size": 2.5},
+    ],
+)
+def test_settings_that_would_take_anything_are_refused(setting, untyped):
+    with pytest.raises(ValueError, match=f"^{next(iter(setting))} = .*: give "):
+        refresh(model("popularity"), LOG, NEW, key(), QUICK._replace(**setting))

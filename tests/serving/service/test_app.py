@@ -445,3 +445,27 @@ def test_settings_with_which_nothing_can_be_answered_are_refused_at_once(tmp_pat
 def test_what_cannot_be_waited_for_is_refused_at_once(tmp_path, waits):
     with pytest.raises(ValueError, match=f"{next(iter(waits))} = .*: give "):
         app(Shop(tmp_path, SqliteLog(":memory:"), SETTINGS), **waits)
+
+
+def test_filters_are_of_numbers_that_there_are_and_of_each_column_once(with_table):
+    client, _ = with_table
+    for query in (
+        'filters={"price":{"min":NaN}}',
+        'filters={"price":{"max":1e999}}',
+        'filters={"price":5,"price":6}',
+        "price=nan",
+        "price=inf",
+        "price=5_0",
+    ):
+        answer = client.get(f"/items?{query}")
+        assert answer.status_code == 400, query
+
+
+def test_what_was_seen_and_what_is_excluded_are_left_out_however_much_it_is(client):
+    past = [f"p{n}" for n in range(1, 9)]
+    assert len(past) > SETTINGS.exclude
+    told = client.post(
+        "/recommend", json={"history": past, "seen": False, "exclude": ["p10", "p11"], "k": 10}
+    ).json()
+    found = {one["item"] for one in told["items"]}
+    assert found and not found & {*past, "p10", "p11"}
