@@ -63,9 +63,16 @@ def texts(values: Any) -> np.ndarray:
     """Text, "" where missing: `str` of fixed width, or Python strings where that takes too much memory.
 
     Raises:
-      DataError: if a text ends in a zero byte, which NumPy would drop.
+      DataError: if a text ends in a zero byte, which NumPy would drop, or has half of a surrogate pair.
     """
-    array = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values, pa.large_string())
+    try:
+        array = (
+            values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values, pa.large_string())
+        )
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"the text {error.object!r} has half of a character, {error.object[error.start]!r}: correct it"
+        ) from None
     array = array.cast(pa.large_string()).fill_null("")
     if pc.any(pc.ends_with(array, "\0")).as_py():
         raise DataError("a text ends in a zero byte, which would be lost: remove it")

@@ -48,7 +48,7 @@ def queries(
     Raises:
       DataError: if the number of rows is not given by anything, or differs between what is given; if ids
         have other axes, or are no whole numbers within int32, a history has an item behind a 0 or
-        an id below it, or a column holds no numbers.
+        an id below it, or a column holds no numbers, or some that are NaN or infinite.
 
     >>> query = queries(history=[[3, 5], [4, 0]])
     >>> query.user.tolist(), query.history.shape, queries([7, 8]).history.shape
@@ -98,7 +98,27 @@ def _numbers(name: str, column: Any) -> Array:
             )
         if column.dtype.kind in "iu" and column.dtype.itemsize >= 4:
             column = int32_of(f"the column {name!r}", column)
-    return jnp.asarray(column)
+    return _finite(f"the column {name!r}", column, "give 0 where it is unknown")
+
+
+def _finite(name: str, values: Any, advice: str) -> Array:
+    """Values as JAX holds them, of which none is NaN or infinite."""
+    with np.errstate(over="ignore"):
+        made = jnp.asarray(values)
+    if isinstance(made, Tracer) or not jnp.issubdtype(made.dtype, jnp.floating):
+        return made
+    odd = ~np.isfinite(np.asarray(made, np.float32))
+    if odd.any():
+        row = int(np.argwhere(odd)[0][0])
+        raise DataError(f"{name} has {made[tuple(np.argwhere(odd)[0])]} in row {row}: {advice}")
+    return made
+
+
+def _labels(label: Any) -> Array:
+    with np.errstate(over="ignore"):
+        values = label if isinstance(label, jax.Array) else np.asarray(label, np.float32)
+    advice = "leave out pairs that have none (`clean.drop_bad_ratings`)"
+    return _finite("label", values, advice).astype(jnp.float32)
 
 
 def _check_history(history: Array | np.ndarray) -> None:
@@ -142,7 +162,8 @@ def pairs(
       features: of each row, `[n …]`, as in `queries`.
 
     Raises:
-      DataError: if a column has another number of rows than `user`.
+      DataError: if a column has another number of rows than `user`, or a label or a feature is NaN or
+        infinite.
 
     >>> data = pairs([1, 2], [7, 5])
     >>> data.query.user.tolist(), data.item.tolist(), data.label.tolist()
@@ -150,7 +171,7 @@ def pairs(
     """
     query, item = queries(user, history, features), jnp.asarray(int32_of("item", item))
     rows = query.user.shape
-    label = jnp.ones(rows) if label is None else jnp.asarray(label, jnp.float32)
+    label = jnp.ones(rows) if label is None else _labels(label)
     if item.shape != rows or label.shape != rows:
         raise DataError(
             f"item {item.shape} and label {label.shape} must have a value for each of {rows[0]:,} users"
@@ -284,6 +305,11 @@ def by_user(
       growth: a bucket's longest row over its shortest. Closer to 1 wastes less on padding and
         compiles more shapes.
 
+    Raises:
+      ValueError: if `growth` is not above 1.
+      DataError: if there are no rows, columns differ in length, an id is below 0, or a rating is NaN or
+        infinite.
+
     >>> [bucket.item.tolist() for bucket in by_user(([1, 2, 2], [5, 6, 7], [1.0, 2.0, 3.0]))]
     [[[5]], [[6, 7]]]
     """
@@ -291,6 +317,8 @@ def by_user(
         raise ValueError(f"growth = {growth}: give a number above 1")
     if isinstance(rows, Interactions):
         rows = rows.user, rows.item, np.ones(rows.num_rows) if rows.rating is None else rows.rating
+    for name, columns in (("rows", rows), ("history", history)):
+        _check_columns(name, columns)
     user, item, rating = (np.asarray(column) for column in rows)
     known = np.asarray(history[0] if history else user), np.asarray(history[1] if history else item)
     users, counts = np.unique(user, return_counts=True)
@@ -302,7 +330,21 @@ def by_user(
         ratings, _ = padded(users[members], user, rating)
         seen = items if history is None else padded(users[members], *known)[0]
         query = queries(users[members], seen)
-        label = jnp.asarray(ratings, jnp.float32)
+        label = _labels(ratings)
         return Batch(query, jnp.asarray(items, jnp.int32), label, jnp.asarray(where))
 
     return tuple(bucket(level == value) for value in np.unique(level))
+
+
+def _check_columns(name: str, columns: Columns | None) -> None:
+    """Refuse parallel columns of different lengths, without rows, or with ids that are none."""
+    if columns is None:
+        return
+    sizes = [np.shape(column) for column in columns]
+    if len(set(sizes)) > 1 or len(sizes[0]) != 1 or not sizes[0][0]:
+        raise DataError(
+            f"{name}: columns of the shapes {sizes} have not a user, an item and a rating for each row"
+        )
+    for what, ids in zip(("user", "item"), columns, strict=False):
+        if np.min(int32_of(what, ids)) < 0:
+            raise DataError(f"{name}: {what} has an id below 0")

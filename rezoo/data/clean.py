@@ -17,6 +17,7 @@ import numpy as np
 from rezoo.data.clean_table import drop_bad_times, drop_missing
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions
+from rezoo.data.parts import check_count
 from rezoo.data.reports import NothingLeft, Reason, Report, report_of
 from rezoo.errors import DataError
 
@@ -115,11 +116,16 @@ def k_core(data: Interactions, *, users: int = 1, items: int = 1) -> tuple[Inter
 
     Dropping one can leave another with too few, so it is repeated until nothing changes.
 
+    Raises:
+      DataError: if `users` or `items` is not a whole number, 1 or more.
+
     >>> from rezoo.data.interactions import from_columns
     >>> log = from_columns({"user": ["a", "a", "b"], "item": [7, 8, 8]})
     >>> k_core(log, users=2)[0].num_rows
     2
     """
+    check_count("users", users, 1)
+    check_count("items", items, 1)
     kept = np.ones(data.num_rows, bool)
     rounds = 0
     while True:
@@ -143,6 +149,7 @@ def min_session_length(data: Interactions, *, length: int = 2) -> tuple[Interact
     """
     if data.session is None:
         raise DataError("the log has no sessions: name the session column, or make them from gaps in time")
+    check_count("length", length, 1)
     short = np.bincount(data.session) < length
     return _drop(data, (short[data.session], f"of sessions with fewer than {length} events"))
 

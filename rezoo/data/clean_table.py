@@ -120,6 +120,9 @@ def _moment(text: str) -> np.datetime64:
 def _dropped(columns: Mapping[str, np.ndarray], steps: Sequence[Gone]) -> tuple[Table, Report]:
     """The table without the rows of each step."""
     rows = len(next(iter(columns.values())))
+    if ragged := [name for name, column in columns.items() if len(column) != rows]:
+        counts = f"{len(columns[ragged[0]]):,} rows, where {next(iter(columns))!r} has {rows:,}"
+        raise DataError(f"column {ragged[0]!r} has {counts}")
     number, kept, reasons = row_numbers(columns, rows), np.ones(rows, bool), []
     for gone, why, shown in steps:
         going = np.flatnonzero(gone & kept)

@@ -20,7 +20,7 @@ def plain(column: Any, *, mixed: bool = True) -> np.ndarray:
     Args:
       column: an array, a list, or a column of another library.
       mixed: allow values that are neither all text nor all numbers. A column with lists and the like stays
-        objects, any other becomes text, each value by `str`.
+        objects, any other becomes text, each value by `str`, whole floats as integers (12.0 is "12").
 
     Raises:
       DataError: if it is one value; or if it is `mixed` and must not be.
@@ -82,4 +82,7 @@ def _unboxed(array: np.ndarray, mixed: bool) -> np.ndarray:
 
 
 def _text(value: Any) -> str:
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    whole = isinstance(value, float | np.floating) and abs(value) < spelling.EXACT and value == int(value)
+    return str(int(value) if whole else value)

@@ -38,8 +38,10 @@ DIRECTIVES = {
     "f": r"(?P<f>\d{1,9})", "p": r"(?P<p>[AaPp]\.?[Mm]\.?)", "%": "%",
     "z": r"(?P<z>Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)", "Z": r"(?:Z|UTC|GMT)",
 }  # fmt: skip
-MONTHS = {name: n for n, name in enumerate(["jan", "feb", "mar", "apr", "may", "jun"], 1)}
-MONTHS |= {name: n for n, name in enumerate(["jul", "aug", "sep", "oct", "nov", "dec"], 7)}
+MONTHS = [
+    "january", "february", "march", "april", "may", "june",
+    "july", "august", "september", "october", "november", "december",
+]  # fmt: skip
 
 
 class Moments(NamedTuple):
@@ -142,8 +144,7 @@ def _moments(texts: pa.Array, code: np.ndarray, pattern: str, place: Place) -> M
         year = number("y", 0) + np.where(number("y", 0) < 69, 2000, 1900)
     month, day = number("m", 1), number("d", 1)
     if "b" in part:
-        short = pc.utf8_slice_codeunits(pc.utf8_lower(part["b"]), 0, 3).to_pylist()
-        month = np.array([MONTHS.get(name, 0) for name in short], np.int64)
+        month = np.array([_month(name) for name in pc.utf8_lower(part["b"]).to_pylist()], np.int64)
     if "one" in part:
         one, two = number("one", 0), number("two", 0)
         day, month = (one, two) if _day_first(texts, code, one, two, whole, place) else (two, one)
@@ -160,6 +161,11 @@ def _moments(texts: pa.Array, code: np.ndarray, pattern: str, place: Place) -> M
     value = ((date.astype(np.int64) * 24 + hour) * 60 + minute) * 60 + second - offset
     value = value * 1_000_000 + _fraction(part.get("f"), len(texts))
     return Moments(np.where(whole, value, 0), whole, zoned)
+
+
+def _month(name: str) -> int:
+    """1 … 12 of the name of a month or its first letters, three or more; 0 of any other."""
+    return next((n for n, whole in enumerate(MONTHS, 1) if len(name) > 2 and whole.startswith(name)), 0)
 
 
 def _fraction(digits: pa.Array | None, count: int) -> np.ndarray:

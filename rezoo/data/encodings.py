@@ -2,15 +2,19 @@
 
 Bytes that are not UTF-8 may be in any of a hundred encodings, and a wrong guess is noticed only when a
 product's name is displayed. So Latin-1 (or Windows-1252) is assumed only if letters beyond ASCII stand alone
-between ASCII ones, as accented letters do; otherwise the caller has to give the encoding.
+between ASCII ones, as accented letters do, and the log says so; otherwise the caller has to give the
+encoding.
 """
 
 import codecs
 import contextlib
+import logging
 import re
 from collections.abc import Iterable
 
 from rezoo.errors import DataError
+
+_log = logging.getLogger(__name__)
 
 SAMPLE = 2**20
 _MARKS = (
@@ -47,7 +51,9 @@ def utf8(content: bytes, encoding: str | None, name: str) -> bytes:
     except UnicodeDecodeError as error:
         if encoding is not None:
             raise DataError(f"{name} is not in {encoding}: byte {error.start} cannot be read") from error
-        return content.decode(_western(content, error.start, name)).encode("utf-8")
+        western = _western(content, error.start, name)
+        _log.warning("%s is not UTF-8: read as %s; if letters are wrong, give its encoding=…", name, western)
+        return content.decode(western).encode("utf-8")
     except (LookupError, UnicodeError) as error:
         raise DataError(f"{name}: there is no encoding {encoding!r}, or the text is not in it") from error
     _refuse_zero(content, name)

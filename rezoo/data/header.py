@@ -3,9 +3,10 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from rezoo.data.missing import WORDS
 from rezoo.data.spelling import is_number
 from rezoo.errors import DataError
 
@@ -61,7 +62,7 @@ def read(
         raise DataError(f"{name}: the delimiter {delimiter!r} is not one character")
     words, used = _record(body, delimiter, name, quotes)
     if names is not None:
-        _fit(list(names), words, first, name, known)
+        _fit(list(names), words, first, name, known, _next(body, used, delimiter, len(words)))
         return Header(delimiter, list(names), frozenset(), None, skip)
     types = [RECBOLE.fullmatch(word.strip()) for word in words]
     stated = [found for found in types if found] if all(types) else []
@@ -81,6 +82,13 @@ def _record(body: str, delimiter: str, name: str, quotes: bool | None) -> tuple[
         return next(reader), reader.line_num
     except (csv.Error, StopIteration) as error:
         raise DataError(f"{name}: the header cannot be read ({error}). Is it a table?") from error
+
+
+def _next(body: str, used: int, delimiter: str, width: int, many: int = 20) -> list[list[str]]:
+    """The values of the lines after the first record, of those that have as many."""
+    lines = [line for line in body.split("\n")[used:-1] if line.strip()][:many]
+    rows = (line.rstrip("\r").split(delimiter) for line in lines)
+    return [[value.strip('" ') for value in row] for row in rows if len(row) == width]
 
 
 def _found(first: str, name: str) -> str:
@@ -111,8 +119,20 @@ def _refuse(columns: Sequence[str], first: str, name: str, known: Callable[[str]
         raise DataError(f"{name}: the header names {', '.join(map(repr, doubled))} twice; rename one")
 
 
+def _names_of(words: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first line has no number, and all rows below it have one in some column."""
+    if not rows or any(is_number(word) or word.strip() in WORDS for word in words):
+        return False
+    return any(all(is_number(row[at]) for row in rows) for at in range(len(words)))
+
+
 def _fit(
-    names: list[str], words: Collection[str], first: str, name: str, known: Callable[[str], bool]
+    names: list[str],
+    words: Sequence[str],
+    first: str,
+    name: str,
+    known: Callable[[str], bool],
+    rows: Sequence[Sequence[str]],
 ) -> None:
     """Raise a DataError if the given names are not those of a file with such a first line."""
     doubled = sorted({column for column in names if names.count(column) > 1})
@@ -123,5 +143,5 @@ def _fit(
             f"{name}, row 1: {len(words)} columns where {len(names)} are expected, one for each of "
             f"names={names}: {first[:80]!r}"
         )
-    if sum(known(word.strip()) for word in words) > 1:
+    if sum(known(word.strip()) for word in words) > 1 or _names_of(words, rows):
         raise DataError(f"{name}: the first line, {first[:80]!r}, is a header: leave names out")

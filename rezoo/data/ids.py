@@ -3,7 +3,6 @@
 # pyright: reportAttributeAccessIssue=false
 # (the functions of pyarrow.compute are made when it is imported)
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
+from rezoo.data import log_columns
 from rezoo.data.columns import COLLECTIONS, as_array, plain
 from rezoo.data.missing import is_missing
+from rezoo.data.place import Place
+from rezoo.data.spelling import WHOLE
 from rezoo.errors import DataError
-
-_WHOLE = re.compile(r"\s*(-?(?:0|[1-9][0-9]*))(?:\.0+)?\s*")
 
 
 class Ids:
@@ -38,12 +38,17 @@ class Ids:
     def fit(cls, raw: ArrayLike, *, by_frequency: bool = False) -> "Ids":
         """Number the distinct ids in the order of their first appearance, or the most frequent ones first.
 
-        Ids that are equally frequent stand in the order of their first appearance.
+        Ids that are equally frequent stand in the order of their first appearance. Whole floats are integers.
+
+        Raises:
+          DataError: if an id is a fraction or NaN, or neither a number nor a text.
 
         >>> Ids.fit(["b", "a", "c", "a"], by_frequency=True).raw.tolist()
         ['a', 'b', 'c']
         """
         values = plain(raw)
+        if values.dtype.kind not in "biuU" and not all(isinstance(value, str) for value in values.tolist()):
+            values = log_columns.ids(values, Place("ids", "raw"))
         kind = str if values.dtype.kind == "O" else values.dtype
         found = pa.array(values).value_counts()
         distinct = found.field("values").to_numpy(zero_copy_only=False).astype(kind)
@@ -94,7 +99,7 @@ class Ids:
 
     def _spelt(self, words: pa.Array) -> np.ndarray:
         """Dense ids of the integers that some texts spell, 0 for other texts."""
-        found = [_WHOLE.fullmatch(word) for word in words.to_pylist()]
+        found = [WHOLE.fullmatch(word) for word in words.to_pylist()]
         numbers = [int(match[1]) if match and len(match[1]) < 20 else None for match in found]
         fits = np.array([number is not None and -(2**63) <= number < 2**63 for number in numbers], bool)
         whole = np.array([n if fit else 0 for n, fit in zip(numbers, fits, strict=True)], np.int64)
@@ -131,7 +136,7 @@ class Ids:
                 raw = int(raw) if np.isfinite(raw) and raw == np.floor(raw) and abs(raw) < 2.0**53 else None
             if isinstance(raw, bool | np.bool_ | int | np.integer):
                 return place.get(int(raw) if numbers else str(raw), 0)
-            found = _WHOLE.fullmatch(raw) if isinstance(raw, str) else None
+            found = WHOLE.fullmatch(raw) if isinstance(raw, str) else None
             return place.get(int(found[1]), 0) if found and len(found[1]) < 20 else 0
 
         return find

@@ -35,6 +35,8 @@ class Interactions(NamedTuple):
     items: Ids
     row: Rows | None = None
     """The number of each row in its file, from 1 below a header; None for 1, 2, 3 …"""
+    ordered: bool = False
+    """Whether the timestamps are numbers of an order (`unit="order"`), between which no time passes."""
 
     @property
     def num_rows(self) -> int:
@@ -65,7 +67,24 @@ class Interactions(NamedTuple):
         columns = [None if column is None else function(column) for column in self[:5]]
         extra = {name: function(column) for name, column in self.extra.items()}
         row = None if self.row is None else function(self.row_numbers)
-        return Interactions(*columns, extra, self.users, self.items, row)  # type: ignore[arg-type]
+        return Interactions(*columns, extra, self.users, self.items, row, self.ordered)  # type: ignore[arg-type]
+
+    def moments(self) -> np.ndarray:
+        """The timestamps of a log whose timestamps are moments, between which time passes: int64 `[n]`.
+
+        Raises:
+          DataError: if the log has no timestamps, or they give the order alone (`unit="order"`).
+
+        >>> from_columns({"user": [1], "item": [7], "time": [60_000]}, unit="ms").moments().tolist()
+        [60000000]
+        """
+        if self.timestamp is None:
+            raise DataError("the log has no times: name its time column with timestamp=…")
+        if self.ordered:
+            raise DataError(
+                'the times only give the order of the rows, as those of a log of unit="order": give its times'
+            )
+        return self.timestamp
 
     def sort_by_time(self) -> "Interactions":
         """Oldest first; rows of the same time keep the file's order.
@@ -99,8 +118,9 @@ def from_columns(
       columns: by name, of one length.
       user: name of the user column, if it is not one that `roles.ALIASES` knows; likewise `item`,
         `rating`, `timestamp`, `session`, `title`. A log with sessions (visits, not orders) and no users
-        takes each session as one and says so in the log. Titles name the items (`log.items.names`) and
-        are in `extra` too.
+        takes each session as one and says so in the log. A session is one user's: where several users
+        have sessions of one name, as where each user's are numbered from 1, these are sessions of their own,
+        and the log says so. Titles name the items (`log.items.names`) and are in `extra` too.
       unit: of times that are numbers: "s", "ms", "us" or "ns", by their size if not given; "order", if
         they are not times but only give the order (1, 2, 3 …). See `times.microseconds`.
       time_format: of times that are text, such as "%d.%m.%Y %H:%M" or "ISO8601"; needed where day and
@@ -136,16 +156,18 @@ def from_columns(
         return Place(source, names[role], row)
 
     shared = "session" if names["user"] == names.get("session") else None
-    sessions = None
+    sessions = named = None
     if "session" in names:
-        values = log_columns.ids(column("session"), place("session"))
-        sessions = Ids.fit(values).encode(values)
+        named = log_columns.ids(column("session"), place("session"))
+        sessions = Ids.fit(named).encode(named)
     maps, dense = {}, {}
     for role, fitted in (("user", users), ("item", items)):
         values = log_columns.ids(column(role), place(role))
         maps[role] = fitted or Ids.fit(values)
         dense[role] = maps[role].encode(values)
         del values
+    if sessions is not None and shared is None:
+        sessions = _of_one_user(sessions, dense["user"], named, place("session"))
     if "title" in names and table[names["title"]].ndim == 1:
         maps["item"] = maps["item"].named(dense["item"], table[names["title"]])
     numbers = log_columns.ratings(column("rating"), place("rating")) if "rating" in names else None
@@ -155,8 +177,33 @@ def from_columns(
             column("timestamp"), unit=unit, time_format=time_format, place=place("timestamp")
         )
     return Interactions(
-        dense["user"], dense["item"], numbers, when, sessions, table, maps["user"], maps["item"], row
+        dense["user"],
+        dense["item"],
+        numbers,
+        when,
+        sessions,
+        table,
+        maps["user"],
+        maps["item"],
+        row,
+        when is not None and unit == times.ORDER,
     )  # type: ignore[arg-type]
+
+
+def _of_one_user(session: np.ndarray, user: np.ndarray, named: np.ndarray, place: Place) -> np.ndarray:
+    """Dense ids of sessions, where those of one name and several users are several, by first appearance."""
+    order = np.argsort(session, kind="stable")
+    shared = (session[order[1:]] == session[order[:-1]]) & (user[order[1:]] != user[order[:-1]])
+    if not shared.any():
+        return session
+    pairs = session.astype(np.int64) * (int(user.max()) + 1) + user
+    _log.warning(
+        "%s: %s sessions are those of several users, such as %r: each user's is a session of its own",
+        place,
+        f"{len(np.unique(session[order[1:]][shared])):,}",
+        named[order[1:][shared][0]].item(),
+    )
+    return Ids.fit(pairs).encode(pairs)
 
 
 def _check(columns: Mapping[str, ArrayLike], source: str) -> None:

@@ -43,7 +43,12 @@ def read(content: bytes, name: str) -> Table:
         rows.append(row)
     if not rows:
         raise DataError(f"{name}: there are no objects in it")
-    table = {key: plain(columns.pop(key)) for key in list(columns)}
+    table = {}
+    for key in list(columns):
+        try:
+            table[key] = plain(columns.pop(key))
+        except DataError as error:
+            raise DataError(f"{name}, column {key!r}: {error}") from error
     dense = rows[-1] - rows[0] + 1 == len(rows)
     return Table(table, range(rows[0], rows[-1] + 1) if dense else np.array(rows))
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from rezoo.data.interactions import Interactions
-from rezoo.data.parts import Split, check_shares, parts
-from rezoo.data.times import SECOND
+from rezoo.data.parts import Split, check_count, check_shares, parts
+from rezoo.data.times import SECOND, YEARS
 from rezoo.errors import DataError
 
 Seconds = int | float
@@ -34,8 +34,8 @@ def leave_last(log: Interactions, *, test: int = 1, valid: int = 0) -> Split:
     >>> [rows.tolist() for rows in leave_last(log, test=1, valid=1)]
     [[1], [2], [0]]
     """
-    if test < 0 or valid < 0:
-        raise DataError(f"test={test} and valid={valid} rows of each user: give 0 or more")
+    for name, rows in (("test", test), ("valid", valid)):
+        check_count(name, rows, 0)
     return _last(log, np.full(log.num_users, test), np.full(log.num_users, valid))
 
 
@@ -61,7 +61,7 @@ def by_time(log: Interactions, *, valid: float = 0.0, test: float = 0.2) -> Spli
     and every training row is older than every validation row, and that than every test row.
 
     Raises:
-      DataError: if there are no times, or all are one, so that nothing remains for training.
+      DataError: if there are no times, or so many are one that nothing remains for training or validation.
 
     >>> from rezoo.data.interactions import from_columns
     >>> table = {"user": [1, 1, 2, 2], "item": [7, 8, 7, 8], "time": [20, 10, 30, 40]}
@@ -79,6 +79,11 @@ def by_time(log: Interactions, *, valid: float = 0.0, test: float = 0.2) -> Spli
             "no row is older than the test rows: the times are too much alike to split by them. "
             "Is it the right column (timestamp=…)?"
         )
+    if valids and not len(split.valid):
+        raise DataError(
+            "no row is for validation: those before the test rows are of one time. "
+            "Give another share, or times (`split.at_time`)."
+        )
     return split
 
 
@@ -87,13 +92,34 @@ def at_time(log: Interactions, *, test: Seconds, valid: Seconds | None = None) -
 
     Both are in seconds since 1970, UTC: `datetime(2020, 9, 13, tzinfo=UTC).timestamp()`.
 
+    Raises:
+      DataError: if the log has no times, or an order alone (`unit="order"`), `valid` comes after `test`, or
+        one of them is not a time in seconds.
+
     >>> from rezoo.data.interactions import from_columns
     >>> log = from_columns({"user": [1, 1], "item": [7, 8], "timestamp": ["2024-05-01", "2024-05-03"]})
     >>> at_time(log, test=1_714_608_000).test.tolist()  # 2024-05-02
     [1]
     """
-    cuts = [test if valid is None else min(valid, test), test]
-    return _cut(log, [round(cut * SECOND) for cut in cuts])
+    return parts(np.searchsorted(cuts(test, valid), log.moments(), side="right"))
+
+
+def cuts(test: Seconds, valid: Seconds | None) -> list[int]:
+    """The timestamps at which validation and testing begin.
+
+    Raises:
+      DataError: if `valid` comes after `test`, or one of them is not a time in seconds.
+
+    >>> cuts(3, 2.5)
+    [2500000, 3000000]
+    """
+    valid = test if valid is None else valid
+    for name, one in (("test", test), ("valid", valid)):
+        if not YEARS[0] <= one < YEARS[1]:
+            raise DataError(f"{name} = {one} is not a time: give seconds since 1970, UTC")
+    if valid > test:
+        raise DataError(f"valid = {valid} comes after test = {test}: give an earlier time")
+    return [round(cut * SECOND) for cut in (valid, test)]
 
 
 def rolling(
@@ -104,14 +130,22 @@ def rolling(
     Each is trained on all that came before it, or on the last `history` seconds before it; later
     rows are in no part. The last stretch ends with the last row. A stretch without rows is empty.
 
+    Raises:
+      DataError: if the log has no times, or an order alone (`unit="order"`), there is no row before the
+        windows, or a length of time is not above 0.
+
     >>> from rezoo.data.interactions import from_columns
     >>> times = ["2024-05-01", "2024-05-02", "2024-05-03"]
     >>> log = from_columns({"user": [1, 1, 1], "item": [7, 8, 9], "timestamp": times})
     >>> [(fold.train.tolist(), fold.test.tolist()) for fold in rolling(log, windows=2, width=86400)]
     [([0], [1]), ([0, 1], [2])]
     """
-    time, ticks = _time(log), round(width * SECOND)
-    if windows < 1 or ticks < 1 or time.max() + 1 - ticks * windows <= time.min():
+    check_count("windows", windows, 1)
+    for name, one in (("width", width), ("history", 1 if history is None else history)):
+        if not 0 < one < np.inf:
+            raise DataError(f"{name} = {one}: give a length of time in seconds, above 0")
+    time, ticks = log.moments(), round(width * SECOND)
+    if ticks < 1 or time.max() + 1 - ticks * windows <= time.min():
         raise DataError(
             f"{windows} windows of {width} s leave nothing before them: the log spans "
             f"{np.ptp(time) / SECOND:g} s"

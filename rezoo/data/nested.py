@@ -1,5 +1,8 @@
 """Columns of lists as rows of their own."""
 
+import ast
+import contextlib
+import json
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,8 @@ from rezoo.errors import DataError
 def explode(table: Table, name: str) -> Table:
     """A row for each value of the lists in the column `name`; the other columns are repeated.
 
-    Objects in the lists become columns, in place of the column `name`. A text is split at its
-    blanks. Rows with an empty list, or without one, are dropped.
+    Objects in the lists become columns, in place of the column `name`. A text that begins with "[" is a list
+    in JSON or Python, any other is split at its blanks. Rows with an empty list, or without one, are dropped.
 
     >>> clicks = [[{"aid": 5, "ts": 1}, {"aid": 6, "ts": 2}], [{"aid": 5, "ts": 3}]]
     >>> table = Table({"session": np.array([1, 2]), "events": plain(clicks)})
@@ -49,7 +52,17 @@ def _values(value: Any, where: str) -> list[Any]:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return []
     if isinstance(value, str):
-        return value.split()
+        return _listed(value, where) if value.lstrip().startswith("[") else value.split()
     if isinstance(value, list | tuple | np.ndarray):
         return list(value)
     raise DataError(f"{where}: {str(value)[:60]!r} is not a list")
+
+
+def _listed(text: str, where: str) -> list[Any]:
+    """The values of a list that is written as text."""
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            made = read(text.strip())
+            if isinstance(made, list):
+                return made
+    raise DataError(f"{where}: {text[:60]!r} begins like a list, but is none of JSON or Python: correct it")

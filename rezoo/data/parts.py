@@ -29,6 +29,18 @@ def parts(part: np.ndarray) -> Split:
     return Split(*(np.flatnonzero(part == number) for number in range(3)))
 
 
+def check_count(name: str, number: int, least: int) -> None:
+    """Refuse what is no whole number, or below the `least`.
+
+    >>> check_count("k", 1, 2)
+    Traceback (most recent call last):
+    rezoo.errors.DataError: k=1: give 2 or more, a whole number
+    """
+    whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+    if not whole or number < least:
+        raise DataError(f"{name}={number}: give {least} or more, a whole number")
+
+
 def check_shares(valid: float, test: float) -> None:
     """Refuse shares that leave nothing for training."""
     if not (valid >= 0 and test >= 0 and valid + test < 1):

@@ -98,18 +98,7 @@ def seconds(log: Interactions) -> np.ndarray:
     >>> seconds(from_columns({"user": [1], "item": [7], "time": [60_000]}, unit="ms")).tolist()
     [60]
     """
-    if log.timestamp is None:
-        raise DataError("the log has no times: name its time column")
-    _not_an_order(log.timestamp)
-    return of_rows({"time": log.timestamp // SECOND}, log.num_rows)["time"]
-
-
-def _not_an_order(time: np.ndarray) -> None:
-    """Refuse times all of which are in the first second of 1970: they count rows."""
-    if len(time) and time.min() >= 0 and time.max() < SECOND:
-        raise DataError(
-            'all times are in the first second of 1970, as those of a log of unit="order": give its times'
-        )
+    return of_rows({"time": log.moments() // SECOND}, log.num_rows)["time"]
 
 
 def by_id(log: Interactions, *, columns: Columns = None) -> Sessions:
@@ -144,22 +133,25 @@ def by_gap(log: Interactions, seconds: int | float = 1800, *, columns: Columns =
     >>> by_gap(log, seconds=1800).items.tolist(), by_gap(log, seconds=1800).lengths.tolist()
     ([1, 2, 3], [2, 1])
     """
-    if log.timestamp is None:
-        raise DataError("the log has no times to find gaps in: name its time column")
-    _not_an_order(log.timestamp)
+    times = log.moments()
     if not seconds >= 0:
         raise DataError(f"seconds = {seconds}: give the length of a gap, 0 or more")
     order = _order(log, log.user)
-    user, time = log.user[order], log.timestamp[order]
+    user, time = log.user[order], times[order]
     return _cut(log, order, (user[1:] != user[:-1]) | (np.diff(time) > seconds * SECOND), columns)
 
 
 def pad(sessions: Sessions, length: int, column: str | None = None) -> np.ndarray:
     """int32 `[S length]`: the newest events, 0 after the last; or what one of the columns has of them.
 
+    Raises:
+      DataError: if there is no such column, or `length` is below 0.
+
     >>> pad(Sessions(np.array([1, 2, 3, 4], np.int32), np.array([0, 3, 4])), 2).tolist()
     [[2, 3], [4, 0]]
     """
+    if column is not None and column not in sessions.columns:
+        raise DataError(f"the sessions have no column {column!r}; they have {list(sessions.columns)}")
     short = sessions.newest(length)
     values = short.items if column is None else short.columns[column]
     kind = np.int32 if column is None else values.dtype
@@ -189,12 +181,16 @@ def of_padded(rows: np.ndarray, user: np.ndarray | None = None) -> Sessions:
     """Sessions from rows of item ids `[S L]`, 0 = padding.
 
     Raises:
-      DataError: if they are no whole numbers within int32.
+      DataError: if they are no whole numbers from 0 within int32, or there is not a user for each row.
 
     >>> of_padded(np.array([[5, 6, 0], [7, 0, 0]])).offsets.tolist()
     [0, 2, 3]
     """
     rows = np.asarray(int32_of("a row", rows))
+    if rows.ndim != 2 or rows.min(initial=0) < 0:
+        raise DataError(f"rows {list(rows.shape)} are not [S L] of item ids, 0 and above")
+    if user is not None and np.shape(user) != (len(rows),):
+        raise DataError(f"user has shape {list(np.shape(user))} for {len(rows):,} rows: give one for each")
     return Sessions(rows[rows > 0], offsets_of((rows > 0).sum(axis=1)), user)
 
 

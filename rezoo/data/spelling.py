@@ -13,6 +13,8 @@ from rezoo.data.missing import WORDS
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
 _DESTROYED = r"^-?\d([.,]\d+)?[eE]\+\d{2,}$"
+WHOLE = re.compile(r"\s*(-?(?:0|[1-9][0-9]*))(?:\.0+)?\s*")
+"""An id that is an integer, in its only spelling but for blanks around it and zeros behind a point."""
 EXACT = 2**53
 """Whole numbers up to this one are told apart as float64."""
 
@@ -47,6 +49,16 @@ def integers(text: pa.Array) -> np.ndarray | None:
         return pc.cast(text, pa.int64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:  # a sign inside, or beyond int64
         return None
+
+
+def whole(words: np.ndarray) -> np.ndarray:
+    """Texts, those of whole numbers with zeros behind a point without them, as ids of integers are spelt.
+
+    >>> whole(np.array(["12.0", "a", "012.0", "1.5", " 7 "])).tolist()
+    ['12', 'a', '012.0', '1.5', '7']
+    """
+    found = [WHOLE.fullmatch(word) for word in words.tolist()]
+    return np.array([match[1] if match else word for match, word in zip(found, words.tolist(), strict=True)])
 
 
 def floats(text: pa.Array, decimal: str = ".") -> np.ndarray | None:

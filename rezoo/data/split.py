@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rezoo.data import spelling
 from rezoo.data.ids import Ids
 from rezoo.data.interactions import Interactions
 from rezoo.data.latest import at_time, by_time, latest_per_user, leave_last, leave_one_out, rolling
-from rezoo.data.parts import Split, check_shares, parts
+from rezoo.data.parts import Split, check_count, check_shares, parts
 from rezoo.errors import DataError
 
 __all__ = [
@@ -57,7 +58,8 @@ def k_fold(log: Interactions, k: int = 5, seed: Seed = 0) -> list[Split]:
     >>> [len(fold.test) for fold in k_fold(log, 3)]
     [2, 2, 2]
     """
-    if not 2 <= k <= log.num_rows:
+    check_count("k", k, 2)
+    if k > log.num_rows:
         raise DataError(f"k = {k} folds of {log.num_rows} rows: choose k from 2 to the number of rows")
     return given(1 + np.random.default_rng(seed).permutation(np.arange(log.num_rows) % k))
 
@@ -65,9 +67,18 @@ def k_fold(log: Interactions, k: int = 5, seed: Seed = 0) -> list[Split]:
 def given(fold: np.ndarray) -> list[Split]:
     """A split for each number > 0 in `fold`, which tells in whose test part a row is; 0: in none.
 
+    Raises:
+      DataError: if they are not whole numbers, 0 or more, or all are 0.
+
     >>> [fold.test.tolist() for fold in given(np.array([1, 2, 1, 0]))]
     [[0, 2], [1]]
     """
+    fold = np.asarray(fold)
+    if fold.dtype.kind not in "iu" or fold.ndim != 1 or fold.min(initial=0) < 0 or not fold.any():
+        raise DataError(
+            f"fold is {fold.dtype} {list(fold.shape)}: give a whole number for each row, 0 where it is in no "
+            "test part, 1 or more where it is"
+        )
     return [parts(np.where(fold == number, 2, 0)) for number in np.unique(fold[fold > 0])]
 
 
@@ -128,7 +139,8 @@ def share_ids(train: Interactions, *others: Interactions) -> tuple[Interactions,
     """Logs of separate files with the id maps of all of them: what stands first in `train` has the first ids.
 
     Items that `train` has not are in the catalogue too: a target among them is a miss, it is not left out.
-    Ids that are integers in one file and text in another are taken as text.
+    Ids that are integers in one file and text in another are taken as text, in which "12.0" is 12, as in
+    `Ids.encode`.
 
     >>> from rezoo.data.interactions import from_columns
     >>> train, test = from_columns({"user": ["a"], "item": [7]}), from_columns({"user": ["b"], "item": [9]})
@@ -137,32 +149,26 @@ def share_ids(train: Interactions, *others: Interactions) -> tuple[Interactions,
     ([2], [2], [7, 9])
     """
     logs = train, *others
-    users, items = _united([log.users for log in logs]), _united([log.items for log in logs])
-
-    def encoded(dense: np.ndarray, own: Ids, all_ids: Ids) -> np.ndarray:
-        return np.append(np.int32(0), all_ids.encode(own.raw))[dense]
-
+    users, user = _united([log.users for log in logs])
+    items, item = _united([log.items for log in logs])
     return tuple(
-        log._replace(
-            user=encoded(log.user, log.users, users),
-            item=encoded(log.item, log.items, items),
-            users=users,
-            items=items,
-        )
-        for log in logs
+        log._replace(user=user[n][log.user], item=item[n][log.item], users=users, items=items)
+        for n, log in enumerate(logs)
     )
 
 
-def _united(maps: Sequence[Ids]) -> Ids:
-    """One map of the ids of all; a name is that of the first map that has one for the id."""
+def _united(maps: Sequence[Ids]) -> tuple[Ids, list[np.ndarray]]:
+    """One map of the ids of all, and the ids in it of those of each; a name is the first that one has."""
     raw = [one.raw for one in maps]
-    if len({ids.dtype.kind for ids in raw}) > 1:
-        raw = [ids.astype(str) for ids in raw]
+    if len({ids.dtype.kind in "iub" for ids in raw}) > 1:
+        raw = [spelling.whole(ids.astype(str)) for ids in raw]
     ids = Ids.fit(np.concatenate(raw))
+    dense = [np.append(0, ids.encode(own)).astype(np.int32) for own in raw]
     if all(one.names is None for one in maps):
-        return ids
+        return ids, dense
     names = [np.full(len(one.raw), "") if one.names is None else one.names for one in maps]
-    return ids.named(ids.encode(np.concatenate(raw[::-1])), np.concatenate(names[::-1]))
+    last = np.concatenate([own[1:] for own in dense[::-1]])
+    return ids.named(last, np.concatenate(names[::-1])), dense
 
 
 def _by_share(group: np.ndarray, valid: float, test: float, seed: Seed) -> Split:

@@ -89,6 +89,10 @@ def to_chunk(table: pa.Table, path: str, done: int, rows: int) -> dict[str, np.n
         values = column.to_numpy()
         if values.dtype.kind not in "iufb":
             raise DataError(f"{path}, column {name!r}: {column.type} is not a number; encode it first")
+        if values.dtype.kind == "f" and (gone := np.isnan(values)).any():
+            raise DataError(
+                f"{path}, row {done + int(gone.argmax())}, column {name!r}: a value is NaN; fill it in"
+            )
         chunk[name] = np.pad(values, (0, rows - table.num_rows))
     chunk[WHERE] = np.arange(rows) < table.num_rows
     return chunk

@@ -22,6 +22,17 @@ ORDER = "order"
 """The unit of numbers that are not times and only give the order of events."""
 YEARS = tuple(int(np.datetime64(year, "s").astype(int)) for year in ("0001", "10000"))
 """Seconds since 1970 at which the times that are read begin and end."""
+TICKS = {
+    ".NET ticks (100 ns since the year 1)": (
+        (621_355_968 * 10**9, 663_000_000 * 10**9), "(values - 621_355_968_000_000_000) // 10"
+    ),
+    "Windows' file times (100 ns since 1601)": (
+        (116_444_736 * 10**9, 158_000_000 * 10**9), "(values - 116_444_736_000_000_000) // 10"
+    ),
+}  # fmt: skip
+"""Whole numbers that would be taken for nanoseconds: from 1970 to 2100, and how they become microseconds."""
+PACKED = {10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+"""The formats of dates with hours written as one whole number, by its digits."""
 PLAUSIBLE = tuple(int(np.datetime64(year, "us").astype(int)) for year in ("1971", "2100"))
 """Timestamps between which those of a log are expected."""
 NUMBER = r"^-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
@@ -122,7 +133,21 @@ def read(
         if not numeric.any() or 2 * numeric.sum() < (~is_missing(values)).sum():
             return Times(*dates.read(texts, place), "dates")
         values = _parsed(texts, numeric)
+    if values.dtype in (np.float16, np.float32):
+        _refuse_rounded(values, place)
     return _order(values, place) if unit == ORDER else _numbers(values, unit)
+
+
+def _refuse_rounded(values: np.ndarray, place: Place) -> None:
+    """Refuse whole numbers beyond those that the floats of a column tell apart: of float32 16,777,216."""
+    exact = 2 ** (np.finfo(values.dtype).nmant + 1)
+    large = np.isfinite(values) & (np.abs(values) > exact)
+    if large.any():
+        index = int(large.argmax())
+        raise DataError(
+            f"{place.at(index)}: {values[index]:.0f} is rounded, as {values.dtype} tells whole numbers "
+            f"apart up to {exact:,}: give times as int64 or float64"
+        )
 
 
 def _numbers(values: np.ndarray, unit: str | None) -> Times:
@@ -180,6 +205,8 @@ def _digits(values: np.ndarray) -> np.ndarray:
 def _question(values: np.ndarray, found: Times, place: Place) -> None:
     """Ask for the unit if times are before 1971 or after 2099."""
     low, high = int(found.value.argmin()), int(found.value.argmax())
+    if found.kind != "dates":
+        _refuse_other_counts(values, place)
     if found.value[low] >= PLAUSIBLE[0] and found.value[high] < PLAUSIBLE[1]:
         return
     ends = [
@@ -200,3 +227,31 @@ def _question(values: np.ndarray, found: Times, place: Place) -> None:
         f"stand for a missing time, drop them: clean.drop_bad_times(table, {place.column!r}, "
         f"first='2000-01-01', last='2030-01-01'); {right}."
     )
+
+
+def _refuse_other_counts(values: np.ndarray, place: Place) -> None:
+    """Ask about whole numbers that are dates written without marks, or count from another year than 1970."""
+    known = values[~is_missing(values)]
+    if known.dtype.kind == "U":
+        known = _parsed(_trimmed(known), np.ones(len(known), bool))
+    first = float(known[0])
+    for name, ((low, high), right) in TICKS.items():
+        if low <= first < high and (known >= low).all() and (known < high).all():
+            raise DataError(
+                f"{place}: {known[0]} and the others look like {name}, not like nanoseconds since 1970. Give "
+                f"{right} with unit='us', or unit='ns' if they are nanoseconds."
+            )
+    written = PACKED.get(len(f"{first:.0f}"))
+    if written is None or (known != np.floor(known)).any() or (known <= 0).any():
+        return
+    if all(_are_dates(some, written) for some in (known[:100], known)):  # seldom beyond the first
+        raise DataError(
+            f"{place}: {known[0]:.0f} and the others look like dates; if they are, give "
+            f"time_format={written!r}, if not, the unit ('s', 'ms', 'us' or 'ns')"
+        )
+
+
+def _are_dates(values: np.ndarray, written: str) -> bool:
+    """Whether numbers are dates from 1971 to 2099 in a format."""
+    read, unread = dates.read(_trimmed(_digits(values)), Place(), written)
+    return not unread.any() and bool(read.min() >= PLAUSIBLE[0] and read.max() < PLAUSIBLE[1])

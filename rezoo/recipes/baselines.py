@@ -56,7 +56,8 @@ def buy_again(log: Interactions, key: jax.Array, *, half_life: int | float | Non
     if half_life is not None:
         if log.timestamp is None:
             raise DataError("half_life is in days, but the log has no times: name its time column")
-        age = (log.timestamp.max(initial=0) - log.timestamp) / DAY
+        times = log.moments()
+        age = (times.max(initial=0) - times) / DAY
     sizes = log.num_users, log.num_items
     variables = top_freq.fit(checked(log).user, log.item, *sizes, age=age, half_life=half_life)
     model = TopFreq(*sizes, len(variables["params"]["item"]))

@@ -65,3 +65,12 @@ def test_long_texts_and_times_that_are_missing_are_features_too():
 def test_a_text_that_numpy_would_shorten_is_refused():
     with pytest.raises(DataError, match="zero byte"):
         feature_columns.values(["a", "b\0"])
+
+
+def test_a_whole_number_among_texts_is_spelt_as_one():
+    assert plain([12.0, "a", 1.5, 3]).tolist() == ["12", "a", "1.5", "3"]
+
+
+def test_half_a_character_is_named():
+    with pytest.raises(DataError, match=r"'a\\ud800' has half of a character, '\\ud800': correct it"):
+        plain(["a\ud800"])

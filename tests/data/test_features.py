@@ -312,8 +312,14 @@ def test_movielens(data_folder, tmp_path):
         (lambda: Text(buckets=0), "buckets = 0: give 1 or more"),
         (lambda: Text(width=0), "width = 0: give 1 or more"),
         (lambda: Text(words=-1), "words = -1: give a finite number of 0 or more"),
-        (lambda: Text(characters=(4, 3)), r"characters = \(4, 3\): give the most words, or the fewest"),
-        (lambda: Text(words=0, characters=(0, 0)), r"words = 0, characters = \(0, 0\): give the most words"),
+        (
+            lambda: Text(characters=(4, 3)),
+            r"characters = \(4, 3\): give the most words of an n-gram, or the fewest",
+        ),
+        (
+            lambda: Text(words=0, characters=(0, 0)),
+            r"words = 0, characters = \(0, 0\): give the most words of",
+        ),
     ],
 )
 def test_a_feature_that_cannot_be_is_refused_where_it_is_named(make, told, untyped):

@@ -35,3 +35,11 @@ def test_lists_are_no_ids():
         ids.encode(["ann", ["ann"]])
     with pytest.raises(DataError, match="lists of different lengths"):
         ids.encode([["ann"], ["ann", "bob"]])
+
+
+def test_ids_are_fitted_to_numbers_and_texts():
+    assert Ids.fit([12.0, 7.0]).raw.tolist() == [12, 7]
+    with pytest.raises(DataError, match=r"ids are fractions, such as 1\.5"):
+        Ids.fit([1.5])
+    with pytest.raises(DataError, match="cannot be ids"):
+        Ids.fit([[1], [2]])

@@ -507,3 +507,30 @@ def test_what_is_no_column_is_refused():
 def test_a_packed_file_without_its_ending_is_named(tmp_path):
     with pytest.raises(DataError, match=r"is a \.gz file, by its first bytes"):
         files.read(write(tmp_path, gzip.compress(b"user,item\n1,2\n")))
+
+
+def test_names_are_not_given_to_a_file_that_has_some(tmp_path):
+    file = write(tmp_path, "uid,iid,score\n1,2,3.5\n4,5,6\n")
+    with pytest.raises(DataError, match="the first line, 'uid,iid,score', is a header: leave names out"):
+        files.read_table(file, names=["user", "item", "rating"])
+    file = write(tmp_path, "ann,tea,3\n7,8,9\n")  # the first rating shows that it is a row
+    assert files.read_table(file, names=["user", "item", "rating"])["rating"].tolist() == [3, 9]
+
+
+def test_lists_that_are_written_as_text_are_lists(tmp_path):
+    file = write(tmp_path, "user;items\n1;[101, 102]\n2;103 104\n3;['7', '8']\n")
+    table = files.read_table(file, explode="items")
+    assert table["user"].tolist() == [1, 1, 2, 2, 3, 3]
+    assert table["items"].tolist() == ["101", "102", "103", "104", "7", "8"]
+    with pytest.raises(DataError, match=r"begins like a list, but is none of JSON or Python"):
+        files.read_table(write(tmp_path, "user;items\n1;[101, 10\n"), explode="items")
+
+
+def test_a_guess_of_the_encoding_is_told(tmp_path, caplog):
+    files.read_table(write(tmp_path, "user,item\ncafé,1\n", encoding="latin-1"))
+    assert "log.csv is not UTF-8: read as latin-1; if letters are wrong, give its encoding" in caplog.text
+
+
+def test_half_a_character_is_told_with_its_file(tmp_path):
+    with pytest.raises(DataError, match=r"log\.jsonl, column 'item': the text .* has half of a character"):
+        files.read_table(write(tmp_path, '{"user": 1, "item": "a\\ud800"}\n', "log.jsonl"))

@@ -300,3 +300,20 @@ def test_columns_go_with_their_events_and_bad_ones_are_refused():
         batches.next_items(whole, 3, features={"type": np.zeros(2)})
     with pytest.raises(DataError, match="the log has no times"):
         sessions.seconds(log._replace(timestamp=None))
+
+
+def test_sessions_that_are_numbered_for_each_user_are_not_one(caplog):
+    table = {"user": ["a", "a", "b", "b", "a"], "session": [1, 1, 1, 1, 2], "item": [5, 6, 7, 8, 9]}
+    made = sessions.by_id(from_columns(table))
+    assert made.lengths.tolist() == [2, 2, 1] and made.user.tolist() == [1, 2, 1]
+    assert "1 sessions are those of several users, such as 1: each user's is a session" in caplog.text
+
+
+def test_padded_rows_and_columns_are_what_they_are_said_to_be():
+    made = sessions.of_padded(np.array([[5, 6, 0]]), np.array([3]))
+    with pytest.raises(DataError, match=r"no column 'type'; they have \[\]"):
+        sessions.pad(made, 2, "type")
+    with pytest.raises(DataError, match=r"rows \[1, 2\] are not \[S L\] of item ids, 0 and above"):
+        sessions.of_padded(np.array([[5, -1]]))
+    with pytest.raises(DataError, match=r"user has shape \[2\] for 1 rows"):
+        sessions.of_padded(np.array([[5]]), np.array([1, 2]))

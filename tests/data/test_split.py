@@ -4,7 +4,7 @@ from hypothesis import assume, settings
 from hypothesis import given as given_data
 from hypothesis import strategies as st
 
-from rezoo.data import split, times
+from rezoo.data import clean, split, times
 from rezoo.data.interactions import from_columns
 from rezoo.errors import DataError
 
@@ -264,3 +264,42 @@ def test_files_of_one_split_get_one_id_map_and_keep_their_names():
 def test_a_log_without_rows_has_no_past():
     with pytest.raises(DataError, match="no row is older"):
         split.by_time(log([1], time=[5]).take(np.zeros(0, int)))
+
+
+def test_ids_of_several_spellings_are_shared():
+    logs = log([12, 7], [1, 2]), from_columns({"user": ["12.0", "ann"], "item": ["2.0", "1"]})
+    numbers, texts = split.share_ids(*logs)
+    assert numbers.user.tolist() == [1, 2] and texts.user.tolist() == [1, 3]
+    assert numbers.item.tolist() == [1, 2] and texts.item.tolist() == [2, 1]
+    assert numbers.users.raw.tolist() == ["12", "7", "ann"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (lambda log: split.leave_last(log, test=0.2), r"test=0\.2: give 0 or more, a whole number"),
+        (lambda log: split.leave_last(log, valid=float("nan")), "valid=nan: give 0 or more"),
+        (lambda log: split.k_fold(log, 2.5), r"k=2\.5: give 2 or more, a whole number"),
+        (
+            lambda log: split.given(np.array([0.5, 1.0])),
+            "fold is float64 .2.: give a whole number for each row",
+        ),
+        (lambda log: split.given(np.array([0, 0])), "where it is in no test part, 1 or more where it is"),
+        (lambda log: split.at_time(log, test=5, valid=7), "valid = 7 comes after test = 5: give an earlier"),
+        (lambda log: split.at_time(log, test=1.7e12), "is not a time: give seconds since 1970, UTC"),
+        (lambda log: split.at_time(log, test=float("nan")), "test = nan is not a time"),
+        (
+            lambda log: split.rolling(log, windows=1, width=1, history=-3),
+            "history = -3: give a length of time",
+        ),
+        (lambda log: split.rolling(log, windows=1, width=float("inf")), "width = inf: give a length of time"),
+        (
+            lambda log: split.by_time(log, valid=0.3, test=0.3),
+            "no row is for validation: those before the test",
+        ),
+        (lambda log: clean.k_core(log, users=2.5), r"users=2\.5: give 1 or more, a whole number"),
+    ],
+)
+def test_a_split_is_not_of_something_else_than_was_asked(ask, told, untyped):
+    with pytest.raises(DataError, match=told):
+        ask(log([1, 1, 1], time=[10**9, 10**9 + 5, 10**9 + 5]))

@@ -42,3 +42,10 @@ def test_what_cannot_be_read_is_named(tmp_path):
         stream.chunks(written(tmp_path / "where.parquet", where=[1]), 5)
     with pytest.raises(DataError, match="at least one row"):
         stream.chunks(path, 0)
+
+
+def test_nan_is_a_missing_value_too(tmp_path):
+    file = tmp_path / "log.parquet"
+    pq.write_table(pa.table({"item": [1, 2], "price": [1.0, float("nan")]}), file)
+    with pytest.raises(DataError, match="row 1, column 'price': a value is NaN; fill it in"):
+        list(stream.chunks(file, 2))

@@ -204,3 +204,46 @@ def test_an_order_of_whole_numbers():
     assert table["week"].tolist() == [3, 1]
     log = from_columns({"user": [1, 1], "item": [1, 2], "week": [53, 1]}, timestamp="week", unit="order")
     assert log.sort_by_time().item.tolist() == [2, 1]
+
+
+OTHER_COUNTS = {
+    "hours of a date": (
+        [2024050112, 2024050113],
+        "look like dates; if they are, give time_format='%Y%m%d%H',",
+    ),
+    "minutes of a date": ([202405011230], r"give time_format='%Y%m%d%H%M', if not, the unit"),
+    "the same as text": (["202405011230", "202405011231"], "give time_format='%Y%m%d%H%M'"),
+    "seconds of a date": ([20240501123059], "give time_format='%Y%m%d%H%M%S'"),
+    "ticks of .NET": ([638_500_000_000_000_000], r"look like \.NET ticks .* with unit='us'"),
+    "file times of Windows": ([133_500_000_000_000_000], "look like Windows' file times"),
+    "rounded floats": (np.array([1.7e9], np.float32), "row 1.*1700000000 is rounded, as float32"),
+}
+
+
+@pytest.mark.parametrize(("values", "message"), OTHER_COUNTS.values(), ids=OTHER_COUNTS)
+def test_numbers_that_do_not_count_from_1970_are_asked_about(values, message):
+    with pytest.raises(DataError, match=message):
+        times.microseconds(np.asarray(values))
+
+
+def test_ticks_become_times_as_the_error_says():
+    ticks = np.array([(datetime(2023, 11, 20) - datetime(1, 1, 1)) // timedelta(microseconds=1) * 10])
+    with pytest.raises(DataError) as told:
+        times.microseconds(ticks)
+    formula = str(told.value).partition("Give ")[2].partition(" with unit='us'")[0]
+    made = times.microseconds(eval(formula, {"values": ticks}), unit="us")
+    assert made.astype("datetime64[us]").astype(str).tolist() == ["2023-11-20T00:00:00.000000"]
+
+
+def test_a_month_has_a_name_of_its_own():
+    found = times.read(np.array(["5 Sept 2024", "5 October 2024", "5 Marble 2024", "5 Septober 2024"]))
+    assert found.unread.tolist() == [False, False, True, True]
+
+
+def test_an_order_is_known_as_such_however_large_its_numbers():
+    log = from_columns({"user": [1, 1], "item": [1, 2], "time": [5_000_000, 6_000_000_000]}, unit="order")
+    asked = sessions.seconds, sessions.by_gap, lambda log: split.at_time(log, test=5)
+    for ask in (*asked, lambda log: split.rolling(log, windows=1, width=1)):
+        for some in (log, log.take(np.array([0, 1]))):
+            with pytest.raises(DataError, match="the times only give the order of the rows"):
+                ask(some)

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rezoo.data import latest
 from rezoo.data.preparing.groups import groups, take
 from rezoo.data.preparing.plan import PARTS, Chunk, Plan
-from rezoo.data.times import SECOND
 from rezoo.errors import DataError
 
 BINS = 1 << 16
@@ -94,14 +94,18 @@ def found(plan: Plan, spans: list[Span], bins: np.ndarray, times: Iterable[np.nd
             "no row is older than the test rows: the times are too much alike to split by them. "
             "Is it the right column (timestamp=…)?"
         )
+    if cut[0] == cut[1] and round(spans[0].rows * plan.valid):
+        raise DataError(
+            "no row is for validation: those before the test rows are of one time. Give another share, "
+            "or times (valid_from=…, test_from=…)."
+        )
     return cut
 
 
 def given(plan: Plan) -> list[int]:
     """The cuts of a plan that names times, as `split.at_time` makes them."""
     assert plan.test_from is not None
-    valid = plan.test_from if plan.valid_from is None else min(plan.valid_from, plan.test_from)
-    return [round(valid * SECOND), round(plan.test_from * SECOND)]
+    return latest.cuts(plan.test_from, plan.valid_from)
 
 
 def by_part(chunk: Chunk, cut: list[int]) -> Iterator[tuple[str, Chunk]]:

@@ -31,6 +31,7 @@ from rezoo.data.preparing.plan import PARTS, ROLES, Chunk, Plan
 from rezoo.data.preparing.raw import Raw
 from rezoo.data.reports import Reason, Report
 from rezoo.data.stream_parts import opened
+from rezoo.data.times import ORDER
 from rezoo.errors import DataError
 from rezoo.storage import fingerprint
 
@@ -55,6 +56,8 @@ class Prepared(NamedTuple):
     """Of "user" and "item", where these are numbered by a hash."""
     fingerprint: str
     """Of the raw log and the plan."""
+    ordered: bool = False
+    """Whether the times are numbers of an order."""
 
 
 def empty(folder: str) -> None:
@@ -169,6 +172,7 @@ def load(folder: str) -> Prepared:
         Report(report["before"], report["after"], reasons),
         shared,
         content["fingerprint"],
+        content["plan"]["unit"] == ORDER,
     )
 
 
@@ -194,7 +198,7 @@ def read(folder: str, part: str) -> Interactions:
     columns = {name: to_numpy(table[name]) for name in table.column_names}
     user, item, row = (columns.pop(name) for name in ("user", "item", "row"))
     rating, timestamp = (columns.pop(name, None) for name in ("rating", "timestamp"))
-    return Interactions(user, item, rating, timestamp, None, columns, users, items, row)
+    return Interactions(user, item, rating, timestamp, None, columns, users, items, row, made.ordered)
 
 
 def _ids(system: Any, place: str, role: str, hashed: Mapping[str, Any] | None) -> Ids | Hashed:

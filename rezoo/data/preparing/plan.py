@@ -1,11 +1,12 @@
 """What is read from a log, how it is cleaned and split, and what is written."""
 
 import json
+import math
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from rezoo.data import typed
+from rezoo.data import latest, typed
 from rezoo.data.times import ORDER, PER_SECOND
 from rezoo.errors import DataError
 
@@ -115,10 +116,16 @@ def check(plan: Plan, schema: pa.Schema, source: str) -> None:
         plan.timestamp is None and not isinstance(plan.sessions, str | None),
         "sessions by gaps need times: name Plan(timestamp=…), or give sessions='user'",
     )
+    gap = None if plan.sessions == "user" else plan.sessions
     refuse(
-        isinstance(plan.sessions, str) and plan.sessions != "user",
-        f"sessions={plan.sessions!r} is neither 'user' nor the seconds of a gap",
+        isinstance(gap, str | bool) or (gap is not None and not 0 <= gap < math.inf),
+        f"sessions={gap!r} is neither 'user' nor the seconds of a gap",
     )
+    refuse(
+        plan.unit == ORDER and (gap is not None or plan.test_from is not None),
+        f"unit={ORDER!r} gives the order alone: sessions are sessions='user', and parts have shares",
+    )
+    refuse(plan.valid_from is not None and plan.test_from is None, "valid_from needs test_from beside it")
     refuse(plan.rating is None and plan.ratings is not None, "limits of ratings need Plan(rating=…)")
     refuse(plan.duplicates not in (None, "first", "last"), f"duplicates={plan.duplicates!r} is not 'first', "
            "'last' or None")  # fmt: skip
@@ -130,6 +137,8 @@ def check(plan: Plan, schema: pa.Schema, source: str) -> None:
         plan.test_from is not None and bool(plan.valid or plan.test),
         "give shares (valid, test) or times (valid_from, test_from), not both",
     )
+    if plan.test_from is not None:
+        latest.cuts(plan.test_from, plan.valid_from)
     for name in ("chunk", "part", "group", "buckets", "rounds"):
         refuse(getattr(plan, name) < 1, f"Plan({name}={getattr(plan, name)}): give 1 or more")
     for role in ROLES:

@@ -146,6 +146,7 @@ def joined(first: Interactions, second: Interactions) -> Interactions:
         {name: np.concatenate([first.extra[name], second.extra[name]]) for name in both},
         users,
         items,
+        ordered=time is not None and (first.ordered or second.ordered),
     )
 
 
