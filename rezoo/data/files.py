@@ -104,6 +104,8 @@ def read_table(
     >>> {name: column.tolist() for name, column in read_table({"user": ["ann"], "price": [2.5]}).items()}
     {'user': ['ann'], 'price': [2.5]}
     """
+    if decimal not in (None, ".", ","):
+        raise DataError(f"decimal={decimal!r} is not a decimal mark: give '.' or ','")
     wanted = Wanted(
         names,
         delimiter,

@@ -123,7 +123,8 @@ def choose(
       source: what errors call the table, such as the file's name.
 
     Raises:
-      DataError: if a given or required column is not there, or two columns look like one role.
+      DataError: if a given or required column is not there, one is given for two roles (but for a session
+        that is a user, too), or two columns look like one role.
 
     >>> choose(["Customer ID", "sku", "Order Date"], {"user": None, "item": None, "rating": None})["user"]
     Role(column='Customer ID', why='by its name')
@@ -135,6 +136,9 @@ def choose(
         if name is not None and name not in table:
             raise DataError(f"{source}: there is no column {name!r}; there are {list(table)}")
         if name is not None:
+            other = next((other for other, one in roles.items() if one.column == name), None)
+            if other is not None and {role, other} != {"user", "session"}:
+                raise DataError(f"{source}: the column {name!r} is given as {other} and as {role}: it is one")
             roles[role] = Role(name, "as given")
     for role in (role for role, name in given.items() if name is None):
         free = [name for name in table if name not in {one.column for one in roles.values()}]

@@ -17,8 +17,11 @@ def check(saved: Saved) -> None:
     Raises:
       DataError: if something does not.
     """
-    if saved.clip is not None and not saved.clip[0] < saved.clip[1]:
-        raise DataError(f"clip={saved.clip}: the lowest prediction must be below the highest")
+    clip: Any = saved.clip
+    if clip is not None and not (isinstance(clip, tuple | list) and len(clip) == 2 and clip[0] < clip[1]):
+        raise DataError(f"clip={clip}: the lowest prediction must be below the highest, of two")
+    if not np.isfinite(saved.scale).all() or not saved.scale.factor:
+        raise DataError(f"scale={saved.scale}: give a finite shift, and a finite factor that is not 0")
     _check_ids(saved)
     _check_variables(saved)
     for name in SETS[:2]:

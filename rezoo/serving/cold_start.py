@@ -29,7 +29,7 @@ def with_users(saved: Saved, raw: Any, columns: Mapping[str, Any], *, whole: boo
       columns: raw features, a row for each id.
       whole: refuse what cannot be added: users of a model without user features, columns that are not all
         there or that it does not know, ids of another kind than its own; otherwise they stay unknown, and
-        further columns are ignored.
+        further columns are ignored, and an id that is there twice must have the same features.
 
     Raises:
       DataError: if so, if an id is missing, or a column is of another type than in training.
@@ -103,7 +103,6 @@ def _added(
         nameless |= np.all([is_missing(as_array(columns[name])) for name in wanted], axis=0)
     rows = np.flatnonzero((ids.encode(raw) == 0) & ~nameless)
     longer, first = lengthened(ids, raw[rows])
-    rows = rows[first]
     if not len(rows):
         return None
     if not wanted:
@@ -113,6 +112,9 @@ def _added(
             f"features of {what}"
         )
     new = fitted.transform({name: as_array(columns[name])[rows] for name in wanted})
+    if not whole and len(first) < len(rows):
+        _check_once(what, raw[rows], longer.encode(raw[rows]) - ids.size, new, first)
+    new = {name: column[first] for name, column in new.items()}
     if whole and longer.raw.dtype.kind == "U" and ids.raw.dtype.kind in "iu":
         raise DataError(
             f"the {what} of this model are integers, such as {ids.raw[0]}, but not all of the new ones, such "
@@ -159,6 +161,17 @@ def _check(what: str, raw: np.ndarray, wanted: Mapping[str, Any], columns: Mappi
     missing = is_missing(raw)
     if missing.any():
         raise DataError(f"the id of row {int(missing.argmax()) + 1} of the new {what} is missing")
+
+
+def _check_once(
+    what: str, raw: np.ndarray, which: np.ndarray, new: Mapping[str, np.ndarray], first: np.ndarray
+) -> None:
+    """Refuse two values of a feature of one id, of which `which` is the number among the new ones."""
+    for name, column in new.items():
+        differs = (column != column[first][which]).reshape(len(column), -1).any(axis=1)
+        if differs.any():
+            one = raw[int(differs.argmax())]
+            raise DataError(f"{what}: {one} has two values of {name!r}, in rows of its own: give one")
 
 
 def _spelt(ids: Ids, new: np.ndarray) -> np.ndarray:

@@ -15,8 +15,9 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import at_least_1, best_of, offsets_of, ranges
+from rezoo.arrays import at_least_1, best_of, ids_of, offsets_of, ranges
 from rezoo.devices.meshes import in_blocks
+from rezoo.evaluation import checks
 from rezoo.serving.two_stage import Stage
 from rezoo.types import Query
 
@@ -38,8 +39,12 @@ class Celled(nn.Module):
         """The k best items of the cells that are probed, best first; 0 and -inf where they have fewer.
 
         Raises:
-          ValueError: if the probed cells cannot hold k items, and others could.
+          ValueError: if the probed cells cannot hold k items, and others could, k is below 1, or `exclude`
+            has no row for each query.
         """
+        at_least_1(k=k)
+        (exclude,) = ids_of(exclude=exclude)
+        checks.rows(2, query=query.user[:, None], exclude=exclude)
         means, members, vectors = (self.get_variable("cells", name) for name in ("mean", "item", "vector"))
         probes = min(self.probes, len(means))
         if k > probes * members.shape[1] and probes < len(means):

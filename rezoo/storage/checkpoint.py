@@ -47,7 +47,10 @@ def save(
 
     Raises:
       OSError: if it cannot be written; the checkpoints before are kept.
+      ValueError: if `step` is no whole number of 0 or more.
     """
+    if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
+        raise ValueError(f"step = {step}: give 0 or more, a whole number")
     plain = jax.tree.map(_plain, tree)
     notes = dict(notes or {})
     summed = [n for n, leaf in enumerate(jax.tree.leaves(plain)) if n in filled_up or not _is_here(leaf)]

@@ -6,6 +6,7 @@ other data, other hyper-parameters or other code are never reused.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib.metadata
 import inspect
@@ -74,7 +75,8 @@ def code(function: Any) -> str:
     """A digest of a Python function that cannot be traced: its bytecode and what it holds.
 
     Of what it holds, by closure, by default or as a global of its module, other functions, arrays, numbers
-    and text count; lists, in which a function takes notes, only for the arrays in them.
+    and text count, dataclasses by their fields, modules and classes by their names; lists, in which a
+    function takes notes, only for the arrays in them.
     """
     return of(list(_held(function, getattr(function, "__module__", ""), set())))
 
@@ -187,6 +189,16 @@ def _held(thing: Any, home: str, seen: set[int]) -> Iterator[Any]:
     elif inspect.ismethod(thing) or isinstance(thing, partial):
         inside = [thing.__func__] if inspect.ismethod(thing) else [thing.func, thing.args, thing.keywords]
     else:
+        if inspect.ismodule(thing) or inspect.isclass(thing):
+            yield f"{getattr(thing, '__module__', '')} {thing.__name__}"
+            return
+        if dataclasses.is_dataclass(thing):
+            seen.add(id(thing))
+            yield f"{type(thing).__module__} {type(thing).__qualname__}"
+            for field in dataclasses.fields(thing):
+                yield field.name
+                yield from _held(getattr(thing, field.name, None), home, seen)
+            return
         notes = isinstance(thing, list)
         kinds = jax.Array | np.ndarray if notes else jax.Array | np.ndarray | str | bytes | int | float
         yield from (value for value in jax.tree.leaves(thing) if isinstance(value, kinds))

@@ -534,3 +534,8 @@ def test_a_guess_of_the_encoding_is_told(tmp_path, caplog):
 def test_half_a_character_is_told_with_its_file(tmp_path):
     with pytest.raises(DataError, match=r"log\.jsonl, column 'item': the text .* has half of a character"):
         files.read_table(write(tmp_path, '{"user": 1, "item": "a\\ud800"}\n', "log.jsonl"))
+
+
+def test_a_decimal_mark_is_one_of_two():
+    with pytest.raises(DataError, match=r"decimal=';' is not a decimal mark: give '\.' or ','"):
+        files.read_table({"a": ["x"]}, decimal=";")

@@ -131,3 +131,10 @@ def test_weeks_and_prices_are_no_times_and_no_ids():
     assert guesses.look(np.array([20210301, 20211231])).is_time
     assert guesses.look(np.array([1_600_000_000_000])).is_time
     assert not guesses.look(SHOP["price"]).is_id and guesses.look(np.array([1.0, np.nan, 2.0])).is_id
+
+
+def test_a_column_is_not_two_things():
+    with pytest.raises(DataError, match="the column 'a' is given as user and as item: it is one"):
+        from_columns({"a": [1, 2], "b": [1, 2]}, user="a", item="a")
+    log = from_columns({"visit": [1, 2], "b": [1, 2]}, user="visit", session="visit", item="b")
+    assert log.session.tolist() == log.user.tolist() == [1, 2]

@@ -95,3 +95,13 @@ def test_an_item_whose_vector_is_nan_is_in_no_cell_and_a_query_that_is_nan_has_n
     broken = jax.tree.map(lambda x: x * jnp.nan, celled.variables["params"])
     ids, _ = retrieve(celled._replace(variables={**celled.variables, "params": broken}))
     assert (ids == 0).all()
+
+
+def test_a_question_that_cannot_be_is_refused(untyped):
+    first = ivf.index(exact(), jax.random.key(0), probes=20)
+    with pytest.raises(ValueError, match="k = 0: give 1 or more"):
+        two_stage.retrieve(first, ASKED, 0)
+    with pytest.raises(ValueError, match=r"exclude has the shape \[1, 2\]: give it \[20, columns\]"):
+        two_stage.retrieve(first, ASKED, 5, exclude=jnp.array([[1, 2]]))
+    with pytest.raises(ValueError, match=r"probes = 2\.5: give 1 or more, a whole number"):
+        ivf.index(exact(), jax.random.key(0), probes=2.5)

@@ -592,3 +592,17 @@ def test_ratings_off_the_scale_and_twice_given_are_reported():
 def test_what_would_answer_wrongly_is_not_saved(tmp_path, broken, told):
     with pytest.raises(DataError, match=told):
         saved.save(tmp_path / "run", broken())
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"scale": Scale(0.0, 0.0)}, "finite factor that is not 0"),
+        ({"scale": Scale(float("nan"), 1.0)}, "give a finite shift"),
+        ({"clip": (1.0,)}, r"clip=\(1\.0,\): the lowest prediction must be below the highest, of two"),
+        ({"clip": 5.0}, r"clip=5\.0: the lowest prediction"),
+    ],
+)
+def test_scales_on_which_nothing_can_be_said_are_refused(fields, message, untyped):
+    with pytest.raises(DataError, match=message):
+        checks.check(without()._replace(**fields))

@@ -218,3 +218,11 @@ def test_what_a_table_says_of_a_user_is_said_once():
 def test_columns_of_a_question_are_as_long_as_it():
     with pytest.raises(DataError, match="every column must have a value per row, but their lengths are"):
         answers.recommend(with_ages(), ["zoe", "12"], 2, {"age": [60]})
+
+
+def test_a_stranger_is_one_person():
+    one, asked = with_ages(), [[99, 12, 99], [12, 12, 15]]
+    with pytest.raises(DataError, match="users: 99 has two values of 'age', in rows of its own: give one"):
+        answers.predict(one, *asked, {"age": ["old", "", "young"]})
+    told = answers.predict(one, *asked, {"age": ["old", "", "old"]})
+    assert told[2] == answers.predict(one, [99], [15], {"age": ["old"]})[0]

@@ -1,5 +1,6 @@
 import functools
 import json
+import math
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rezoo.models import MF
 from rezoo.storage import fingerprint
 
 
@@ -100,3 +102,12 @@ def test_each_has_its_place_and_another_says_what_is_other(tmp_path, caplog):
     (second / fingerprint.PARTS).write_text("{")
     fingerprint.place(tmp_path, {"data": "3"})
     assert len(caplog.messages) == 2
+
+
+def test_the_code_of_a_function_is_that_of_the_modules_and_models_it_holds():
+    def asks(module):
+        return lambda x: module.log(x)
+
+    assert fingerprint.code(asks(np)) == fingerprint.code(asks(np)) != fingerprint.code(asks(math))
+    one, other = (functools.partial(doubled, x=MF(3, 3, dim)) for dim in (2, 4))
+    assert fingerprint.code(one) == fingerprint.code(one) != fingerprint.code(other)

@@ -81,7 +81,14 @@ def _longer(ids: Ids, others: Ids, column: np.ndarray, least: int) -> Ids:
     new = others.raw[often & (ids.encode(others.raw) == 0)]
     if ids.raw.dtype.kind in "iu":
         new = new[[whole(value) is not None for value in new.tolist()]]
-    return lengthened(ids, new)[0]
+    longer, _ = lengthened(ids, new)
+    if ids.names is None or others.names is None:
+        return longer
+    dense = longer.encode(others.raw)
+    came = dense >= ids.size
+    names = longer.names.astype(object)
+    names[dense[came] - 1] = others.names[came]
+    return Ids(longer.raw, names.astype(str))
 
 
 def _extended(column: Any, more: int) -> np.ndarray:

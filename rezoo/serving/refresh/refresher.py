@@ -89,11 +89,7 @@ def refresh(
     """
     check_settings(settings)
     begin, learn = monotonic(), learner(saved)
-    asked = np.zeros(log.num_rows, bool)
-    try:
-        asked[fresh] = True
-    except IndexError as error:
-        raise DataError(f"fresh: give an index or a mask of the log's {log.num_rows:,} rows") from error
+    asked = _mask(fresh, log.num_rows)
 
     def ended(new: Saved, reasons: list[str], measured: Measured | None = None, left_out: int = 0) -> Outcome:
         users, items = (getattr(new, name).size - getattr(saved, name).size for name in ("users", "items"))
@@ -130,6 +126,18 @@ def refresh(
         return ended(saved, [str(error)])
     unknown = np.append(True, new.items.encode(log.items.raw) == 0)[log.item]
     return ended(new, reasons, measured, int(unknown[is_fresh].sum()))
+
+
+def _mask(fresh: np.ndarray, rows: int) -> np.ndarray:
+    """A mask of the rows; an index names none twice, as a mask of 0 and 1 would."""
+    mask, fresh = np.zeros(rows, bool), np.asarray(fresh)
+    try:
+        mask[fresh] = True
+    except IndexError as error:
+        raise DataError(f"fresh: give an index or a mask of the log's {rows:,} rows") from error
+    if fresh.dtype != bool and mask.sum() != fresh.size:
+        raise DataError("fresh: the index has a row twice; a mask is of the type bool (fresh == 1)")
+    return mask
 
 
 def _too_few(events: int, settings: Settings) -> list[str]:

@@ -61,6 +61,8 @@ class Ask(NamedTuple):
     """Of an open session; -1 for none."""
     fresh: bool = False
     """Whether that session begins here."""
+    signed_in: bool = False
+    """Whether its visitor says here who they are: it goes on as theirs, after their past."""
     who: Who = Who()
     item: int = 0
     """What the session's visitor does now; 0 = nothing, or what the model does not know."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rezoo.data import files, roles
+from rezoo.data import files, roles, spelling
 from rezoo.data.columns import plain
 from rezoo.data.ids import Ids
 from rezoo.data.missing import is_missing
@@ -90,7 +90,11 @@ class Catalogue:
         Raises:
           DataError: if there is no such column, or no such condition on it.
         """
-        found = self.available.copy()
+        return self.available & self._fulfilling(filters)
+
+    def _fulfilling(self, filters: Mapping[str, Any]) -> np.ndarray:
+        """Which items pass the filters, available or not."""
+        found = np.ones(len(self.items.raw), bool)
         for name, wanted in filters.items():
             with _naming(name):
                 found &= self.column(name).passing(wanted)
@@ -121,7 +125,7 @@ class Catalogue:
     def page(
         self, filters: Mapping[str, Any], ids: Sequence[Any] | None = None, start: int = 0, limit: int = 100
     ) -> dict[str, Any]:
-        """Some items for JSON: the available ones that pass the filters, or those of `ids`, available or not.
+        """Some items for JSON that pass the filters: available ones, or those of `ids`, available or not.
 
         Raises:
           DataError: as `passing`.
@@ -132,7 +136,8 @@ class Catalogue:
         if ids is None:
             rows = np.flatnonzero(self.passing(filters)).tolist()
         else:
-            rows = [row for raw in ids if (row := self.find(raw) - 1) >= 0]
+            fits = self._fulfilling(filters)
+            rows = [row for raw in ids if (row := self.find(raw) - 1) >= 0 and fits[row]]
         some = [self.row(row) for row in rows[start : start + limit]]
         told = {"items": some, "total": len(rows), "columns": self.described}
         return told if ids is None else told | {"unknown": [raw for raw in ids if not self.find(raw)]}
@@ -158,7 +163,8 @@ def _once(raw: np.ndarray, source: str) -> np.ndarray:
     missing = is_missing(raw)
     if missing.any():
         raise DataError(f"{source}: row {int(missing.argmax()) + 1} has no item id: give each row one")
-    distinct, count = np.unique(raw, return_counts=True)
+    spelt = spelling.whole(raw.astype(str)) if raw.dtype.kind in "UO" else raw
+    distinct, count = np.unique(spelt, return_counts=True)
     if (count > 1).any():
         twice = distinct[count.argmax()]
         raise DataError(f"{source}: item {twice} is there {count.max()} times: give one row for each")

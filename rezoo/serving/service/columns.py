@@ -18,7 +18,7 @@ import numpy as np
 from rezoo.data import feature_columns
 from rezoo.data.columns import plain
 from rezoo.data.missing import is_missing
-from rezoo.data.spelling import is_number
+from rezoo.data.spelling import EXACT, is_number
 from rezoo.errors import DataError
 
 MOST_SHOWN = 100
@@ -64,7 +64,9 @@ class Column(NamedTuple):
             low, high = (_only(wanted.get(end, inf), float, self.kind) for end, inf in LIMITS)
             fits = (self.codes >= low) & (self.codes <= high)
         elif self.kind == "number":
-            fits = np.isin(self.codes, [_only(one, float, self.kind) for one in _listed(wanted)])
+            fits = np.zeros(len(self.codes), bool)
+            for one in _listed(wanted):
+                fits |= self.codes == _only(one, float, self.kind)
         else:
             chosen = np.zeros(len(self.words) + 1, bool)  # the last is for -1, the missing
             chosen[[self.words.get(_only(one, str, self.kind), -1) for one in _listed(wanted)]] = True
@@ -108,10 +110,14 @@ class Column(NamedTuple):
             raise _refused(text, self.kind) from None
 
 
-def _number(text: str) -> float:
+def _number(text: str) -> int | float:
     if not is_number(text) or not math.isfinite(number := float(text)):
         raise ValueError
-    return number
+    return (
+        int(text)
+        if abs(number) >= EXACT and number == int(number) and text.lstrip("+-").isdigit()
+        else number
+    )
 
 
 LIMITS = (("min", -math.inf), ("max", math.inf))
@@ -131,7 +137,8 @@ def column(raw: Any) -> Column:
         known = np.isfinite(array)
         pairs = zip(array.tolist(), known.tolist(), strict=True)
         values = [one if real else None for one, real in pairs]
-        return Column("number", values, np.where(known, array, np.nan).astype(float), rows, {})
+        codes = array if array.dtype.kind in "iu" else np.where(known, array, np.nan).astype(float)
+        return Column("number", values, codes, rows, {})
     if array.dtype.kind == "O" or any("|" in one for one in array.astype(str).tolist()):
         lists = [list(map(str, one)) for one in feature_columns.lists(array, "|")]
         codes, words = _coded([one for texts in lists for one in texts])
@@ -155,10 +162,11 @@ def _listed(wanted: Any) -> list[Any]:
 
 def _only(value: Any, kind: type, of: str) -> Any:
     """The value, if it is of this type."""
-    whole = kind is float and type(value) is int and abs(value) < 2**63
-    if not whole and not isinstance(value, kind):
+    if kind is float and type(value) is int and abs(value) < 2**63:
+        return value  # as a float it might be another
+    if not isinstance(value, kind):
         raise _refused(value, of)
-    return kind(value)
+    return value
 
 
 def _refused(wanted: Any, kind: str) -> DataError:

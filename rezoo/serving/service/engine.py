@@ -5,7 +5,7 @@ request waits for a compiler.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +31,27 @@ REPLAYED = 1024
 """Sessions that are made again at once."""
 NO_LIST = Wanted(0)
 NOBODY = Who(), NO_PAST, NONE
+
+
+class Whose(NamedTuple):
+    """Whose session it is."""
+
+    raw: Any = None
+    """The user, as an event said; None if none did."""
+    who: Who = Who()
+    ranked: Who | None = None
+    """The same, as the ranker knows them."""
+
+    def same(self, other: "Whose") -> bool:
+        """Whether the models know no difference."""
+        pairs = [(self.who, other.who)]
+        if self.ranked is not None and other.ranked is not None:
+            pairs.append((self.ranked, other.ranked))
+        return all(
+            one.user == two.user
+            and all(np.array_equal(column, two.features[name]) for name, column in one.features.items())
+            for one, two in pairs
+        )
 
 
 class Engine:
@@ -79,8 +100,7 @@ class Engine:
         k = min(settings.k, self.rows)
         candidates = min(max(k, settings.candidates), self.rows)
         self._programs = Programs(saved.model, stage and stage.model, k, candidates)
-        self._user: dict[int, int] = {}  # who began the session of each slot
-        self._ranked: dict[int, Who] = {}  # the same, as the ranker knows them
+        self._whose: dict[int, Whose] = {}  # the session of each slot
         self._nobody = self.of_slot(-1, NO_LIST)._replace(who=self.first.nobody, event=self.first.no_event)
         like = self._past([0], NO_PAST, self._nobody)
         self.sessions = live.start(saved.model, served, settings.slots, length=settings.length, like=like)
@@ -126,21 +146,31 @@ class Engine:
     def open(self, event: Event, wanted: Wanted = NO_LIST) -> Ask:
         """What an event asks: its visitor's session, which begins where none is open.
 
+        A visitor of whom nothing was known may say later who they are (`user`, or a stranger's `features`):
+        their session goes on as that user's. Where another user speaks, another session begins.
+
         Raises:
           rezoo.serving.slots.FullError: if no session can be opened.
           DataError: if the event's features, or what is wanted, do not fit.
         """
         self.now = max(self.now, event.received)
-        who, ranked = self._who(event.visitor if event.user is None else event.user, event.features)
+        found = self.slots.find(event.visitor)
+        before = Whose() if found is None else self._whose[found]
+        raw = before.raw if event.user is None else event.user
+        now = Whose(raw, *self._who(event.visitor if raw is None else raw, event.features))
         slot, fresh = self.slots.open(event.visitor)
-        if fresh:
-            self._user[slot] = who.user
-            if ranked is not None:
-                self._ranked[slot] = ranked
+        signed_in = False
+        if not fresh and raw != before.raw:
+            fresh = before.raw is not None or (before.who.user > 0 and not now.same(before))
+        if not fresh and (raw != before.raw or event.features):
+            signed_in = not now.same(before)
+        if fresh or signed_in or raw != before.raw:
+            self._whose[slot] = now
         item, told = self.first.item(event.item), self.first.event(event.type, event.time)
-        if not wanted.k and not wanted.context:
-            return Ask(slot, fresh, who, item, told, context=self.first.no_context)
-        return self.of_slot(slot, wanted)._replace(fresh=fresh, who=who, item=item, event=told)
+        ask = Ask(slot, context=self.first.no_context)
+        if wanted.k or wanted.context:
+            ask = self.of_slot(slot, wanted)
+        return ask._replace(fresh=fresh, signed_in=signed_in, who=now.who, item=item, event=told)
 
     def find(self, visitor: str, now: float) -> int:
         """The slot of a visitor's open session, -1 if there is none; does not keep it open longer."""
@@ -150,11 +180,12 @@ class Engine:
 
     def of_slot(self, slot: int, wanted: Wanted) -> Ask:
         """What a question asks of an open session; of an empty one of nobody, if the slot is -1."""
-        ask = self._asked(wanted, self._ranked.get(slot))._replace(slot=slot)
+        whose = self._whose.get(slot, Whose())
+        ask = self._asked(wanted, whose.ranked)._replace(slot=slot)
         past = self.saved.history
         if wanted.seen or past is None:
             return ask
-        return self.unseen(ask, past[self._user.get(slot, 0)])
+        return self.unseen(ask, past[whose.who.user])
 
     def unseen(self, ask: Ask, items: Any) -> Ask:
         """The question for a list without these items, dense ids, however many they are."""
@@ -258,7 +289,7 @@ class Engine:
         else:
             who, past = self._session(slot)
             if self.ranker is not None:
-                who = self._ranked.get(slot, self.ranker.nobody)
+                who = self._whose.get(slot, Whose()).ranked or self.ranker.nobody
                 own = self._own[np.array(past.items, int)]
                 told = {name: past.columns[name][own > 0] for name in self.ranker.no_event}
                 past = Past(own[own > 0].tolist(), columns=told)
@@ -275,6 +306,9 @@ class Engine:
                 continue  # as it was when the event came
             if ask.fresh:
                 began[ask.slot], done[ask.slot] = ask, []
+            elif ask.signed_in:
+                fresh = ask.slot in began and began[ask.slot].fresh
+                began[ask.slot] = ask._replace(fresh=fresh, signed_in=not fresh)
             done.setdefault(ask.slot, []).append(ask)
         slots = list(done)
         for at in range(0, len(slots), REPLAYED):
@@ -312,15 +346,21 @@ class Engine:
             self.sessions = self._observe(self._models, self.sessions, batch)
 
     def _begin_known(self, asks: Sequence[Ask], batch: dict[str, Any]) -> None:
-        """Sessions of users with a past begin after it, where the model reads it; they are not fresh then."""
-        if not self.first.reads_history or self.saved.history is None:
-            return
+        """Sessions of users with a past begin after it, where the model reads it; they are not fresh then.
+
+        Those of visitors who signed in begin again, with what they did before they did.
+        """
+        reads = self.first.reads_history and self.saved.history is not None
         for n, ask in enumerate(asks):
-            if ask.fresh and ask.who.user:
-                query = self._past([ask.who.user], self.first.past(ask.who.user), ask)
-                slot = np.array([ask.slot], np.int32)
-                self.sessions = self._begin(self._models, self.sessions, slot, query)
-                batch["fresh"][n] = False
+            if not (ask.signed_in or (reads and ask.fresh and ask.who.user)):
+                continue
+            past = self.first.past(ask.who.user) if reads else NO_PAST
+            if ask.signed_in:
+                past = past.and_then(self._session(ask.slot)[1])
+            slot = np.array([ask.slot], np.int32)
+            query = self._past([ask.who.user], past, ask)
+            self.sessions = self._begin(self._models, self.sessions, slot, query)
+            batch["fresh"][n] = False
 
     def _past(self, user: Sequence[int], past: Past, ask: Ask) -> Query:
         """A user with a past, as a session that begins with a question."""

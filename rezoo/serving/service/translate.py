@@ -41,6 +41,18 @@ class Past(NamedTuple):
     columns: Features = NONE
     """What else the model reads of each, `[n …]`; without them it is unknown."""
 
+    def and_then(self, more: "Past") -> "Past":
+        """One after the other, without ratings.
+
+        >>> Past([1]).and_then(Past([2, 3])).items
+        [1, 2, 3]
+        """
+        columns = {
+            name: np.concatenate([self.columns.get(name, column[:0]), column])
+            for name, column in more.columns.items()
+        }
+        return Past([*self.items, *more.items], columns=columns)
+
 
 NO_PAST = Past()
 

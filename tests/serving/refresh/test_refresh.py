@@ -307,3 +307,19 @@ def test_what_was_before_an_event(rows, data):
 def test_settings_that_would_take_anything_are_refused(setting, untyped):
     with pytest.raises(ValueError, match=f"^{next(iter(setting))} = .*: give "):
         refresh(model("popularity"), LOG, NEW, key(), QUICK._replace(**setting))
+
+
+def test_an_index_of_fresh_rows_is_no_mask():
+    with pytest.raises(DataError, match=r"fresh: the index has a row twice; a mask is of the type bool"):
+        refresh(model("popularity"), LOG, np.ones(ROWS, np.int64), key())
+
+
+def test_new_items_keep_their_names():
+    old = model("popularity")
+    named = old._replace(items=Ids(old.items.raw, np.char.add("old ", old.items.raw.astype(str))))
+    titled = LOG._replace(items=Ids(LOG.items.raw, np.char.add("new ", LOG.items.raw.astype(str))))
+    longer, count = grow.with_ids(named, titled, 1).items, len(old.items.raw)
+    assert longer.names.tolist() == [
+        f"{'old' if n < count else 'new'} {raw}" for n, raw in enumerate(longer.raw)
+    ]
+    assert len(longer.raw) > count

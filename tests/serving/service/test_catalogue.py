@@ -118,3 +118,21 @@ def test_how_columns_say_what_is_available():
     assert available(Availability=["in stock", "out of stock", ""]) == [True, False, False]
     assert available(stock=[1, 1, 0], available=["yes", "no", "yes"]) == [True, False, False]
     assert available(price=[0, 0, 0]) == [True, True, True]
+
+
+def test_an_item_is_there_once_however_it_is_spelt():
+    with pytest.raises(DataError, match="item 7 is there 2 times: give one row for each"):
+        Catalogue.read({"item": ["7", "7.0", "x"]})
+
+
+def test_filters_of_whole_numbers_are_exact():
+    codes = [2**53, 2**53 + 1]
+    table = Catalogue.read({"item": ["a", "b"], "code": codes})
+    assert passing(table, code=codes[1]) == ["b"]
+    assert passing(table, code={"min": codes[1]}) == ["b"] and passing(table, code={"max": codes[0]}) == ["a"]
+    assert passing(table, **table.from_texts({"code": str(codes[1])})) == ["b"]
+
+
+def test_items_of_ids_pass_the_filters_too(table):
+    found = table.page({"category": "tea"}, ["8", "a9", "007", "?"])
+    assert [one["item"] for one in found["items"]] == ["8", "007"] and found["unknown"] == ["?"]

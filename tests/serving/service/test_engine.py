@@ -147,3 +147,49 @@ def test_a_stranger_is_known_by_features():
     np.testing.assert_allclose(scores[0], expected["score"], rtol=1e-5)
     with pytest.raises(DataError, match="age"):
         one.open(Event("2", "other", "p3", features={"old": 1}))
+
+
+@pytest.mark.parametrize("recipe", mostly_slow(["sasrec", "gru4rec", "buy_again"], ["gru4rec", "buy_again"]))
+def test_who_signs_in_goes_on_with_a_past(recipe):
+    shop, one, again = model(recipe), engine(recipe), engine(recipe)
+    some = [Event("1", "v", "p3"), Event("2", "v", "p5", user="u3"), Event("3", "v", "p8")]
+    for event in some:
+        _, scores = one.answer([one.open(event)])
+    past = (
+        [] if shop.history is None else shop.items.decode(without(shop.history[shop.users.encode(["u3"])[0]]))
+    )
+    clicked = [*[*past, "p3"][-SETTINGS.length :], "p5", "p8"]  # gru4rec keeps its state
+    clicked = clicked if recipe == "gru4rec" else clicked[-SETTINGS.length :]
+    expected = answers.recommend(shop, ["u3"], 10, histories=[clicked])
+    np.testing.assert_allclose(scores[0], expected["score"], rtol=1e-4, atol=1e-5)
+    again.replay(some[:1])
+    again.replay(some[1:])
+    _, from_log = again.answer([again.of_slot(again.find("v", 0.0), Wanted(10))])
+    np.testing.assert_allclose(from_log[0], scores[0], rtol=1e-4, atol=1e-5)
+
+
+def test_another_user_begins_another_session():
+    one, shop = engine("sasrec"), model("sasrec")
+    for n, (user, item) in enumerate([("u3", "p3"), ("u3", "p5"), ("u7", "p8"), (None, "p9")]):
+        _, scores = one.answer([one.open(Event(str(n), "v", item, user=user))])
+    past = shop.items.decode(without(shop.history[shop.users.encode(["u7"])[0]])).tolist()
+    known = [*past[-SETTINGS.length :], "p8", "p9"][-SETTINGS.length :]
+    expected = answers.recommend(shop, ["u7"], 10, histories=[known])
+    np.testing.assert_allclose(scores[0], expected["score"], rtol=1e-4, atol=1e-5)
+    for n, (user, count) in enumerate([("carl", 1), ("carl", 2), ("dora", 1)]):  # strangers, one and another
+        one.answer([one.open(Event(f"{user}{n}", "w", "p3", user=user))])
+        assert one.sessions.count[one.find("w", 0.0)] == count
+
+
+def test_features_may_come_later_than_the_session():
+    ages = {"user": [f"u{n}" for n in range(20)], "age": [n % 2 for n in range(20)]}
+    shop = networks.wide_deep(log(), jax.random.key(0), users=ages, dim=4, num_epochs=1)
+    one = Engine(shop, "1", SETTINGS)
+    for n, features in enumerate([None, {"age": 1}, None]):
+        _, scores = one.answer([one.open(Event(str(n), "new", "p3", features=features))])
+        expected = answers.recommend(
+            shop, ["new"], 10, {"age": [1]} if n else None, on_unknown=answers.ignore
+        )
+        np.testing.assert_allclose(scores[0], expected["score"], rtol=1e-5)
+    _, scores = one.answer([one.open(Event("9", "new", "p3", user="u4"))])
+    np.testing.assert_allclose(scores[0], answers.recommend(shop, ["u4"], 10)["score"], rtol=1e-5)
