@@ -38,7 +38,7 @@ events and cut to the newest. Three seeds of what is trained, whose standard err
 
 Blend is NARM, SASRec, GRU4Rec, VSKNN and CoOccurrence as one, and its minutes are those of all of them. Its
 weights are those under which 2,000 of the prefixes that choose the epochs are most likely, among the hundred
-best items of each part. On diginetica NARM and the logarithm of VSKNN's score weigh most, and SASRec next to nothing.
+best items of each part. On diginetica NARM and the logarithm of VSKNN's score weigh most, SASRec least.
 
 HSTU, eSASRec and LRURec have the settings of SASRec and NARM, as far as they have the same, and one block;
 none was tuned. On sessions of a few clicks, without times, the biases and gates of the first two do not pay;

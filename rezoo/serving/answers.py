@@ -26,7 +26,7 @@ from rezoo.data.columns import as_array
 from rezoo.devices.meshes import in_blocks
 from rezoo.errors import DataError
 from rezoo.evaluation.scoring import apply, compiled
-from rezoo.serving.asking import dense_ids, of_lists, queries, raw_ids
+from rezoo.serving.asking import by_name, dense_ids, of_lists, queries, raw_ids
 from rezoo.serving.bundle import Saved
 from rezoo.serving.cold_start import with_items, with_users
 from rezoo.serving.unknown import OnUnknown, Unknown, UnknownIds, ignore, refuse, strangers, warn
@@ -79,7 +79,7 @@ def predict(
     >>> predict(shop, ["ann", "ann"], ["tea", "hat"]).tolist()
     [1.0, 3.0]
     """
-    users, items, columns = raw_ids("users", users), raw_ids("items", items), dict(columns or {})
+    users, items, columns = raw_ids("users", users), raw_ids("items", items), by_name("columns", columns)
     _same_lengths({"users": users, "items": items, **columns})
     if not len(users):
         return np.zeros(0, np.float32)
@@ -152,7 +152,7 @@ def recommend(
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise DataError(f"k = {k}: a list has 1 place or more, a whole number")
     k = min(int(k), saved.items.size)  # no list is longer, and places take memory
-    users, columns = raw_ids("users", users), dict(columns or {})
+    users, columns = raw_ids("users", users), by_name("columns", columns)
     _same_lengths({"users": users, **columns})
     placed = with_users(saved, users, columns, whole=False)
     user = dense_ids(saved.users, placed.users, users)

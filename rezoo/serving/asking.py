@@ -48,6 +48,21 @@ def raw_ids(name: str, given: Any) -> np.ndarray:
     return ids
 
 
+def by_name(name: str, given: Any) -> dict[str, Any]:
+    """Columns by name, of a question; none if they are not given.
+
+    Raises:
+      DataError: if they have no names.
+
+    >>> by_name("columns", [[5]])
+    Traceback (most recent call last):
+    rezoo.errors.DataError: columns are a list: give them by name, such as {'age': […]}
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise DataError(f"{name} are a {type(given).__name__}: give them by name, such as {{'age': […]}}")
+    return dict(given or {})
+
+
 def dense_ids(before: Ids, after: Ids, raw: np.ndarray) -> np.ndarray:
     """Dense ids by a map that was made longer, those known before as they were spelt then."""
     dense = before.encode(raw)
@@ -136,13 +151,14 @@ def _told(
 ) -> dict[str, np.ndarray]:
     """What the model reads of the events of some histories beside their items, one after the other."""
     model, told = type(saved.model).__name__, {}
-    given = ({} if ratings is None else {"ratings": ratings}) | dict(events or {})
+    events = by_name("events", events)
+    given = ({} if ratings is None else {"ratings": ratings}) | events
     for name, lists in given.items():
         given[name] = lists_of(name, lists, len(histories))
         if list(map(len, given[name])) != list(map(len, histories)):
             raise DataError(f"{name} must be as many as the histories, and each as long as its history")
     flat = {name: list(chain.from_iterable(lists)) for name, lists in given.items()}
-    if missing := [name for name in kinds(saved.model) if name not in (events or {})]:
+    if missing := [name for name in kinds(saved.model) if name not in events]:
         raise DataError(
             f"{model} reads the columns {', '.join(missing)} of each event: give lists of them beside the "
             f"histories, events={{{missing[0]!r}: [[…], …]}}, with None for what is unknown"
@@ -157,12 +173,19 @@ def _told(
                 f"{model} weighs each event by its rating: give ratings=[[…], …] beside the histories "
                 "(in a table the column history_rating), as in training"
             )
-        told["history_rating"] = _stars(flat["ratings"])
+        told["history_rating"] = stars(flat["ratings"])
     return told
 
 
-def _stars(ratings: Sequence[Any]) -> np.ndarray:
-    """Ratings of events as finite numbers, float32."""
+def stars(ratings: Sequence[Any]) -> np.ndarray:
+    """Ratings of events as finite numbers, float32.
+
+    Raises:
+      DataError: if one is none.
+
+    >>> stars([5, 3.5]).tolist()
+    [5.0, 3.5]
+    """
     for one in ratings:
         if not isinstance(one, NUMBERS) or not abs(float(one)) <= float(np.finfo(np.float32).max):
             raise DataError(f"ratings: {one!r} is not a finite number: leave out an event without a rating")

@@ -57,6 +57,10 @@ ITEMS = 65536
 """Of a device, that are scored at once, where items are spread over several."""
 
 
+RATING = "history_rating"
+"""The column of a model that weighs each event by its rating."""
+
+
 class Served(NamedTuple):
     """What a model is asked with, made once: arrays only."""
 
@@ -105,7 +109,7 @@ def start(
       slots: sessions that can be open at once.
       length: newest events of each that are kept.
       like: a query of one row, whose columns give those of the sessions; needed for `user_features` and for
-        columns of events (`nn.events.names`), `[1 L ...]`.
+        columns of events (`nn.events.names`, `history_rating`), `[1 L ...]`.
       cached: whether keys and values are kept, of a model with `attend` and `fill`.
 
     Raises:
@@ -245,7 +249,7 @@ def observe(
 
 def _apart(model: nn.Module, features: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
     """The columns of events among those of a query, and the others."""
-    names = events.names(model)
+    names = [*events.names(model), *([RATING] if RATING in features else [])]
     columns = {name: features[name] for name in names}
     return columns, {name: column for name, column in features.items() if name not in names}
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from rezoo.arrays import across
+from rezoo.arrays import across, one_axis
 from rezoo.nn.embedding import rows_or_zero
 from rezoo.types import Query
 
@@ -89,7 +89,12 @@ def recent(row: Sessions, item: Int[Array, " B"], columns: Mapping[str, Array]) 
 
 
 def read(sessions: Sessions, slot: Int[Array, " B"]) -> Sessions:
-    """These sessions, in this order."""
+    """These sessions, in this order.
+
+    Raises:
+      ValueError: if the slots are not `[B]`.
+    """
+    one_axis(slot=slot)
     return jax.tree.map(lambda x: rows_or_zero(x, slot), sessions)
 
 

@@ -82,8 +82,13 @@ class Engine:
         self.slots = Slots(settings.slots, idle=settings.idle, clock=lambda: self.now)
         self.first, self.ranker = Translator(saved), None if ranker is None else Translator(ranker)
         served = live.serve(saved.model, saved.variables)
-        if ranker is not None:
+        if ranker is not None and self.ranker is not None:
             event_columns.check_shared(saved, ranker)
+            if self.ranker.rates_history and not self.first.rates_history:
+                raise DataError(
+                    f"{type(ranker.model).__name__} weighs each event by its rating, which sessions of "
+                    f"{type(saved.model).__name__} have not: let another model order"
+                )
             if ranker.history is not None and saved.history is None:
                 raise DataError(
                     f"{type(ranker.model).__name__} orders those of {type(saved.model).__name__}, and has "

@@ -108,7 +108,8 @@ class Programs:
         if self.ranker is None or models.ranker is None:
             return best_places(score, self.k)
         item, _ = best_places(score, self.candidates)
-        told = {name: query.features[name] for name in names(self.ranker)}
+        of_events = [*names(self.ranker), *([live.RATING] if live.RATING in query.features else [])]
+        told = {name: query.features[name] for name in of_events}
         asked = Query(batch["ranker_user"], query.history, batch["ranker_features"] | told)
         return two_stage.rank(two_stage.Stage(self.ranker, models.ranker), asked, item, self.k)
 

@@ -13,7 +13,9 @@ import numpy as np
 from rezoo.data import batches
 from rezoo.errors import DataError
 from rezoo.serving import event_columns
+from rezoo.serving.asking import stars
 from rezoo.serving.bundle import Saved
+from rezoo.serving.live import RATING
 from rezoo.serving.reads import rates_history, reads_history
 from rezoo.types import Query
 
@@ -36,13 +38,11 @@ class Past(NamedTuple):
 
     items: Sequence[int] = ()
     """Dense ids, without what the model does not know."""
-    ratings: Sequence[float] | None = None
-    """Of each; None where they are not known, or the model does not read them."""
     columns: Features = NONE
-    """What else the model reads of each, `[n …]`; without them it is unknown."""
+    """What else the model reads of each, `[n …]`, such as its rating; without them it is unknown."""
 
     def and_then(self, more: "Past") -> "Past":
-        """One after the other, without ratings.
+        """One after the other.
 
         >>> Past([1]).and_then(Past([2, 3])).items
         [1, 2, 3]
@@ -75,13 +75,15 @@ class Translator:
         self.nobody = Who(0, {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()})
         context = saved.context_features
         self.no_context = context.transform({name: [None] for name in context.fitted})
+        self.reads_history, self.rates_history = reads_history(saved), rates_history(saved)
         self.no_event = {name: one[0] for name, one in event_columns.nothing(saved, 1, 1).items()}
         if missing := sorted(set(self.no_event) - {"type", *event_columns.times(saved)}):
             raise DataError(
                 f"{type(saved.model).__name__} reads the columns {', '.join(missing)} of each event, but the "
                 "service is told their type and time alone: train a model of `type` and a `TimeGap`"
             )
-        self.reads_history, self.rates_history = reads_history(saved), rates_history(saved)
+        if self.rates_history:
+            self.no_event[RATING] = np.zeros(1, np.float32)
 
     def who(self, raw: Any, features: Mapping[str, Any] | None) -> Who:
         """A user and their features: those that training knew, else those that are given.
@@ -116,7 +118,9 @@ class Translator:
         return [name for name in self.saved.context_features.fitted if values.get(name) is None]
 
     def event(self, kind: str, time: int | float) -> Features:
-        """What the model reads of an event beside its item: its type, and its time where that is read.
+        """What the model reads of an event beside its item: its type, time and rating where they are read.
+
+        The service is told no ratings: that of every event is 1.
 
         Raises:
           DataError: if the time is not one of seconds since 1970.
@@ -124,7 +128,8 @@ class Translator:
         if not self.no_event:
             return NONE
         names = event_columns.times(self.saved)
-        return event_columns.transformed(self.saved, {"type": [kind], **{name: [time] for name in names}})
+        told = event_columns.transformed(self.saved, {"type": [kind], **{name: [time] for name in names}})
+        return {**told, RATING: np.ones(1, np.float32)} if self.rates_history else told
 
     def knows_type(self, kind: str) -> bool:
         """Whether training knew this type of events, or the model reads none."""
@@ -132,8 +137,11 @@ class Translator:
 
     def events(self, past: Past, width: int) -> dict[str, np.ndarray]:
         """What the model reads of the newest events of a past: `[1 width …]`."""
-        rows = event_columns.nothing(self.saved, 1, width)
-        for name, column in past.columns.items():
+        rows, columns = event_columns.nothing(self.saved, 1, width), past.columns
+        if self.rates_history:
+            rows[RATING] = np.zeros((1, width), np.float32)
+            columns = {RATING: np.ones(len(past.items)), **columns}
+        for name, column in columns.items():
             some = column[-width:]
             rows[name][0, : len(some)] = some
         return rows
@@ -141,9 +149,6 @@ class Translator:
     def query(self, who: Who, past: Past, context: Features, width: int) -> Query:
         """One question to the model, with the newest events of a past; events without ratings count as 1."""
         features = {**self.nobody.features, **self.no_context, **who.features, **context}
-        if self.rates_history:
-            ratings = [1.0] * len(past.items) if past.ratings is None else past.ratings
-            features["history_rating"] = newest(ratings, width, np.float32)
         features |= self.events(past, width)
         return batches.queries([who.user], newest(past.items, width), features)
 
@@ -158,7 +163,8 @@ class Translator:
         """A given history, else the one that was saved with the user.
 
         Raises:
-          DataError: if the model reads ratings and they are not given, or are not as many as the items.
+          DataError: if the model reads ratings and they are not given, not finite numbers, or not as many as
+            the items.
         """
         if raw is None:
             if ratings is not None:
@@ -170,27 +176,26 @@ class Translator:
             )
         if self.rates_history and ratings is None and raw:
             raise DataError("the model weighs each event by its rating: give ratings beside the history")
-        items = [self.item(one) for one in raw]
-        rated = None
-        if self.rates_history:
-            rated = [one for one, item in zip(ratings or (), items, strict=True) if item]
-        return Past([item for item in items if item], rated)
+        items = np.array([self.item(one) for one in raw], np.int32)
+        told = {RATING: stars(ratings or ())[items > 0]} if self.rates_history else NONE
+        return Past(items[items > 0].tolist(), told)
 
     def _saved(self, user: int) -> Past:
         if self.saved.history is None:
             return Past()
         row = self.saved.history[user]
-        rating = self.saved.history_rating
-        told = {name: column[user][row > 0] for name, column in self.saved.history_columns.items()}
-        return Past(row[row > 0].tolist(), None if rating is None else rating[user][row > 0].tolist(), told)
+        columns = dict(self.saved.history_columns)
+        if self.saved.history_rating is not None:
+            columns[RATING] = self.saved.history_rating
+        return Past(row[row > 0].tolist(), {name: column[user][row > 0] for name, column in columns.items()})
 
 
-def newest(values: Sequence[Any], width: int, kind: Any = np.int32) -> np.ndarray:
+def newest(values: Sequence[int], width: int) -> np.ndarray:
     """The newest of these values, oldest first: `[1 width]`, 0 after the last.
 
     >>> newest([1, 2, 3], 2).tolist(), newest([1], 2).tolist()
     ([[2, 3]], [[1, 0]])
     """
-    row, some = np.zeros((1, width), kind), values[-width:]
+    row, some = np.zeros((1, width), np.int32), values[-width:]
     row[0, : len(some)] = some
     return row

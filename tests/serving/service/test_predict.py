@@ -94,3 +94,35 @@ def test_with_two_stages_the_ranker_predicts(ranker):
     told = both.predict(Predict(ITEMS, user="u3", context={"hour": 9}), -1)
     columns = {"hour": 9} if columns else {}
     np.testing.assert_allclose(told, expected(ranker, "u3", -1, columns), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_session_keeps_the_ratings_that_were_saved_and_rates_its_events_1():
+    one, shop = engine("UAutoRec"), untrained("UAutoRec")
+    for item in ("p1", "?", "p7"):
+        _, scores = one.answer([one.open(Event(item, "v", item, received=NOW, user="u3"))])
+    row = shop.users.encode(["u3"])[0]
+    kept, width = shop.history[row] > 0, one.settings.length
+    past = [*shop.items.decode(shop.history[row][kept]).tolist()[-width:], "p1", "p7"][-width:]
+    ratings = [*shop.history_rating[row][kept].tolist()[-width:], 1.0, 1.0][-width:]
+    assert len(set(ratings)) > 1
+    told = one.predict(Predict(ITEMS, visitor="v"), one.find("v", NOW))
+    also = expected("UAutoRec", "u3", histories=past, ratings=ratings)
+    np.testing.assert_allclose(told, also, rtol=1e-4, atol=1e-5)
+    best = answers.recommend(shop, ["u3"], 10, histories=[past], ratings=[ratings])["score"]
+    np.testing.assert_allclose(scores[0][:10], best, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_what_weighs_ratings_orders_nothing_of_sessions_without():
+    with pytest.raises(
+        DataError, match="UAutoRec weighs each event by its rating, which sessions of GRU4Rec"
+    ):
+        served("GRU4Rec", "UAutoRec")
+
+
+@pytest.mark.slow
+def test_ratings_are_numbers_of_float32():
+    ours = functools.partial(engine("UAutoRec").predict, slot=-1)
+    with pytest.raises(DataError, match=r"ratings: 1e[+]39 is not a finite number"):
+        ours(Predict(ITEMS, user="u1", history=["p1"], ratings=[1e39]))
