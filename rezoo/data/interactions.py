@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -156,18 +156,20 @@ def from_columns(
         return Place(source, names[role], row)
 
     shared = "session" if names["user"] == names.get("session") else None
-    sessions = named = None
+    sessions = visits = None
     if "session" in names:
-        named = log_columns.ids(column("session"), place("session"))
-        sessions = Ids.fit(named).encode(named)
+        values = log_columns.ids(column("session"), place("session"))
+        visits = Ids.fit(values)
+        sessions = visits.encode(values)
     maps, dense = {}, {}
     for role, fitted in (("user", users), ("item", items)):
         values = log_columns.ids(column(role), place(role))
         maps[role] = fitted or Ids.fit(values)
         dense[role] = maps[role].encode(values)
+        if role == "user" and visits is not None and shared is None:
+            own = dense[role] if fitted is None else Ids.fit(values).encode(values)
+            sessions = _of_one_user(sessions, own, visits, place("session"))
         del values
-    if sessions is not None and shared is None:
-        sessions = _of_one_user(sessions, dense["user"], named, place("session"))
     if "title" in names and table[names["title"]].ndim == 1:
         maps["item"] = maps["item"].named(dense["item"], table[names["title"]])
     numbers = log_columns.ratings(column("rating"), place("rating")) if "rating" in names else None
@@ -190,7 +192,7 @@ def from_columns(
     )  # type: ignore[arg-type]
 
 
-def _of_one_user(session: np.ndarray, user: np.ndarray, named: np.ndarray, place: Place) -> np.ndarray:
+def _of_one_user(session: Any, user: np.ndarray, named: Ids, place: Place) -> np.ndarray:
     """Dense ids of sessions, where those of one name and several users are several, by first appearance."""
     order = np.argsort(session, kind="stable")
     shared = (session[order[1:]] == session[order[:-1]]) & (user[order[1:]] != user[order[:-1]])
@@ -201,7 +203,7 @@ def _of_one_user(session: np.ndarray, user: np.ndarray, named: np.ndarray, place
         "%s: %s sessions are those of several users, such as %r: each user's is a session of its own",
         place,
         f"{len(np.unique(session[order[1:]][shared])):,}",
-        named[order[1:][shared][0]].item(),
+        named.raw[session[order[1:][shared][0]] - 1].item(),
     )
     return Ids.fit(pairs).encode(pairs)
 

@@ -82,7 +82,7 @@ def _longer(ids: Ids, others: Ids, column: np.ndarray, least: int) -> Ids:
     if ids.raw.dtype.kind in "iu":
         new = new[[whole(value) is not None for value in new.tolist()]]
     longer, _ = lengthened(ids, new)
-    if ids.names is None or others.names is None:
+    if longer.names is None or others.names is None:
         return longer
     dense = longer.encode(others.raw)
     came = dense >= ids.size
