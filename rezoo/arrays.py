@@ -132,15 +132,32 @@ def at_least_1(**numbers: int | None) -> None:
     Traceback (most recent call last):
     ValueError: k = 0: give 1 or more, a whole number
     """
+    _whole(1, numbers)
+
+
+def whole_at_least_0(**numbers: int | None) -> None:
+    """Check counts that may be 0; None and traced numbers are left out.
+
+    Raises:
+      ValueError: if one of them is no whole number, or below 0.
+
+    >>> whole_at_least_0(num_epochs=-1)
+    Traceback (most recent call last):
+    ValueError: num_epochs = -1: give 0 or more, a whole number
+    """
+    _whole(0, numbers)
+
+
+def _whole(least: int, numbers: Mapping[str, Any]) -> None:
     for name, number in numbers.items():
         if number is None or isinstance(number, Tracer):
             continue
         try:
-            whole = not isinstance(number, bool) and operator.index(number) >= 1
+            fits = not isinstance(number, bool) and operator.index(number) >= least
         except TypeError:
-            whole = False
-        if not whole:
-            raise ValueError(f"{name} = {number}: give 1 or more, a whole number")
+            fits = False
+        if not fits:
+            raise ValueError(f"{name} = {number}: give {least} or more, a whole number")
 
 
 def finite(**numbers: float | Array | None) -> None:
@@ -169,7 +186,7 @@ def above_0(**numbers: float | Array | None) -> None:
     _all(numbers, lambda number: (number > 0) & np.isfinite(number), "a finite number above 0")
 
 
-def at_least_0(**numbers: float | int | Array | None) -> None:
+def at_least_0(**numbers: float | int | Array | np.ndarray | None) -> None:
     """Check weights and other finite numbers; None and traced numbers are left out.
 
     Raises:

@@ -318,3 +318,22 @@ def test_everything_jits_and_vmaps():
     score, label, where = (jnp.asarray(x) for x in draws())
     two = jax.vmap(lambda s: jax.jit(metrics.auc)(s, label, where=where))(jnp.stack([score, -score]))
     np.testing.assert_allclose(two[0] + two[1], 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("metric", RANKING)
+@pytest.mark.parametrize("rank", [0.0, -3.0, np.nan])
+def test_ranks_begin_at_1(metric, rank):
+    ranks, where = jnp.array([[1.0, rank]]), jnp.array([[True, False]])
+    with pytest.raises(ValueError, match=f"there is the rank {rank}: ranks begin at 1"):
+        metric(ranks, k=5)
+    assert metric(ranks, where=where, k=5).tolist() == metric(ranks[:, :1], k=5).tolist()
+
+
+@pytest.mark.parametrize("count", [-3.0, np.nan])
+def test_counts_are_numbers_of_events(count):
+    for of_counts in (metrics.long_tail, metrics.propensities):
+        with pytest.raises(ValueError, match=r"count = .*: give a finite number of 0 or more"):
+            of_counts(jnp.array([0.0, count, 5.0]))
+    for of_lists in (metrics.coverage, metrics.gini, metrics.shannon_entropy):
+        with pytest.raises(ValueError, match="num_items = 0: give 1 or more"):
+            of_lists(jnp.array([[1]]), 0)

@@ -48,7 +48,7 @@ def queries(
     Raises:
       DataError: if the number of rows is not given by anything, or differs between what is given; if ids
         have other axes, or are no whole numbers within int32, a history has an item behind a 0 or
-        an id below it, or a column holds no numbers, or some that are NaN or infinite.
+        an id below it, or a column holds no numbers.
 
     >>> query = queries(history=[[3, 5], [4, 0]])
     >>> query.user.tolist(), query.history.shape, queries([7, 8]).history.shape
@@ -98,27 +98,7 @@ def _numbers(name: str, column: Any) -> Array:
             )
         if column.dtype.kind in "iu" and column.dtype.itemsize >= 4:
             column = int32_of(f"the column {name!r}", column)
-    return _finite(f"the column {name!r}", column, "give 0 where it is unknown")
-
-
-def _finite(name: str, values: Any, advice: str) -> Array:
-    """Values as JAX holds them, of which none is NaN or infinite."""
-    with np.errstate(over="ignore"):
-        made = jnp.asarray(values)
-    if isinstance(made, Tracer) or not jnp.issubdtype(made.dtype, jnp.floating):
-        return made
-    odd = ~np.isfinite(np.asarray(made, np.float32))
-    if odd.any():
-        row = int(np.argwhere(odd)[0][0])
-        raise DataError(f"{name} has {made[tuple(np.argwhere(odd)[0])]} in row {row}: {advice}")
-    return made
-
-
-def _labels(label: Any) -> Array:
-    with np.errstate(over="ignore"):
-        values = label if isinstance(label, jax.Array) else np.asarray(label, np.float32)
-    advice = "leave out pairs that have none (`clean.drop_bad_ratings`)"
-    return _finite("label", values, advice).astype(jnp.float32)
+    return jnp.asarray(column)
 
 
 def _check_history(history: Array | np.ndarray) -> None:
@@ -162,8 +142,7 @@ def pairs(
       features: of each row, `[n …]`, as in `queries`.
 
     Raises:
-      DataError: if a column has another number of rows than `user`, or a label or a feature is NaN or
-        infinite.
+      DataError: if a column has another number of rows than `user`.
 
     >>> data = pairs([1, 2], [7, 5])
     >>> data.query.user.tolist(), data.item.tolist(), data.label.tolist()
@@ -171,7 +150,7 @@ def pairs(
     """
     query, item = queries(user, history, features), jnp.asarray(int32_of("item", item))
     rows = query.user.shape
-    label = jnp.ones(rows) if label is None else _labels(label)
+    label = jnp.ones(rows) if label is None else jnp.asarray(label, jnp.float32)
     if item.shape != rows or label.shape != rows:
         raise DataError(
             f"item {item.shape} and label {label.shape} must have a value for each of {rows[0]:,} users"
@@ -318,8 +297,14 @@ def by_user(
     if isinstance(rows, Interactions):
         rows = rows.user, rows.item, np.ones(rows.num_rows) if rows.rating is None else rows.rating
     for name, columns in (("rows", rows), ("history", history)):
-        _check_columns(name, columns)
+        if columns is not None:
+            _check_columns(name, columns)
     user, item, rating = (np.asarray(column) for column in rows)
+    with np.errstate(over="ignore"):
+        odd = ~np.isfinite(rating.astype(np.float32))
+    if odd.any():
+        row = int(odd.argmax())
+        raise DataError(f"rows: the rating of row {row} is {rating[row]}: leave out rows without one")
     known = np.asarray(history[0] if history else user), np.asarray(history[1] if history else item)
     users, counts = np.unique(user, return_counts=True)
     longest = np.maximum(counts, np.bincount(known[0], minlength=users.max() + 1)[users])
@@ -330,16 +315,14 @@ def by_user(
         ratings, _ = padded(users[members], user, rating)
         seen = items if history is None else padded(users[members], *known)[0]
         query = queries(users[members], seen)
-        label = _labels(ratings)
+        label = jnp.asarray(ratings, jnp.float32)
         return Batch(query, jnp.asarray(items, jnp.int32), label, jnp.asarray(where))
 
     return tuple(bucket(level == value) for value in np.unique(level))
 
 
-def _check_columns(name: str, columns: Columns | None) -> None:
+def _check_columns(name: str, columns: Columns) -> None:
     """Refuse parallel columns of different lengths, without rows, or with ids that are none."""
-    if columns is None:
-        return
     sizes = [np.shape(column) for column in columns]
     if len(set(sizes)) > 1 or len(sizes[0]) != 1 or not sizes[0][0]:
         raise DataError(

@@ -60,9 +60,9 @@ class Sessions(NamedTuple):
         """The last `length` events of each session; `start` stays that of the whole.
 
         Raises:
-          DataError: if `length` is below 0.
+          DataError: if `length` is no whole number, or below 0.
         """
-        if length < 0:
+        if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 0:
             raise DataError(f"length = {length}: give the number of newest events, 0 or more")
         kept = np.minimum(self.lengths, length)
         return self._of_events(ranges(self.offsets[1:] - kept, kept), kept)

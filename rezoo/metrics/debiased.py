@@ -10,7 +10,7 @@ so that it stays between 0 and 1.
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from rezoo.arrays import finite, same_shape
+from rezoo.arrays import at_least_0, finite, same_shape
 from rezoo.metrics.counting import Ranks
 from rezoo.metrics.ranking import Cutoff, Values, added_hits, ndcg, within
 
@@ -26,10 +26,14 @@ def propensities(count: Shaped[Array, " N"], *, power: float = 0.5) -> Float[Arr
       count: events of each item in training.
       power: 0 weighs all items alike.
 
+    Raises:
+      ValueError: if a count is below 0, or a number is not finite.
+
     >>> propensities(jnp.array([0, 1, 4])).tolist()
     [0.5, 0.5, 1.0]
     """
     finite(power=power)
+    at_least_0(count=count)
     seen = jnp.maximum(count, 1)
     return (seen / seen.max()) ** power
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from rezoo.arrays import one_axis, same_lists, shares
+from rezoo.arrays import at_least_0, at_least_1, one_axis, same_lists, shares
 from rezoo.metrics.masked import mean
 
 
@@ -52,11 +52,15 @@ def long_tail(count: Shaped[Array | np.ndarray, " N"], *, head: float = 0.8) -> 
     Item 0 is not among them. Celma and Cano 2008, https://doi.org/10.1145/1722149.1722154, and with 80 %
     Abdollahpouri 2019, https://arxiv.org/abs/1901.07555.
 
+    Raises:
+      ValueError: if a count is below 0 or not finite, or `head` is no share.
+
     >>> long_tail(jnp.array([0, 6, 2, 1, 1])).tolist()
     [False, False, False, True, True]
     """
     shares(head=head)
     one_axis(count=count)
+    at_least_0(count=count)
     count = jnp.asarray(count).at[0].set(0)
     order = jnp.argsort(-count)
     before = jnp.cumsum(count[order]) - count[order]
@@ -149,5 +153,6 @@ def _real(ids: Array, num_items: int) -> Array:
 
 def _exposure(ids: Array, num_items: int) -> Array:
     """How many places each item has; item 0 none."""
+    at_least_1(num_items=num_items)
     real = _real(ids, num_items)
     return jnp.zeros(num_items).at[jnp.where(real, ids, 0).ravel()].add(real.ravel().astype(jnp.float32))

@@ -1,10 +1,16 @@
-"""What of the targets ranks within k."""
+"""What of the targets ranks within k.
+
+Ranks begin at 1, and that of a target that is in no list is inf: others are a ValueError, where they are not
+traced.
+"""
 
 from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from rezoo.arrays import at_least_1, same_shape
@@ -59,6 +65,7 @@ def r_precision(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: in
     """
     same_shape(rank=rank, where=where)
     at_least_1(k=k)
+    _begin_at_1(rank, where)
     count = _count(rank, where)[..., None]
     length = count if k is None else jnp.minimum(count, k)
     hit = (rank <= length) * _room(rank, where, length)
@@ -82,7 +89,7 @@ def mrr(rank: Ranks, *, where: Bool[Array, " *B T"] | None = None, k: int, cutof
     >>> mrr(jnp.array([[8.0, 4.0], [20.0, 30.0]]), k=10).tolist()
     [0.25, 0.0]
     """
-    return _largest(_hits(rank, where, k, cutoff) / rank, where)
+    return _largest(_hits(rank, where, k, cutoff) / _counted(rank, where), where)
 
 
 def dcg(
@@ -105,7 +112,7 @@ def dcg(
     hit = added_hits(rank, where, k, cutoff)
     if gain is not None:
         hit = hit * (gain if where is None else jnp.where(where, gain, 0.0))
-    return (hit / jnp.log2(rank + 1)).sum(-1)
+    return (hit / jnp.log2(_counted(rank, where) + 1)).sum(-1)
 
 
 def ndcg(
@@ -122,6 +129,7 @@ def ndcg(
     [1.0, 0.5, 0.0]
     """
     same_shape(rank=rank, where=where, gain=gain)
+    at_least_1(k=k)
     if gain is None:
         shape = (*rank.shape[:-1], min(k, rank.shape[-1]))
         place = jax.lax.broadcasted_iota(jnp.int32, shape, rank.ndim - 1)
@@ -193,7 +201,7 @@ def _precisions(rank: Array, where: Array | None, k: int, cutoff: Cutoff) -> Arr
     """The sum over the targets of the precision at each one's place."""
     hit = added_hits(rank, where, k, cutoff)
     order = jnp.argsort(rank if where is None else jnp.where(where, rank, jnp.inf), axis=-1)
-    hit, rank = (jnp.take_along_axis(x, order, axis=-1) for x in (hit, rank))
+    hit, rank = (jnp.take_along_axis(x, order, axis=-1) for x in (hit, _counted(rank, where)))
     place = jnp.arange(1.0, rank.shape[-1] + 1).reshape((1,) * (rank.ndim - 1) + (-1,))
     return (hit * place / rank).sum(-1)
 
@@ -201,8 +209,28 @@ def _precisions(rank: Array, where: Array | None, k: int, cutoff: Cutoff) -> Arr
 def _hits(rank: Array, where: Array | None, k: int, cutoff: Cutoff) -> Array:
     same_shape(rank=rank, where=where)
     at_least_1(k=k)
+    _begin_at_1(rank, where)
     hit = cutoff(rank, k)
     return hit if where is None else jnp.where(where, hit, 0.0)
+
+
+def _counted(rank: Array, where: Array | None) -> Array:
+    """The ranks, 1 where one does not count, so that whatever stands there makes no NaN."""
+    return rank if where is None else jnp.where(where, rank, 1.0)
+
+
+def _begin_at_1(rank: Array, where: Array | None) -> None:
+    """Refuse ranks that begin at 0, which would be better than the best, and NaN; traced ones are left out.
+
+    Raises:
+      ValueError: if one that counts is none.
+    """
+    if isinstance(rank, Tracer) or isinstance(where, Tracer):
+        return
+    counted = np.asarray(rank) if where is None else np.asarray(rank)[np.asarray(where)]
+    if not (counted >= 1).all():
+        odd = counted[~(counted >= 1)].flat[0]
+        raise ValueError(f"there is the rank {odd}: ranks begin at 1, and what is in no list has inf")
 
 
 def added_hits(rank: Array, where: Array | None, k: int, cutoff: Cutoff) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from rezoo import losses, objectives, training
+from rezoo.arrays import at_least_0, whole_at_least_0
 from rezoo.data import batches
 from rezoo.data.interactions import Interactions
 from rezoo.errors import DataError
@@ -102,6 +103,8 @@ def svdpp(
     rating = _ratings(log)
     model = SVDpp(log.num_users, log.num_items, dim, float(rating.mean()))
     data, size = batches.by_user((log.user, log.item, rating)), batch(log.num_rows, 4096)
+    at_least_0(rate=rate)
+    whole_at_least_0(num_epochs=num_epochs)
     optimizer = optax.adam(optax.linear_schedule(rate, 0.0, num_epochs * bucketed.num_steps(data, size)))
     weight = {"user": l2, "item": 2 * l2, "implicit": 10 * l2, "user_bias": l2 / 10, "item_bias": l2}
     step = training.make_step(objectives.l2(objectives.pointwise(model, losses.squared), weight), optimizer)

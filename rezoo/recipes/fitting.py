@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from rezoo import sampling, training
+from rezoo.arrays import at_least_1
 from rezoo.data import sessions
 from rezoo.data.interactions import Interactions
 from rezoo.errors import DataError
@@ -84,7 +85,13 @@ def checked(log: Interactions) -> Interactions:
 
 
 def past(log: Interactions, length: int | None = None) -> np.ndarray:
-    """The newest items of each user, all if no length is given: `[num_users L]`, L no longer than needed."""
+    """The newest items of each user, all if no length is given: `[num_users L]`, L no longer than needed.
+
+    Raises:
+      ValueError: if the length is no whole number of 1 or more.
+      DataError: if the log is empty.
+    """
+    at_least_1(length=length)
     longest = int(np.bincount(checked(log).user).max())
     return sessions.histories(log, longest if length is None else min(length, longest))
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rezoo.arrays import at_least_0, at_least_1
+from rezoo.arrays import at_least_1, whole_at_least_0
 from rezoo.training.step import shuffle, shuffle_key, take
 from rezoo.types import Batch, Scalars, Step, TrainState, Variables
 
@@ -81,7 +81,7 @@ def fit(
     >>> int(state.step), history["rows"].tolist()
     (4, [1.0, 1.0])
     """
-    at_least_0(num_epochs=num_epochs)
+    whole_at_least_0(num_epochs=num_epochs)
 
     def body(state: TrainState, _: None) -> tuple[TrainState, Scalars]:
         state, metrics = epoch(step, state, buckets, ratings_per_batch)

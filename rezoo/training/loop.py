@@ -12,7 +12,7 @@ import numpy as np
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rezoo.arrays import across, at_least_0, at_least_1
+from rezoo.arrays import across, at_least_1, whole_at_least_0
 from rezoo.devices import processes
 from rezoo.errors import DataError
 from rezoo.storage import checkpoint, fingerprint
@@ -115,7 +115,7 @@ def run(
     >>> result.history["loss"].tolist()
     [8.0, 4.0, 2.0]
     """
-    at_least_0(num_epochs=num_epochs)
+    whole_at_least_0(num_epochs=num_epochs)
     at_least_1(patience=patience)
     if patience is not None and monitor is None:
         raise ValueError("patience= waits for a better monitor=: give that too, such as lambda m: -m['rmse']")

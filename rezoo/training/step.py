@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from rezoo.arrays import across, at_least_0, at_least_1, same_rows
+from rezoo.arrays import across, at_least_1, same_rows, whole_at_least_0
 from rezoo.devices.meshes import along, lookup, parts
 from rezoo.objectives.inputs import masked
 from rezoo.types import Batch, Objective, Scalars, Step, TrainState, Variables
@@ -175,7 +175,7 @@ def fit(
     >>> history["loss"].tolist()
     [1.0, 0.0]
     """
-    at_least_0(num_epochs=num_epochs)
+    whole_at_least_0(num_epochs=num_epochs)
 
     def body(state: TrainState, _: None) -> tuple[TrainState, Scalars]:
         state, metrics = epoch(step, state, data, batch_size)

@@ -7,10 +7,12 @@ import pytest
 from rezoo import evaluation, recipes
 from rezoo.data.batches import pairs, queries
 from rezoo.data.interactions import from_columns
+from rezoo.data.sessions import of_padded
 from rezoo.errors import DataError
 from rezoo.models import TopFreq
 from rezoo.models.baselines import cooccurrence, feature_knn, popularity, tifu_knn, top_freq, upcf
-from rezoo.models.factorization import biases
+from rezoo.models.factorization import biases, ease, gfcf, ials
+from rezoo.models.session import neighbours
 from rezoo.serving import answers
 
 
@@ -89,3 +91,33 @@ def test_ids_and_baskets_are_whole(fit):
 def test_a_rating_that_is_not_finite_is_no_mean():
     with pytest.raises(ValueError, match="a label that counts is not finite"):
         biases.fit(pairs([1, 2], [1, 2], [5.0, np.nan]), 3, 3)
+
+
+PAIRS = np.array([1, 1, 2]), np.array([1, 2, 2])
+PAST = np.array([[0, 0], [1, 2], [2, 0]], np.int32)
+
+
+@pytest.mark.parametrize(
+    ("fit", "told"),
+    [
+        (
+            lambda: ials.fit(jax.random.key(0), PAIRS[0], PAIRS[1][:2], 3, 3, 2),
+            r"shapes differ: .*item \[2\]",
+        ),
+        (lambda: top_freq.fit(PAIRS[0], PAIRS[1][:2], 3, 3), r"shapes differ: .*item \[2\]"),
+        (
+            lambda: top_freq.fit(*PAIRS, 3, 3, age=-np.ones(3), half_life=2.0),
+            "an age is not finite, or below 0",
+        ),
+        (lambda: top_freq.fit(*PAIRS, 3, 3, age=np.ones(2), half_life=2.0), r"shapes differ: .*age \[2\]"),
+        (lambda: cooccurrence.fit(PAST[1], 3), r"history has the shape \[2\]: give a row for each session"),
+        (lambda: ease.fit(PAST, 3, l2=np.inf), "l2 must be greater than 0, but is inf"),
+        (lambda: gfcf.fit(PAST, 3, factors=1.5), r"factors = 1\.5: give 1 or more, a whole number"),
+        (lambda: neighbours.fit(of_padded(PAST), 3, recent=0), "recent = 0: give 1 or more"),
+        (lambda: neighbours.fit(of_padded(PAST), 3, longest=2.5), r"longest = 2\.5: give 1 or more"),
+        (lambda: feature_knn.fit(*PAIRS, np.ones(3), np.ones((3, 1))), r"user_vectors have the shape \[3\]"),
+    ],
+)
+def test_what_closed_forms_cannot_count_is_refused(fit, told, untyped):
+    with pytest.raises(ValueError, match=told):
+        fit()

@@ -123,3 +123,19 @@ def test_wide_and_deep_knows_a_new_customer_by_features(tmp_path):
 def test_tables_of_features_that_do_not_fit_are_refused(tables, message):
     with pytest.raises(DataError, match=message):
         recipes.wide_deep(LOG, key(), **tables)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "how", "told"),
+    [
+        ("co_occurrence", {"length": 0}, "length = 0: give 1 or more, a whole number"),
+        ("ease", {"length": 2.5}, r"length = 2\.5: give 1 or more"),
+        ("svdpp", {"rate": -1.0}, r"rate = -1\.0: give a finite number of 0 or more"),
+        ("svdpp", {"num_epochs": 2.5}, r"num_epochs = 2\.5: give 0 or more, a whole number"),
+        ("bpr", {"num_epochs": 2.5}, r"num_epochs = 2\.5: give 0 or more, a whole number"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(recipe, how, told, untyped):
+    log = from_columns({"user": [1, 1, 2], "item": [5, 6, 6], "rating": [1, 5, 3]})
+    with pytest.raises(ValueError, match=told):
+        getattr(recipes, recipe)(log, jax.random.key(0), **how)

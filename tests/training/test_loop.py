@@ -55,7 +55,7 @@ def test_history_has_every_epoch_and_the_best_is_kept():
     [
         ({"patience": 3}, "patience= waits for a better monitor="),
         ({"patience": 0, "monitor": lambda m: -m["loss"]}, "patience = 0: give 1 or more"),
-        ({"num_epochs": -1}, "num_epochs = -1: give a finite number of 0 or more"),
+        ({"num_epochs": -1}, "num_epochs = -1: give 0 or more, a whole number"),
         ({"monitor": lambda m: np.nan * m["loss"]}, "the monitor is NaN after epoch 1"),
     ],
 )

@@ -190,7 +190,7 @@ def test_what_does_not_count_may_be_nan_and_does_not_halt_a_run(make):
 
 def test_epochs_are_not_below_0():
     state = TrainState({}, {}, (), jax.random.key(0), jnp.int32(0), jnp.bool_(False))
-    rows, told = pairs([1], [1]), "num_epochs = -1: give a finite number of 0 or more"
+    rows, told = pairs([1], [1]), "num_epochs = -1: give 0 or more, a whole number"
     with pytest.raises(ValueError, match=told):
         training.fit(lambda state, batch: (state, {}), state, rows, num_epochs=-1, batch_size=1)
     with pytest.raises(ValueError, match=told):

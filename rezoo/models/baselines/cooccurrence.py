@@ -108,11 +108,13 @@ def fit(history: np.ndarray, num_items: int, *, window: int = 1) -> dict[str, An
       `variables["params"]["follower"]`.
 
     Raises:
-      ValueError: if an item is beyond the catalogue, or `window` below 1.
+      ValueError: if an item is beyond the catalogue, `history` is not `[S L]`, or `window` below 1.
     """
     at_least_1(window=window)
     history = np.asarray(int32_of("history", history))
     in_table("item", history, num_items)
+    if history.ndim != 2:
+        raise ValueError(f"history has the shape {list(history.shape)}: give a row for each session, [S L]")
     pairs = [
         np.stack([history[:, :-gap], history[:, gap:]], axis=-1).reshape(-1, 2)
         for gap in range(1, min(window, history.shape[1] - 1) + 1)

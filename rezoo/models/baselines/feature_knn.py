@@ -76,6 +76,10 @@ def fit(
     at_least_1(k=k)
     at_least_0(weight=weight)
     for name, ids, vectors in (("user", user, user_vectors), ("item", item, item_vectors)):
+        if np.ndim(vectors) != 2:
+            raise ValueError(
+                f"{name}_vectors have the shape {list(np.shape(vectors))}: give a row for each id"
+            )
         in_table(name, ids, len(vectors))
         if not np.isfinite(vectors).all():
             raise ValueError(f"{name}_vectors has a number that is not finite: fill in what is missing")

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import ids_of, in_table, offsets_of
+from rezoo.arrays import ids_of, in_table, offsets_of, same_shape
 from rezoo.models.baselines.cooccurrence import Pairs
 from rezoo.nn.embedding import has_row, rows_or_zero
 from rezoo.nn.model import Model
@@ -73,7 +73,7 @@ def fit(
 
     Raises:
       ValueError: if one of `age` and `half_life` is given without the other, the half-life is not above 0, an
-        age is not finite, or an id is beyond its table.
+        age is not finite or below 0, columns differ in length, or an id is not in its table.
 
     >>> params = fit(np.array([1, 1, 1, 2]), np.array([2, 3, 3, 1]), 3, 4)["params"]
     >>> params["offset"].tolist(), params["item"].tolist(), params["count"].tolist()
@@ -84,10 +84,11 @@ def fit(
             f"a decay needs the events' age and a half_life above 0, but half_life is {half_life}"
         )
     user, item = map(np.asarray, ids_of(user=user, item=item))
+    same_shape(user=user, item=item, **({} if age is None else {"age": np.asarray(age)}))
     in_table("user", user, num_users)
     in_table("item", item, num_items)
-    if age is not None and not np.isfinite(age).all():
-        raise ValueError("an age is not finite: give how long ago each event was")
+    if age is not None and not (np.isfinite(age).all() and np.min(age, initial=0) >= 0):
+        raise ValueError("an age is not finite, or below 0: give how long ago each event was")
     real = (user > 0) & (item > 0)
     code, pair = np.unique(user[real].astype(np.int64) * num_items + item[real], return_inverse=True)
     owner, pair = code // num_items, pair.ravel()

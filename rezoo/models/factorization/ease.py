@@ -93,7 +93,7 @@ def checked_penalty(l2: float, dropout: float) -> Penalty:
     >>> checked_penalty(10.0, 0.5)
     Penalty(l2=10.0, share=1.0)
     """
-    if not l2 > 0:
+    if not 0 < l2 < np.inf:
         raise ValueError(f"l2 must be greater than 0, but is {l2}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), but is {dropout}")

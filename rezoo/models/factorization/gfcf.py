@@ -105,7 +105,8 @@ def checked(factors: int, x: Matrix) -> int:
     Raises:
       ValueError: if `x` does not have so many.
     """
-    if not 1 <= factors < min(x.shape):
+    at_least_1(factors=factors)
+    if factors >= min(x.shape):
         raise ValueError(
             f"factors must be from 1 to {min(x.shape) - 1}, not {factors}, for the users and items"
         )

@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import above_0, at_least_0, at_least_1, distinct_pairs, finite, ids_of, in_table
+from rezoo.arrays import above_0, at_least_0, at_least_1, distinct_pairs, finite, ids_of, in_table, same_shape
 from rezoo.devices import sharding
 from rezoo.models.factorization import alternation
 from rezoo.models.factorization.alternation import Weights
@@ -96,20 +96,22 @@ def fit(
       axis: of the mesh.
 
     Raises:
-      ValueError: if there is no interaction, an id is beyond its table, the mesh has no such axis, or a
-        weight is out of range: λ, too, if it is so large that all vectors would become 0.
+      ValueError: if there is no interaction, an id is not in its table, columns differ in length, the mesh
+        has no such axis, or a weight is out of range: λ, too, if it is so large that all vectors would
+        become 0.
     """
     weights = weights or Weights()
     _check(weights)
     at_least_1(dim=dim, num_epochs=num_epochs)
     above_0(stddev=stddev)  # as vectors of 0 stay 0
     user, item = map(np.asarray, ids_of(user=user, item=item))
+    same_shape(user=user, item=item)
+    in_table("user", user, num_users)
+    in_table("item", item, num_items)
     known = (user > 0) & (item > 0)
     user, item = distinct_pairs(user[known], item[known])
     if not len(user):
         raise ValueError("there is no interaction with a user and an item above 0")
-    in_table("user", user, num_users)
-    in_table("item", item, num_items)
     for most in _up_to_largest_l2(user, item, num_users, num_items, weights):
         if weights.l2 < most:
             break

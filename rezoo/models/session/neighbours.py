@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from rezoo.arrays import distinct_pairs, in_table, ranges
+from rezoo.arrays import at_least_1, distinct_pairs, in_table, ranges
 from rezoo.data.sessions import Sessions, pad
 from rezoo.devices.meshes import each_row, lookup
 from rezoo.nn.embedding import or_unknown
@@ -137,8 +137,9 @@ def fit(sessions: Sessions, num_items: int, *, recent: int = 500, longest: int =
     `sessions` are in the order of time, the newest last.
 
     Raises:
-      ValueError: if an item is beyond the catalogue.
+      ValueError: if an item is beyond the catalogue, or `recent` or `longest` is not 1 or more.
     """
+    at_least_1(recent=recent, longest=longest)
     in_table("item", sessions.items, num_items)
     events = np.sort(np.concatenate([np.zeros((1, longest), np.int32), pad(sessions, longest)]), axis=1)
     events[:, 1:][events[:, 1:] == events[:, :-1]] = 0  # an item clicked twice counts once

@@ -75,13 +75,13 @@ class Translator:
         self.nobody = Who(0, {name: np.asarray(column)[:1] for name, column in saved.user_columns.items()})
         context = saved.context_features
         self.no_context = context.transform({name: [None] for name in context.fitted})
-        self.reads_history, self.rates_history = reads_history(saved), rates_history(saved)
         self.no_event = {name: one[0] for name, one in event_columns.nothing(saved, 1, 1).items()}
         if missing := sorted(set(self.no_event) - {"type", *event_columns.times(saved)}):
             raise DataError(
                 f"{type(saved.model).__name__} reads the columns {', '.join(missing)} of each event, but the "
                 "service is told their type and time alone: train a model of `type` and a `TimeGap`"
             )
+        self.reads_history, self.rates_history = reads_history(saved), rates_history(saved)
         if self.rates_history:
             self.no_event[RATING] = np.zeros(1, np.float32)
 
