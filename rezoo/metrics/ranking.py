@@ -220,12 +220,14 @@ def _counted(rank: Array, where: Array | None) -> Array:
 
 
 def _begin_at_1(rank: Array, where: Array | None) -> None:
-    """Refuse ranks that begin at 0, which would be better than the best, and NaN; traced ones are left out.
+    """Refuse ranks that begin at 0, which would be better than the best, and NaN, where they are at hand.
 
     Raises:
       ValueError: if one that counts is none.
     """
-    if isinstance(rank, Tracer) or isinstance(where, Tracer):
+    if any(
+        isinstance(one, Tracer) or not getattr(one, "is_fully_addressable", True) for one in (rank, where)
+    ):
         return
     counted = np.asarray(rank) if where is None else np.asarray(rank)[np.asarray(where)]
     if not (counted >= 1).all():

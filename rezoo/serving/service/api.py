@@ -113,7 +113,7 @@ def event(settings: Settings) -> dict[str, Field]:
         "item": Field("id", "What the visitor saw, clicked or bought.", required=True),
         "type": Field("text", "What the visitor did, which some models read; click if not given."),
         "time": Field("number", "When, in seconds since 1970; now if not given."),
-        "user": Field("id", "The customer, if the visitor has signed in; the visitor if not given."),
+        "user": Field("id", "The customer, once the visitor has signed in; the visitor if not given."),
         "features": Field("features", "Of a visitor whom the model does not know.", by_query=False),
         "key": Field("text", "Of this event: one that is sent twice is counted once."),
         "k": Field("count", "Places of the list after the event; 0, none, if not given.", most=settings.k),
