@@ -116,7 +116,7 @@ def ours_ials(log: Log) -> Turn:
 def main(flags: Flags, results: Results) -> None:
     """Contest after contest, then the evaluation."""
     names = [contest.model for contest in CONTESTS] + ["IALS"]
-    check_names("models", flags.models, names)
+    check_names("models", flags.models, names, all_by_none=True)
     log = read(flags)
     export(log, results.out)
     out = results.out.absolute()

@@ -43,7 +43,7 @@ class Flags(BenchFlags):
 
 def main(flags: Flags, results: Results) -> None:
     """Time every contender in turn, then the study."""
-    check_names("models", flags.models, ("MF", "NeuMF", "LightGCN", "WideDeep"))
+    check_names("models", flags.models, ("MF", "NeuMF", "LightGCN", "WideDeep"), all_by_none=True)
     log = read(flags)
     data = "ml-1m" if flags.data_dir and not flags.smoke else "random pairs"
     steps, rounds = (3, 2) if flags.smoke else (60, flags.rounds)

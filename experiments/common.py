@@ -124,14 +124,14 @@ def _as_flag(argument: re.Match[str]) -> str:
     return f"--{name.replace('_', '-')} {value}"
 
 
-def check_names(flag: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse names that a flag does not know, and none at all.
+def check_names(flag: str, given: Iterable[str], known: Iterable[str], *, all_by_none: bool = False) -> None:
+    """Refuse names that a flag does not know, and none at all, but where that stands for all.
 
     Raises:
       DataError: that says which there are.
     """
     known, given = list(known), list(given)
-    if not given:
+    if not given and not all_by_none:
         raise DataError(f"{flag}: name one or more of {', '.join(known)}")
     if unknown := set(given) - set(known):
         raise DataError(f"{flag}={sorted(unknown)}: there are {', '.join(known)}")

@@ -335,7 +335,7 @@ def main() -> None:
     )
     datasets = ("smoke",) if flags.smoke else flags.dataset
     for dataset in datasets:
-        common.check_names("models", flags.models, [*fits(dataset), *BASELINES, "Blend"])
+        common.check_names("models", flags.models, [*fits(dataset), *BASELINES, "Blend"], all_by_none=True)
     for dataset in datasets:
         measure_all(dataset, flags, results)
     results.finish()

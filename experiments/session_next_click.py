@@ -322,7 +322,7 @@ def measure_all(dataset: str, flags: Flags, results: common.Results) -> None:
 
 def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags, data=("yoochoose1_64*", "diginetica*"))
-    common.check_names("models", flags.models, [*fits(flags.smoke), *BASELINES, "Blend"])
+    common.check_names("models", flags.models, [*fits(flags.smoke), *BASELINES, "Blend"], all_by_none=True)
     for dataset in ("smoke",) if flags.smoke else flags.dataset:
         measure_all(dataset, flags, results)
     results.finish()

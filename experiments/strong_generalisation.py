@@ -303,7 +303,7 @@ def prepare(log: Interactions) -> Data:
 
 def main() -> None:
     flags, results = common.start(__file__, __doc__, Flags, data=("ml-1m*", "citeulike-a*"))
-    common.check_names("models", flags.models, MODELS)
+    common.check_names("models", flags.models, MODELS, all_by_none=True)
     models = {name: MODELS[name] for name in flags.models or MODELS}
     for dataset in ("synthetic",) if flags.smoke else flags.dataset:
         data, at = prepare(read(dataset, flags.data_dir)), SIZES[dataset]
